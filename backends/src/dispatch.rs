@@ -1,0 +1,40 @@
+//! From a device chosen at run time to a Burn backend known at compile time.
+
+use crate::device::{BackendKind, DeviceChoice, DeviceError};
+use crate::storage::ModelBackend;
+
+/// Work that is generic over the backend.
+pub trait OnBackend {
+    /// What the work gives.
+    type Output;
+
+    /// Does the work on a device of `B`.
+    fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output;
+}
+
+/// Runs `work` on the chosen device.
+///
+/// # Errors
+/// [`DeviceError::NotCompiledIn`] if the choice did not come from [`choose`](crate::choose).
+pub fn dispatch<W: OnBackend>(choice: &DeviceChoice, work: W) -> Result<W::Output, DeviceError> {
+    match choice.kind {
+        #[cfg(feature = "flex")]
+        BackendKind::Flex => Ok(work.run::<burn_flex::Flex>(burn_flex::FlexDevice)),
+        #[cfg(feature = "cuda")]
+        BackendKind::Cuda => {
+            Ok(work.run::<burn_cuda::Cuda>(burn_cuda::CudaDevice::new(choice.index)))
+        }
+        #[cfg(feature = "rocm")]
+        BackendKind::Rocm => {
+            Ok(work.run::<burn_rocm::Rocm>(burn_rocm::RocmDevice::new(choice.index)))
+        }
+        #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+        BackendKind::Vulkan | BackendKind::Metal | BackendKind::WebGpu
+            if choice.kind.compiled_in() =>
+        {
+            let device = crate::gpu_probe::wgpu_device(choice);
+            Ok(work.run::<burn_wgpu::Wgpu>(device))
+        }
+        kind => Err(DeviceError::NotCompiledIn(kind)),
+    }
+}

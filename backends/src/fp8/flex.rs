@@ -1,0 +1,228 @@
+//! The CPU: each thread decodes a tile of weight rows into its own cache and multiplies with it
+//! at once, so that no more than a tile per thread ever exists as `f32`.
+
+use burn::tensor::ops::{FloatTensor, FloatTensorOps, IntTensor};
+use burn::tensor::{Bytes, DType, FloatDType, Shape};
+use burn_flex::{Flex, FlexTensor, Layout};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::codec::Fp8Format;
+use super::decode::{decode_bf16, decode_f16, decode_fp8};
+use super::ops::Fp8Ops;
+
+/// `f32` elements in a decoded tile: 1 MiB, half of a current core's second-level cache.
+const TILE_ELEMENTS: usize = 256 << 10;
+
+/// Multiply-adds below which waking other threads costs more than it saves.
+const PARALLEL_THRESHOLD: usize = 1 << 18;
+
+/// Fewest and most weight rows in a tile: below, the product is too narrow for its kernel;
+/// above, threads share the work unevenly.
+const TILE_ROWS: std::ops::RangeInclusive<usize> = 48..=768;
+
+impl Fp8Ops for Flex {
+    fn fp8_linear(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        format: Fp8Format,
+    ) -> FloatTensor<Self> {
+        let weight = weight.to_contiguous();
+        let scale = to_f32(scale).storage::<f32>()[0];
+        linear(x, &weight, weight.bytes(), scale, bias, |codes, scratch| {
+            decode_fp8(codes, scratch, format);
+            scratch
+        })
+    }
+
+    fn dense_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let weight = weight.to_contiguous();
+        match weight.dtype() {
+            DType::BF16 => linear(
+                x,
+                &weight,
+                weight.storage::<bf16>(),
+                1.0,
+                bias,
+                |elements, scratch| {
+                    decode_bf16(elements, scratch);
+                    scratch
+                },
+            ),
+            DType::F16 => linear(
+                x,
+                &weight,
+                weight.storage::<f16>(),
+                1.0,
+                bias,
+                |elements, scratch| {
+                    decode_f16(elements, scratch);
+                    scratch
+                },
+            ),
+            _ => {
+                let weight = to_f32(weight);
+                linear(
+                    x,
+                    &weight,
+                    weight.storage::<f32>(),
+                    1.0,
+                    bias,
+                    |elements, _| elements,
+                )
+            }
+        }
+    }
+}
+
+/// `(x · weightᵀ) * scale + bias` in f32, returned in `x`'s dtype.
+///
+/// `decode` gives a tile of `elements` as f32: in the scratch slice of the same length, or as
+/// it lies.
+fn linear<T: Sync>(
+    x: FlexTensor,
+    weight: &FlexTensor,
+    elements: &[T],
+    scale: f32,
+    bias: Option<FlexTensor>,
+    decode: impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync,
+) -> FlexTensor {
+    let dtype = x.dtype();
+    let x = to_f32(x);
+    let bias = bias.map(to_f32);
+    let [rows, width] = x.layout().shape().dims();
+    let [out, _] = weight.layout().shape().dims();
+    assert_eq!(width, weight.layout().shape()[1], "inner dimensions differ");
+
+    let x = x.storage::<f32>();
+    let bias = bias.as_ref().map(|bias| bias.storage::<f32>());
+    let mut y = vec![0.0f32; rows * out];
+    let columns = Columns {
+        data: y.as_mut_ptr(),
+        rows,
+        stride: out,
+    };
+    let threads = rayon::current_num_threads();
+    let tile_rows = (TILE_ELEMENTS / width.max(1))
+        .clamp(*TILE_ROWS.start(), *TILE_ROWS.end())
+        .min(out.div_ceil(threads))
+        .max(1);
+    let one_tile = |tile: usize, scratch: &mut Vec<f32>| {
+        let start = tile * tile_rows;
+        let count = tile_rows.min(out - start);
+        scratch.resize(count * width, 0.0);
+        let values = decode(&elements[start * width..(start + count) * width], scratch);
+        // SAFETY: each tile owns the columns [start, start + count) of `y`, which outlives
+        // this call, and tiles do not overlap.
+        unsafe {
+            columns.multiply(x, width, values, start, count, scale);
+            if let Some(bias) = bias {
+                columns.add(start, &bias[start..start + count]);
+            }
+        }
+    };
+    let tiles = out.div_ceil(tile_rows);
+    if rows * width * out < PARALLEL_THRESHOLD {
+        let mut scratch = Vec::new();
+        (0..tiles).for_each(|tile| one_tile(tile, &mut scratch));
+    } else {
+        (0..tiles)
+            .into_par_iter()
+            .for_each_init(Vec::new, |scratch, tile| one_tile(tile, scratch));
+    }
+
+    let y = FlexTensor::new(
+        Bytes::from_elems(y),
+        Layout::contiguous(Shape::new([rows, out])),
+        DType::F32,
+    );
+    if dtype == DType::F32 {
+        y
+    } else {
+        Flex::float_cast(y, dtype.into())
+    }
+}
+
+/// A row-major `[rows, stride]` matrix that threads fill by columns.
+struct Columns {
+    data: *mut f32,
+    rows: usize,
+    stride: usize,
+}
+
+// SAFETY: the methods are unsafe and ask their callers for disjoint columns.
+unsafe impl Sync for Columns {}
+
+impl Columns {
+    /// Columns `[start, start + count)` become `(x · valuesᵀ) * scale`.
+    ///
+    /// # Safety
+    /// The columns exist and no other thread touches them; `x` is `[rows, width]` and `values`
+    /// `[count, width]`.
+    unsafe fn multiply(
+        &self,
+        x: &[f32],
+        width: usize,
+        values: &[f32],
+        start: usize,
+        count: usize,
+        scale: f32,
+    ) {
+        debug_assert!(x.len() >= self.rows * width && values.len() >= count * width);
+        // SAFETY: by the caller, all three matrices are in bounds, and the destination is ours.
+        unsafe {
+            gemm::gemm(
+                self.rows,
+                count,
+                width,
+                self.data.add(start),
+                1,
+                self.stride as isize,
+                false,
+                x.as_ptr(),
+                1,
+                width as isize,
+                values.as_ptr(),
+                width as isize,
+                1,
+                0.0,
+                scale,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+
+    /// Adds `bias` to the columns that begin at `start`.
+    ///
+    /// # Safety
+    /// The columns exist and no other thread touches them.
+    unsafe fn add(&self, start: usize, bias: &[f32]) {
+        for row in 0..self.rows {
+            // SAFETY: in bounds and ours, by the caller.
+            let row = unsafe {
+                std::slice::from_raw_parts_mut(self.data.add(row * self.stride + start), bias.len())
+            };
+            for (value, bias) in row.iter_mut().zip(bias) {
+                *value += bias;
+            }
+        }
+    }
+}
+
+/// A contiguous f32 copy, or the tensor itself if it is one.
+fn to_f32(tensor: FlexTensor) -> FlexTensor {
+    if tensor.dtype() == DType::F32 {
+        tensor.to_contiguous()
+    } else {
+        Flex::float_cast(tensor, FloatDType::F32).to_contiguous()
+    }
+}

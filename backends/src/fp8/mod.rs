@@ -1,0 +1,21 @@
+//! FP8 weights: the codes, and linear layers that read them where they lie.
+
+mod codec;
+mod ops;
+
+#[cfg(any(
+    feature = "cuda",
+    feature = "rocm",
+    feature = "vulkan",
+    feature = "metal",
+    feature = "webgpu"
+))]
+mod cube;
+#[cfg(feature = "flex")]
+mod decode;
+#[cfg(feature = "flex")]
+mod flex;
+
+pub use codec::{Fp8Format, WeightFormat};
+pub use ops::Fp8Ops;
+pub(crate) use ops::decode_all;

@@ -1,0 +1,110 @@
+//! Asks AMD's and the portable GPU backends for their devices.
+//!
+//! Neither has a way to ask that cannot panic where a driver is missing, so the question is
+//! asked behind `catch_unwind`.
+
+use std::panic::catch_unwind;
+
+use burn::tensor::backend::Backend;
+
+use crate::device::{BackendKind, DeviceError, FoundDevice};
+
+/// Kinds of device as the portable runtime numbers them.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+mod wgpu_kind {
+    pub(super) const DISCRETE: u16 = 0;
+    pub(super) const INTEGRATED: u16 = 1;
+    pub(super) const VIRTUAL: u16 = 2;
+    pub(super) const PROCESSOR: u16 = 3;
+}
+
+/// The devices of ROCm or of a portable GPU backend.
+pub(crate) fn devices(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
+    let found: Vec<FoundDevice> = match kind {
+        #[cfg(feature = "rocm")]
+        BackendKind::Rocm => {
+            let count = ask(kind, || <burn_rocm::Rocm as Backend>::device_count(0))?;
+            (0..count)
+                .map(|index| FoundDevice {
+                    index,
+                    name: "AMD GPU".into(),
+                    memory: None,
+                })
+                .collect()
+        }
+        #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+        _ => portable(kind)?
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, _))| FoundDevice {
+                index,
+                name: name.into(),
+                memory: None,
+            })
+            .collect(),
+        #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "webgpu")))]
+        _ => Vec::new(),
+    };
+    if found.is_empty() {
+        return Err(DeviceError::NoDevice(kind));
+    }
+    Ok(found)
+}
+
+/// Every device that the portable runtime sees: discrete GPUs first, software last.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevice)>, DeviceError> {
+    use burn_wgpu::WgpuDevice;
+    let count = |type_id| {
+        ask(kind, move || {
+            <burn_wgpu::Wgpu as Backend>::device_count(type_id)
+        })
+    };
+    let mut found = Vec::new();
+    for index in 0..count(wgpu_kind::DISCRETE)? {
+        found.push(("discrete GPU", WgpuDevice::DiscreteGpu(index)));
+    }
+    for index in 0..count(wgpu_kind::INTEGRATED)? {
+        found.push(("integrated GPU", WgpuDevice::IntegratedGpu(index)));
+    }
+    for index in 0..count(wgpu_kind::VIRTUAL)? {
+        found.push(("virtual GPU", WgpuDevice::VirtualGpu(index)));
+    }
+    if count(wgpu_kind::PROCESSOR)? > 0 {
+        found.push(("software renderer", WgpuDevice::Cpu));
+    }
+    Ok(found)
+}
+
+/// The chosen device, with its graphics API set up for it.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+pub(crate) fn wgpu_device(choice: &crate::device::DeviceChoice) -> burn_wgpu::WgpuDevice {
+    use burn_wgpu::graphics::{Metal, Vulkan, WebGpu};
+    let device = portable(choice.kind)
+        .ok()
+        .and_then(|found| found.into_iter().nth(choice.index))
+        .map_or_else(Default::default, |(_, device)| device);
+    let options = burn_wgpu::RuntimeOptions::default();
+    match choice.kind {
+        BackendKind::Metal => burn_wgpu::init_setup::<Metal>(&device, options),
+        BackendKind::WebGpu => burn_wgpu::init_setup::<WebGpu>(&device, options),
+        _ => burn_wgpu::init_setup::<Vulkan>(&device, options),
+    };
+    device
+}
+
+/// `question`'s answer, or an error where the runtime panics for want of a driver.
+fn ask<T>(
+    kind: BackendKind,
+    question: impl FnOnce() -> T + std::panic::UnwindSafe,
+) -> Result<T, DeviceError> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let answer = catch_unwind(question);
+    std::panic::set_hook(hook);
+    answer.map_err(|_| DeviceError::MissingLibrary {
+        kind,
+        library: "the driver",
+        advice: "install the GPU's driver, or use --backend flex for the processor",
+    })
+}

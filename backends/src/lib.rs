@@ -1,0 +1,30 @@
+//! Where tensors live.
+//!
+//! This crate chooses a device, says how much memory it has, stores model weights on it in the
+//! format of their file (FP8 stays FP8) and multiplies with them. It knows nothing of Qwen-Image.
+//!
+//! Everything above it is generic over [`ModelBackend`]; [`dispatch`] turns a run-time choice of
+//! device into a concrete Burn backend.
+
+pub mod device;
+pub mod dispatch;
+pub mod fp8;
+pub mod host_memory;
+pub mod storage;
+pub mod weight;
+
+#[cfg(feature = "cuda")]
+mod cuda_probe;
+#[cfg(any(
+    feature = "rocm",
+    feature = "vulkan",
+    feature = "metal",
+    feature = "webgpu"
+))]
+mod gpu_probe;
+
+pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
+pub use dispatch::{OnBackend, dispatch};
+pub use fp8::{Fp8Format, Fp8Ops, WeightFormat};
+pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
+pub use weight::{Fp8Weight, Weight};

@@ -1,0 +1,80 @@
+//! What the program must know of a backend's memory before it fills it.
+
+use burn::tensor::backend::Backend;
+
+use crate::fp8::Fp8Ops;
+
+/// Memory of a device that has its own, in bytes, as its driver reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Not in use by any process.
+    pub free: u64,
+    /// Installed.
+    pub total: u64,
+}
+
+impl DeviceMemory {
+    /// In use by all processes together.
+    pub fn used(&self) -> u64 {
+        self.total.saturating_sub(self.free)
+    }
+}
+
+/// Where a backend keeps tensors.
+pub trait DeviceStorage: Backend {
+    /// Whether host memory is the device's memory, so that a file mapping can be a tensor.
+    const HOST_MEMORY: bool;
+
+    /// The driver's figures, or `None` where the device has no memory of its own or its driver
+    /// does not tell.
+    fn memory(device: &Self::Device) -> Option<DeviceMemory>;
+
+    /// Gives back to the driver what Burn's pools hold and no tensor uses.
+    fn release_unused(device: &Self::Device) {
+        Self::memory_cleanup(device);
+        // A device that cannot finish its queue has no memory to give back; the next
+        // operation reports the failure.
+        let _ = Self::sync(device);
+    }
+}
+
+/// Everything that the model and the loader need of a backend.
+pub trait ModelBackend: Fp8Ops + DeviceStorage {}
+
+impl<B: Fp8Ops + DeviceStorage> ModelBackend for B {}
+
+#[cfg(feature = "flex")]
+impl DeviceStorage for burn_flex::Flex {
+    const HOST_MEMORY: bool = true;
+
+    fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
+        None
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl DeviceStorage for burn_cuda::Cuda {
+    const HOST_MEMORY: bool = false;
+
+    fn memory(device: &Self::Device) -> Option<DeviceMemory> {
+        crate::cuda_probe::memory(device.index)
+    }
+}
+
+#[cfg(feature = "rocm")]
+impl DeviceStorage for burn_rocm::Rocm {
+    const HOST_MEMORY: bool = false;
+
+    fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
+        None
+    }
+}
+
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+impl DeviceStorage for burn_wgpu::Wgpu {
+    const HOST_MEMORY: bool = false;
+
+    fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
+        None
+    }
+}

@@ -1,0 +1,112 @@
+//! The storage of a rank-2 weight, as a Burn module.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
+
+use crate::fp8::{Fp8Format, Fp8Ops, WeightFormat};
+
+/// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
+///
+/// In a module's parameter paths it ends in `.Dense`, or in `.Fp8.bytes` and `.Fp8.scale`.
+#[derive(Module, Debug)]
+pub enum Weight<B: Backend> {
+    /// Float elements: BF16, F16 or F32 `[out, in]`.
+    Dense(Param<Tensor<B, 2>>),
+    /// FP8 codes and their scale.
+    Fp8(Fp8Weight<B>),
+}
+
+/// FP8 codes with one scale for the whole tensor: `value = decode(code) * scale`.
+#[derive(Module, Debug)]
+pub struct Fp8Weight<B: Backend> {
+    /// U8 `[out, in]`: the bytes of the file, unchanged.
+    pub bytes: Param<Tensor<B, 2, Int>>,
+    /// f32 `[1]`; 1 where the file has none.
+    pub scale: Param<Tensor<B, 1>>,
+    /// What the codes mean.
+    pub format: Fp8Format,
+}
+
+impl<B: Backend> Weight<B> {
+    /// A weight `[out, in]` that holds no memory until a loader fills it; read before that, it
+    /// is zero.
+    pub fn uninitialized(shape: [usize; 2], format: WeightFormat, device: &B::Device) -> Self {
+        match format {
+            WeightFormat::Dense => Self::Dense(uninitialized_float(shape, device)),
+            WeightFormat::Fp8(format) => Self::Fp8(Fp8Weight {
+                bytes: Param::uninitialized(
+                    ParamId::new(),
+                    move |device, _| Tensor::zeros(shape, (device, DType::U8)),
+                    device.clone(),
+                    false,
+                    shape.into(),
+                ),
+                scale: uninitialized_float([1], device),
+                format,
+            }),
+        }
+    }
+
+    /// `[out, in]`, without filling the weight.
+    pub fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(weight) => weight.lazy_shape().dims(),
+            Self::Fp8(weight) => weight.bytes.lazy_shape().dims(),
+        }
+    }
+}
+
+impl<B: Fp8Ops> Weight<B> {
+    /// `x · weightᵀ + bias` for `x` float `[..., in]`, giving `[..., out]` in `x`'s dtype.
+    pub fn linear<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        bias: Option<&Param<Tensor<B, 1>>>,
+    ) -> Tensor<B, D> {
+        let mut shape = x.dims();
+        let width = shape[D - 1];
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let x = x.reshape([rows, width]).into_primitive().tensor();
+        let bias = bias.map(|bias| bias.val().into_primitive().tensor());
+        let y = match self {
+            Self::Dense(weight) => B::dense_linear(x, weight.val().into_primitive().tensor(), bias),
+            Self::Fp8(weight) => B::fp8_linear(
+                x,
+                weight.bytes.val().into_primitive(),
+                weight.scale.val().into_primitive().tensor(),
+                bias,
+                weight.format,
+            ),
+        };
+        shape[D - 1] = self.shape()[0];
+        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+    }
+
+    /// The rows named by `indices` (int `[n]`), as `dtype` `[n, in]`: an embedding look-up.
+    pub fn rows(&self, indices: Tensor<B, 1, Int>, dtype: FloatDType) -> Tensor<B, 2> {
+        match self {
+            Self::Dense(weight) => weight.val().select(0, indices).cast(dtype),
+            Self::Fp8(weight) => {
+                let codes = weight.bytes.val().select(0, indices);
+                let values = crate::fp8::decode_all(codes, weight.format);
+                (values * weight.scale.val().unsqueeze::<2>()).cast(dtype)
+            }
+        }
+    }
+}
+
+/// A float parameter that holds no memory until a loader fills it; read before that, it is
+/// zero.
+pub fn uninitialized_float<B: Backend, const D: usize>(
+    shape: [usize; D],
+    device: &B::Device,
+) -> Param<Tensor<B, D>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device, _| Tensor::zeros(shape, (device, DType::F32)),
+        device.clone(),
+        false,
+        shape.into(),
+    )
+}
