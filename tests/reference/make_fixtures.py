@@ -1,0 +1,88 @@
+"""Makes every fixture. See README.md for the command."""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+import capture
+import layouts
+import make_numbers
+import make_real_ids
+import real_headers
+import st_file
+from cases import CASES
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "fixtures")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        default=os.environ.get("QWEN_TOKENIZER") or None,
+        help="folder of the real tokenizer (default: $QWEN_TOKENIZER); without it that fixture is left as it is",
+    )
+    parser.add_argument(
+        "--headers",
+        type=Path,
+        help="folder of the real checkpoints' key lists; without it those fixtures are left as they are",
+    )
+    args = parser.parse_args()
+
+    # One thread: the order of additions must not depend on the machine's core count.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+    for folder in ("comfyui", "diffusers", "transformers", "text_encoders", "traces"):
+        shutil.rmtree(args.out / folder, ignore_errors=True)
+    layouts.write_all(args.out)
+    write_traces(args.out)
+    make_numbers.write_noise(args.out / "noise.safetensors")
+    make_numbers.write_sigmas(args.out / "sigmas.json")
+    make_numbers.write_codes(args.out / "codes.json")
+    if args.tokenizer:
+        make_real_ids.write(args.out / "tokenizer_real.json", args.tokenizer)
+    else:
+        print("no real tokenizer given: tokenizer_real.json is left as it is")
+    if args.headers:
+        real_headers.write(args.out / "real_headers", args.headers)
+    else:
+        print("no key lists given: real_headers is left as it is")
+
+
+def write_traces(out: Path):
+    manifest, drops = [], set()
+    for case in CASES:
+        pipe = capture.build_pipeline(out, case)
+        trace = capture.run(pipe, case)
+        file = f"traces/{case.name}.safetensors"
+        st_file.write(out / file, trace)
+        drops.add(pipe.prompt_template_encode_start_idx)
+        manifest.append(
+            {
+                "name": case.name,
+                "models": case.models,
+                "files": case.files,
+                "prompt": case.prompt,
+                "negative": case.negative,
+                "width": case.width,
+                "height": case.height,
+                "steps": case.steps,
+                "cfg": case.cfg,
+                "seed": case.seed,
+                "trace": file,
+                "deep": list(case.deep),
+            }
+        )
+        print(f"{case.name}: {trace['input_ids'].shape[1]} tokens")
+    (drop,) = drops
+    text = json.dumps({"drop_index": drop, "cases": manifest}, indent=1, ensure_ascii=False)
+    (out / "cases.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
