@@ -9,12 +9,15 @@
 pub mod device;
 pub mod dispatch;
 pub mod fp8;
+pub mod fused;
 pub mod host_memory;
 pub mod storage;
 pub mod weight;
 
 #[cfg(feature = "cuda")]
 mod cuda_probe;
+#[cfg(feature = "flex")]
+mod flex_tensor;
 #[cfg(any(
     feature = "rocm",
     feature = "vulkan",
@@ -26,5 +29,6 @@ mod gpu_probe;
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{Fp8Format, Fp8Ops, WeightFormat};
+pub use fused::FusedOps;
 pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
 pub use weight::{Fp8Weight, Weight};

@@ -3,6 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use crate::fp8::Fp8Ops;
+use crate::fused::FusedOps;
 
 /// Memory of a device that has its own, in bytes, as its driver reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +40,9 @@ pub trait DeviceStorage: Backend {
 }
 
 /// Everything that the model and the loader need of a backend.
-pub trait ModelBackend: Fp8Ops + DeviceStorage {}
+pub trait ModelBackend: Fp8Ops + FusedOps + DeviceStorage {}
 
-impl<B: Fp8Ops + DeviceStorage> ModelBackend for B {}
+impl<B: Fp8Ops + FusedOps + DeviceStorage> ModelBackend for B {}
 
 #[cfg(feature = "flex")]
 impl DeviceStorage for burn_flex::Flex {

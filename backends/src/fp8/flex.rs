@@ -1,8 +1,8 @@
 //! The CPU: each thread decodes a tile of weight rows into its own cache and multiplies with it
 //! at once, so that no more than a tile per thread ever exists as `f32`.
 
-use burn::tensor::ops::{FloatTensor, FloatTensorOps, IntTensor};
-use burn::tensor::{Bytes, DType, FloatDType, Shape};
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::codec::Fp8Format;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
 use super::ops::Fp8Ops;
+use crate::flex_tensor::{in_dtype, to_f32};
 
 /// `f32` elements in a decoded tile: 1 MiB, half of a current core's second-level cache.
 const TILE_ELEMENTS: usize = 256 << 10;
@@ -142,11 +143,7 @@ fn linear<T: Sync>(
         Layout::contiguous(Shape::new([rows, out])),
         DType::F32,
     );
-    if dtype == DType::F32 {
-        y
-    } else {
-        Flex::float_cast(y, dtype.into())
-    }
+    in_dtype(y, dtype)
 }
 
 /// A row-major `[rows, stride]` matrix that threads fill by columns.
@@ -215,14 +212,5 @@ impl Columns {
                 *value += bias;
             }
         }
-    }
-}
-
-/// A contiguous f32 copy, or the tensor itself if it is one.
-fn to_f32(tensor: FlexTensor) -> FlexTensor {
-    if tensor.dtype() == DType::F32 {
-        tensor.to_contiguous()
-    } else {
-        Flex::float_cast(tensor, FloatDType::F32).to_contiguous()
     }
 }

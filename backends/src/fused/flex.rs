@@ -1,0 +1,240 @@
+//! The CPU: each operation is one pass over rows that fit a core's cache, in vector lanes.
+
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Bytes, DType};
+use burn_flex::{Flex, FlexTensor, Layout};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::flex_attention::scaled_attention;
+use super::ops::{FusedOps, Rotation};
+use super::vector_math::{gelu_tanh, silu, sum_of};
+use crate::flex_tensor::{in_dtype, to_f32};
+
+/// Elements that a thread takes at a time: 64 KiB, so that a second pass finds them in cache.
+const CHUNK: usize = 16 << 10;
+
+impl FusedOps for Flex {
+    fn modulated_layer_norm(
+        x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [_, tokens, channels] = x.layout().shape().dims();
+        let (shift, scale) = (to_f32(shift), to_f32(scale));
+        let (shift, scale) = (shift.storage::<f32>(), scale.storage::<f32>());
+        map_rows(x, channels, |index, row| {
+            let batch = index / tokens * channels;
+            let shift = &shift[batch..batch + channels];
+            let scale = &scale[batch..batch + channels];
+            let mean = sum_of(row, |v| v) / channels as f32;
+            let variance = sum_of(row, |v| (v - mean) * (v - mean)) / channels as f32;
+            let inverse = 1.0 / (variance + epsilon as f32).sqrt();
+            for ((value, shift), scale) in row.iter_mut().zip(shift).zip(scale) {
+                *value = (*value - mean) * inverse * (1.0 + scale) + shift;
+            }
+        })
+    }
+
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let weight = to_f32(weight);
+        let weight = weight.storage::<f32>();
+        map_rows(x, weight.len(), |_, row| {
+            let mean_square = sum_of(row, |v| v * v) / weight.len() as f32;
+            let inverse = 1.0 / (mean_square + epsilon as f32).sqrt();
+            for (value, weight) in row.iter_mut().zip(weight) {
+                *value = *value * inverse * weight;
+            }
+        })
+    }
+
+    fn rotate(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        rotation: Rotation,
+    ) -> FloatTensor<Self> {
+        let [_, tokens, heads, dim] = x.layout().shape().dims();
+        let half = dim / 2;
+        let (cos, sin) = (to_f32(cos), to_f32(sin));
+        let (cos, sin) = (cos.storage::<f32>(), sin.storage::<f32>());
+        map_rows(x, heads * dim, |index, row| {
+            let angles = index % tokens * half;
+            let cos = &cos[angles..angles + half];
+            let sin = &sin[angles..angles + half];
+            for head in row.chunks_exact_mut(dim) {
+                match rotation {
+                    Rotation::AdjacentPairs => {
+                        for ((pair, c), s) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
+                            let (a, b) = (pair[0], pair[1]);
+                            pair[0] = a * c - b * s;
+                            pair[1] = a * s + b * c;
+                        }
+                    }
+                    Rotation::Halves => {
+                        let (first, second) = head.split_at_mut(half);
+                        for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                            (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        map_rows(x, CHUNK, |_, row| {
+            for value in row {
+                *value = gelu_tanh(*value);
+            }
+        })
+    }
+
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let up = to_f32(up);
+        let up = up.storage::<f32>();
+        map_rows(gate, CHUNK, |index, row| {
+            for (value, up) in row.iter_mut().zip(&up[index * CHUNK..]) {
+                *value = silu(*value) * up;
+            }
+        })
+    }
+
+    fn gated_add(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [_, tokens, channels] = x.layout().shape().dims();
+        let (x, gate) = (to_f32(x), to_f32(gate));
+        let (x, gate) = (x.storage::<f32>(), gate.storage::<f32>());
+        map_rows(residual, channels, |index, row| {
+            let batch = index / tokens * channels;
+            let gate = &gate[batch..batch + channels];
+            let x = &x[index * channels..(index + 1) * channels];
+            for ((value, x), gate) in row.iter_mut().zip(x).zip(gate) {
+                *value += x * gate;
+            }
+        })
+    }
+
+    fn channel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        silu_after: bool,
+    ) -> FloatTensor<Self> {
+        let dtype = x.dtype();
+        let x = to_f32(x);
+        let gamma = to_f32(gamma);
+        let gamma = gamma.storage::<f32>();
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        let pixels = height * width;
+        let values = x.storage::<f32>();
+        let mut out = vec![0.0f32; values.len()];
+        let planes = Planes(out.as_mut_ptr());
+        let strip = (CHUNK / channels.max(1)).clamp(32, 1024);
+        let strips = pixels.div_ceil(strip);
+        (0..batch * strips).into_par_iter().for_each(|task| {
+            let image = task / strips * channels * pixels;
+            let start = task % strips * strip;
+            let count = strip.min(pixels - start);
+            let plane = |channel: usize| image + channel * pixels + start;
+            Arch::new().dispatch(|| {
+                let mut inverse = vec![0.0f32; count];
+                for channel in 0..channels {
+                    let values = &values[plane(channel)..plane(channel) + count];
+                    for (sum, v) in inverse.iter_mut().zip(values) {
+                        *sum += v * v;
+                    }
+                }
+                let gain = (channels as f32).sqrt();
+                for sum in &mut inverse {
+                    *sum = gain / sum.sqrt().max(1e-12);
+                }
+                for (channel, gamma) in gamma.iter().enumerate() {
+                    let values = &values[plane(channel)..plane(channel) + count];
+                    // SAFETY: strips of a plane do not overlap, and `out` outlives the loop.
+                    let out = unsafe { planes.slice(plane(channel), count) };
+                    for ((out, v), inverse) in out.iter_mut().zip(values).zip(&inverse) {
+                        let normed = v * inverse * gamma;
+                        *out = if silu_after { silu(normed) } else { normed };
+                    }
+                }
+            });
+        });
+        let shape = x.layout().shape().clone();
+        let out = FlexTensor::new(
+            Bytes::from_elems(out),
+            Layout::contiguous(shape),
+            DType::F32,
+        );
+        in_dtype(out, dtype)
+    }
+
+    fn scaled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        scaled_attention(q, k, v, causal)
+    }
+}
+
+/// Planes of an output that threads fill strip by strip.
+struct Planes(*mut f32);
+
+// SAFETY: the only method is unsafe and asks its callers for disjoint strips.
+unsafe impl Sync for Planes {}
+
+impl Planes {
+    /// # Safety
+    /// The strip is in bounds, and no other thread holds a part of it.
+    #[allow(clippy::mut_from_ref)] // Disjointness is the caller's promise.
+    unsafe fn slice(&self, start: usize, count: usize) -> &mut [f32] {
+        // SAFETY: by the caller.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), count) }
+    }
+}
+
+/// Applies `f(row index, row)` to every row of `width` elements, in f32 and in place where the
+/// tensor is not shared; the result has `x`'s dtype. The last row may be shorter.
+fn map_rows(x: FlexTensor, width: usize, f: impl Fn(usize, &mut [f32]) + Sync) -> FlexTensor {
+    let dtype = x.dtype();
+    let mut x = to_f32(x);
+    let rows_at_once = (CHUNK / width.max(1)).max(1);
+    let chunk = rows_at_once * width.max(1);
+    let run = |index: usize, values: &mut [f32]| {
+        Arch::new().dispatch(|| {
+            for (row, values) in values.chunks_mut(width.max(1)).enumerate() {
+                f(index * rows_at_once + row, values);
+            }
+        });
+    };
+    if let Some(values) = x.try_storage_mut::<f32>() {
+        values
+            .par_chunks_mut(chunk)
+            .enumerate()
+            .for_each(|(index, values)| run(index, values));
+        return in_dtype(x, dtype);
+    }
+    let source = x.storage::<f32>();
+    let mut out = vec![0.0f32; source.len()];
+    out.par_chunks_mut(chunk)
+        .zip(source.par_chunks(chunk))
+        .enumerate()
+        .for_each(|(index, (values, source))| {
+            values.copy_from_slice(source);
+            run(index, values);
+        });
+    let layout = Layout::contiguous(x.layout().shape().clone());
+    in_dtype(
+        FlexTensor::new(Bytes::from_elems(out), layout, DType::F32),
+        dtype,
+    )
+}

@@ -1,0 +1,121 @@
+//! The operations between a transformer's matrix products, each one pass over its data.
+//!
+//! Statistics (means, norms, softmax, rotation angles) are always in f32, whatever the dtype of
+//! the activations.
+
+mod ops;
+
+#[cfg(any(
+    feature = "cuda",
+    feature = "rocm",
+    feature = "vulkan",
+    feature = "metal",
+    feature = "webgpu"
+))]
+mod cube;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod flex_attention;
+#[cfg(feature = "flex")]
+mod vector_math;
+
+pub use ops::{FusedOps, Rotation};
+
+use burn::tensor::{Tensor, TensorPrimitive};
+
+/// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
+///
+/// * `x`: float `[batch, tokens, channels]`.
+/// * `shift`, `scale`: float `[batch, 1, channels]`.
+pub fn modulated_layer_norm<B: FusedOps>(
+    x: Tensor<B, 3>,
+    shift: Tensor<B, 3>,
+    scale: Tensor<B, 3>,
+    epsilon: f64,
+) -> Tensor<B, 3> {
+    wrap(B::modulated_layer_norm(
+        unwrap(x),
+        unwrap(shift),
+        unwrap(scale),
+        epsilon,
+    ))
+}
+
+/// `x / sqrt(mean(x²) + epsilon) * weight` over the last dimension.
+///
+/// * `x`: float `[.., channels]`; `weight`: f32 `[channels]`.
+pub fn rms_norm<B: FusedOps, const D: usize>(
+    x: Tensor<B, D>,
+    weight: Tensor<B, 1>,
+    epsilon: f64,
+) -> Tensor<B, D> {
+    wrap(B::rms_norm(unwrap(x), unwrap(weight), epsilon))
+}
+
+/// Rotates each head's vector by its token's angles (rotary position embedding).
+///
+/// * `x`: float `[batch, tokens, heads, head_dim]`.
+/// * `cos`, `sin`: f32 `[tokens, head_dim / 2]`.
+pub fn rotate<B: FusedOps>(
+    x: Tensor<B, 4>,
+    cos: Tensor<B, 2>,
+    sin: Tensor<B, 2>,
+    rotation: Rotation,
+) -> Tensor<B, 4> {
+    wrap(B::rotate(unwrap(x), unwrap(cos), unwrap(sin), rotation))
+}
+
+/// The tanh form of GELU: `0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))` (Hendrycks & Gimpel).
+pub fn gelu_tanh<B: FusedOps, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    wrap(B::gelu_tanh(unwrap(x)))
+}
+
+/// `silu(gate) * up`, the inner product of a SwiGLU feed-forward.
+pub fn silu_mul<B: FusedOps, const D: usize>(gate: Tensor<B, D>, up: Tensor<B, D>) -> Tensor<B, D> {
+    wrap(B::silu_mul(unwrap(gate), unwrap(up)))
+}
+
+/// `residual + x * gate`.
+///
+/// * `residual`, `x`: float `[batch, tokens, channels]`; `gate`: float `[batch, 1, channels]`.
+pub fn gated_add<B: FusedOps>(
+    residual: Tensor<B, 3>,
+    x: Tensor<B, 3>,
+    gate: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    wrap(B::gated_add(unwrap(residual), unwrap(x), unwrap(gate)))
+}
+
+/// `x / max(‖x‖₂, 1e-12) * sqrt(channels) * gamma` with the norm over channels, then SiLU if
+/// `silu`.
+///
+/// * `x`: float `[batch, channels, height, width]`; `gamma`: f32 `[channels]`.
+pub fn channel_norm<B: FusedOps>(x: Tensor<B, 4>, gamma: Tensor<B, 1>, silu: bool) -> Tensor<B, 4> {
+    wrap(B::channel_norm(unwrap(x), unwrap(gamma), silu))
+}
+
+/// `softmax(q kᵀ / sqrt(head_dim)) v`, without a score matrix in memory.
+///
+/// * `q`: float `[batch, tokens, heads, head_dim]`.
+/// * `k`, `v`: float `[batch, keys, kv_heads, head_dim]`, where `kv_heads` divides `heads`
+///   (grouped-query attention).
+/// * `causal`: token i sees keys 0..=i only.
+///
+/// Returns `[batch, tokens, heads, head_dim]`.
+pub fn attention<B: FusedOps>(
+    q: Tensor<B, 4>,
+    k: Tensor<B, 4>,
+    v: Tensor<B, 4>,
+    causal: bool,
+) -> Tensor<B, 4> {
+    wrap(B::scaled_attention(unwrap(q), unwrap(k), unwrap(v), causal))
+}
+
+fn unwrap<B: FusedOps, const D: usize>(tensor: Tensor<B, D>) -> burn::tensor::ops::FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+fn wrap<B: FusedOps, const D: usize>(primitive: burn::tensor::ops::FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
