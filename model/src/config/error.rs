@@ -1,0 +1,56 @@
+//! What can be wrong with a config.
+
+/// Why the sizes of a model cannot be settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The JSON is not a config of this model.
+    #[error("{model}: the config cannot be read: {reason}")]
+    Unreadable {
+        /// Which model.
+        model: &'static str,
+        /// What the JSON reader says.
+        reason: String,
+    },
+    /// The config says one thing and the tensors another.
+    #[error(
+        "{model}: the config says {field} = {configured}, but the tensors in the file show {inferred}: the config belongs to another file"
+    )]
+    Contradiction {
+        /// Which model.
+        model: &'static str,
+        /// Which field of the config.
+        field: &'static str,
+        /// The config's value.
+        configured: String,
+        /// The value that the shapes show.
+        inferred: String,
+    },
+    /// Neither the config nor the shapes tell.
+    #[error(
+        "{model}: {field} cannot be told from the file: put the model's config.json beside it, or its text into the file's metadata as \"config\""
+    )]
+    Unknown {
+        /// Which model.
+        model: &'static str,
+        /// Which field of the config.
+        field: &'static str,
+    },
+    /// A value that makes no model.
+    #[error("{model}: {field} {rule}")]
+    Invalid {
+        /// Which model.
+        model: &'static str,
+        /// Which field of the config.
+        field: &'static str,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// A relative of Qwen-Image that this program does not run.
+    #[error("{model}: {feature} is set in the config: this variant of Qwen-Image is not supported")]
+    Unsupported {
+        /// Which model.
+        model: &'static str,
+        /// The config's field.
+        feature: &'static str,
+    },
+}

@@ -1,0 +1,164 @@
+//! Sizes of the variational autoencoder.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ConfigError, Shapes, agree, count, dimension, require};
+
+const MODEL: &str = "VAE";
+
+/// Means of the published VAE's latent channels.
+const LATENTS_MEAN: [f64; 16] = [
+    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517,
+    -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
+];
+
+/// Standard deviations of the published VAE's latent channels.
+const LATENTS_STD: [f64; 16] = [
+    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579,
+    1.6382, 1.1253, 2.8251, 1.916,
+];
+
+/// Sizes of the VAE, by the names of diffusers' `AutoencoderKLQwenImage`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VaeConfig {
+    /// Channels at full resolution.
+    pub base_dim: usize,
+    /// Latent channels.
+    pub z_dim: usize,
+    /// Channels of each resolution as multiples of `base_dim`, from full resolution down.
+    pub dim_mult: Vec<usize>,
+    /// Residual blocks of each resolution on the way down; the way up has one more.
+    pub num_res_blocks: usize,
+    /// Mean of each latent channel.
+    pub latents_mean: Vec<f64>,
+    /// Standard deviation of each latent channel.
+    pub latents_std: Vec<f64>,
+}
+
+/// What a config may say; all of it is optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Partial {
+    base_dim: Option<usize>,
+    z_dim: Option<usize>,
+    dim_mult: Option<Vec<usize>>,
+    num_res_blocks: Option<usize>,
+    latents_mean: Option<Vec<f64>>,
+    latents_std: Option<Vec<f64>>,
+    input_channels: Option<usize>,
+}
+
+impl VaeConfig {
+    /// The sizes from a config, where there is one, and the file's shapes.
+    ///
+    /// # Errors
+    /// The two disagree, neither tells, or they describe no VAE of this kind.
+    pub fn resolve(config: Option<&Value>, shapes: Shapes) -> Result<Self, ConfigError> {
+        let partial: Partial = super::parse(MODEL, config)?;
+        require(
+            MODEL,
+            "input_channels",
+            partial.input_channels.is_none_or(|channels| channels == 3)
+                && dimension(shapes, "decoder.conv_out.weight", 0).is_none_or(|out| out == 3),
+            "must be 3: pictures with an alpha channel are not supported",
+        )?;
+        let levels = count(shapes, |i| {
+            format!("decoder.up_blocks.{i}.resnets.0.conv1.weight")
+        });
+        let widths: Option<Vec<usize>> = (0..levels)
+            .rev()
+            .map(|i| {
+                let name = format!("decoder.up_blocks.{i}.resnets.0.conv1.weight");
+                dimension(shapes, &name, 0)
+            })
+            .collect();
+        let widths = widths.filter(|widths| !widths.is_empty());
+        let full = widths.as_ref().and_then(|widths| widths.first().copied());
+        // A multiple of 1 at full resolution is the only choice that shapes alone can show.
+        let first = partial
+            .dim_mult
+            .as_ref()
+            .and_then(|mult| mult.first().copied())
+            .unwrap_or(1);
+        require(MODEL, "dim_mult", first > 0, "must be positive")?;
+        let base_dim = agree(
+            MODEL,
+            "base_dim",
+            partial.base_dim,
+            full.map(|width| width / first),
+        )?;
+        require(MODEL, "base_dim", base_dim > 0, "must be positive")?;
+        let dim_mult = agree(
+            MODEL,
+            "dim_mult",
+            partial.dim_mult,
+            widths.map(|widths| widths.iter().map(|width| width / base_dim).collect()),
+        )?;
+        let z_dim = agree(
+            MODEL,
+            "z_dim",
+            partial.z_dim,
+            dimension(shapes, "post_quant_conv.weight", 0),
+        )?;
+        let published = z_dim == LATENTS_MEAN.len();
+        let resolved = Self {
+            base_dim,
+            z_dim,
+            dim_mult,
+            num_res_blocks: agree(
+                MODEL,
+                "num_res_blocks",
+                partial.num_res_blocks,
+                count(shapes, |i| {
+                    format!("decoder.up_blocks.0.resnets.{i}.conv1.weight")
+                })
+                .checked_sub(1),
+            )?,
+            latents_mean: agree(
+                MODEL,
+                "latents_mean",
+                partial
+                    .latents_mean
+                    .or(published.then(|| LATENTS_MEAN.to_vec())),
+                None,
+            )?,
+            latents_std: agree(
+                MODEL,
+                "latents_std",
+                partial
+                    .latents_std
+                    .or(published.then(|| LATENTS_STD.to_vec())),
+                None,
+            )?,
+        };
+        require(
+            MODEL,
+            "latents_mean",
+            resolved.latents_mean.len() == z_dim,
+            "must have z_dim values",
+        )?;
+        require(
+            MODEL,
+            "latents_std",
+            resolved.latents_std.len() == z_dim && resolved.latents_std.iter().all(|&s| s > 0.0),
+            "must have z_dim positive values",
+        )?;
+        require(
+            MODEL,
+            "dim_mult",
+            resolved.dim_mult.len() == 4,
+            "must have 4 values: the VAE halves the image 3 times",
+        )?;
+        Ok(resolved)
+    }
+
+    /// Channels of the decoder's stages: at its first convolution, then after each up block.
+    pub fn decoder_widths(&self) -> Vec<usize> {
+        let last = self.dim_mult.last().copied();
+        last.into_iter()
+            .chain(self.dim_mult.iter().rev().copied())
+            .map(|multiple| multiple * self.base_dim)
+            .collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! The phases of making an image, as plain functions.
+//!
+//! Each needs one model, so that a caller can hold one at a time: encode every prompt with the
+//! text encoder, drop it; denoise with the transformer, drop it; decode with the VAE.
+
+use backends::ModelBackend;
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+
+use crate::guidance::guide;
+use crate::latents::{TokenGrid, pack, unpack};
+use crate::noise::NoiseGenerator;
+use crate::scheduler::Schedule;
+use crate::text_encoder::TextEncoder;
+use crate::tokenizer::PromptTokens;
+use crate::transformer::Transformer;
+use crate::vae::VaeDecoder;
+
+/// Most embeddings of a prompt that the transformer gets.
+const MAX_SEQUENCE_LENGTH: usize = 512;
+
+/// Why a phase has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PipelineError {
+    /// The observer asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+    /// The numbers left the range of their dtype; the picture would be black.
+    #[error(
+        "the transformer gave numbers that are not finite at step {step}: the weights are damaged, or the compute dtype is too narrow; try --dtype f32"
+    )]
+    NotFinite {
+        /// Counted from 1.
+        step: usize,
+    },
+    /// A token id has no row in the embedding.
+    #[error(
+        "token id {id} has no row in the text encoder's embedding of {rows}: the tokenizer belongs to another model"
+    )]
+    TokenOutOfRange {
+        /// The id.
+        id: u32,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+}
+
+/// The two passes of guidance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// With the prompt.
+    Conditional,
+    /// With the negative prompt.
+    Unconditional,
+}
+
+/// Follows a phase, and may end it.
+pub trait Observer<B: Backend> {
+    /// The transformer's prediction, f32 `[1, image tokens, features]`, at a step counted from
+    /// 0.
+    fn prediction(&mut self, _step: usize, _branch: Branch, _prediction: &Tensor<B, 3>) {}
+
+    /// The latents, f32 `[1, image tokens, features]`, after a step counted from 0.
+    fn latents(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
+
+    /// Whether to end as soon as possible.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches.
+impl<B: Backend> Observer<B> for () {}
+
+/// The embeddings of a prompt: f32 `[1, tokens, channels]`, with the template's prefix dropped
+/// and at most 512 tokens kept.
+///
+/// # Errors
+/// A token without a row in the embedding, or cancellation.
+pub fn encode_prompt<B: ModelBackend>(
+    encoder: &TextEncoder<B>,
+    tokens: &PromptTokens,
+    dtype: FloatDType,
+    device: &B::Device,
+    observer: &dyn Observer<B>,
+) -> Result<Tensor<B, 3>, PipelineError> {
+    let rows = encoder.embed_tokens.weight.shape()[0];
+    if let Some(&id) = tokens.ids.iter().find(|&&id| id as usize >= rows) {
+        return Err(PipelineError::TokenOutOfRange { id, rows });
+    }
+    let hidden = encoder
+        .forward(&tokens.ids, dtype, device, &|| observer.cancelled())
+        .ok_or(PipelineError::Cancelled)?;
+    let kept = (tokens.ids.len() - tokens.prefix).min(MAX_SEQUENCE_LENGTH);
+    Ok(hidden.narrow(1, tokens.prefix, kept).cast(FloatDType::F32))
+}
+
+/// The noise of a seed in the VAE's layout: f32 `[1, channels, height, width]` for an image of
+/// `grid` tokens, equal to diffusers' and ComfyUI's on a CPU generator.
+pub fn noise_of_seed<B: Backend>(
+    seed: u64,
+    channels: usize,
+    grid: TokenGrid,
+    device: &B::Device,
+) -> Tensor<B, 4> {
+    let shape = grid.latent_shape(channels);
+    let values = NoiseGenerator::new(seed).draw(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+}
+
+/// What [`denoise`] works on.
+#[derive(Clone, Debug)]
+pub struct Denoising<'a, B: Backend> {
+    /// f32 `[1, tokens, channels]`.
+    pub prompt_embeds: Tensor<B, 3>,
+    /// f32 `[1, tokens, channels]`, and the scale of guidance; `None` for one pass a step.
+    pub guidance: Option<(Tensor<B, 3>, f64)>,
+    /// f32 `[1, channels, height, width]`.
+    pub noise: Tensor<B, 4>,
+    /// The size of the image in tokens.
+    pub grid: TokenGrid,
+    /// The noise levels.
+    pub schedule: &'a Schedule,
+    /// What the transformer's blocks compute in.
+    pub dtype: FloatDType,
+}
+
+/// Turns noise into latents, f32 `[1, image tokens, features]`, by Euler steps along the
+/// transformer's predictions.
+///
+/// # Errors
+/// Numbers that are not finite, or cancellation.
+pub fn denoise<B: ModelBackend>(
+    transformer: &Transformer<B>,
+    work: Denoising<B>,
+    observer: &mut dyn Observer<B>,
+) -> Result<Tensor<B, 3>, PipelineError> {
+    let device = work.noise.device();
+    let rotary = |embeds: &Tensor<B, 3>| transformer.rotary(work.grid, embeds.dims()[1], &device);
+    let prompt_rotary = rotary(&work.prompt_embeds);
+    let guidance = work
+        .guidance
+        .map(|(embeds, scale)| (rotary(&embeds), embeds, scale));
+
+    let mut latents = pack(work.noise);
+    for step in 0..work.schedule.steps() {
+        let timestep = work.schedule.timestep(step);
+        let mut predict = |branch, embeds: &Tensor<B, 3>, rotary| {
+            let prediction = transformer
+                .forward(
+                    latents.clone(),
+                    embeds.clone(),
+                    timestep,
+                    rotary,
+                    work.dtype,
+                    &|| observer.cancelled(),
+                )
+                .ok_or(PipelineError::Cancelled)?;
+            observer.prediction(step, branch, &prediction);
+            Ok(prediction)
+        };
+        let cond = predict(Branch::Conditional, &work.prompt_embeds, &prompt_rotary)?;
+        let velocity = match &guidance {
+            Some((rotary, embeds, scale)) => {
+                let uncond = predict(Branch::Unconditional, embeds, rotary)?;
+                guide(cond, uncond, *scale)
+            }
+            None => cond,
+        };
+        latents = latents + velocity * work.schedule.interval(step);
+        // Broken weights show at once; later steps need no look that would stall the device.
+        if step == 0 && !all_finite(&latents) {
+            return Err(PipelineError::NotFinite { step: step + 1 });
+        }
+        observer.latents(step, &latents);
+        if observer.cancelled() {
+            return Err(PipelineError::Cancelled);
+        }
+    }
+    Ok(latents)
+}
+
+/// Latents f32 `[1, image tokens, features]` to pixels f32 `[1, 3, height, width]` in
+/// `[-1, 1]`.
+///
+/// # Errors
+/// Cancellation.
+pub fn decode<B: ModelBackend>(
+    vae: &VaeDecoder<B>,
+    latents: Tensor<B, 3>,
+    grid: TokenGrid,
+    observer: &dyn Observer<B>,
+) -> Result<Tensor<B, 4>, PipelineError> {
+    vae.decode(unpack(latents, grid), &|| observer.cancelled())
+        .ok_or(PipelineError::Cancelled)
+}
+
+/// Whether no element is NaN or infinite.
+fn all_finite<B: Backend>(latents: &Tensor<B, 3>) -> bool {
+    // An infinity or NaN anywhere makes the sum of magnitudes so.
+    let sum = latents.clone().abs().sum().into_data();
+    sum.iter::<f32>().all(f32::is_finite)
+}

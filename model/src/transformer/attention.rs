@@ -1,0 +1,125 @@
+//! Attention over image and text tokens together.
+
+use backends::ModelBackend;
+use backends::fused::{Rotation, attention, rotate};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::EPSILON;
+use super::rope::JointRotary;
+use crate::builder::Builder;
+use crate::config::TransformerConfig;
+use crate::linear::Linear;
+use crate::norm::RmsNorm;
+use crate::rotary::RotaryTable;
+
+/// Joint attention: each stream has projections of its own, and all tokens see all tokens.
+#[derive(Module, Debug)]
+pub struct JointAttention<B: Backend> {
+    /// Queries of the image.
+    pub to_q: Linear<B>,
+    /// Keys of the image.
+    pub to_k: Linear<B>,
+    /// Values of the image.
+    pub to_v: Linear<B>,
+    /// Queries of the text.
+    pub add_q_proj: Linear<B>,
+    /// Keys of the text.
+    pub add_k_proj: Linear<B>,
+    /// Values of the text.
+    pub add_v_proj: Linear<B>,
+    /// Norm of the image's queries, head by head.
+    pub norm_q: RmsNorm<B>,
+    /// Norm of the image's keys.
+    pub norm_k: RmsNorm<B>,
+    /// Norm of the text's queries.
+    pub norm_added_q: RmsNorm<B>,
+    /// Norm of the text's keys.
+    pub norm_added_k: RmsNorm<B>,
+    /// Back to the image stream (`to_out.0` in checkpoints).
+    pub to_out: Linear<B>,
+    /// Back to the text stream.
+    pub to_add_out: Linear<B>,
+}
+
+impl<B: Backend> JointAttention<B> {
+    /// Attention whose parameters wait for a loader.
+    pub fn uninitialized(config: &TransformerConfig, at: &Builder<B>) -> Self {
+        let inner = config.inner_dim();
+        let linear = |name| at.linear(name, inner, inner, true);
+        let norm = || at.rms_norm(config.attention_head_dim, EPSILON);
+        Self {
+            to_q: linear("to_q"),
+            to_k: linear("to_k"),
+            to_v: linear("to_v"),
+            add_q_proj: linear("add_q_proj"),
+            add_k_proj: linear("add_k_proj"),
+            add_v_proj: linear("add_v_proj"),
+            norm_q: norm(),
+            norm_k: norm(),
+            norm_added_q: norm(),
+            norm_added_k: norm(),
+            to_out: linear("to_out.0"),
+            to_add_out: linear("to_add_out"),
+        }
+    }
+}
+
+impl<B: ModelBackend> JointAttention<B> {
+    /// Float `[batch, tokens, channels]` of image and text to the same.
+    pub fn forward(
+        &self,
+        image: Tensor<B, 3>,
+        text: Tensor<B, 3>,
+        rotary: &JointRotary<B>,
+    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let text_tokens = text.dims()[1];
+        let image_tokens = image.dims()[1];
+        let positioned = |x, linear: &Linear<B>, norm: &RmsNorm<B>, rotary: &RotaryTable<B>| {
+            let x = norm.forward(heads(linear.forward(x), norm));
+            rotate(
+                x,
+                rotary.cos.clone(),
+                rotary.sin.clone(),
+                Rotation::AdjacentPairs,
+            )
+        };
+        // Text comes first in the joint sequence.
+        let joint = |text, image| Tensor::cat(vec![text, image], 1);
+        let q = joint(
+            positioned(
+                text.clone(),
+                &self.add_q_proj,
+                &self.norm_added_q,
+                &rotary.text,
+            ),
+            positioned(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
+        );
+        let k = joint(
+            positioned(
+                text.clone(),
+                &self.add_k_proj,
+                &self.norm_added_k,
+                &rotary.text,
+            ),
+            positioned(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
+        );
+        let v = joint(
+            heads(self.add_v_proj.forward(text), &self.norm_added_k),
+            heads(self.to_v.forward(image), &self.norm_k),
+        );
+        let attended = attention(q, k, v, false).flatten::<3>(2, 3);
+        let text = attended.clone().narrow(1, 0, text_tokens);
+        let image = attended.narrow(1, text_tokens, image_tokens);
+        (self.to_out.forward(image), self.to_add_out.forward(text))
+    }
+}
+
+/// `[batch, tokens, channels]` as `[batch, tokens, heads, head_dim]`, for heads as wide as the
+/// norm that belongs to them.
+fn heads<B: Backend>(x: Tensor<B, 3>, norm: &RmsNorm<B>) -> Tensor<B, 4> {
+    let [batch, tokens, channels] = x.dims();
+    let [head_dim] = norm.weight.lazy_shape().dims();
+    x.reshape([batch, tokens, channels / head_dim, head_dim])
+}

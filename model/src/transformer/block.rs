@@ -1,0 +1,131 @@
+//! One block: joint attention and a feed-forward for each stream, modulated by the noise level
+//! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
+
+use backends::ModelBackend;
+use backends::fused::{gated_add, gelu_tanh, modulated_layer_norm};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::attention::JointAttention;
+use super::rope::JointRotary;
+use super::{EPSILON, split};
+use crate::builder::Builder;
+use crate::config::TransformerConfig;
+use crate::linear::Linear;
+
+/// A transformer block over an image and a text stream.
+#[derive(Module, Debug)]
+pub struct TransformerBlock<B: Backend> {
+    /// Modulation of the image stream (`img_mod.1` in checkpoints).
+    pub img_mod: Linear<B>,
+    /// Modulation of the text stream (`txt_mod.1` in checkpoints).
+    pub txt_mod: Linear<B>,
+    /// Joint attention.
+    pub attn: JointAttention<B>,
+    /// Feed-forward of the image stream.
+    pub img_mlp: FeedForward<B>,
+    /// Feed-forward of the text stream.
+    pub txt_mlp: FeedForward<B>,
+}
+
+impl<B: Backend> TransformerBlock<B> {
+    /// A block whose parameters wait for a loader.
+    pub fn uninitialized(config: &TransformerConfig, at: &Builder<B>) -> Self {
+        let inner = config.inner_dim();
+        Self {
+            img_mod: at.linear("img_mod.1", inner, 6 * inner, true),
+            txt_mod: at.linear("txt_mod.1", inner, 6 * inner, true),
+            attn: JointAttention::uninitialized(config, &at.at("attn")),
+            img_mlp: FeedForward::uninitialized(inner, &at.at("img_mlp")),
+            txt_mlp: FeedForward::uninitialized(inner, &at.at("txt_mlp")),
+        }
+    }
+}
+
+impl<B: ModelBackend> TransformerBlock<B> {
+    /// * `image`, `text`: float `[batch, tokens, channels]`.
+    /// * `temb`: float `[batch, 1, channels]`, after SiLU.
+    pub fn forward(
+        &self,
+        image: Tensor<B, 3>,
+        text: Tensor<B, 3>,
+        temb: Tensor<B, 3>,
+        rotary: &JointRotary<B>,
+    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let [image_attn, image_mlp] = Modulation::pair(self.img_mod.forward(temb.clone()));
+        let [text_attn, text_mlp] = Modulation::pair(self.txt_mod.forward(temb));
+        let (image_attended, text_attended) = self.attn.forward(
+            image_attn.normed(image.clone()),
+            text_attn.normed(text.clone()),
+            rotary,
+        );
+        let image = gated_add(image, image_attended, image_attn.gate);
+        let text = gated_add(text, text_attended, text_attn.gate);
+
+        let image_fed = self.img_mlp.forward(image_mlp.normed(image.clone()));
+        let text_fed = self.txt_mlp.forward(text_mlp.normed(text.clone()));
+        (
+            gated_add(image, image_fed, image_mlp.gate),
+            gated_add(text, text_fed, text_mlp.gate),
+        )
+    }
+}
+
+/// What the noise level does to one sub-layer; each is float `[batch, 1, channels]`.
+#[derive(Clone, Debug)]
+pub struct Modulation<B: Backend> {
+    /// Added to the normalised input.
+    pub shift: Tensor<B, 3>,
+    /// Multiplies the normalised input, as `1 + scale`.
+    pub scale: Tensor<B, 3>,
+    /// Multiplies the output.
+    pub gate: Tensor<B, 3>,
+}
+
+impl<B: Backend> Modulation<B> {
+    /// The modulations of attention and feed-forward, from `[batch, 1, 6 * channels]`.
+    fn pair(x: Tensor<B, 3>) -> [Self; 2] {
+        split::<B, 2>(x).map(|half| {
+            let [shift, scale, gate] = split(half);
+            Self { shift, scale, gate }
+        })
+    }
+}
+
+impl<B: ModelBackend> Modulation<B> {
+    /// The normalised, scaled and shifted input of the sub-layer.
+    fn normed(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        modulated_layer_norm(x, self.shift.clone(), self.scale.clone(), EPSILON)
+    }
+}
+
+/// Two linear layers with the tanh form of GELU between them.
+#[derive(Module, Debug)]
+pub struct FeedForward<B: Backend> {
+    /// To the inner width (`net.0.proj` in checkpoints).
+    pub net_0_proj: Linear<B>,
+    /// Back (`net.2` in checkpoints).
+    pub net_2: Linear<B>,
+}
+
+impl<B: Backend> FeedForward<B> {
+    /// The inner width as a multiple of the outer one.
+    const EXPANSION: usize = 4;
+
+    /// A feed-forward whose parameters wait for a loader.
+    pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
+        let inner = channels * Self::EXPANSION;
+        Self {
+            net_0_proj: at.linear("net.0.proj", channels, inner, true),
+            net_2: at.linear("net.2", inner, channels, true),
+        }
+    }
+}
+
+impl<B: ModelBackend> FeedForward<B> {
+    /// Float `[batch, tokens, channels]` to the same.
+    pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.net_2.forward(gelu_tanh(self.net_0_proj.forward(x)))
+    }
+}

@@ -1,0 +1,143 @@
+//! The multimodal diffusion transformer (MMDiT; Esser et al., "Scaling Rectified Flow
+//! Transformers", 2024, as changed by Qwen-Image): image and text tokens, each with weights of
+//! their own, attend to each other in every block.
+
+mod attention;
+mod block;
+mod rope;
+mod timestep;
+
+pub use attention::JointAttention;
+pub use block::{FeedForward, Modulation, TransformerBlock};
+pub use rope::{JointRotary, image_angles, text_angles};
+pub use timestep::{TimestepEmbedding, TimestepProjection, sinusoid};
+
+use backends::ModelBackend;
+use backends::fused::modulated_layer_norm;
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor, activation};
+
+use crate::builder::Builder;
+use crate::config::TransformerConfig;
+use crate::latents::TokenGrid;
+use crate::linear::Linear;
+use crate::norm::RmsNorm;
+
+/// Added to variances and mean squares throughout the model.
+pub(crate) const EPSILON: f64 = 1e-6;
+
+/// Predicts, for noisy image tokens and a prompt, the velocity from image to noise.
+#[derive(Module, Debug)]
+pub struct Transformer<B: Backend> {
+    /// From the features of an image token to the residual stream.
+    pub img_in: Linear<B>,
+    /// The norm of the prompt's embeddings.
+    pub txt_norm: RmsNorm<B>,
+    /// From the prompt's embeddings to the residual stream.
+    pub txt_in: Linear<B>,
+    /// From the noise level to the vector that modulates every block.
+    pub time_text_embed: TimestepEmbedding<B>,
+    /// The blocks.
+    pub transformer_blocks: Vec<TransformerBlock<B>>,
+    /// The norm of the output, modulated by the noise level.
+    pub norm_out: OutputNorm<B>,
+    /// From the residual stream to the features of an image token.
+    pub proj_out: Linear<B>,
+    axes_dims_rope: [usize; 3],
+}
+
+impl<B: Backend> Transformer<B> {
+    /// A transformer whose parameters wait for a loader.
+    pub fn uninitialized(config: &TransformerConfig, root: &Builder<B>) -> Self {
+        let inner = config.inner_dim();
+        Self {
+            img_in: root.linear("img_in", config.in_channels, inner, true),
+            txt_norm: root.rms_norm(config.joint_attention_dim, EPSILON),
+            txt_in: root.linear("txt_in", config.joint_attention_dim, inner, true),
+            time_text_embed: TimestepEmbedding::uninitialized(inner, &root.at("time_text_embed")),
+            transformer_blocks: root.list("transformer_blocks", config.num_layers, |block, _| {
+                TransformerBlock::uninitialized(config, block)
+            }),
+            norm_out: OutputNorm {
+                linear: root.at("norm_out").linear("linear", inner, 2 * inner, true),
+            },
+            proj_out: root.linear("proj_out", inner, config.in_channels, true),
+            axes_dims_rope: config.axes_dims_rope,
+        }
+    }
+}
+
+impl<B: ModelBackend> Transformer<B> {
+    /// The rotary angles for an image of `grid` tokens and a prompt of `text_tokens`. They are
+    /// the same at every step.
+    pub fn rotary(
+        &self,
+        grid: TokenGrid,
+        text_tokens: usize,
+        device: &B::Device,
+    ) -> JointRotary<B> {
+        JointRotary::new(grid, text_tokens, self.axes_dims_rope, device)
+    }
+
+    /// One prediction.
+    ///
+    /// * `latents`: f32 `[batch, image tokens, in_channels]`.
+    /// * `prompt_embeds`: f32 `[batch, text tokens, joint_attention_dim]`.
+    /// * `timestep`: the noise level, from 0 to 1.
+    /// * `dtype`: what the blocks compute in.
+    ///
+    /// Returns f32 `[batch, image tokens, in_channels]`. `cancelled` is asked before each
+    /// block; once it says so, there is no result.
+    pub fn forward(
+        &self,
+        latents: Tensor<B, 3>,
+        prompt_embeds: Tensor<B, 3>,
+        timestep: f32,
+        rotary: &JointRotary<B>,
+        dtype: FloatDType,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Tensor<B, 3>> {
+        let mut image = self.img_in.forward(latents.cast(dtype));
+        let mut text = self.embed_text(prompt_embeds, dtype);
+        let temb = self.time_text_embed.forward(timestep, &image.device());
+        // Every modulation starts with this activation of the same vector.
+        let temb = activation::silu(temb).cast(dtype);
+        for block in &self.transformer_blocks {
+            if cancelled() {
+                return None;
+            }
+            (image, text) = block.forward(image, text, temb.clone(), rotary);
+        }
+        let out = self.proj_out.forward(self.norm_out.forward(image, temb));
+        Some(out.cast(FloatDType::F32))
+    }
+
+    /// The prompt's embeddings on the residual stream, in `dtype`.
+    pub fn embed_text(&self, prompt_embeds: Tensor<B, 3>, dtype: FloatDType) -> Tensor<B, 3> {
+        self.txt_in
+            .forward(self.txt_norm.forward(prompt_embeds).cast(dtype))
+    }
+}
+
+/// A layer norm whose scale and shift come from the noise level.
+#[derive(Module, Debug)]
+pub struct OutputNorm<B: Backend> {
+    /// To scale and shift, in this order: the opposite of a block's.
+    pub linear: Linear<B>,
+}
+
+impl<B: ModelBackend> OutputNorm<B> {
+    /// * `x`: float `[batch, tokens, channels]`.
+    /// * `temb`: float `[batch, 1, channels]`, after SiLU.
+    pub fn forward(&self, x: Tensor<B, 3>, temb: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [scale, shift]: [Tensor<B, 3>; 2] = split(self.linear.forward(temb));
+        modulated_layer_norm(x, shift, scale, EPSILON)
+    }
+}
+
+/// `N` equal parts of the last dimension.
+pub(crate) fn split<B: Backend, const N: usize>(x: Tensor<B, 3>) -> [Tensor<B, 3>; N] {
+    let width = x.dims()[2] / N;
+    std::array::from_fn(|i| x.clone().narrow(2, i * width, width))
+}

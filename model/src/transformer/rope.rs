@@ -1,0 +1,94 @@
+//! Multimodal scalable rotary positions (MSRoPE; the Qwen-Image report, section 2.4): image
+//! tokens are placed around the origin of a grid, text tokens on its diagonal, beyond its edge.
+
+use burn::tensor::backend::Backend;
+
+use crate::latents::TokenGrid;
+use crate::rotary::{RotaryTable, inverse_frequencies};
+
+/// The base of the rotary frequencies.
+const THETA: f64 = 10_000.0;
+
+/// The angles of both streams.
+#[derive(Clone, Debug)]
+pub struct JointRotary<B: Backend> {
+    /// Of the image tokens, row by row.
+    pub image: RotaryTable<B>,
+    /// Of the text tokens.
+    pub text: RotaryTable<B>,
+}
+
+impl<B: Backend> JointRotary<B> {
+    /// The angles for an image of `grid` tokens and a prompt of `text_tokens`.
+    pub fn new(grid: TokenGrid, text_tokens: usize, axes: [usize; 3], device: &B::Device) -> Self {
+        let planes = axes.iter().sum::<usize>() / 2;
+        Self {
+            image: RotaryTable::new(&image_angles(grid, axes), planes, device),
+            text: RotaryTable::new(&text_angles(grid, text_tokens, axes), planes, device),
+        }
+    }
+}
+
+/// The angles of the image tokens in radians, token by token: those of the frame (always 0),
+/// the row and the column. Rows and columns count from the middle, and an odd one falls to the
+/// negative side.
+pub fn image_angles(grid: TokenGrid, axes: [usize; 3]) -> Vec<f32> {
+    let frequencies = axes.map(|axis| inverse_frequencies(axis, THETA));
+    let centred = |index: usize, length: usize| index as f32 - (length - length / 2) as f32;
+    let mut angles = Vec::with_capacity(grid.tokens() * axes.iter().sum::<usize>() / 2);
+    for y in 0..grid.height {
+        for x in 0..grid.width {
+            let positions = [0.0, centred(y, grid.height), centred(x, grid.width)];
+            extend(&mut angles, &frequencies, positions);
+        }
+    }
+    angles
+}
+
+/// The angles of the text tokens in radians: all three positions of a token are one number,
+/// which starts at half the longer side of the image.
+pub fn text_angles(grid: TokenGrid, text_tokens: usize, axes: [usize; 3]) -> Vec<f32> {
+    let frequencies = axes.map(|axis| inverse_frequencies(axis, THETA));
+    let start = (grid.height / 2).max(grid.width / 2);
+    let mut angles = Vec::with_capacity(text_tokens * axes.iter().sum::<usize>() / 2);
+    for token in 0..text_tokens {
+        extend(&mut angles, &frequencies, [(start + token) as f32; 3]);
+    }
+    angles
+}
+
+fn extend(angles: &mut Vec<f32>, frequencies: &[Vec<f32>; 3], positions: [f32; 3]) {
+    for (frequencies, position) in frequencies.iter().zip(positions) {
+        angles.extend(frequencies.iter().map(|f| position * f));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_odd_side_leans_to_the_negative() {
+        let grid = TokenGrid {
+            height: 3,
+            width: 2,
+        };
+        let angles = image_angles(grid, [2, 2, 2]);
+        let rows: Vec<f32> = angles.chunks(3).map(|token| token[1]).collect();
+        let columns: Vec<f32> = angles.chunks(3).map(|token| token[2]).collect();
+        assert_eq!(rows, [-2.0, -2.0, -1.0, -1.0, 0.0, 0.0]);
+        assert_eq!(columns, [-1.0, 0.0, -1.0, 0.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn text_starts_beyond_the_edge() {
+        let grid = TokenGrid {
+            height: 3,
+            width: 6,
+        };
+        assert_eq!(
+            text_angles(grid, 2, [2, 2, 2]),
+            [3.0, 3.0, 3.0, 4.0, 4.0, 4.0]
+        );
+    }
+}

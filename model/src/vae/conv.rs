@@ -1,0 +1,45 @@
+//! Convolutions that keep the image's size.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+use crate::builder::Builder;
+
+/// A 2-D convolution with stride 1, padded with zeros to keep the size.
+#[derive(Module, Debug)]
+pub struct Conv<B: Backend> {
+    /// f32 `[out, in, side, side]`.
+    pub weight: Param<Tensor<B, 4>>,
+    /// f32 `[out]`.
+    pub bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> Conv<B> {
+    /// A 3 x 3 convolution.
+    pub fn spatial(input: usize, output: usize, at: &Builder<B>) -> Self {
+        Self::uninitialized(input, output, 3, at)
+    }
+
+    /// A 1 x 1 convolution: a linear map of the channels.
+    pub fn pointwise(input: usize, output: usize, at: &Builder<B>) -> Self {
+        Self::uninitialized(input, output, 1, at)
+    }
+
+    fn uninitialized(input: usize, output: usize, side: usize, at: &Builder<B>) -> Self {
+        Self {
+            weight: at.parameter([output, input, side, side]),
+            bias: at.parameter([output]),
+        }
+    }
+
+    /// f32 `[batch, in, height, width]` to `[batch, out, height, width]`.
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let weight = self.weight.val();
+        let padding = weight.dims()[2] / 2;
+        let options = ConvOptions::new([1, 1], [padding; 2], [1, 1], 1);
+        conv2d(x, weight, Some(self.bias.val()), options)
+    }
+}

@@ -1,0 +1,50 @@
+//! Residual blocks.
+
+use backends::ModelBackend;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::conv::Conv;
+use super::norm::ChannelNorm;
+use crate::builder::Builder;
+
+/// Two normalised, activated convolutions beside a short cut.
+#[derive(Module, Debug)]
+pub struct ResidualBlock<B: Backend> {
+    /// The norm before the first convolution.
+    pub norm1: ChannelNorm<B>,
+    /// To the output's channels.
+    pub conv1: Conv<B>,
+    /// The norm before the second convolution.
+    pub norm2: ChannelNorm<B>,
+    /// Within the output's channels.
+    pub conv2: Conv<B>,
+    /// The short cut, where the number of channels changes.
+    pub conv_shortcut: Option<Conv<B>>,
+}
+
+impl<B: Backend> ResidualBlock<B> {
+    /// A block whose parameters wait for a loader.
+    pub fn uninitialized(input: usize, output: usize, at: &Builder<B>) -> Self {
+        Self {
+            norm1: ChannelNorm::uninitialized(input, at),
+            conv1: Conv::spatial(input, output, at),
+            norm2: ChannelNorm::uninitialized(output, at),
+            conv2: Conv::spatial(output, output, at),
+            conv_shortcut: (input != output).then(|| Conv::pointwise(input, output, at)),
+        }
+    }
+}
+
+impl<B: ModelBackend> ResidualBlock<B> {
+    /// f32 `[batch, in, height, width]` to `[batch, out, height, width]`.
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let y = self.conv1.forward(self.norm1.forward_silu(x.clone()));
+        let y = self.conv2.forward(self.norm2.forward_silu(y));
+        match &self.conv_shortcut {
+            Some(shortcut) => shortcut.forward(x) + y,
+            None => x + y,
+        }
+    }
+}
