@@ -1,0 +1,71 @@
+//! The models of a case, loaded as the program loads them.
+
+use backends::ModelBackend;
+use loader::{Component, Weights, load};
+use model::{
+    Builder, TextEncoder, TextEncoderConfig, Tokenizer, Transformer, TransformerConfig, VaeConfig,
+    VaeDecoder,
+};
+
+use crate::case::Case;
+
+/// The models of a case on one device.
+pub struct Models<'a, B: ModelBackend> {
+    case: &'a Case,
+    device: B::Device,
+}
+
+impl<'a, B: ModelBackend> Models<'a, B> {
+    /// Of a case, on a device.
+    pub fn new(case: &'a Case, device: B::Device) -> Self {
+        Self { case, device }
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> Tokenizer {
+        Tokenizer::open(&self.case.tokenizer()).expect("a tokenizer")
+    }
+
+    /// The text encoder.
+    pub fn text_encoder(&self) -> TextEncoder<B> {
+        let weights = open(&self.case.text_encoder(), Component::TextEncoder);
+        let config = TextEncoderConfig::resolve(weights.config(), &shapes(&weights));
+        let config = config.expect("a text encoder");
+        let formats = |name: &str| weights.format(name);
+        let module = TextEncoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        load(module, &weights, &self.device, &mut ())
+            .expect("a text encoder")
+            .0
+    }
+
+    /// The transformer.
+    pub fn transformer(&self) -> Transformer<B> {
+        let weights = open(&self.case.transformer(), Component::Transformer);
+        let config = TransformerConfig::resolve(weights.config(), &shapes(&weights));
+        let config = config.expect("a transformer");
+        let formats = |name: &str| weights.format(name);
+        let module = Transformer::uninitialized(&config, &Builder::new(&self.device, &formats));
+        load(module, &weights, &self.device, &mut ())
+            .expect("a transformer")
+            .0
+    }
+
+    /// The VAE's decoder.
+    pub fn vae(&self) -> VaeDecoder<B> {
+        let weights = open(&self.case.vae(), Component::Vae);
+        let config = VaeConfig::resolve(weights.config(), &shapes(&weights)).expect("a VAE");
+        let formats = |name: &str| weights.format(name);
+        let module = VaeDecoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        load(module, &weights, &self.device, &mut ())
+            .expect("a VAE")
+            .0
+    }
+}
+
+fn open(path: &std::path::Path, component: Component) -> Weights {
+    Weights::open(path, component).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn shapes(weights: &Weights) -> impl Fn(&str) -> Option<Vec<usize>> {
+    |name| weights.shape(name).map(<[usize]>::to_vec)
+}
