@@ -2,6 +2,7 @@
 
 mod codec;
 mod ops;
+mod portable;
 
 #[cfg(any(
     feature = "cuda",
@@ -18,4 +19,4 @@ mod flex;
 
 pub use codec::{Fp8Format, WeightFormat};
 pub use ops::Fp8Ops;
-pub(crate) use ops::decode_all;
+pub(crate) use portable::decode_all;

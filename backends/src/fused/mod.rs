@@ -4,6 +4,7 @@
 //! the activations.
 
 mod ops;
+mod portable;
 
 #[cfg(any(
     feature = "cuda",

@@ -1,9 +1,9 @@
-//! The backend extension, with bodies that run on every backend.
+//! The backend extension.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::module::attention;
-use burn::tensor::ops::{AttentionModuleOptions, FloatTensor};
-use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
+use burn::tensor::ops::FloatTensor;
+
+use super::portable;
 
 /// Which two elements of a head's vector form the plane that an angle rotates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Rotation {
     Halves,
 }
 
-/// Operations that a backend may run as one kernel.
+/// Operations that a backend may run as one kernel; the bodies given here run on every backend.
 ///
 /// The free functions of this module are the typed way to call them, and say what each one
 /// computes on which shapes.
@@ -26,13 +26,7 @@ pub trait FusedOps: Backend {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let (x, dtype) = widen::<Self, 3>(x);
-        let centred = x.clone() - x.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        let normed = centred / (variance + epsilon).sqrt();
-        let (scale, _) = widen::<Self, 3>(scale);
-        let (shift, _) = widen::<Self, 3>(shift);
-        narrow(normed * (scale + 1.0) + shift, dtype)
+        portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon)
     }
 
     /// See [`rms_norm`](super::rms_norm).
@@ -41,15 +35,7 @@ pub trait FusedOps: Backend {
         weight: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let shape = x.shape();
-        let channels = shape[shape.num_dims() - 1];
-        let rows = shape.num_elements() / channels.max(1);
-        let flat = Self::float_reshape(x, [rows, channels].into());
-        let (x, dtype) = widen::<Self, 2>(flat);
-        let (weight, _) = widen::<Self, 1>(weight);
-        let mean_square = x.clone().square().mean_dim(1);
-        let normed = x / (mean_square + epsilon).sqrt() * weight.unsqueeze::<2>();
-        Self::float_reshape(narrow(normed, dtype), shape)
+        portable::rms_norm::<Self>(x, weight, epsilon)
     }
 
     /// See [`rotate`](super::rotate).
@@ -59,49 +45,17 @@ pub trait FusedOps: Backend {
         sin: FloatTensor<Self>,
         rotation: Rotation,
     ) -> FloatTensor<Self> {
-        let (x, dtype) = widen::<Self, 4>(x);
-        let [batch, tokens, heads, dim] = x.dims();
-        let half = dim / 2;
-        // The plane's two coordinates get a dimension of their own.
-        let (split, plane) = match rotation {
-            Rotation::AdjacentPairs => ([batch, tokens, heads, half, 2], 4),
-            Rotation::Halves => ([batch, tokens, heads, 2, half], 3),
-        };
-        let mut angle_shape = [1, tokens, 1, half, 1];
-        if rotation == Rotation::Halves {
-            angle_shape = [1, tokens, 1, 1, half];
-        }
-        let x = x.reshape(split);
-        let first = x.clone().narrow(plane, 0, 1);
-        let second = x.narrow(plane, 1, 1);
-        let cos = widen::<Self, 2>(cos).0.reshape(angle_shape);
-        let sin = widen::<Self, 2>(sin).0.reshape(angle_shape);
-        let rotated = Tensor::cat(
-            vec![
-                first.clone() * cos.clone() - second.clone() * sin.clone(),
-                first * sin + second * cos,
-            ],
-            plane,
-        );
-        narrow(rotated.reshape([batch, tokens, heads, dim]), dtype)
+        portable::rotate::<Self>(x, cos, sin, rotation)
     }
 
     /// See [`gelu_tanh`](super::gelu_tanh).
     fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let shape = x.shape();
-        let (x, dtype) = widen_flat::<Self>(x);
-        let cube = x.clone().powi_scalar(3) * 0.044715;
-        let inner = (x.clone() + cube) * std::f64::consts::FRAC_2_PI.sqrt();
-        let y = x * 0.5 * (inner.tanh() + 1.0);
-        Self::float_reshape(narrow(y, dtype), shape)
+        portable::gelu_tanh::<Self>(x)
     }
 
     /// See [`silu_mul`](super::silu_mul).
     fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let shape = gate.shape();
-        let (gate, dtype) = widen_flat::<Self>(gate);
-        let (up, _) = widen_flat::<Self>(up);
-        Self::float_reshape(narrow(activation::silu(gate) * up, dtype), shape)
+        portable::silu_mul::<Self>(gate, up)
     }
 
     /// See [`gated_add`](super::gated_add).
@@ -110,10 +64,7 @@ pub trait FusedOps: Backend {
         x: FloatTensor<Self>,
         gate: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (residual, dtype) = widen::<Self, 3>(residual);
-        let (x, _) = widen::<Self, 3>(x);
-        let (gate, _) = widen::<Self, 3>(gate);
-        narrow(residual + x * gate, dtype)
+        portable::gated_add::<Self>(residual, x, gate)
     }
 
     /// See [`channel_norm`](super::channel_norm).
@@ -122,13 +73,7 @@ pub trait FusedOps: Backend {
         gamma: FloatTensor<Self>,
         silu: bool,
     ) -> FloatTensor<Self> {
-        let (x, dtype) = widen::<Self, 4>(x);
-        let channels = x.dims()[1];
-        let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-        let (gamma, _) = widen::<Self, 1>(gamma);
-        let gamma = gamma.reshape([1, channels, 1, 1]) * (channels as f64).sqrt();
-        let y = x / norm * gamma;
-        narrow(if silu { activation::silu(y) } else { y }, dtype)
+        portable::channel_norm::<Self>(x, gamma, silu)
     }
 
     /// See [`attention`](super::attention).
@@ -138,50 +83,6 @@ pub trait FusedOps: Backend {
         v: FloatTensor<Self>,
         causal: bool,
     ) -> FloatTensor<Self> {
-        let q = float::<Self, 4>(q);
-        let groups = q.dims()[2];
-        let q = q.swap_dims(1, 2);
-        let [k, v] = [k, v].map(|tensor| {
-            let tensor = float::<Self, 4>(tensor);
-            let [batch, keys, heads, dim] = tensor.dims();
-            let repeats = groups / heads;
-            let tensor = if repeats == 1 {
-                tensor
-            } else {
-                tensor
-                    .reshape([batch, keys, heads, 1, dim])
-                    .repeat_dim(3, repeats)
-                    .reshape([batch, keys, groups, dim])
-            };
-            tensor.swap_dims(1, 2)
-        });
-        let options = AttentionModuleOptions {
-            is_causal: causal,
-            ..Default::default()
-        };
-        attention(q, k, v, None, None, options)
-            .swap_dims(1, 2)
-            .into_primitive()
-            .tensor()
+        portable::scaled_attention::<Self>(q, k, v, causal)
     }
-}
-
-fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-/// The tensor in f32, and the dtype to return to.
-fn widen<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> (Tensor<B, D>, FloatDType) {
-    let dtype = primitive.dtype().into();
-    (float(primitive).cast(FloatDType::F32), dtype)
-}
-
-/// As [`widen`], with all dimensions in one, for element-wise operations of any rank.
-fn widen_flat<B: Backend>(primitive: FloatTensor<B>) -> (Tensor<B, 1>, FloatDType) {
-    let elements = primitive.shape().num_elements();
-    widen(B::float_reshape(primitive, [elements].into()))
-}
-
-fn narrow<B: Backend, const D: usize>(tensor: Tensor<B, D>, dtype: FloatDType) -> FloatTensor<B> {
-    tensor.cast(dtype).into_primitive().tensor()
 }

@@ -1,0 +1,190 @@
+//! The linear layers as compositions of Burn's own operations, for every backend.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
+
+use super::codec::Fp8Format;
+
+/// Weight elements decoded at a time: 64 MiB as `f32`.
+const DECODE_CHUNK: usize = 16 << 20;
+
+/// See [`Fp8Ops::fp8_linear`](super::Fp8Ops::fp8_linear).
+pub(super) fn fp8_linear<B: Backend>(
+    x: FloatTensor<B>,
+    weight: IntTensor<B>,
+    scale: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    format: Fp8Format,
+) -> FloatTensor<B> {
+    let x = float::<B, 2>(x);
+    let weight = Tensor::<B, 2, Int>::from_primitive(weight);
+    let [out, width] = weight.dims();
+    let dtype: FloatDType = x.dtype().into();
+    let rows_at_once = (DECODE_CHUNK / width.max(1)).max(1);
+    let products = (0..out)
+        .step_by(rows_at_once)
+        .map(|start| {
+            let rows = weight
+                .clone()
+                .narrow(0, start, rows_at_once.min(out - start));
+            x.clone()
+                .matmul(decode_all(rows, format).cast(dtype).transpose())
+        })
+        .collect();
+    let y = Tensor::cat(products, 1).cast(FloatDType::F32) * float::<B, 1>(scale).unsqueeze::<2>();
+    finish(y.cast(dtype), bias)
+}
+
+/// See [`Fp8Ops::dense_linear`](super::Fp8Ops::dense_linear).
+pub(super) fn dense_linear<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let x = float::<B, 2>(x);
+    let weight = float::<B, 2>(weight).cast(x.dtype()).transpose();
+    finish(x.matmul(weight), bias)
+}
+
+/// Wraps a float primitive.
+fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// Adds the bias and unwraps.
+fn finish<B: Backend>(y: Tensor<B, 2>, bias: Option<FloatTensor<B>>) -> FloatTensor<B> {
+    let dtype = y.dtype();
+    match bias {
+        Some(bias) => y + float::<B, 1>(bias).cast(dtype).unsqueeze::<2>(),
+        None => y,
+    }
+    .into_primitive()
+    .tensor()
+}
+
+/// U8 codes `[rows, in]` as f32 values of the same shape, by table look-up.
+pub(crate) fn decode_all<B: Backend>(codes: Tensor<B, 2, Int>, format: Fp8Format) -> Tensor<B, 2> {
+    let shape = codes.dims();
+    let device = codes.device();
+    let table = Tensor::<B, 1>::from_data(TensorData::from(*format.table()), (&device, DType::F32));
+    let indices = codes.cast(IntDType::I32).reshape([shape[0] * shape[1]]);
+    table.select(0, indices).reshape(shape)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    //! The processor's own kernels against the portable bodies on the same processor.
+
+    use burn::module::Param;
+    use burn::tensor::Distribution;
+    use burn_flex::Flex;
+
+    use super::*;
+    use crate::fp8::Fp8Ops;
+    use crate::weight::{Fp8Weight, Weight};
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+    }
+
+    /// All finite codes in turn.
+    fn codes(shape: [usize; 2], format: Fp8Format) -> Tensor<Flex, 2, Int> {
+        let finite = (0..=255u8).filter(|&code| format.decode(code).is_finite());
+        let codes: Vec<u8> = finite
+            .cycle()
+            .step_by(37)
+            .take(shape[0] * shape[1])
+            .collect();
+        Tensor::from_data(
+            TensorData::new(codes, shape),
+            (&Default::default(), DType::U8),
+        )
+    }
+
+    fn close(what: &str, fast: FloatTensor<Flex>, portable: FloatTensor<Flex>) {
+        let [fast, portable] = [fast, portable].map(float::<Flex, 2>);
+        assert_eq!(fast.dims(), portable.dims(), "{what}");
+        let largest = portable.clone().abs().max().into_scalar();
+        let distance = (fast - portable).abs().max().into_scalar();
+        assert!(
+            largest > 0.0 && distance <= largest * 1e-5,
+            "{what}: {distance} of {largest}"
+        );
+    }
+
+    fn raw<const D: usize>(tensor: &Tensor<Flex, D>) -> FloatTensor<Flex> {
+        tensor.clone().into_primitive().tensor()
+    }
+
+    /// One row, fewer outputs than threads, odd sizes, several tiles.
+    const SHAPES: [[usize; 3]; 5] = [
+        [1, 3072, 700],
+        [5, 7, 1],
+        [33, 129, 301],
+        [64, 256, 2000],
+        [3, 1, 5],
+    ];
+
+    #[test]
+    fn fp8_linear_agrees() {
+        for format in [Fp8Format::E4M3, Fp8Format::E5M2] {
+            for [rows, input, output] in SHAPES {
+                let x = random([rows, input]);
+                let weight = codes([output, input], format).into_primitive();
+                let scale = Tensor::<Flex, 1>::from_floats([0.37], &Default::default());
+                let bias = random([output]);
+                close(
+                    &format!("{format:?} {rows}x{input}x{output}"),
+                    Flex::fp8_linear(
+                        raw(&x),
+                        weight.clone(),
+                        raw(&scale),
+                        Some(raw(&bias)),
+                        format,
+                    ),
+                    fp8_linear::<Flex>(raw(&x), weight, raw(&scale), Some(raw(&bias)), format),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn dense_linear_agrees_in_every_dtype() {
+        for dtype in [FloatDType::F32, FloatDType::BF16, FloatDType::F16] {
+            for [rows, input, output] in SHAPES {
+                let x = random([rows, input]);
+                let weight = random([output, input]).cast(dtype);
+                close(
+                    &format!("{dtype:?} {rows}x{input}x{output}"),
+                    Flex::dense_linear(raw(&x), raw(&weight), None),
+                    dense_linear::<Flex>(raw(&x), raw(&weight), None),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_embedding_row_is_its_decoded_codes() {
+        let device = Default::default();
+        let format = Fp8Format::E4M3;
+        let weight = Weight::<Flex>::Fp8(Fp8Weight {
+            bytes: Param::initialized(Default::default(), codes([9, 4], format)),
+            scale: Param::from_tensor(Tensor::from_floats([0.5], &device)),
+            format,
+        });
+        let ids = Tensor::<Flex, 1, Int>::from_ints([8, 0, 8], &device);
+        let rows: Vec<f32> = weight
+            .rows(ids, FloatDType::F32)
+            .into_data()
+            .iter()
+            .collect();
+        let all: Vec<u8> = codes([9, 4], format).into_data().iter().collect();
+        let expected: Vec<f32> = [8, 0, 8]
+            .iter()
+            .flat_map(|row| &all[row * 4..row * 4 + 4])
+            .map(|&code| format.decode(code) * 0.5)
+            .collect();
+        assert_eq!(rows, expected);
+    }
+}

@@ -1,0 +1,317 @@
+//! The fused operations as compositions of Burn's own, for every backend.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::module::attention;
+use burn::tensor::ops::{AttentionModuleOptions, FloatTensor};
+use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
+
+use super::ops::Rotation;
+
+/// See [`modulated_layer_norm`](super::modulated_layer_norm).
+pub(super) fn modulated_layer_norm<B: Backend>(
+    x: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    epsilon: f64,
+) -> FloatTensor<B> {
+    let (x, dtype) = widen::<B, 3>(x);
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = centred.clone().square().mean_dim(2);
+    let normed = centred / (variance + epsilon).sqrt();
+    let (scale, _) = widen::<B, 3>(scale);
+    let (shift, _) = widen::<B, 3>(shift);
+    narrow(normed * (scale + 1.0) + shift, dtype)
+}
+
+/// See [`rms_norm`](super::rms_norm).
+pub(super) fn rms_norm<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    epsilon: f64,
+) -> FloatTensor<B> {
+    let shape = x.shape();
+    let channels = shape[shape.num_dims() - 1];
+    let rows = shape.num_elements() / channels.max(1);
+    let flat = B::float_reshape(x, [rows, channels].into());
+    let (x, dtype) = widen::<B, 2>(flat);
+    let (weight, _) = widen::<B, 1>(weight);
+    let mean_square = x.clone().square().mean_dim(1);
+    let normed = x / (mean_square + epsilon).sqrt() * weight.unsqueeze::<2>();
+    B::float_reshape(narrow(normed, dtype), shape)
+}
+
+/// See [`rotate`](super::rotate).
+pub(super) fn rotate<B: Backend>(
+    x: FloatTensor<B>,
+    cos: FloatTensor<B>,
+    sin: FloatTensor<B>,
+    rotation: Rotation,
+) -> FloatTensor<B> {
+    let (x, dtype) = widen::<B, 4>(x);
+    let [batch, tokens, heads, dim] = x.dims();
+    let half = dim / 2;
+    // The plane's two coordinates get a dimension of their own.
+    let (split, plane) = match rotation {
+        Rotation::AdjacentPairs => ([batch, tokens, heads, half, 2], 4),
+        Rotation::Halves => ([batch, tokens, heads, 2, half], 3),
+    };
+    let mut angle_shape = [1, tokens, 1, half, 1];
+    if rotation == Rotation::Halves {
+        angle_shape = [1, tokens, 1, 1, half];
+    }
+    let x = x.reshape(split);
+    let first = x.clone().narrow(plane, 0, 1);
+    let second = x.narrow(plane, 1, 1);
+    let cos = widen::<B, 2>(cos).0.reshape(angle_shape);
+    let sin = widen::<B, 2>(sin).0.reshape(angle_shape);
+    let rotated = Tensor::cat(
+        vec![
+            first.clone() * cos.clone() - second.clone() * sin.clone(),
+            first * sin + second * cos,
+        ],
+        plane,
+    );
+    narrow(rotated.reshape([batch, tokens, heads, dim]), dtype)
+}
+
+/// See [`gelu_tanh`](super::gelu_tanh).
+pub(super) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let (x, dtype) = widen_flat::<B>(x);
+    let cube = x.clone().powi_scalar(3) * 0.044715;
+    let inner = (x.clone() + cube) * std::f64::consts::FRAC_2_PI.sqrt();
+    let y = x * 0.5 * (inner.tanh() + 1.0);
+    B::float_reshape(narrow(y, dtype), shape)
+}
+
+/// See [`silu_mul`](super::silu_mul).
+pub(super) fn silu_mul<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = gate.shape();
+    let (gate, dtype) = widen_flat::<B>(gate);
+    let (up, _) = widen_flat::<B>(up);
+    B::float_reshape(narrow(activation::silu(gate) * up, dtype), shape)
+}
+
+/// See [`gated_add`](super::gated_add).
+pub(super) fn gated_add<B: Backend>(
+    residual: FloatTensor<B>,
+    x: FloatTensor<B>,
+    gate: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (residual, dtype) = widen::<B, 3>(residual);
+    let (x, _) = widen::<B, 3>(x);
+    let (gate, _) = widen::<B, 3>(gate);
+    narrow(residual + x * gate, dtype)
+}
+
+/// See [`channel_norm`](super::channel_norm).
+pub(super) fn channel_norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    silu: bool,
+) -> FloatTensor<B> {
+    let (x, dtype) = widen::<B, 4>(x);
+    let channels = x.dims()[1];
+    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    let (gamma, _) = widen::<B, 1>(gamma);
+    let gamma = gamma.reshape([1, channels, 1, 1]) * (channels as f64).sqrt();
+    let y = x / norm * gamma;
+    narrow(if silu { activation::silu(y) } else { y }, dtype)
+}
+
+/// See [`attention`](super::attention).
+pub(super) fn scaled_attention<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    causal: bool,
+) -> FloatTensor<B> {
+    let q = float::<B, 4>(q);
+    let groups = q.dims()[2];
+    let q = q.swap_dims(1, 2);
+    let [k, v] = [k, v].map(|tensor| {
+        let tensor = float::<B, 4>(tensor);
+        let [batch, keys, heads, dim] = tensor.dims();
+        let repeats = groups / heads;
+        let tensor = if repeats == 1 {
+            tensor
+        } else {
+            tensor
+                .reshape([batch, keys, heads, 1, dim])
+                .repeat_dim(3, repeats)
+                .reshape([batch, keys, groups, dim])
+        };
+        tensor.swap_dims(1, 2)
+    });
+    let options = AttentionModuleOptions {
+        is_causal: causal,
+        ..Default::default()
+    };
+    attention(q, k, v, None, None, options)
+        .swap_dims(1, 2)
+        .into_primitive()
+        .tensor()
+}
+
+fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// The tensor in f32, and the dtype to return to.
+fn widen<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> (Tensor<B, D>, FloatDType) {
+    let dtype = primitive.dtype().into();
+    (float(primitive).cast(FloatDType::F32), dtype)
+}
+
+/// As [`widen`], with all dimensions in one, for element-wise operations of any rank.
+fn widen_flat<B: Backend>(primitive: FloatTensor<B>) -> (Tensor<B, 1>, FloatDType) {
+    let elements = primitive.shape().num_elements();
+    widen(B::float_reshape(primitive, [elements].into()))
+}
+
+fn narrow<B: Backend, const D: usize>(tensor: Tensor<B, D>, dtype: FloatDType) -> FloatTensor<B> {
+    tensor.cast(dtype).into_primitive().tensor()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    //! The processor's own kernels against the portable bodies on the same processor.
+
+    use burn::tensor::Distribution;
+    use burn_flex::Flex;
+
+    use super::*;
+    use crate::fused;
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+    }
+
+    fn close<const D: usize>(
+        what: &str,
+        fast: Tensor<Flex, D>,
+        portable: FloatTensor<Flex>,
+        tolerance: f64,
+    ) {
+        let portable = Tensor::<Flex, D>::from_primitive(TensorPrimitive::Float(portable));
+        assert_eq!(fast.dims(), portable.dims(), "{what}");
+        let fast: Vec<f32> = fast.into_data().iter().collect();
+        let portable: Vec<f32> = portable.into_data().iter().collect();
+        assert!(fast.iter().any(|v| v.abs() > 0.1), "{what}: all but zero");
+        for (i, (f, p)) in fast.iter().zip(&portable).enumerate() {
+            let distance = f64::from((f - p).abs());
+            assert!(distance <= tolerance, "{what}[{i}]: {f} against {p}");
+        }
+    }
+
+    fn raw<const D: usize>(tensor: &Tensor<Flex, D>) -> FloatTensor<Flex> {
+        tensor.clone().into_primitive().tensor()
+    }
+
+    #[test]
+    fn norms_agree() {
+        let x = random([2, 37, 70]);
+        let (shift, scale) = (random([2, 1, 70]), random([2, 1, 70]));
+        close(
+            "modulated_layer_norm",
+            fused::modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
+            modulated_layer_norm::<Flex>(raw(&x), raw(&shift), raw(&scale), 1e-6),
+            1e-4,
+        );
+        let weight = random([70]);
+        close(
+            "rms_norm",
+            fused::rms_norm(x.clone(), weight.clone(), 1e-6),
+            rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6),
+            1e-5,
+        );
+        let gate = random([2, 1, 70]);
+        let y = random([2, 37, 70]);
+        close(
+            "gated_add",
+            fused::gated_add(x.clone(), y.clone(), gate.clone()),
+            gated_add::<Flex>(raw(&x), raw(&y), raw(&gate)),
+            1e-5,
+        );
+        let image = random([2, 12, 33, 41]);
+        let gamma = random([12]);
+        for silu in [false, true] {
+            close(
+                "channel_norm",
+                fused::channel_norm(image.clone(), gamma.clone(), silu),
+                channel_norm::<Flex>(raw(&image), raw(&gamma), silu),
+                1e-5,
+            );
+        }
+    }
+
+    #[test]
+    fn activations_agree() {
+        // Longer than one thread's chunk, and not a multiple of it.
+        let x = random([3, 23_456]) * 4.0;
+        let y = random([3, 23_456]);
+        close(
+            "gelu_tanh",
+            fused::gelu_tanh(x.clone()),
+            gelu_tanh::<Flex>(raw(&x)),
+            1e-5,
+        );
+        close(
+            "silu_mul",
+            fused::silu_mul(x.clone(), y.clone()),
+            silu_mul::<Flex>(raw(&x), raw(&y)),
+            1e-5,
+        );
+    }
+
+    #[test]
+    fn rotations_agree_and_keep_lengths() {
+        let x = random([2, 19, 3, 8]);
+        let angles = random([19, 4]);
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
+            let fast = fused::rotate(x.clone(), cos.clone(), sin.clone(), rotation);
+            let length = |x: Tensor<Flex, 4>| x.square().sum().into_scalar();
+            let ratio = length(fast.clone()) / length(x.clone());
+            assert!((ratio - 1.0).abs() < 1e-5, "{rotation:?} changes lengths");
+            close(
+                "rotate",
+                fast,
+                rotate::<Flex>(raw(&x), raw(&cos), raw(&sin), rotation),
+                1e-5,
+            );
+        }
+    }
+
+    #[test]
+    fn attention_agrees_at_all_block_edges() {
+        for (tokens, heads, kv_heads, causal) in [
+            (1, 2, 2, false),
+            (65, 4, 2, true),
+            (300, 2, 1, true),
+            (513, 2, 2, false),
+        ] {
+            let q = random([2, tokens, heads, 16]);
+            let k = random([2, tokens, kv_heads, 16]);
+            let v = random([2, tokens, kv_heads, 16]);
+            close(
+                &format!("attention over {tokens} tokens"),
+                fused::attention(q.clone(), k.clone(), v.clone(), causal),
+                scaled_attention::<Flex>(raw(&q), raw(&k), raw(&v), causal),
+                1e-5,
+            );
+        }
+    }
+
+    #[test]
+    fn a_view_is_read_as_what_it_shows() {
+        let x = random([2, 37, 70]).narrow(2, 3, 20);
+        let weight = random([20]);
+        close(
+            "rms_norm of a view",
+            fused::rms_norm(x.clone(), weight.clone(), 1e-6),
+            rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6),
+            1e-5,
+        );
+    }
+}

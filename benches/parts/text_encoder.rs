@@ -1,0 +1,43 @@
+//! One layer of the text encoder at its real width.
+
+use backends::{Fp8Format, WeightFormat};
+use benches::{random, randomize};
+use criterion::Criterion;
+use model::rotary::{RotaryTable, inverse_frequencies};
+use model::text_encoder::DecoderLayer;
+use model::{Builder, TextEncoderConfig};
+
+use crate::Flex;
+
+pub fn bench(criterion: &mut Criterion) {
+    let device = Default::default();
+    let config = TextEncoderConfig {
+        vocab_size: 152_064,
+        hidden_size: 3584,
+        intermediate_size: 18_944,
+        num_hidden_layers: 1,
+        num_attention_heads: 28,
+        num_key_value_heads: 4,
+        head_dim: 128,
+        rope_theta: 1e6,
+        rms_norm_eps: 1e-6,
+    };
+    let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
+    let layer = DecoderLayer::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let layer = randomize::<Flex, _>(layer);
+
+    let mut group = criterion.benchmark_group("text_encoder_layer");
+    group.sample_size(10);
+    for tokens in [64, 512] {
+        let x = random::<Flex, 3>([1, tokens, config.hidden_size], &device);
+        let frequencies = inverse_frequencies(config.head_dim, config.rope_theta);
+        let angles: Vec<f32> = (0..tokens)
+            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
+            .collect();
+        let rotary = RotaryTable::new(&angles, frequencies.len(), &device);
+        group.bench_function(tokens.to_string(), |bencher| {
+            bencher.iter(|| layer.forward(x.clone(), &rotary));
+        });
+    }
+    group.finish();
+}

@@ -1,0 +1,35 @@
+//! The VAE's decoder at its real width.
+
+use backends::WeightFormat;
+use benches::{random, randomize};
+use criterion::Criterion;
+use model::{Builder, VaeConfig, VaeDecoder};
+
+use crate::Flex;
+
+/// Side of the image in pixels.
+const SIDE: usize = 256;
+
+pub fn bench(criterion: &mut Criterion) {
+    let device = Default::default();
+    let config = VaeConfig {
+        base_dim: 96,
+        z_dim: 16,
+        dim_mult: vec![1, 2, 4, 4],
+        num_res_blocks: 2,
+        latents_mean: vec![0.0; 16],
+        latents_std: vec![1.0; 16],
+    };
+    let formats = |_: &str| WeightFormat::Dense;
+    let vae = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let vae = randomize::<Flex, _>(vae);
+    let side = SIDE / model::vae::SCALE;
+    let latents = random::<Flex, 4>([1, config.z_dim, side, side], &device);
+
+    let mut group = criterion.benchmark_group("vae_decoder");
+    group.sample_size(10);
+    group.bench_function(SIDE.to_string(), |bencher| {
+        bencher.iter(|| vae.decode(latents.clone(), &|| false));
+    });
+    group.finish();
+}
