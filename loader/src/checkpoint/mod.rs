@@ -1,0 +1,230 @@
+//! A checkpoint: one safetensors file, or shards with their index, as one set of tensors.
+
+mod index;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use index::IndexError;
+
+use crate::error::LoadError;
+use crate::header::{Header, TensorEntry, file_metadata};
+use crate::text::Excerpt;
+
+/// The largest index.json or config.json that is read. The index of a model of 100 000 tensors
+/// has about 10 MB.
+const MAX_JSON_BYTES: u64 = 64_000_000;
+
+pub(crate) const INDEX_SUFFIX: &str = ".safetensors.index.json";
+pub(crate) const FILE_SUFFIX: &str = ".safetensors";
+
+/// The tensors of one or several files, by name. Only headers have been read.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    source: PathBuf,
+    files: Vec<CheckpointFile>,
+    entries: Vec<Entry>,
+    by_key: BTreeMap<String, usize>,
+    config: Option<Value>,
+}
+
+/// One file of a checkpoint.
+#[derive(Clone, Debug)]
+pub struct CheckpointFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub len: u64,
+    /// `__metadata__` of its header.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A tensor, and the file that holds it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Index into [`Checkpoint::files`].
+    pub file: usize,
+    /// Name, type, shape and place of the tensor.
+    pub tensor: TensorEntry,
+}
+
+impl Checkpoint {
+    /// Opens a `.safetensors` file, an `index.json`, or a folder that holds exactly one of these.
+    ///
+    /// The model's config is the text `config` in the file's metadata, or else the `config.json`
+    /// beside an index, in the folder, or beside a file with one of the standard names.
+    ///
+    /// # Errors
+    /// Whatever makes the files unusable: see [`LoadError`].
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = if path.is_dir() {
+            find_in_folder(path)?
+        } else {
+            path.to_path_buf()
+        };
+        let is_index = file.extension().is_some_and(|suffix| suffix == "json");
+        let (files, entries) = if is_index {
+            index::open(&file)?
+        } else {
+            single(&file)?
+        };
+        let by_key = entries.iter().enumerate();
+        let by_key = by_key.map(|(i, entry)| (entry.tensor.key.clone(), i));
+        let config = match metadata_config(&files)? {
+            Some(config) => Some(config),
+            None if path.is_dir() || is_index || has_standard_name(&file) => config_beside(&file)?,
+            None => None,
+        };
+        Ok(Self {
+            source: path.to_path_buf(),
+            by_key: by_key.collect(),
+            files,
+            entries,
+            config,
+        })
+    }
+
+    /// The path it was opened by.
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// Its files.
+    pub fn files(&self) -> &[CheckpointFile] {
+        &self.files
+    }
+
+    /// All tensors, file by file, in the order of their bytes.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Finds a tensor by its name in the file: an index into [`Checkpoint::entries`].
+    pub fn find(&self, key: &str) -> Option<usize> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The model's config, if one was found.
+    pub fn config(&self) -> Option<&Value> {
+        self.config.as_ref()
+    }
+
+    /// Size of all files in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len).sum()
+    }
+}
+
+fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
+    let header = Header::open(path)?;
+    let file = CheckpointFile {
+        path: path.to_path_buf(),
+        len: header.file_len,
+        metadata: header.metadata,
+    };
+    let entries = header.tensors.into_iter();
+    let entries = entries.map(|tensor| Entry { file: 0, tensor });
+    Ok((vec![file], entries.collect()))
+}
+
+/// The one index or checkpoint file of a folder.
+fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
+    if dir.join("model_index.json").is_file() {
+        return Err(LoadError::WholeModel { dir: dir.into() });
+    }
+    let names = file_names(dir)?;
+    let ending = |suffix: &str| -> Vec<&String> {
+        let names = names.iter();
+        names.filter(|name| name.ends_with(suffix)).collect()
+    };
+    let (indices, files) = (ending(INDEX_SUFFIX), ending(FILE_SUFFIX));
+    match (indices.as_slice(), files.as_slice()) {
+        ([one], _) | ([], [one]) => Ok(dir.join(one)),
+        ([], []) => Err(LoadError::EmptyFolder { dir: dir.into() }),
+        ([], several) if several.iter().all(|name| name.contains("-of-")) => {
+            Err(LoadError::ShardsWithoutIndex { dir: dir.into() })
+        }
+        ([], several) | (several, _) => Err(LoadError::AmbiguousFolder {
+            dir: dir.into(),
+            files: several.iter().map(|name| Excerpt::new(name)).collect(),
+        }),
+    }
+}
+
+/// The names of a folder's entries, sorted; names that are not Unicode are none of ours.
+pub(crate) fn file_names(dir: &Path) -> Result<Vec<String>, LoadError> {
+    let io = |error| LoadError::io(dir, error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        if let Ok(name) = entry.map_err(io)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a file has a name that diffusers and transformers give it, so that a `config.json`
+/// beside it is its own.
+fn has_standard_name(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| {
+        name.starts_with("diffusion_pytorch_model") || name.starts_with("model.")
+    })
+}
+
+/// The config in the metadata of the first file that has one.
+fn metadata_config(files: &[CheckpointFile]) -> Result<Option<Value>, LoadError> {
+    let found = files
+        .iter()
+        .find_map(|file| Some((file, file.metadata.get("config")?)));
+    found
+        .map(|(file, text)| config_object(&file.path, "config in its metadata", text))
+        .transpose()
+}
+
+/// The `config.json` in the folder of `file`.
+fn config_beside(file: &Path) -> Result<Option<Value>, LoadError> {
+    let path = file.with_file_name("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = json_text(&path)?;
+    config_object(&path, "config", &text).map(Some)
+}
+
+fn config_object(file: &Path, what: &'static str, text: &str) -> Result<Value, LoadError> {
+    let bad = |message: &str| LoadError::BadConfig {
+        file: file.into(),
+        what,
+        message: Excerpt::new(message),
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| bad(&error.to_string()))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(bad("it is not a JSON object"))
+    }
+}
+
+/// The text of a JSON file of bounded size.
+fn json_text(path: &Path) -> Result<String, LoadError> {
+    let bad = |message: &str| LoadError::BadConfig {
+        file: path.into(),
+        what: "JSON text",
+        message: Excerpt::new(message),
+    };
+    if file_metadata(path)?.len() > MAX_JSON_BYTES {
+        return Err(bad("it is larger than 64 MB"));
+    }
+    let file = File::open(path).map_err(|error| LoadError::io(path, error))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_JSON_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|error| LoadError::io(path, error))?;
+    String::from_utf8(bytes).map_err(|_| bad("it is not UTF-8 text"))
+}

@@ -1,0 +1,353 @@
+//! How a checkpoint writes FP8 weights and their scales.
+//!
+//! An FP8 weight is `decode(code) * scale` with one scale for each tensor. There are, per layer:
+//! * plain FP8: no scale, that is 1;
+//! * legacy scaled: `<layer>.scale_weight`, and a marker tensor `scaled_fp8` in the file;
+//! * comfy_quant: `<layer>.weight_scale`, and JSON bytes `<layer>.comfy_quant` with the format;
+//! * the same with the formats in the header's metadata, `_quantization_metadata`.
+//!
+//! Scales for activations (`scale_input`, `input_scale`) are known and ignored. Sources: ComfyUI's
+//! QUANTIZATION.md, and for the legacy kind the files themselves.
+
+mod fault;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use backends::fp8::Fp8Format;
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+
+pub use fault::DialectError;
+
+use crate::checkpoint::{Checkpoint, Entry};
+use crate::component::without_prefix;
+use crate::error::LoadError;
+use crate::source::Source;
+use crate::text::Excerpt;
+
+const MARKER: &str = "scaled_fp8";
+const METADATA: &str = "_quantization_metadata";
+
+/// Longest `comfy_quant` text that is read; real ones have some 60 bytes.
+const MAX_FORMAT_BYTES: u64 = 65_536;
+
+/// How the FP8 weights of a checkpoint are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// No FP8 tensors.
+    Dense,
+    /// FP8 tensors without scales.
+    PlainFp8,
+    /// `scaled_fp8` and `.scale_weight`.
+    LegacyScaled,
+    /// `.weight_scale` alone.
+    WeightScale,
+    /// `.weight_scale` and `.comfy_quant`.
+    ComfyQuant,
+    /// `.weight_scale` and `_quantization_metadata`.
+    QuantizationMetadata,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dense => "dense",
+            Self::PlainFp8 => "plain FP8",
+            Self::LegacyScaled => "scaled FP8 (scale_weight)",
+            Self::WeightScale => "scaled FP8 (weight_scale)",
+            Self::ComfyQuant => "scaled FP8 (comfy_quant)",
+            Self::QuantizationMetadata => "scaled FP8 (_quantization_metadata)",
+        })
+    }
+}
+
+/// A tensor that says something about another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Companion {
+    Marker,
+    WeightScale,
+    ActivationScale,
+    Format,
+}
+
+/// The quantisation of one checkpoint. Indices are those of [`Checkpoint::entries`].
+#[derive(Clone, Debug)]
+pub(crate) struct Quantization {
+    pub(crate) dialect: Dialect,
+    /// Which entries are not model tensors.
+    pub(crate) companions: BTreeMap<usize, Companion>,
+    /// Scale by weight.
+    pub(crate) scales: BTreeMap<usize, usize>,
+}
+
+/// The FP8 format of a dtype, if it is one that is supported.
+pub(crate) fn fp8_format(dtype: Dtype) -> Option<Fp8Format> {
+    match dtype {
+        Dtype::F8_E4M3 => Some(Fp8Format::E4M3),
+        Dtype::F8_E5M2 => Some(Fp8Format::E5M2),
+        _ => None,
+    }
+}
+
+/// Signs of quantisation found in a checkpoint, by layer without prefix.
+#[derive(Default)]
+struct Signs<'a> {
+    marker: bool,
+    scale_weight: Vec<(&'a str, usize)>,
+    weight_scale: Vec<(&'a str, usize)>,
+    comfy_quant: Vec<(&'a str, usize)>,
+    unsupported: Option<&'a str>,
+    companions: BTreeMap<usize, Companion>,
+    weights: BTreeMap<&'a str, usize>,
+}
+
+impl Quantization {
+    /// Finds the dialect of a checkpoint whose keys may begin with `prefix`, and the scale of each
+    /// weight. Reads the bytes of `comfy_quant` tensors, and no others.
+    pub(crate) fn of(checkpoint: &Checkpoint, prefix: &str) -> Result<Self, LoadError> {
+        let fault = |fault| LoadError::Dialect {
+            file: checkpoint.source().into(),
+            fault,
+        };
+        let entries = checkpoint.entries();
+        let signs = Signs::collect(entries, prefix);
+        let mut formats = comfy_formats(checkpoint, &signs)?;
+        let in_metadata = metadata_formats(checkpoint, prefix).map_err(fault)?;
+        let dialect = signs
+            .dialect(entries, !in_metadata.is_empty())
+            .map_err(fault)?;
+        formats.extend(in_metadata);
+        let formats = check_formats(&formats).map_err(fault)?;
+        if let Some(key) = signs.unsupported {
+            let key = Excerpt::new(key);
+            return Err(fault(DialectError::UnsupportedCompanion { key }));
+        }
+        let scales = signs.scales(entries, &formats, dialect).map_err(fault)?;
+        Ok(Self {
+            dialect,
+            companions: signs.companions,
+            scales,
+        })
+    }
+}
+
+impl<'a> Signs<'a> {
+    fn collect(entries: &'a [Entry], prefix: &str) -> Self {
+        const UNSUPPORTED: [&str; 4] = [
+            ".weight_scale_2",
+            ".weight_scale_inv",
+            ".weight_zero_point",
+            ".qweight",
+        ];
+        let mut signs = Self::default();
+        for (i, entry) in entries.iter().enumerate() {
+            let full = entry.tensor.key.as_str();
+            let key = without_prefix(full, prefix);
+            let companion = if key == MARKER {
+                signs.marker = true;
+                Companion::Marker
+            } else if let Some(layer) = key.strip_suffix(".scale_weight") {
+                signs.scale_weight.push((layer, i));
+                Companion::WeightScale
+            } else if let Some(layer) = key.strip_suffix(".weight_scale") {
+                signs.weight_scale.push((layer, i));
+                Companion::WeightScale
+            } else if key.ends_with(".scale_input") || key.ends_with(".input_scale") {
+                Companion::ActivationScale
+            } else if let Some(layer) = key.strip_suffix(".comfy_quant") {
+                signs.comfy_quant.push((layer, i));
+                Companion::Format
+            } else {
+                if UNSUPPORTED.iter().any(|suffix| key.ends_with(suffix)) {
+                    signs.unsupported.get_or_insert(full);
+                }
+                if let Some(layer) = key.strip_suffix(".weight") {
+                    signs.weights.insert(layer, i);
+                }
+                continue;
+            };
+            signs.companions.insert(i, companion);
+        }
+        signs
+    }
+
+    fn dialect(&self, entries: &[Entry], metadata: bool) -> Result<Dialect, DialectError> {
+        let signs = [
+            (self.marker, "a scaled_fp8 marker"),
+            (!self.scale_weight.is_empty(), "scale_weight tensors"),
+            (!self.weight_scale.is_empty(), "weight_scale tensors"),
+            (!self.comfy_quant.is_empty(), "comfy_quant tensors"),
+            (metadata, "_quantization_metadata"),
+        ];
+        const EXCLUSIVE: [(usize, usize); 7] =
+            [(0, 3), (0, 4), (0, 2), (1, 3), (1, 4), (1, 2), (3, 4)];
+        for (a, b) in EXCLUSIVE {
+            let ((first_there, first), (second_there, second)) = (signs[a], signs[b]);
+            if first_there && second_there {
+                return Err(DialectError::Contradiction { first, second });
+            }
+        }
+        let fp8 = |entry: &Entry| fp8_format(entry.tensor.dtype).is_some();
+        Ok(match signs.map(|(there, _)| there) {
+            [_, _, _, true, _] => Dialect::ComfyQuant,
+            [_, _, _, _, true] => Dialect::QuantizationMetadata,
+            [_, _, true, _, _] => Dialect::WeightScale,
+            [true, ..] | [_, true, ..] => Dialect::LegacyScaled,
+            _ if entries.iter().any(fp8) => Dialect::PlainFp8,
+            _ => Dialect::Dense,
+        })
+    }
+
+    /// The scale of each weight that has one, checked against what the file says of its layers.
+    fn scales(
+        &self,
+        entries: &[Entry],
+        formats: &BTreeMap<&str, Fp8Format>,
+        dialect: Dialect,
+    ) -> Result<BTreeMap<usize, usize>, DialectError> {
+        let declares = matches!(dialect, Dialect::ComfyQuant | Dialect::QuantizationMetadata);
+        let mut scales = BTreeMap::new();
+        for &(layer, scale) in self.scale_weight.iter().chain(&self.weight_scale) {
+            let tensor = &entries[scale].tensor;
+            let key = Excerpt::new(&tensor.key);
+            let Some(&weight) = self.weights.get(layer) else {
+                return Err(DialectError::ScaleWithoutWeight { key });
+            };
+            let dtype = entries[weight].tensor.dtype;
+            if fp8_format(dtype).is_none() {
+                return Err(DialectError::ScaleOnDense { key, dtype });
+            }
+            if declares && !formats.contains_key(layer) {
+                return Err(DialectError::ScaleWithoutFormat { key });
+            }
+            if !matches!(tensor.shape.as_slice(), [] | [1]) {
+                let shape = tensor.shape.clone();
+                return Err(DialectError::ScaleShape { key, shape });
+            }
+            let dtype = tensor.dtype;
+            if !matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16) {
+                return Err(DialectError::ScaleDtype { key, dtype });
+            }
+            if scales.insert(weight, scale).is_some() {
+                let layer = layer.into();
+                return Err(DialectError::TwoScales { layer });
+            }
+        }
+        for (&layer, &format) in formats {
+            let Some(&weight) = self.weights.get(layer) else {
+                let layer = layer.into();
+                return Err(DialectError::FormatWithoutWeight { layer });
+            };
+            let dtype = entries[weight].tensor.dtype;
+            if fp8_format(dtype) != Some(format) {
+                return Err(DialectError::FormatMismatch {
+                    layer: layer.into(),
+                    format: format_name(format),
+                    dtype,
+                });
+            }
+        }
+        let scaled = !matches!(dialect, Dialect::Dense | Dialect::PlainFp8);
+        let unscaled = self.weights.values().find(|&weight| {
+            let tensor = &entries[*weight].tensor;
+            let matrix = tensor.shape.len() >= 2 && fp8_format(tensor.dtype).is_some();
+            scaled && matrix && !scales.contains_key(weight)
+        });
+        match unscaled {
+            Some(&weight) => Err(DialectError::MissingScale {
+                key: Excerpt::new(&entries[weight].tensor.key),
+            }),
+            None => Ok(scales),
+        }
+    }
+}
+
+/// The JSON of one layer; other members are hints on speed.
+#[derive(Deserialize)]
+struct LayerFormat {
+    format: String,
+}
+
+/// Layer and format name of each `comfy_quant` tensor.
+fn comfy_formats(
+    checkpoint: &Checkpoint,
+    signs: &Signs<'_>,
+) -> Result<Vec<(String, String)>, LoadError> {
+    if signs.comfy_quant.is_empty() {
+        return Ok(Vec::new());
+    }
+    let source = Source::open(checkpoint.files())?;
+    let mut formats = Vec::new();
+    for &(layer, i) in &signs.comfy_quant {
+        let unreadable = |message: &str| LoadError::Dialect {
+            file: checkpoint.source().into(),
+            fault: DialectError::UnreadableFormat {
+                layer: layer.into(),
+                message: message.into(),
+            },
+        };
+        let entry = &checkpoint.entries()[i];
+        if entry.tensor.dtype != Dtype::U8 || entry.tensor.bytes() > MAX_FORMAT_BYTES {
+            return Err(unreadable("its comfy_quant tensor is not a short U8 text"));
+        }
+        let text = source.read(entry)?;
+        let parsed: LayerFormat =
+            serde_json::from_slice(&text).map_err(|error| unreadable(&error.to_string()))?;
+        formats.push((layer.to_owned(), parsed.format));
+    }
+    Ok(formats)
+}
+
+/// Layer (without prefix) and format name of each entry in the files' metadata.
+fn metadata_formats(
+    checkpoint: &Checkpoint,
+    prefix: &str,
+) -> Result<Vec<(String, String)>, DialectError> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        layers: BTreeMap<String, LayerFormat>,
+    }
+    let mut formats = Vec::new();
+    for file in checkpoint.files() {
+        let Some(text) = file.metadata.get(METADATA) else {
+            continue;
+        };
+        let parsed: Metadata =
+            serde_json::from_str(text).map_err(|error| DialectError::UnreadableFormat {
+                layer: METADATA.into(),
+                message: Excerpt::new(&error.to_string()),
+            })?;
+        formats.extend(
+            parsed
+                .layers
+                .into_iter()
+                .map(|(layer, format)| (without_prefix(&layer, prefix).to_owned(), format.format)),
+        );
+    }
+    Ok(formats)
+}
+
+fn check_formats(formats: &[(String, String)]) -> Result<BTreeMap<&str, Fp8Format>, DialectError> {
+    let mut checked = BTreeMap::new();
+    for (layer, name) in formats {
+        let known = [Fp8Format::E4M3, Fp8Format::E5M2]
+            .into_iter()
+            .find(|&format| format_name(format) == name);
+        let format = known.ok_or_else(|| DialectError::UnsupportedFormat {
+            layer: layer.into(),
+            format: name.into(),
+        })?;
+        checked.insert(layer.as_str(), format);
+    }
+    Ok(checked)
+}
+
+/// ComfyUI's (and PyTorch's) name of a format.
+fn format_name(format: Fp8Format) -> &'static str {
+    match format {
+        Fp8Format::E4M3 => "float8_e4m3fn",
+        Fp8Format::E5M2 => "float8_e5m2",
+    }
+}

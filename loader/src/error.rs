@@ -1,0 +1,277 @@
+//! Everything that can go wrong between a path and a filled module.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+
+use crate::checkpoint::IndexError;
+use crate::component::Component;
+use crate::dialect::DialectError;
+use crate::header::HeaderError;
+use crate::record::Misfit;
+use crate::text::{Excerpt, listed, shown};
+
+/// How many keys or files an error names before it only counts.
+const LISTED: usize = 5;
+
+/// Why a checkpoint cannot be loaded. Each message is one line that names the file and says what
+/// to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Nothing is there.
+    #[error("{}: no such file or folder", shown(path))]
+    NotFound {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A folder where a file is needed.
+    #[error("{}: is a folder, a file is needed", shown(path))]
+    IsDirectory {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file where a folder is needed.
+    #[error("{}: is not a folder", shown(path))]
+    NotADirectory {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A device, pipe or socket.
+    #[error("{}: is neither a file nor a folder", shown(path))]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("{}: cannot be read: {error}", shown(path))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file changed between the reading of its header and of its tensors.
+    #[error(
+        "{}: changed while it was read: try again once its download has ended",
+        shown(file)
+    )]
+    Changed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Not a complete safetensors file.
+    #[error("{}: {fault}", shown(file))]
+    Header {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: HeaderError,
+    },
+    /// A bad `*.safetensors.index.json`.
+    #[error("{}: {fault}", shown(file))]
+    Index {
+        /// The index.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: IndexError,
+    },
+    /// A config.json, or a config in a file's metadata, that cannot be read.
+    #[error("{}: the {what} is not usable: {message}", shown(file))]
+    BadConfig {
+        /// The file.
+        file: PathBuf,
+        /// Which text in it.
+        what: &'static str,
+        /// What is wrong with it.
+        message: Excerpt,
+    },
+    /// A folder without a checkpoint.
+    #[error(
+        "{}: no .safetensors file and no index.json in this folder",
+        shown(dir)
+    )]
+    EmptyFolder {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A whole diffusers model where one of its parts is needed.
+    #[error(
+        "{}: is a whole diffusers model: pass it with --models, or name its transformer, \
+         text_encoder or vae folder",
+        shown(dir)
+    )]
+    WholeModel {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder with more than one checkpoint.
+    #[error(
+        "{}: holds several checkpoints ({}): name one of them",
+        shown(dir),
+        listed(files, LISTED)
+    )]
+    AmbiguousFolder {
+        /// The folder.
+        dir: PathBuf,
+        /// The file names.
+        files: Vec<Excerpt>,
+    },
+    /// Shards whose index is not there.
+    #[error(
+        "{}: holds shards (..-of-..) but not their .safetensors.index.json: download it too",
+        shown(dir)
+    )]
+    ShardsWithoutIndex {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A `--models` folder of no known structure.
+    #[error(
+        "{}: neither a ComfyUI models folder (diffusion_models, text_encoders, vae) nor a \
+         diffusers folder (model_index.json)",
+        shown(dir)
+    )]
+    NotAModelsFolder {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Several candidates for one component in a `--models` folder.
+    #[error(
+        "{}: {} files are {component}s ({}): choose one with {}",
+        shown(dir), files.len(), listed(files, LISTED), component.flag()
+    )]
+    SeveralCandidates {
+        /// The folder.
+        dir: PathBuf,
+        /// The component.
+        component: Component,
+        /// Paths below the folder.
+        files: Vec<Excerpt>,
+    },
+    /// A checkpoint of some other model.
+    #[error(
+        "{}: not a Qwen-Image transformer, text encoder or VAE: {}",
+        shown(file), describe_unknown(*hint, keys)
+    )]
+    UnknownComponent {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What it may be instead.
+        hint: Option<&'static str>,
+        /// Some of its keys.
+        keys: Vec<Excerpt>,
+    },
+    /// A checkpoint of several models in one.
+    #[error(
+        "{}: holds a {first} and a {second} in one; such files are not supported, use \
+         separate ones",
+        shown(file)
+    )]
+    SeveralComponents {
+        /// The checkpoint.
+        file: PathBuf,
+        /// One of them.
+        first: Component,
+        /// Another.
+        second: Component,
+    },
+    /// The right format, the wrong model.
+    #[error("{}: is a {found}, not a {expected}: pass it with {}", shown(file), found.flag())]
+    WrongComponent {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What was asked for.
+        expected: Component,
+        /// What it is.
+        found: Component,
+    },
+    /// Contradictory or unsupported quantisation.
+    #[error("{}: {fault}", shown(file))]
+    Dialect {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: DialectError,
+    },
+    /// Keys that this program does not know.
+    #[error(
+        "{}: {} of its tensors are not known in a {component}: {}",
+        shown(file), keys.len(), listed(keys, LISTED)
+    )]
+    UnknownKeys {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What it was read as.
+        component: Component,
+        /// The keys as in the file.
+        keys: Vec<Excerpt>,
+    },
+    /// Two keys for one parameter, as with and without a prefix.
+    #[error(
+        "{}: tensors `{first}` and `{second}` are for the same parameter",
+        shown(file)
+    )]
+    SameParameter {
+        /// The checkpoint.
+        file: PathBuf,
+        /// One of the keys.
+        first: Excerpt,
+        /// The other.
+        second: Excerpt,
+    },
+    /// A parameter of a dtype that is not read.
+    #[error(
+        "{}: tensor `{key}` is stored as {dtype}, which is not supported: use a BF16, F16, \
+         F32 or FP8 (E4M3, E5M2) version",
+        shown(file)
+    )]
+    UnsupportedDtype {
+        /// The checkpoint.
+        file: PathBuf,
+        /// The tensor.
+        key: Excerpt,
+        /// Its dtype.
+        dtype: Dtype,
+    },
+    /// The checkpoint and the module do not fit each other.
+    #[error("{}: does not fit the model: {misfit}", shown(file))]
+    Misfit {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What is missing, left over or misshapen.
+        misfit: Box<Misfit>,
+    },
+    /// The device gave up while tensors were on their way to it.
+    #[error("{}: the device failed while this was loaded: {message}", shown(file))]
+    Device {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What the backend says.
+        message: Excerpt,
+    },
+    /// The observer asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl LoadError {
+    /// Whether loading was stopped by the user, not by a fault.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io {
+            path: path.to_path_buf(),
+            error,
+        }
+    }
+}
+
+/// What an unknown checkpoint looks like.
+fn describe_unknown(hint: Option<&str>, keys: &[Excerpt]) -> String {
+    let tensors = || format!("it has tensors such as {}", listed(keys, 2));
+    hint.map_or_else(tensors, str::to_owned)
+}

@@ -1,0 +1,218 @@
+//! Names: from a file's keys to canonical names, and from a module's paths to the same.
+//!
+//! Canonical names are those of diffusers (transformer, VAE) and of transformers (text encoder).
+//! Each key of a file has a [`Role`]; a key without one is an error, so nothing is ignored by
+//! accident.
+
+mod text_encoder;
+mod transformer;
+mod vae;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::component::Component;
+
+/// What a key of a checkpoint is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A parameter of the module, with its canonical name.
+    Parameter(String),
+    /// Known, and not needed to make a picture from a prompt.
+    Unused(Unused),
+}
+
+/// Why a tensor is not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unused {
+    /// The text encoder's image input.
+    VisionTower,
+    /// The text encoder's next-token output.
+    LanguageHead,
+    /// A buffer that is computed here (rotary frequencies).
+    Buffer,
+    /// The VAE's image input.
+    VaeEncoder,
+    /// Convolutions over several video frames.
+    TimeConvolution,
+    /// A tensor without contents that says how a model is to be used.
+    Marker,
+    /// A scale for 8-bit activations, which are not used.
+    ActivationScale,
+    /// The format or weight scale of a layer that is itself unused.
+    UnusedLayerScale,
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::VisionTower => "vision tower",
+            Self::LanguageHead => "language head",
+            Self::Buffer => "computed buffer",
+            Self::VaeEncoder => "VAE encoder",
+            Self::TimeConvolution => "time convolution",
+            Self::Marker => "marker",
+            Self::ActivationScale => "activation scale",
+            Self::UnusedLayerScale => "scale of an unused layer",
+        })
+    }
+}
+
+/// The names of one component, fitted to one checkpoint.
+#[derive(Clone, Debug)]
+pub struct KeyMap(Names);
+
+#[derive(Clone, Debug)]
+enum Names {
+    Transformer,
+    TextEncoder,
+    Vae(vae::Layout),
+}
+
+impl KeyMap {
+    /// The map for a component whose checkpoint has these keys (any prefix stripped).
+    ///
+    /// Only the VAE's Wan names depend on the other keys: they number a stage's layers through.
+    pub fn new<'a>(component: Component, keys: impl Iterator<Item = &'a str>) -> Self {
+        Self(match component {
+            Component::Transformer => Names::Transformer,
+            Component::TextEncoder => Names::TextEncoder,
+            Component::Vae => Names::Vae(vae::Layout::of(keys)),
+        })
+    }
+
+    /// The role of a key (any prefix stripped), or `None` if it is not known.
+    pub fn role(&self, key: &str) -> Option<Role> {
+        match &self.0 {
+            Names::Transformer => transformer::role(key),
+            Names::TextEncoder => text_encoder::role(key),
+            Names::Vae(layout) => layout.role(key),
+        }
+    }
+}
+
+/// The part of a canonical tensor that a module's parameter holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// The tensor as f32.
+    Values,
+    /// The tensor in its own dtype (`Weight::Dense`).
+    Kept,
+    /// The codes of an FP8 tensor (`Weight::Fp8`).
+    Codes,
+    /// The scale of an FP8 tensor.
+    Scale,
+}
+
+/// The canonical name behind a module's parameter path, and which part of it is meant.
+pub(crate) fn canonical<S: AsRef<str>>(component: Component, path: &[S]) -> (String, Part) {
+    let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+    // The variants and fields of `backends::Weight`.
+    let (path, part) = match path.as_slice() {
+        [owner @ .., "Dense"] => (owner, Part::Kept),
+        [owner @ .., "Fp8", "bytes"] => (owner, Part::Codes),
+        [owner @ .., "Fp8", "scale"] => (owner, Part::Scale),
+        whole => (whole, Part::Values),
+    };
+    let (prefix, fields): (&str, &[(&str, &str)]) = match component {
+        Component::Transformer => ("", &transformer::FIELDS),
+        Component::TextEncoder => ("model.", &[]),
+        Component::Vae => ("", &vae::FIELDS),
+    };
+    let names = path.iter().map(|&field| {
+        let renamed = fields.iter().find(|(from, _)| *from == field);
+        renamed.map_or(field, |(_, to)| to)
+    });
+    let name = names.collect::<Vec<_>>().join(".");
+    (format!("{prefix}{name}"), part)
+}
+
+/// Splits `3.rest` into the index and `rest`; `None` if it does not begin with an index as a
+/// module list writes it.
+fn indexed(text: &str) -> Option<(usize, &str)> {
+    let (index, rest) = text.split_once('.')?;
+    let canonical = index == "0" || !index.starts_with(['0', '+']);
+    Some((index.parse().ok().filter(|_| canonical)?, rest))
+}
+
+/// Whether `key` is `layer.weight` or `layer.bias`.
+fn is_weight_or_bias(key: &str, layer: &str) -> bool {
+    matches!(key.strip_prefix(layer), Some(".weight" | ".bias"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_read_as_lists_write_them() {
+        assert_eq!(indexed("12.attn"), Some((12, "attn")));
+        assert_eq!(indexed("0.attn"), Some((0, "attn")));
+        for bad in [
+            "01.attn",
+            "+1.attn",
+            "-1.attn",
+            "x.attn",
+            ".attn",
+            "1",
+            "99999999999999999999.a",
+        ] {
+            assert_eq!(indexed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn module_paths_become_canonical_names() {
+        let name =
+            |component, path: &str| canonical(component, &path.split('.').collect::<Vec<_>>());
+        for (path, expected, part) in [
+            (
+                "transformer_blocks.0.img_mod.weight.Fp8.bytes",
+                "transformer_blocks.0.img_mod.1.weight",
+                Part::Codes,
+            ),
+            (
+                "transformer_blocks.0.txt_mod.weight.Fp8.scale",
+                "transformer_blocks.0.txt_mod.1.weight",
+                Part::Scale,
+            ),
+            (
+                "transformer_blocks.3.attn.to_out.weight.Dense",
+                "transformer_blocks.3.attn.to_out.0.weight",
+                Part::Kept,
+            ),
+            (
+                "transformer_blocks.3.img_mlp.net_0_proj.bias",
+                "transformer_blocks.3.img_mlp.net.0.proj.bias",
+                Part::Values,
+            ),
+            (
+                "transformer_blocks.3.txt_mlp.net_2.bias",
+                "transformer_blocks.3.txt_mlp.net.2.bias",
+                Part::Values,
+            ),
+            ("txt_norm.weight", "txt_norm.weight", Part::Values),
+        ] {
+            assert_eq!(name(Component::Transformer, path), (expected.into(), part));
+        }
+        assert_eq!(
+            name(
+                Component::TextEncoder,
+                "layers.7.self_attn.q_proj.weight.Dense"
+            ),
+            ("model.layers.7.self_attn.q_proj.weight".into(), Part::Kept)
+        );
+        assert_eq!(
+            name(
+                Component::Vae,
+                "decoder.up_blocks.0.upsamplers.0.resample_1.weight"
+            ),
+            (
+                "decoder.up_blocks.0.upsamplers.0.resample.1.weight".into(),
+                Part::Values
+            )
+        );
+    }
+}

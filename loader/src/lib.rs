@@ -1,0 +1,48 @@
+//! Checkpoint files to Burn parameters.
+//!
+//! A path goes through these stages, each of which refuses what it does not understand:
+//!
+//! 1. [`header`]: one safetensors file, its header validated within bounds;
+//! 2. [`checkpoint`]: a single file, or shards with their index, as one set of tensors;
+//! 3. [`component`]: whether this is the transformer, the text encoder or the VAE;
+//! 4. [`dialect`]: how FP8 weights and their scales are written;
+//! 5. [`keymap`]: the names of the file as the canonical names of diffusers and transformers;
+//! 6. [`Weights`]: all of that together, ready to size and build a module;
+//! 7. [`load`]: fills the module, parameter by parameter, through Burn's `ModuleMapper`.
+//!
+//! Burn's own safetensors import is not used: it refuses FP8 and copies each tensor. Here a weight
+//! on a CPU backend is the file mapping itself, and FP8 stays FP8.
+
+pub mod checkpoint;
+pub mod component;
+pub mod dialect;
+pub mod error;
+pub mod header;
+pub mod keymap;
+pub mod models_dir;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod summary;
+pub mod text;
+pub mod weights;
+
+mod convert;
+mod source;
+
+pub use checkpoint::Checkpoint;
+pub use component::Component;
+pub use error::LoadError;
+pub use header::{Header, HeaderError, TensorEntry};
+pub use models_dir::ModelFiles;
+pub use plan::Footprint;
+pub use record::{LoadObserver, load};
+pub use report::LoadReport;
+pub use summary::Summary;
+pub use weights::Weights;
+
+// The format is little-endian and tensors are used as they lie in the file.
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "big-endian machines are not supported"
+);

@@ -1,0 +1,204 @@
+//! Finds the parts of a model in a folder: a ComfyUI `models` tree, a diffusers folder, or a
+//! folder that simply holds the files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{Checkpoint, FILE_SUFFIX, INDEX_SUFFIX, file_names};
+use crate::component::{Component, detect};
+use crate::error::LoadError;
+use crate::text::Excerpt;
+
+/// How deep folders are searched, as users sort their models into subfolders.
+const MAX_DEPTH: usize = 3;
+
+/// Where the parts of a model are. What is `None` was not found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelFiles {
+    /// The transformer: a file or folder for [`Checkpoint::open`].
+    pub transformer: Option<PathBuf>,
+    /// The text encoder, alike.
+    pub text_encoder: Option<PathBuf>,
+    /// The VAE, alike.
+    pub vae: Option<PathBuf>,
+    /// The tokenizer: `tokenizer.json`, or a folder with the tokenizer's files.
+    pub tokenizer: Option<PathBuf>,
+    /// `scheduler_config.json`, which only diffusers folders have.
+    pub scheduler: Option<PathBuf>,
+}
+
+impl ModelFiles {
+    /// Looks for a model's parts in a folder.
+    ///
+    /// In a diffusers folder (with a `model_index.json`) they are where diffusers puts them. In
+    /// any other, the `.safetensors` files of `diffusion_models`, `unet`, `text_encoders`, `clip`,
+    /// `vae` and of the folder itself are opened, and each is what its tensors say.
+    ///
+    /// # Errors
+    /// [`LoadError::SeveralCandidates`] if there is a choice to be made; a damaged file if there
+    /// is no sound one of its kind; [`LoadError::NotAModelsFolder`] if there is nothing at all.
+    pub fn discover(dir: &Path) -> Result<Self, LoadError> {
+        if !dir.exists() {
+            return Err(LoadError::NotFound { path: dir.into() });
+        }
+        if !dir.is_dir() {
+            return Err(LoadError::NotADirectory { path: dir.into() });
+        }
+        if dir.join("model_index.json").is_file() {
+            return Ok(Self::diffusers(dir));
+        }
+        // ComfyUI itself, with its models inside.
+        let inner = dir.join("models");
+        let is_comfyui = !is_models_tree(dir) && is_models_tree(&inner);
+        Self::comfyui(if is_comfyui { &inner } else { dir })
+    }
+
+    fn diffusers(dir: &Path) -> Self {
+        let folder = |name: &str| Some(dir.join(name)).filter(|path| path.is_dir());
+        Self {
+            transformer: folder("transformer"),
+            text_encoder: folder("text_encoder"),
+            vae: folder("vae"),
+            tokenizer: folder("tokenizer"),
+            scheduler: Some(dir.join("scheduler").join("scheduler_config.json"))
+                .filter(|path| path.is_file()),
+        }
+    }
+
+    fn comfyui(dir: &Path) -> Result<Self, LoadError> {
+        let mut candidates = Candidates::default();
+        candidates.collect(dir, 0)?;
+        for folder in MODEL_FOLDERS {
+            let folder = dir.join(folder);
+            if folder.is_dir() {
+                candidates.collect(&folder, MAX_DEPTH)?;
+            }
+        }
+        let found = Self {
+            transformer: candidates.choose(dir, Component::Transformer)?,
+            text_encoder: candidates.choose(dir, Component::TextEncoder)?,
+            vae: candidates.choose(dir, Component::Vae)?,
+            tokenizer: find_tokenizer(dir),
+            scheduler: None,
+        };
+        let weights = [&found.transformer, &found.text_encoder, &found.vae];
+        if weights.iter().all(|path| path.is_none()) {
+            // A damaged file explains the lack of sound ones.
+            if let Some((_, error)) = candidates.damaged.pop() {
+                return Err(error);
+            }
+            if !is_models_tree(dir) {
+                return Err(LoadError::NotAModelsFolder { dir: dir.into() });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The folders of a ComfyUI `models` tree that can hold parts of this model.
+const MODEL_FOLDERS: [&str; 5] = ["diffusion_models", "unet", "text_encoders", "clip", "vae"];
+
+fn is_models_tree(dir: &Path) -> bool {
+    MODEL_FOLDERS.iter().any(|folder| dir.join(folder).is_dir())
+}
+
+fn find_tokenizer(dir: &Path) -> Option<PathBuf> {
+    let folder = dir.join("tokenizer");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let file = dir.join("tokenizer.json");
+    if file.is_file() {
+        return Some(file);
+    }
+    let has = |name: &str| dir.join(name).is_file();
+    (has("vocab.json") && has("merges.txt")).then(|| dir.to_path_buf())
+}
+
+/// The checkpoints found so far.
+#[derive(Default)]
+struct Candidates {
+    seen: BTreeSet<PathBuf>,
+    sound: Vec<(Component, PathBuf)>,
+    damaged: Vec<(PathBuf, LoadError)>,
+}
+
+impl Candidates {
+    /// Opens the checkpoints of a folder and of `depth` levels below it.
+    fn collect(&mut self, dir: &Path, depth: usize) -> Result<(), LoadError> {
+        let names = file_names(dir)?;
+        let sharded = names.iter().any(|name| name.ends_with(INDEX_SUFFIX));
+        for name in names {
+            let path = dir.join(&name);
+            if path.is_dir() {
+                if depth > 0 {
+                    self.collect(&path, depth - 1)?;
+                }
+                continue;
+            }
+            // A shard alone is no checkpoint.
+            let whole = name.ends_with(FILE_SUFFIX) && !(sharded && name.contains("-of-"));
+            if whole || name.ends_with(INDEX_SUFFIX) {
+                self.consider(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, path: PathBuf) {
+        // `unet` is often a link to `diffusion_models`.
+        let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if !self.seen.insert(identity) {
+            return;
+        }
+        match Checkpoint::open(&path).and_then(|checkpoint| detect(&checkpoint)) {
+            Ok(component) => self.sound.push((component, path)),
+            // Files of other models are none of our business.
+            Err(LoadError::UnknownComponent { .. } | LoadError::SeveralComponents { .. }) => {}
+            Err(error) => self.damaged.push((path, error)),
+        }
+    }
+
+    /// The one checkpoint of a component.
+    fn choose(&mut self, dir: &Path, component: Component) -> Result<Option<PathBuf>, LoadError> {
+        let mut found = self.sound.iter().filter(|(kind, _)| *kind == component);
+        match (found.next(), found.next()) {
+            (Some((_, only)), None) => Ok(Some(only.clone())),
+            (Some(_), Some(_)) => {
+                let found = self.sound.iter().filter(|(kind, _)| *kind == component);
+                let files = found.map(|(_, path)| {
+                    let shown = path.strip_prefix(dir).unwrap_or(path);
+                    Excerpt::new(&shown.to_string_lossy())
+                });
+                Err(LoadError::SeveralCandidates {
+                    dir: dir.into(),
+                    component,
+                    files: files.collect(),
+                })
+            }
+            // A damaged file that may be the one says more than that there is none.
+            (None, _) => {
+                let belongs = |path: &Path| {
+                    let shown = path.strip_prefix(dir).unwrap_or(path);
+                    let folder = shown.components().next().map(|first| first.as_os_str());
+                    path.parent() == Some(dir)
+                        || folders_of(component)
+                            .iter()
+                            .any(|name| folder == Some(name.as_ref()))
+                };
+                let mut damaged = self.damaged.iter();
+                let at = damaged.position(|(path, _)| belongs(path));
+                at.map_or(Ok(None), |at| Err(self.damaged.swap_remove(at).1))
+            }
+        }
+    }
+}
+
+/// The folders of a ComfyUI tree where a component belongs.
+fn folders_of(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::Transformer => &["diffusion_models", "unet"],
+        Component::TextEncoder => &["text_encoders", "clip"],
+        Component::Vae => &["vae"],
+    }
+}

@@ -1,0 +1,52 @@
+//! How much memory a component will take, from its headers alone.
+
+use serde::Serialize;
+
+use crate::component::Component;
+use crate::dialect::fp8_format;
+use crate::header::{Dtype, TensorEntry};
+use crate::weights::Weights;
+
+/// Bytes of a loaded component, by how its tensors are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// FP8 weights, which stay FP8, with their scales as f32.
+    pub fp8: u64,
+    /// Other rank-2 weights, which stay in the file's float dtype.
+    pub dense: u64,
+    /// Everything else, which becomes f32: biases, norms, convolutions.
+    pub converted: u64,
+}
+
+impl Footprint {
+    /// The footprint of a checkpoint's component.
+    pub fn of(weights: &Weights) -> Self {
+        let mut footprint = Self::default();
+        for parameter in weights.parameters().values() {
+            let tensor = &weights.entry(parameter.entry).tensor;
+            let matrix = tensor.shape.len() == 2;
+            if matrix && fp8_format(tensor.dtype).is_some() {
+                footprint.fp8 += tensor.bytes() + 4;
+            } else if matrix && tensor.dtype != Dtype::F64 {
+                footprint.dense += tensor.bytes();
+            } else {
+                footprint.converted += 4 * converted_elements(weights.component(), tensor);
+            }
+        }
+        footprint
+    }
+
+    /// All bytes together.
+    pub fn total(&self) -> u64 {
+        self.fp8 + self.dense + self.converted
+    }
+}
+
+/// Of a convolution over time, one slice is kept.
+fn converted_elements(component: Component, tensor: &TensorEntry) -> u64 {
+    let elements = tensor.elements() as u64;
+    match (component, tensor.shape.as_slice()) {
+        (Component::Vae, [_, _, taps, _, _]) if *taps > 0 => elements / *taps as u64,
+        _ => elements,
+    }
+}

@@ -1,0 +1,264 @@
+//! Which tensor of a checkpoint fills which parameter of a module, and how.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, DType, Int, Tensor};
+
+use super::misfit::{Misfit, Misshapen};
+use crate::component::Component;
+use crate::dialect::fp8_format;
+use crate::header::Dtype;
+use crate::keymap::{Part, canonical};
+use crate::text::Excerpt;
+use crate::weights::{Parameter, Weights};
+
+/// One parameter and where its value comes from. Indices are those of the checkpoint's entries.
+pub(super) struct Item {
+    /// The parameter's path in the module, joined by dots.
+    pub(super) path: String,
+    /// The parameter's shape.
+    pub(super) shape: Vec<usize>,
+    pub(super) action: Action,
+}
+
+/// What to do with a tensor.
+pub(super) enum Action {
+    /// FP8 codes, unchanged.
+    Codes { entry: usize },
+    /// The scale of an FP8 weight; 1 without one.
+    Scale { entry: Option<usize> },
+    /// A rank-2 weight in its own dtype.
+    Keep { entry: usize, dtype: DType },
+    /// Anything else: f32, multiplied by its scale, and of `taps` time slices the last.
+    Convert {
+        entry: usize,
+        scale: Option<usize>,
+        taps: usize,
+    },
+}
+
+impl Action {
+    /// The tensor that is read, and the scale that is read with it.
+    pub(super) fn entries(&self) -> [Option<usize>; 2] {
+        match *self {
+            Self::Codes { entry } | Self::Keep { entry, .. } => [Some(entry), None],
+            Self::Scale { entry } => [entry, None],
+            Self::Convert { entry, scale, .. } => [Some(entry), scale],
+        }
+    }
+}
+
+/// Matches all parameters of a module with the tensors of a checkpoint; the items come in the
+/// order of the files' bytes.
+pub(super) fn schedule<B: Backend, M: Module<B>>(
+    module: &M,
+    weights: &Weights,
+) -> Result<Vec<Item>, Misfit> {
+    let mut collector = Collector::<B> {
+        path: Vec::new(),
+        targets: Vec::new(),
+        backend: PhantomData,
+    };
+    module.visit(&mut collector);
+
+    let mut misfit = Misfit::default();
+    let mut items = Vec::new();
+    let mut taken: BTreeSet<(String, Part)> = BTreeSet::new();
+    for target in collector.targets {
+        let (name, part) = canonical(weights.component(), &target.path);
+        match weights.parameters().get(&name) {
+            Some(&parameter) if target.is_int == (part == Part::Codes) => {
+                match action(weights, parameter, &name, part, &target.shape) {
+                    Ok(action) => items.push(Item {
+                        path: target.path.join("."),
+                        shape: target.shape,
+                        action,
+                    }),
+                    Err(Fault::Shape(fault)) => misfit.misshapen.push(fault),
+                    // Said once, for the codes, not again for the scale.
+                    Err(Fault::Storage) if part == Part::Scale => {}
+                    Err(Fault::Storage) => misfit.misstored.push(Excerpt::new(&name)),
+                }
+            }
+            _ if part == Part::Scale => {}
+            _ => misfit.missing.push(Excerpt::new(&name)),
+        }
+        let shown = Excerpt::new(&name);
+        if !taken.insert((name, part)) {
+            misfit.repeated.push(shown);
+        }
+    }
+    let taken: BTreeSet<&str> = taken.iter().map(|(name, _)| name.as_str()).collect();
+    let left = weights.names().filter(|name| !taken.contains(name));
+    misfit.unexpected.extend(left.map(Excerpt::new));
+    if !misfit.is_empty() {
+        return Err(misfit);
+    }
+    // Reading forwards is what disks do best; scales that the file lacks come first.
+    items.sort_by_key(|item| {
+        let entry = item.action.entries()[0].map(|index| weights.entry(index));
+        entry.map(|entry| (entry.file, entry.tensor.range.start))
+    });
+    Ok(items)
+}
+
+enum Fault {
+    Shape(Misshapen),
+    /// FP8 in the module or in the file, but not in both.
+    Storage,
+}
+
+fn action(
+    weights: &Weights,
+    Parameter { entry, scale }: Parameter,
+    name: &str,
+    part: Part,
+    expected: &[usize],
+) -> Result<Action, Fault> {
+    let tensor = &weights.entry(entry).tensor;
+    let fp8 = fp8_format(tensor.dtype).is_some();
+    let misshapen = || {
+        Fault::Shape(Misshapen {
+            key: Excerpt::new(name),
+            found: tensor.shape.clone(),
+            expected: expected.to_vec(),
+        })
+    };
+    let action = match part {
+        Part::Codes | Part::Scale if !fp8 => return Err(Fault::Storage),
+        Part::Kept if fp8 => return Err(Fault::Storage),
+        Part::Scale => return Ok(Action::Scale { entry: scale }),
+        Part::Codes => Action::Codes { entry },
+        Part::Kept => match kept_dtype(tensor.dtype) {
+            Some(dtype) => Action::Keep { entry, dtype },
+            None => Action::Convert {
+                entry,
+                scale,
+                taps: 1,
+            },
+        },
+        Part::Values => {
+            let taps = time_taps(weights.component(), &tensor.shape, expected);
+            return match taps {
+                Some(taps) => Ok(Action::Convert { entry, scale, taps }),
+                None => Err(misshapen()),
+            };
+        }
+    };
+    if tensor.shape == expected {
+        Ok(action)
+    } else {
+        Err(misshapen())
+    }
+}
+
+/// The dtypes in which a rank-2 weight stays as it is.
+fn kept_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::BF16 => Some(DType::BF16),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::F32 => Some(DType::F32),
+        _ => None,
+    }
+}
+
+/// Whether a file's shape is that of a parameter, and over how many time steps the file's
+/// convolution reaches where the parameter's has only the last.
+///
+/// The VAE's files are made for video: its norms have `[C, 1, 1, 1]` or `[C, 1, 1]`, its
+/// convolutions `[O, I, T, h, w]`.
+fn time_taps(component: Component, file: &[usize], module: &[usize]) -> Option<usize> {
+    if file == module {
+        return Some(1);
+    }
+    if component != Component::Vae {
+        return None;
+    }
+    match (file, module) {
+        (&[o, i, taps, h, w], &[mo, mi, mh, mw])
+            if taps > 0 && [o, i, h, w] == [mo, mi, mh, mw] =>
+        {
+            Some(taps)
+        }
+        _ => (without_trailing_ones(file) == without_trailing_ones(module)).then_some(1),
+    }
+}
+
+fn without_trailing_ones(shape: &[usize]) -> &[usize] {
+    let ones = shape.iter().rev().take_while(|&&dim| dim == 1).count();
+    &shape[..shape.len() - ones]
+}
+
+struct Target {
+    path: Vec<String>,
+    shape: Vec<usize>,
+    is_int: bool,
+}
+
+/// Lists a module's parameters without initialising any.
+struct Collector<B> {
+    path: Vec<String>,
+    targets: Vec<Target>,
+    backend: PhantomData<B>,
+}
+
+impl<B> Collector<B> {
+    fn push(&mut self, shape: &[usize], is_int: bool) {
+        self.targets.push(Target {
+            path: self.path.clone(),
+            shape: shape.to_vec(),
+            is_int,
+        });
+    }
+}
+
+impl<B: Backend> ModuleVisitor<B> for Collector<B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.push(param.lazy_shape().as_slice(), false);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<B, D, Int>>) {
+        self.push(param.lazy_shape().as_slice(), true);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<B, D, Bool>>) {
+        // No file holds one, so that it is reported as missing.
+        self.push(param.lazy_shape().as_slice(), true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn video_shapes_fit_image_parameters() {
+        let vae = |file: &[usize], module: &[usize]| time_taps(Component::Vae, file, module);
+        assert_eq!(vae(&[8, 4, 3, 3, 3], &[8, 4, 3, 3]), Some(3));
+        assert_eq!(vae(&[8, 4, 1, 1, 1], &[8, 4, 1, 1]), Some(1));
+        assert_eq!(vae(&[8, 4, 1, 1, 1], &[8, 4]), Some(1));
+        assert_eq!(vae(&[8, 4, 3, 3], &[8, 4, 3, 3]), Some(1));
+        assert_eq!(vae(&[8, 1, 1, 1], &[8]), Some(1));
+        assert_eq!(vae(&[8, 1, 1], &[8]), Some(1));
+        assert_eq!(vae(&[8, 4, 3, 3, 3], &[4, 8, 3, 3]), None);
+        assert_eq!(vae(&[8, 4, 0, 3, 3], &[8, 4, 3, 3]), None);
+        assert_eq!(vae(&[8], &[9]), None);
+    }
+
+    #[test]
+    fn other_components_are_exact() {
+        assert_eq!(time_taps(Component::Transformer, &[8, 1], &[8]), None);
+        assert_eq!(time_taps(Component::TextEncoder, &[8], &[8]), Some(1));
+    }
+}

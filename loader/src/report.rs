@@ -1,0 +1,90 @@
+//! What loading did.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Figures of one load.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadReport {
+    /// Tensors of the file that were used, scales included.
+    pub tensors: usize,
+    /// Tensors of the file that were not needed.
+    pub unused: usize,
+    /// Bytes in the file of the tensors that were used.
+    pub bytes: u64,
+    /// Bytes of them that are used where they lie, in the file's mapping.
+    pub mapped_bytes: u64,
+    /// Duration in seconds.
+    pub seconds: f64,
+    /// Peak of this process's anonymous memory while loading, in bytes, where it can be known.
+    pub peak_anonymous_bytes: Option<u64>,
+    /// Change of the machine's page cache, in bytes, where it can be known.
+    pub page_cache_growth: Option<i64>,
+    /// The device's memory in use before, in bytes, where its driver tells.
+    pub device_used_before: Option<u64>,
+    /// The device's memory in use afterwards, in bytes, where its driver tells.
+    pub device_used_after: Option<u64>,
+}
+
+impl LoadReport {
+    /// Bytes of the file per second.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.bytes as f64 / self.seconds.max(1e-9)
+    }
+}
+
+impl fmt::Display for LoadReport {
+    /// As `Loaded 1933 tensors (19.03 GiB) in 4.2 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.tensors == 1 { "" } else { "s" };
+        write!(
+            f,
+            "Loaded {} tensor{plural} ({}) in {:.1} s",
+            self.tensors,
+            Size(self.bytes),
+            self.seconds
+        )
+    }
+}
+
+/// A number of bytes in the unit that suits it.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..0x400 => write!(f, "{} B", self.0),
+            0x400..0x10_0000 => write!(f, "{:.2} KiB", bytes / 1024.0),
+            0x10_0000..0x4000_0000 => write!(f, "{:.2} MiB", bytes / 1024.0 / 1024.0),
+            _ => write!(f, "{:.2} GiB", bytes / 1024.0 / 1024.0 / 1024.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_the_one_agreed() {
+        let report = LoadReport {
+            tensors: 1933,
+            bytes: 20_430_401_088,
+            seconds: 4.2,
+            ..LoadReport::default()
+        };
+        assert_eq!(
+            report.to_string(),
+            "Loaded 1933 tensors (19.03 GiB) in 4.2 s"
+        );
+    }
+
+    #[test]
+    fn small_sizes_have_small_units() {
+        for (bytes, shown) in [(7, "7 B"), (1536, "1.50 KiB"), (3 << 20, "3.00 MiB")] {
+            assert_eq!(Size(bytes).to_string(), shown);
+        }
+    }
+}

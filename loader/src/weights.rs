@@ -1,0 +1,221 @@
+//! A checkpoint seen as one component: canonical names, dtypes and scales.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use backends::fp8::WeightFormat;
+use serde_json::Value;
+
+use crate::checkpoint::{Checkpoint, Entry};
+use crate::component::{Component, detect, without_prefix};
+use crate::convert::is_supported;
+use crate::dialect::{Companion, Dialect, Quantization, fp8_format};
+use crate::error::LoadError;
+use crate::keymap::{KeyMap, Role, Unused};
+use crate::summary::Summary;
+use crate::text::Excerpt;
+
+/// The parameters of one component in a checkpoint. Only headers have been read.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    checkpoint: Checkpoint,
+    component: Component,
+    dialect: Dialect,
+    parameters: BTreeMap<String, Parameter>,
+    unused: Vec<(usize, Unused)>,
+}
+
+/// Where a parameter's value is. Indices are those of [`Checkpoint::entries`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) entry: usize,
+    pub(crate) scale: Option<usize>,
+}
+
+impl Weights {
+    /// Opens the checkpoint of a component.
+    ///
+    /// # Errors
+    /// See [`LoadError`]: damaged files, another component than asked for, keys that are not
+    /// known, contradictory quantisation, dtypes that are not supported.
+    pub fn open(path: &Path, component: Component) -> Result<Self, LoadError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let found = detect(&checkpoint)?;
+        if found != component {
+            return Err(LoadError::WrongComponent {
+                file: path.into(),
+                expected: component,
+                found,
+            });
+        }
+        Self::of(checkpoint, component)
+    }
+
+    /// Opens a checkpoint as whatever component it is.
+    ///
+    /// # Errors
+    /// As [`Weights::open`], and for a checkpoint that is none of the components.
+    pub fn open_any(path: &Path) -> Result<Self, LoadError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let component = detect(&checkpoint)?;
+        Self::of(checkpoint, component)
+    }
+
+    fn of(checkpoint: Checkpoint, component: Component) -> Result<Self, LoadError> {
+        // `detect` has found the prefix; without one all keys are taken as they are.
+        let prefix = component.prefix_in(&checkpoint).unwrap_or_default();
+        let quantization = Quantization::of(&checkpoint, prefix)?;
+        let entries = checkpoint.entries();
+        let names: Vec<&str> = entries
+            .iter()
+            .map(|entry| without_prefix(&entry.tensor.key, prefix))
+            .collect();
+        let keymap = KeyMap::new(component, names.iter().copied());
+
+        let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
+        let mut unused = Vec::new();
+        let mut unknown = Vec::new();
+        for (i, (entry, name)) in entries.iter().zip(&names).enumerate() {
+            if quantization.companions.contains_key(&i) {
+                continue;
+            }
+            let key = || Excerpt::new(&entry.tensor.key);
+            match keymap.role(name) {
+                None => unknown.push(key()),
+                Some(Role::Unused(reason)) => unused.push((i, reason)),
+                Some(Role::Parameter(canonical)) => {
+                    if !is_supported(entry.tensor.dtype) {
+                        return Err(LoadError::UnsupportedDtype {
+                            file: entry_file(&checkpoint, entry),
+                            key: key(),
+                            dtype: entry.tensor.dtype,
+                        });
+                    }
+                    let scale = quantization.scales.get(&i).copied();
+                    let parameter = Parameter { entry: i, scale };
+                    if let Some(first) = parameters.insert(canonical, parameter) {
+                        return Err(LoadError::SameParameter {
+                            file: checkpoint.source().into(),
+                            first: Excerpt::new(&entries[first.entry].tensor.key),
+                            second: key(),
+                        });
+                    }
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(LoadError::UnknownKeys {
+                file: checkpoint.source().into(),
+                component,
+                keys: unknown,
+            });
+        }
+        unused.extend(unused_companions(&quantization, &parameters));
+        unused.sort_unstable();
+        Ok(Self {
+            component,
+            dialect: quantization.dialect,
+            parameters,
+            unused,
+            checkpoint,
+        })
+    }
+
+    /// Which model this is.
+    pub fn component(&self) -> Component {
+        self.component
+    }
+
+    /// How its FP8 weights are scaled.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The shape in the file of the tensor with a canonical name.
+    pub fn shape(&self, canonical: &str) -> Option<&[usize]> {
+        let parameter = self.parameters.get(canonical)?;
+        Some(&self.entry(parameter.entry).tensor.shape)
+    }
+
+    /// How to store a rank-2 weight: as the file does. Tensors that are of another rank, or not
+    /// there, are dense.
+    pub fn format(&self, canonical_weight: &str) -> WeightFormat {
+        self.parameters
+            .get(canonical_weight)
+            .map(|parameter| &self.entry(parameter.entry).tensor)
+            .filter(|tensor| tensor.shape.len() == 2)
+            .and_then(|tensor| fp8_format(tensor.dtype))
+            .map_or(WeightFormat::Dense, WeightFormat::Fp8)
+    }
+
+    /// The canonical names of all parameters, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
+    /// The model's config: from the file's metadata, or else from its config.json.
+    pub fn config(&self) -> Option<&Value> {
+        self.checkpoint.config()
+    }
+
+    /// What the checkpoint is, for a report.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    /// The path it was opened by.
+    pub fn source(&self) -> &Path {
+        self.checkpoint.source()
+    }
+
+    /// The files behind it.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> &Entry {
+        &self.checkpoint.entries()[index]
+    }
+
+    pub(crate) fn parameters(&self) -> &BTreeMap<String, Parameter> {
+        &self.parameters
+    }
+
+    /// The tensors that are not loaded, and why.
+    pub(crate) fn unused(&self) -> &[(usize, Unused)] {
+        &self.unused
+    }
+
+    /// The tensors that are loaded: parameters and their scales.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Entry> {
+        self.parameters
+            .values()
+            .flat_map(|parameter| [Some(parameter.entry), parameter.scale])
+            .flatten()
+            .map(|index| self.entry(index))
+    }
+}
+
+fn entry_file(checkpoint: &Checkpoint, entry: &Entry) -> PathBuf {
+    checkpoint.files()[entry.file].path.clone()
+}
+
+/// The tensors about other tensors that no parameter needs.
+fn unused_companions(
+    quantization: &Quantization,
+    parameters: &BTreeMap<String, Parameter>,
+) -> Vec<(usize, Unused)> {
+    let used: BTreeSet<usize> = parameters.values().filter_map(|p| p.scale).collect();
+    let companions = quantization.companions.iter();
+    companions
+        .filter_map(|(&index, companion)| {
+            let reason = match companion {
+                Companion::Marker | Companion::Format => Unused::Marker,
+                Companion::ActivationScale => Unused::ActivationScale,
+                Companion::WeightScale if used.contains(&index) => return None,
+                Companion::WeightScale => Unused::UnusedLayerScale,
+            };
+            Some((index, reason))
+        })
+        .collect()
+}

@@ -1,0 +1,192 @@
+//! Which model a file is.
+
+use loader::header::Dtype;
+use loader::{Component, LoadError, Weights};
+use tempfile::tempdir;
+
+use crate::writer::{Writer, text_encoder, transformer, vae};
+
+#[test]
+fn each_component_is_recognised() {
+    let dir = tempdir().unwrap();
+    let diffusers_vae = Writer::default().zeros(
+        "decoder.mid_block.resnets.0.norm1.gamma",
+        Dtype::BF16,
+        &[4, 1, 1, 1],
+    );
+    let new_text_encoder = Writer::default().zeros(
+        "model.language_model.layers.0.self_attn.k_proj.bias",
+        Dtype::BF16,
+        &[4],
+    );
+    for (i, (file, component)) in [
+        (transformer(""), Component::Transformer),
+        (text_encoder(), Component::TextEncoder),
+        (new_text_encoder, Component::TextEncoder),
+        (vae(), Component::Vae),
+        (diffusers_vae, Component::Vae),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = file.write(dir.path().join(format!("{i}.safetensors")));
+        assert_eq!(Weights::open_any(&path).unwrap().component(), component);
+        assert!(Weights::open(&path, component).is_ok());
+    }
+}
+
+#[test]
+fn prefixes_of_the_transformer_are_stripped() {
+    let dir = tempdir().unwrap();
+    for prefix in [
+        "",
+        "model.diffusion_model.",
+        "model.model.",
+        "net.",
+        "model.",
+    ] {
+        let path = transformer(prefix)
+            .zeros(&format!("{prefix}proj_out.bias"), Dtype::BF16, &[4])
+            .write(dir.path().join("x.safetensors"));
+        let weights = Weights::open(&path, Component::Transformer).unwrap();
+        assert_eq!(
+            weights.names().collect::<Vec<_>>(),
+            ["proj_out.bias", "txt_norm.weight"]
+        );
+        assert_eq!(weights.shape("proj_out.bias"), Some([4].as_slice()));
+    }
+}
+
+#[test]
+fn a_key_outside_the_prefix_is_not_known() {
+    let dir = tempdir().unwrap();
+    let path = transformer("net.")
+        .zeros("first_stage_model.x", Dtype::BF16, &[4])
+        .write(dir.path().join("x.safetensors"));
+    let error = Weights::open(&path, Component::Transformer).unwrap_err();
+    assert!(matches!(error, LoadError::UnknownKeys { .. }), "{error}");
+}
+
+#[test]
+fn one_parameter_with_and_without_prefix() {
+    let dir = tempdir().unwrap();
+    let path = transformer("net.")
+        .zeros("txt_norm.weight", Dtype::BF16, &[4])
+        .write(dir.path().join("x.safetensors"));
+    let error = Weights::open(&path, Component::Transformer).unwrap_err();
+    assert!(matches!(error, LoadError::SameParameter { .. }), "{error}");
+}
+
+#[test]
+fn the_wrong_model_is_named_with_its_flag() {
+    let dir = tempdir().unwrap();
+    let path = vae().write(dir.path().join("x.safetensors"));
+    let error = Weights::open(&path, Component::Transformer).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("x.safetensors: is a VAE, not a transformer: pass it with --vae"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_models_in_one_file() {
+    let dir = tempdir().unwrap();
+    let path = transformer("model.diffusion_model.")
+        .zeros("decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .write(dir.path().join("x.safetensors"));
+    let error = Weights::open_any(&path).unwrap_err();
+    assert!(
+        matches!(error, LoadError::SeveralComponents { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn other_models_are_refused_with_a_hint() {
+    let dir = tempdir().unwrap();
+    for (key, hint) in [
+        ("transformer_blocks.0.attn.to_q.lora_down.weight", "a LoRA"),
+        ("double_blocks.0.img_attn.norm.key_norm.scale", "Flux"),
+        (
+            "encoder.down_blocks.0.resnets.0.conv1.weight",
+            "Stable Diffusion",
+        ),
+        (
+            "model.layers.0.self_attn.q_proj.weight",
+            "another language model",
+        ),
+        ("x", "not a Qwen-Image"),
+    ] {
+        let path = Writer::default()
+            .zeros(key, Dtype::BF16, &[4])
+            .write(dir.path().join("x.safetensors"));
+        let error = Weights::open(&path, Component::Transformer).unwrap_err();
+        assert!(matches!(error, LoadError::UnknownComponent { .. }));
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_listed_and_counted() {
+    let dir = tempdir().unwrap();
+    let mut file = transformer("");
+    for i in 0..8 {
+        file = file.zeros(&format!("odd.{i}"), Dtype::BF16, &[1]);
+    }
+    let path = file.write(dir.path().join("x.safetensors"));
+    let message = Weights::open(&path, Component::Transformer)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.ends_with(
+            "8 of its tensors are not known in a transformer: \
+             odd.0, odd.1, odd.2, odd.3, odd.4 and 3 more"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn integer_weights_are_refused() {
+    let dir = tempdir().unwrap();
+    for dtype in [
+        Dtype::U8,
+        Dtype::I8,
+        Dtype::F8_E4M3FNUZ,
+        Dtype::F8_E8M0,
+        Dtype::F4,
+    ] {
+        let path = transformer("")
+            .zeros("img_in.weight", dtype, &[4, 4])
+            .write(dir.path().join("x.safetensors"));
+        let error = Weights::open(&path, Component::Transformer).unwrap_err();
+        assert!(
+            matches!(error, LoadError::UnsupportedDtype { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn layers_that_end_oddly_are_not_known() {
+    let dir = tempdir().unwrap();
+    for key in [
+        "transformer_blocks.00.attn.to_q.weight",
+        "transformer_blocks.x.attn.to_q.weight",
+        "transformer_blocks.0.attn.to_q.weight.extra",
+        "transformer_blocks.0.attn.norm_q.bias",
+        "img_in.gamma",
+        "time_text_embed.addition_t_embedding.weight",
+    ] {
+        let path = transformer("")
+            .zeros(key, Dtype::BF16, &[1])
+            .write(dir.path().join("x.safetensors"));
+        let error = Weights::open(&path, Component::Transformer).unwrap_err();
+        assert!(
+            matches!(error, LoadError::UnknownKeys { .. }),
+            "{key}: {error}"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Folders: of one checkpoint, and of a whole model.
+
+use std::path::Path;
+
+use loader::{Checkpoint, Component, LoadError, ModelFiles};
+use tempfile::tempdir;
+
+use crate::writer::{Writer, text_encoder, transformer, vae, write};
+
+fn checkpoint_error(dir: &Path) -> LoadError {
+    Checkpoint::open(dir).unwrap_err()
+}
+
+fn discover_error(dir: &Path) -> LoadError {
+    ModelFiles::discover(dir).unwrap_err()
+}
+
+#[test]
+fn a_folder_of_one_file_is_that_file() {
+    let dir = tempdir().unwrap();
+    transformer("").write(dir.path().join("any.safetensors"));
+    write(dir.path().join("README.md"), "");
+    assert_eq!(Checkpoint::open(dir.path()).unwrap().entries().len(), 1);
+}
+
+#[test]
+fn an_empty_folder() {
+    let dir = tempdir().unwrap();
+    assert!(matches!(
+        checkpoint_error(dir.path()),
+        LoadError::EmptyFolder { .. }
+    ));
+}
+
+#[test]
+fn several_checkpoints_in_a_folder() {
+    let dir = tempdir().unwrap();
+    for name in ["model.safetensors", "model.fp16.safetensors"] {
+        transformer("").write(dir.path().join(name));
+    }
+    let error = checkpoint_error(dir.path());
+    assert!(matches!(error, LoadError::AmbiguousFolder { .. }));
+    assert!(
+        error
+            .to_string()
+            .contains("model.fp16.safetensors, model.safetensors")
+    );
+}
+
+#[test]
+fn shards_without_their_index() {
+    let dir = tempdir().unwrap();
+    for i in 1..=2 {
+        let name = format!("model-0000{i}-of-00002.safetensors");
+        transformer("").write(dir.path().join(name));
+    }
+    let error = checkpoint_error(dir.path());
+    assert!(matches!(error, LoadError::ShardsWithoutIndex { .. }));
+}
+
+#[test]
+fn a_whole_model_in_place_of_a_part() {
+    let dir = tempdir().unwrap();
+    write(dir.path().join("model_index.json"), "{}");
+    let error = checkpoint_error(dir.path());
+    assert!(error.to_string().contains("--models"), "{error}");
+}
+
+/// A complete ComfyUI tree.
+fn comfyui(dir: &Path) {
+    transformer("").write(dir.join("diffusion_models/qwen/fp8.safetensors"));
+    text_encoder().write(dir.join("text_encoders/qwen.safetensors"));
+    vae().write(dir.join("vae/vae.safetensors"));
+    // Of other models, which a user also has.
+    Writer::default()
+        .f32("double_blocks.0.x", &[1], &[0.0])
+        .write(dir.join("diffusion_models/flux.safetensors"));
+    write(dir.join("vae/put_vae_here"), "");
+}
+
+#[test]
+fn a_comfyui_tree() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    comfyui(dir);
+    let expected = ModelFiles {
+        transformer: Some(dir.join("diffusion_models/qwen/fp8.safetensors")),
+        text_encoder: Some(dir.join("text_encoders/qwen.safetensors")),
+        vae: Some(dir.join("vae/vae.safetensors")),
+        ..ModelFiles::default()
+    };
+    assert_eq!(ModelFiles::discover(dir).unwrap(), expected);
+    write(dir.join("tokenizer/vocab.json"), "{}");
+    let found = ModelFiles::discover(dir).unwrap();
+    assert_eq!(found.tokenizer, Some(dir.join("tokenizer")));
+}
+
+#[test]
+fn comfyui_itself() {
+    let dir = tempdir().unwrap();
+    comfyui(&dir.path().join("models"));
+    let found = ModelFiles::discover(dir.path()).unwrap();
+    assert_eq!(
+        found.vae,
+        Some(dir.path().join("models/vae/vae.safetensors"))
+    );
+}
+
+#[test]
+fn the_old_folder_names() {
+    let dir = tempdir().unwrap();
+    transformer("").write(dir.path().join("unet/a.safetensors"));
+    text_encoder().write(dir.path().join("clip/b.safetensors"));
+    let found = ModelFiles::discover(dir.path()).unwrap();
+    assert!(found.transformer.is_some() && found.text_encoder.is_some());
+    assert_eq!(found.vae, None);
+}
+
+#[test]
+fn files_that_lie_in_one_folder() {
+    let dir = tempdir().unwrap();
+    transformer("").write(dir.path().join("a.safetensors"));
+    text_encoder().write(dir.path().join("b.safetensors"));
+    vae().write(dir.path().join("c.safetensors"));
+    write(dir.path().join("tokenizer.json"), "{}");
+    let found = ModelFiles::discover(dir.path()).unwrap();
+    assert_eq!(found.vae, Some(dir.path().join("c.safetensors")));
+    assert_eq!(found.tokenizer, Some(dir.path().join("tokenizer.json")));
+}
+
+#[test]
+fn shards_in_a_comfyui_tree() {
+    let dir = tempdir().unwrap();
+    let folder = dir.path().join("text_encoders/qwen");
+    text_encoder().write(folder.join("model-00001-of-00001.safetensors"));
+    let index = folder.join("model.safetensors.index.json");
+    let map = r#"{"weight_map":
+        {"model.layers.0.self_attn.k_proj.bias": "model-00001-of-00001.safetensors"}}"#;
+    write(&index, map);
+    let found = ModelFiles::discover(dir.path()).unwrap();
+    assert_eq!(found.text_encoder, Some(index));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_folder_is_no_second_candidate() {
+    let dir = tempdir().unwrap();
+    comfyui(dir.path());
+    std::os::unix::fs::symlink("diffusion_models", dir.path().join("unet")).unwrap();
+    assert!(
+        ModelFiles::discover(dir.path())
+            .unwrap()
+            .transformer
+            .is_some()
+    );
+}
+
+#[test]
+fn several_candidates_need_a_choice() {
+    let dir = tempdir().unwrap();
+    comfyui(dir.path());
+    transformer("net.").write(dir.path().join("unet/bf16.safetensors"));
+    let error = discover_error(dir.path());
+    assert!(matches!(
+        error,
+        LoadError::SeveralCandidates {
+            component: Component::Transformer,
+            ..
+        }
+    ));
+    let message = error.to_string();
+    assert!(message.contains("2 files are transformers ("), "{message}");
+    assert!(
+        message.ends_with("choose one with --transformer"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_reported_if_there_is_no_sound_one() {
+    let dir = tempdir().unwrap();
+    comfyui(dir.path());
+    write(dir.path().join("vae/partial.safetensors"), "");
+    assert!(ModelFiles::discover(dir.path()).unwrap().vae.is_some());
+    std::fs::remove_file(dir.path().join("vae/vae.safetensors")).unwrap();
+    let message = discover_error(dir.path()).to_string();
+    assert!(
+        message.contains("partial.safetensors: the file is empty"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_damaged_file_without_folder_may_be_any_part() {
+    let dir = tempdir().unwrap();
+    transformer("").write(dir.path().join("a.safetensors"));
+    text_encoder().write(dir.path().join("b.safetensors"));
+    let path = write(dir.path().join("c.safetensors"), "");
+    let message = discover_error(dir.path()).to_string();
+    assert!(
+        message.contains("c.safetensors: the file is empty"),
+        "{message}"
+    );
+    vae().write(path);
+    assert!(ModelFiles::discover(dir.path()).is_ok());
+}
+
+#[test]
+fn a_diffusers_folder() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    write(dir.join("model_index.json"), "{}");
+    write(dir.join("tokenizer/vocab.json"), "{}");
+    write(dir.join("scheduler/scheduler_config.json"), "{}");
+    transformer("").write(dir.join("transformer/diffusion_pytorch_model.safetensors"));
+    vae().write(dir.join("vae/diffusion_pytorch_model.safetensors"));
+    let expected = ModelFiles {
+        transformer: Some(dir.join("transformer")),
+        text_encoder: None,
+        vae: Some(dir.join("vae")),
+        tokenizer: Some(dir.join("tokenizer")),
+        scheduler: Some(dir.join("scheduler/scheduler_config.json")),
+    };
+    assert_eq!(ModelFiles::discover(dir).unwrap(), expected);
+}
+
+#[test]
+fn folders_of_no_models() {
+    let dir = tempdir().unwrap();
+    assert!(matches!(
+        discover_error(dir.path()),
+        LoadError::NotAModelsFolder { .. }
+    ));
+    let none = dir.path().join("none");
+    assert!(matches!(discover_error(&none), LoadError::NotFound { .. }));
+    let file = write(dir.path().join("file"), "");
+    assert!(matches!(
+        discover_error(&file),
+        LoadError::NotADirectory { .. }
+    ));
+    std::fs::create_dir(dir.path().join("vae")).unwrap();
+    assert_eq!(
+        ModelFiles::discover(dir.path()).unwrap(),
+        ModelFiles::default()
+    );
+}

@@ -1,0 +1,20 @@
+//! Checkpoints on disk: what is refused and with which words, what is found, and what a module
+//! holds in the end.
+#![allow(clippy::unwrap_used)]
+
+mod components;
+mod dialects;
+mod fixtures;
+mod folders;
+mod shards;
+mod single_files;
+mod writer;
+
+#[cfg(feature = "flex")]
+mod loading;
+#[cfg(feature = "flex")]
+mod mapping;
+#[cfg(feature = "flex")]
+mod modules;
+#[cfg(feature = "flex")]
+mod other_components;

@@ -1,0 +1,153 @@
+//! The text encoder and the VAE in a module: what is left out, and what changes its shape.
+
+use backends::fp8::{Fp8Format, WeightFormat};
+use backends::weight::{Weight, uninitialized_float};
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn_flex::{Flex, FlexDevice};
+use loader::header::Dtype;
+use loader::{Component, load};
+
+use crate::modules::{Linear, Norm, on_disk, values};
+use crate::writer::{Writer, text_encoder};
+
+#[derive(Module, Debug)]
+struct TextLayer<B: Backend> {
+    self_attn: Projection<B>,
+}
+
+#[derive(Module, Debug)]
+struct Projection<B: Backend> {
+    k_proj: Linear<B>,
+}
+
+#[derive(Module, Debug)]
+struct TextModel<B: Backend> {
+    layers: Vec<TextLayer<B>>,
+    norm: Norm<B>,
+}
+
+#[test]
+fn a_text_encoder_leaves_its_vision_tower_and_head() {
+    let file = text_encoder()
+        .tensor(
+            "model.layers.0.self_attn.k_proj.weight",
+            Dtype::F8_E4M3,
+            &[4, 1],
+            &[0x38; 4],
+        )
+        .f32("model.layers.0.self_attn.k_proj.scale_weight", &[], &[2.0])
+        .bf16("model.norm.weight", &[2], &[1.0, 2.0])
+        .zeros("visual.blocks.0.attn.qkv.weight", Dtype::F8_E4M3, &[4, 1])
+        .f32("visual.blocks.0.attn.qkv.scale_weight", &[], &[0.0])
+        .zeros("lm_head.weight", Dtype::BF16, &[2, 2])
+        .zeros("scaled_fp8", Dtype::F8_E4M3, &[0]);
+    let disk = on_disk(&file, Component::TextEncoder);
+    let k_proj = Linear {
+        weight: Weight::uninitialized([4, 1], WeightFormat::Fp8(Fp8Format::E4M3), &FlexDevice),
+        bias: Some(uninitialized_float([4], &FlexDevice)),
+    };
+    let module = TextModel::<Flex> {
+        layers: vec![TextLayer {
+            self_attn: Projection { k_proj },
+        }],
+        norm: Norm {
+            weight: uninitialized_float([2], &FlexDevice),
+        },
+    };
+    let (module, report) = load(module, &disk.weights, &FlexDevice, &mut ()).unwrap();
+    assert_eq!(values(&module.norm.weight), [1.0, 2.0]);
+    assert_eq!((report.tensors, report.unused), (4, 4));
+}
+
+#[derive(Module, Debug)]
+struct Conv<B: Backend> {
+    weight: Param<Tensor<B, 4>>,
+    bias: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Gamma<B: Backend> {
+    gamma: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Resnet<B: Backend> {
+    norm1: Gamma<B>,
+    conv1: Conv<B>,
+}
+
+#[derive(Module, Debug)]
+struct Middle<B: Backend> {
+    resnets: Vec<Resnet<B>>,
+}
+
+#[derive(Module, Debug)]
+struct Decoder<B: Backend> {
+    mid_block: Middle<B>,
+}
+
+#[derive(Module, Debug)]
+struct Vae<B: Backend> {
+    post_quant_conv: Conv<B>,
+    decoder: Decoder<B>,
+}
+
+fn conv(shape: [usize; 4]) -> Conv<Flex> {
+    Conv {
+        weight: uninitialized_float(shape, &FlexDevice),
+        bias: uninitialized_float([shape[0]], &FlexDevice),
+    }
+}
+
+#[test]
+fn a_vae_for_video_becomes_one_for_images() {
+    let taps: Vec<f32> = (0..2 * 3 * 4).map(|i| i as f32).collect();
+    let file = Writer::default()
+        .bf16(
+            "decoder.middle.0.residual.0.gamma",
+            &[2, 1, 1, 1],
+            &[1.0, 2.0],
+        )
+        .bf16(
+            "decoder.middle.0.residual.2.weight",
+            &[2, 1, 3, 2, 2],
+            &taps,
+        )
+        .bf16("decoder.middle.0.residual.2.bias", &[2], &[3.0, 4.0])
+        .bf16("conv2.weight", &[1, 1, 1, 1, 1], &[5.0])
+        .bf16("conv2.bias", &[1], &[6.0])
+        .zeros("encoder.anything", Dtype::BF16, &[1])
+        .zeros("conv1.weight", Dtype::BF16, &[1]);
+    let disk = on_disk(&file, Component::Vae);
+    let resnet = Resnet {
+        norm1: Gamma {
+            gamma: uninitialized_float([2], &FlexDevice),
+        },
+        conv1: conv([2, 1, 2, 2]),
+    };
+    let module = Vae::<Flex> {
+        post_quant_conv: conv([1, 1, 1, 1]),
+        decoder: Decoder {
+            mid_block: Middle {
+                resnets: vec![resnet],
+            },
+        },
+    };
+    let (module, report) = load(module, &disk.weights, &FlexDevice, &mut ()).unwrap();
+    let resnet = &module.decoder.mid_block.resnets[0];
+    assert_eq!(values(&resnet.norm1.gamma), [1.0, 2.0]);
+    assert_eq!(
+        values(&resnet.conv1.weight),
+        [8.0, 9.0, 10.0, 11.0, 20.0, 21.0, 22.0, 23.0]
+    );
+    assert_eq!(values(&resnet.conv1.bias), [3.0, 4.0]);
+    assert_eq!(values(&module.post_quant_conv.weight), [5.0]);
+    assert_eq!((report.tensors, report.unused), (5, 2));
+    // Two gammas, one slice of two filters, and the rest, in f32.
+    assert_eq!(
+        disk.weights.summary().footprint.total(),
+        4 * (2 + 8 + 2 + 1 + 1)
+    );
+}
