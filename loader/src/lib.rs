@@ -36,7 +36,7 @@ pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
 pub use models_dir::ModelFiles;
 pub use plan::Footprint;
-pub use record::{LoadObserver, load};
+pub use record::{LoadObserver, check, load};
 pub use report::LoadReport;
 pub use summary::Summary;
 pub use weights::Weights;

@@ -38,6 +38,15 @@ impl ModelFiles {
     /// [`LoadError::SeveralCandidates`] if there is a choice to be made; a damaged file if there
     /// is no sound one of its kind; [`LoadError::NotAModelsFolder`] if there is nothing at all.
     pub fn discover(dir: &Path) -> Result<Self, LoadError> {
+        Self::discover_except(dir, &[])
+    }
+
+    /// As [`ModelFiles::discover`], for a caller who has the `given` components from elsewhere:
+    /// these are not looked for, so that neither several of them nor damaged ones are an error.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::discover`].
+    pub fn discover_except(dir: &Path, given: &[Component]) -> Result<Self, LoadError> {
         if !dir.exists() {
             return Err(LoadError::NotFound { path: dir.into() });
         }
@@ -50,7 +59,7 @@ impl ModelFiles {
         // ComfyUI itself, with its models inside.
         let inner = dir.join("models");
         let is_comfyui = !is_models_tree(dir) && is_models_tree(&inner);
-        Self::comfyui(if is_comfyui { &inner } else { dir })
+        Self::comfyui(if is_comfyui { &inner } else { dir }, given)
     }
 
     fn diffusers(dir: &Path) -> Self {
@@ -65,7 +74,7 @@ impl ModelFiles {
         }
     }
 
-    fn comfyui(dir: &Path) -> Result<Self, LoadError> {
+    fn comfyui(dir: &Path, given: &[Component]) -> Result<Self, LoadError> {
         let mut candidates = Candidates::default();
         candidates.collect(dir, 0)?;
         for folder in MODEL_FOLDERS {
@@ -74,15 +83,22 @@ impl ModelFiles {
                 candidates.collect(&folder, MAX_DEPTH)?;
             }
         }
+        let mut choose = |component| {
+            if given.contains(&component) {
+                Ok(None)
+            } else {
+                candidates.choose(dir, component)
+            }
+        };
         let found = Self {
-            transformer: candidates.choose(dir, Component::Transformer)?,
-            text_encoder: candidates.choose(dir, Component::TextEncoder)?,
-            vae: candidates.choose(dir, Component::Vae)?,
+            transformer: choose(Component::Transformer)?,
+            text_encoder: choose(Component::TextEncoder)?,
+            vae: choose(Component::Vae)?,
             tokenizer: find_tokenizer(dir),
             scheduler: None,
         };
         let weights = [&found.transformer, &found.text_encoder, &found.vae];
-        if weights.iter().all(|path| path.is_none()) {
+        if given.is_empty() && weights.iter().all(|path| path.is_none()) {
             // A damaged file explains the lack of sound ones.
             if let Some((_, error)) = candidates.damaged.pop() {
                 return Err(error);

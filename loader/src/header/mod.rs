@@ -1,7 +1,7 @@
 //! The header of a safetensors file: read within bounds and checked in full before anything else
 //! happens with the file.
 //!
-//! Layout (<https://huggingface.co/docs/safetensors/index#format>): 8 bytes with the header's
+//! Layout (the README of the `safetensors` project): 8 bytes with the header's
 //! length `n` in little-endian order; `n` bytes of JSON, `{"name": {"dtype", "shape",
 //! "data_offsets": [begin, end]}, "__metadata__": {text: text}}`; then the tensors, without gaps.
 

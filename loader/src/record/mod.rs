@@ -22,6 +22,7 @@ use std::time::Instant;
 use backends::host_memory::{PeakSampler, host_memory};
 use backends::storage::{DeviceMemory, ModelBackend};
 use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
 pub use misfit::{Misfit, Misshapen};
@@ -46,6 +47,25 @@ pub trait LoadObserver {
 
 impl LoadObserver for () {}
 
+/// Checks that [`load`] would find every parameter of a module in a checkpoint, and no tensor
+/// left over. Reads nothing and fills nothing.
+///
+/// # Errors
+/// [`LoadError::Misfit`].
+pub fn check<B: Backend, M: Module<B>>(module: &M, weights: &Weights) -> Result<(), LoadError> {
+    planned(module, weights).map(drop)
+}
+
+fn planned<B: Backend, M: Module<B>>(
+    module: &M,
+    weights: &Weights,
+) -> Result<Vec<schedule::Item>, LoadError> {
+    schedule::schedule(module, weights).map_err(|misfit| LoadError::Misfit {
+        file: weights.source().into(),
+        misfit: Box::new(misfit),
+    })
+}
+
 /// Fills every parameter of a module from a checkpoint.
 ///
 /// # Errors
@@ -62,10 +82,7 @@ pub fn load<B: ModelBackend, M: Module<B>>(
     let device_before = B::memory(device).as_ref().map(DeviceMemory::used);
     let sampler = PeakSampler::start();
 
-    let items = schedule::schedule(&module, weights).map_err(|misfit| LoadError::Misfit {
-        file: weights.source().into(),
-        misfit: Box::new(misfit),
-    })?;
+    let items = planned(&module, weights)?;
     let mut transfer = Transfer::<B>::new(weights, &items, device, observer)?;
     let mut loaded = HashMap::with_capacity(items.len());
     for item in items {

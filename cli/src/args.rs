@@ -1,0 +1,55 @@
+//! The command line: raw flags as clap sees them, then a checked configuration.
+
+mod generate;
+mod raw;
+mod size;
+
+pub(crate) use generate::{GenerateConfig, MAX_SIDE, ModelSources, SIDE_MULTIPLE};
+pub(crate) use raw::{Cli, Command, DevicesArgs, DtypeChoice, GenerateArgs, InspectArgs};
+pub(crate) use size::format_bytes;
+
+use clap::error::ErrorKind;
+
+/// How much the program says on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Progress, notices and one line a phase.
+    Normal,
+    /// Also what was chosen and measured.
+    Verbose,
+}
+
+/// Prints a command-line error (or the help text, which clap also reports as one) and returns the
+/// exit code. A value that does not parse is told in one line; clap's usage block stays for
+/// misspelt or missing flags, where it helps.
+pub(crate) fn report_clap_error(error: &clap::Error) -> crate::exit::ExitCode {
+    use std::io::Write;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed pipe (`--help | head -1`) is no failure.
+            let _ = error.print();
+            crate::exit::ExitCode::Done
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let text = error.render().to_string();
+            let line = one_line(&text);
+            let _ = writeln!(std::io::stderr(), "{line}");
+            crate::exit::ExitCode::Usage
+        }
+        _ => {
+            let _ = error.print();
+            crate::exit::ExitCode::Usage
+        }
+    }
+}
+
+/// The first paragraph of clap's message, its lines joined (`[possible values: …]` is the second).
+fn one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

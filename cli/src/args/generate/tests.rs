@@ -1,0 +1,146 @@
+use std::path::Path;
+
+use clap::Parser;
+
+use super::super::{Cli, Command};
+use super::{GenerateConfig, Verbosity};
+use crate::error::CliError;
+
+fn resolve(flags: &[&str]) -> Result<GenerateConfig, CliError> {
+    let line = ["qwen-image", "generate", "--models", "m", "-p", "a cat"];
+    let cli = Cli::try_parse_from(line.iter().chain(flags)).unwrap();
+    let Command::Generate(args) = cli.command else {
+        panic!("parsed as another command")
+    };
+    GenerateConfig::resolve(*args, &|_| None)
+}
+
+fn refusal(flags: &[&str]) -> String {
+    match resolve(flags) {
+        Err(CliError::Usage(message)) => message,
+        other => panic!("{flags:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn defaults_are_the_model_cards() {
+    let config = resolve(&[]).unwrap();
+    assert_eq!(config.steps, 50);
+    assert_eq!(config.cfg_scale, 4.0);
+    assert_eq!(config.negative_prompt.as_deref(), Some(" "));
+    assert_eq!(config.count, 1);
+    assert_eq!(config.seed, None);
+    assert_eq!(config.verbosity, Verbosity::Normal);
+    assert!(config.notices.is_empty());
+}
+
+#[test]
+fn guidance_is_off_without_a_negative_prompt_or_at_scale_one() {
+    assert_eq!(
+        resolve(&["--no-negative-prompt"]).unwrap().negative_prompt,
+        None
+    );
+    assert_eq!(
+        resolve(&["--cfg-scale", "1"]).unwrap().negative_prompt,
+        None
+    );
+    let both = resolve(&["--cfg-scale", "1.0", "-n", "blur"]).unwrap();
+    assert_eq!(both.negative_prompt, None);
+    assert_eq!(both.notices.len(), 1);
+    let empty = resolve(&["-n", ""]).unwrap();
+    assert_eq!(empty.negative_prompt.as_deref(), Some(""));
+}
+
+#[test]
+fn sides_are_rounded_down_with_a_notice() {
+    let config = resolve(&["-W", "1000", "-H", "512"]).unwrap();
+    assert_eq!(
+        (config.size.width, config.size.height),
+        (Some(992), Some(512))
+    );
+    assert_eq!(
+        config.notices,
+        ["width 1000 is not a multiple of 16; using 992"]
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    for flags in [
+        ["--width", "0"],
+        ["--width", "15"],
+        ["--height", "-16"],
+        ["--height", "8193"],
+        ["--steps", "0"],
+        ["--steps", "1"],
+        ["--steps", "-3"],
+        ["--steps", "100000"],
+        ["--cfg-scale", "nan"],
+        ["--cfg-scale", "inf"],
+        ["--cfg-scale", "0"],
+        ["--cfg-scale", "-4"],
+        ["--cfg-scale", "0.5"],
+        ["--batch-count", "0"],
+        ["--batch-count", "-1"],
+        ["--seed", "-1"],
+        ["--seed", "18446744073709551616"],
+    ] {
+        let message = refusal(&flags);
+        assert!(message.starts_with(flags[0]), "{flags:?}: {message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+    assert!(refusal(&["--steps", "1"]).contains("at least 2"));
+}
+
+#[test]
+fn seeds_have_64_bits() {
+    let config = resolve(&["--seed", "18446744073709551615"]).unwrap();
+    assert_eq!(config.seed, Some(u64::MAX));
+}
+
+#[test]
+fn trace_and_noise_are_for_one_image() {
+    assert!(refusal(&["-b", "2", "--trace", "t"]).contains("--trace"));
+    assert!(refusal(&["-b", "2", "--noise", "n"]).contains("--noise"));
+    assert!(refusal(&["--trace", "x", "--report", "x"]).contains("same file"));
+}
+
+#[test]
+fn a_prompt_may_start_with_a_dash() {
+    assert_eq!(
+        resolve(&["-n", "-blurry"])
+            .unwrap()
+            .negative_prompt
+            .as_deref(),
+        Some("-blurry")
+    );
+}
+
+#[test]
+fn models_or_all_three_files_are_needed() {
+    let parse = |flags: &[&str], variable: Option<&str>| {
+        let line = ["qwen-image", "generate", "-p", "x"];
+        let Command::Generate(args) = Cli::try_parse_from(line.iter().chain(flags))
+            .unwrap()
+            .command
+        else {
+            panic!("parsed as another command")
+        };
+        GenerateConfig::resolve(*args, &|name| {
+            variable
+                .filter(|_| name == "QWEN_IMAGE_MODELS")
+                .map(Into::into)
+        })
+    };
+    let files = ["--transformer", "t", "--text-encoder", "e", "--vae", "v"];
+    assert!(parse(&files, None).is_ok());
+    let error = parse(&files[..4], None).unwrap_err().to_string();
+    assert!(error.starts_with("--vae missing"), "{error}");
+    let error = parse(&[], None).unwrap_err().to_string();
+    assert!(error.contains("QWEN_IMAGE_MODELS"), "{error}");
+    assert!(parse(&[], Some("")).is_err());
+    let config = parse(&[], Some("there")).unwrap();
+    assert_eq!(config.sources.models.unwrap(), Path::new("there"));
+    let config = parse(&["--models", "here"], Some("there")).unwrap();
+    assert_eq!(config.sources.models.unwrap(), Path::new("here"));
+}

@@ -1,0 +1,214 @@
+//! The flags as typed. Ranges and combinations are checked in [`super::generate`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Qwen-Image: a prompt becomes a picture.
+#[derive(Debug, Parser)]
+#[command(name = "qwen-image", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make images from a prompt
+    // A repeated flag's last value counts, so that a script can add to a shorter one's flags.
+    #[command(args_override_self = true)]
+    Generate(Box<GenerateArgs>),
+    /// Say what a checkpoint file or folder is
+    Inspect(InspectArgs),
+    /// List the compute backends compiled in and the devices found
+    Devices(DevicesArgs),
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// What the picture shows
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: String,
+
+    /// What the picture should not show [default: a single space]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) negative_prompt: Option<String>,
+
+    /// No guidance by a negative prompt: one model pass a step instead of two
+    #[arg(long, conflicts_with = "negative_prompt")]
+    pub(crate) no_negative_prompt: bool,
+
+    /// Width in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) width: Option<i64>,
+
+    /// Height in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) height: Option<i64>,
+
+    /// Denoising steps
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        allow_negative_numbers = true
+    )]
+    pub(crate) steps: i64,
+
+    /// Strength of the guidance; 1 turns it off
+    #[arg(
+        long,
+        value_name = "SCALE",
+        default_value_t = 4.0,
+        allow_negative_numbers = true
+    )]
+    pub(crate) cfg_scale: f64,
+
+    /// Seed of the noise, the same numbers as torch's CPU generator [default: random, printed]
+    #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
+    pub(crate) seed: Option<i128>,
+
+    /// How many images to make, with seeds SEED, SEED+1, …
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        allow_negative_numbers = true
+    )]
+    pub(crate) batch_count: i64,
+
+    /// PNG file or folder to write; `%d` or `%04d` in the name becomes the image's number
+    /// [default: qwen-image-SEED.png in the current folder]
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
+    /// [default: the one in QWEN_IMAGE_MODELS]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models: Option<PathBuf>,
+
+    /// Transformer checkpoint (file, index.json or folder) instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) transformer: Option<PathBuf>,
+
+    /// Text encoder checkpoint instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) text_encoder: Option<PathBuf>,
+
+    /// VAE checkpoint instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) vae: Option<PathBuf>,
+
+    /// Tokenizer: tokenizer.json, or a folder with it or with vocab.json and merges.txt
+    /// [default: QWEN_IMAGE_TOKENIZER, or found with the models]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Where to compute
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = BackendName::Auto)]
+    pub(crate) backend: BackendName,
+
+    /// Number of the device, as listed by `devices` [default: the first]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) device: Option<usize>,
+
+    /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU
+    #[arg(long, value_enum, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
+    pub(crate) dtype: DtypeChoice,
+
+    /// Use at most this much device memory, as 12GB, 12GiB or bytes
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
+    pub(crate) vram_limit: Option<u64>,
+
+    /// Start from this noise instead of the seed's: safetensors with `noise`, F32 [1, 1, 16, h, w]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) noise: Option<PathBuf>,
+
+    /// Write every intermediate tensor to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Write times and memory of every phase to this JSON file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A .safetensors file, an index.json, or a folder of either, of a whole model or of a
+    /// ComfyUI `models` tree
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) path: PathBuf,
+
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `--backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    /// The best one that is compiled in and finds a device
+    Auto,
+    /// NVIDIA GPUs
+    Cuda,
+    /// AMD GPUs
+    Rocm,
+    /// Apple GPUs
+    Metal,
+    /// Any GPU with a Vulkan driver
+    Vulkan,
+    /// Any GPU through WebGPU
+    #[value(name = "webgpu")]
+    WebGpu,
+    /// The CPU
+    #[value(alias = "cpu")]
+    Flex,
+}
+
+impl BackendName {
+    /// The name that `backends::choose` takes.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cuda => "cuda",
+            Self::Rocm => "rocm",
+            Self::Metal => "metal",
+            Self::Vulkan => "vulkan",
+            Self::WebGpu => "webgpu",
+            Self::Flex => "flex",
+        }
+    }
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeChoice {
+    /// f32 on a CPU, bf16 on a GPU
+    Auto,
+    /// Single precision
+    F32,
+    /// bfloat16 matrix products, f32 for the rest
+    Bf16,
+}

@@ -1,0 +1,118 @@
+//! Amounts of memory, as users write them.
+
+/// Units and their bytes. One letter alone is binary, as memory sizes usually are.
+const UNITS: [(&str, u64); 17] = [
+    ("", 1),
+    ("b", 1),
+    ("k", 1 << 10),
+    ("kb", 1_000),
+    ("kib", 1 << 10),
+    ("m", 1 << 20),
+    ("mb", 1_000_000),
+    ("mib", 1 << 20),
+    ("g", 1 << 30),
+    ("gb", 1_000_000_000),
+    ("gib", 1 << 30),
+    ("t", 1 << 40),
+    ("tb", 1_000_000_000_000),
+    ("tib", 1 << 40),
+    ("p", 1 << 50),
+    ("pb", 1_000_000_000_000_000),
+    ("pib", 1 << 50),
+];
+
+/// Reads `29GB` (decimal), `29GiB` or `29G` (binary), `1.5GiB`, or plain bytes.
+///
+/// # Errors
+/// A message for clap when it is no positive size.
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = unit.trim().to_ascii_lowercase();
+    let wrong = || "not a size; write it as 12GB, 12GiB or a number of bytes".to_owned();
+    let &(_, factor) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(wrong)?;
+    let bytes = if let Ok(whole) = number.parse::<u64>() {
+        whole
+            .checked_mul(factor)
+            .ok_or_else(|| "larger than any memory".to_owned())?
+    } else {
+        let value = number.parse::<f64>().map_err(|_| wrong())? * factor as f64;
+        if value >= u64::MAX as f64 {
+            return Err("larger than any memory".to_owned());
+        }
+        value as u64
+    };
+    if bytes == 0 {
+        return Err("must be more than zero".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// A byte count for people: `512 B`, `19.03 GiB`.
+pub(crate) fn format_bytes(bytes: u64) -> String {
+    const NAMES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.995 && unit + 1 < NAMES.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.2} {}", NAMES[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{format_bytes, parse_bytes};
+
+    #[test]
+    fn reads_decimal_binary_and_plain_sizes() {
+        assert_eq!(parse_bytes("29GB"), Ok(29_000_000_000));
+        assert_eq!(parse_bytes("29GiB"), Ok(29 << 30));
+        assert_eq!(parse_bytes("29 gib"), Ok(29 << 30));
+        assert_eq!(parse_bytes("29G"), Ok(29 << 30));
+        assert_eq!(parse_bytes("1.5KiB"), Ok(1536));
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("7b"), Ok(7));
+    }
+
+    #[test]
+    fn refuses_what_is_no_size() {
+        for text in [
+            "",
+            "GB",
+            "-1",
+            "-1GB",
+            "nan",
+            "inf",
+            "1..2GB",
+            "12 apples",
+            "0",
+            "0GB",
+            "0.0001b",
+            "1e9",
+            "99999999999999999999",
+            "99999999PiB",
+            "9999999999.5PiB",
+        ] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn prints_sizes_for_people() {
+        assert_eq!(format_bytes(0), "0 B");
+        assert_eq!(format_bytes(1023), "1023 B");
+        assert_eq!(format_bytes(1 << 20), "1.00 MiB");
+        assert_eq!(format_bytes(20_430_635_136), "19.03 GiB");
+        assert_eq!(format_bytes((1 << 30) - 1), "1.00 GiB");
+    }
+}

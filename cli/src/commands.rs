@@ -1,0 +1,5 @@
+//! One file a command.
+
+pub(crate) mod devices;
+pub(crate) mod generate;
+pub(crate) mod inspect;

@@ -1,0 +1,165 @@
+//! Everything that can end a command early, and the exit code each means.
+
+use std::path::{Path, PathBuf};
+
+use model::pipeline::PipelineError;
+
+use crate::args::format_bytes;
+use crate::exit::ExitCode;
+
+/// Why a command failed: one line, and an exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// Flags that parse but make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A checkpoint is missing, broken or another model's.
+    #[error(transparent)]
+    Load(loader::LoadError),
+    /// A checkpoint's sizes are no model of ours.
+    #[error("{}: {source}", path.display())]
+    Config {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong.
+        source: model::ConfigError,
+    },
+    /// A model file other than a checkpoint is missing or does not fit.
+    #[error("{0}")]
+    ModelFile(String),
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    Tokenizer(#[from] model::TokenizerError),
+    /// A model does not fit in device memory.
+    #[error(
+        "the {what} needs {} of device memory and {} {}: {advice}",
+        format_bytes(*needed),
+        format_bytes(*available),
+        if *limited { "may be used (--vram-limit)" } else { "is free" }
+    )]
+    Memory {
+        /// The model.
+        what: String,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+        /// Whether the user's limit is what binds.
+        limited: bool,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The device ran out of memory on the way.
+    #[error("the device is out of memory; make the image smaller: {0}")]
+    OutOfMemory(String),
+    /// The backend or device cannot be used.
+    #[error(transparent)]
+    Device(#[from] backends::DeviceError),
+    /// Computing came to no good end.
+    #[error(transparent)]
+    Pipeline(PipelineError),
+    /// The decoder's numbers went out of range.
+    #[error("the decoded image is not finite (NaN or infinity): the VAE file is damaged")]
+    NotFinite,
+    /// A file cannot be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Stdout is full or broken.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(std::io::Error),
+    /// Ctrl-C.
+    #[error("interrupted; nothing was left half-written")]
+    Interrupted,
+    /// A mistake of this program's.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl CliError {
+    /// The exit code that says this.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) | Self::Device(backends::DeviceError::UnknownBackend(_)) => {
+                ExitCode::Usage
+            }
+            Self::Load(_)
+            | Self::Config { .. }
+            | Self::ModelFile(_)
+            | Self::Tokenizer(_)
+            | Self::Pipeline(PipelineError::TokenOutOfRange { .. }) => ExitCode::BadModel,
+            Self::Memory { .. } | Self::OutOfMemory(_) => ExitCode::NoMemory,
+            Self::Device(_) => ExitCode::NoDevice,
+            Self::Interrupted => ExitCode::Interrupted,
+            Self::Pipeline(_)
+            | Self::NotFinite
+            | Self::Output { .. }
+            | Self::Stdout(_)
+            | Self::Internal(_) => ExitCode::Failure,
+        }
+    }
+
+    /// For `map_err` on a checkpoint's configuration.
+    pub(crate) fn config(path: &Path) -> impl FnOnce(model::ConfigError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Config { path, source }
+    }
+}
+
+impl From<loader::LoadError> for CliError {
+    fn from(error: loader::LoadError) -> Self {
+        if error.is_cancelled() {
+            Self::Interrupted
+        } else {
+            Self::Load(error)
+        }
+    }
+}
+
+impl From<PipelineError> for CliError {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Cancelled => Self::Interrupted,
+            error => Self::Pipeline(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CliError;
+    use crate::exit::ExitCode;
+
+    #[test]
+    fn lack_of_memory_is_told_with_both_figures() {
+        let error = CliError::Memory {
+            what: "transformer".to_owned(),
+            needed: 24 << 30,
+            available: 16 << 30,
+            limited: true,
+            advice: "raise the limit",
+        };
+        assert_eq!(error.exit_code(), ExitCode::NoMemory);
+        assert_eq!(
+            error.to_string(),
+            "the transformer needs 24.00 GiB of device memory and 16.00 GiB may be used \
+             (--vram-limit): raise the limit"
+        );
+    }
+
+    #[test]
+    fn an_interruption_is_one_wherever_it_is_noticed() {
+        for error in [
+            CliError::from(loader::LoadError::Cancelled),
+            CliError::from(model::pipeline::PipelineError::Cancelled),
+            CliError::Interrupted,
+        ] {
+            assert_eq!(error.exit_code(), ExitCode::Interrupted);
+            assert!(error.to_string().starts_with("interrupted"));
+        }
+    }
+}

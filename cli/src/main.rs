@@ -1,0 +1,40 @@
+//! `qwen-image`: Qwen-Image text-to-image at the command line.
+//!
+//! Flags, phases, progress and files live here; what tensors compute lives in `model`, how files
+//! become parameters in `loader`, and where tensors are in `backends`.
+
+mod args;
+mod commands;
+mod console;
+mod error;
+mod exit;
+mod interrupt;
+mod models;
+mod output;
+mod panics;
+mod progress;
+mod tokenizer;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::report_clap_error(&error).into(),
+    };
+    let done = panics::caught(|| match cli.command {
+        Command::Generate(args) => commands::generate::run(*args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
+    });
+    let code = match done {
+        Ok(()) => exit::ExitCode::Done,
+        Err(error) => {
+            console::stderr_line(&format!("error: {error}"));
+            error.exit_code()
+        }
+    };
+    code.into()
+}

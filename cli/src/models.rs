@@ -1,0 +1,240 @@
+//! Finds the model files, and settles from their headers alone what will be loaded.
+
+use std::path::{Path, PathBuf};
+
+use loader::{Component, ModelFiles, Weights};
+use model::{
+    ConfigError, SchedulerConfig, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig,
+};
+use serde_json::Value;
+
+use crate::args::{MAX_SIDE, ModelSources, SIDE_MULTIPLE};
+use crate::error::CliError;
+use crate::tokenizer;
+
+/// Side of a picture of the published model, where nothing names another.
+const DEFAULT_SIDE: u32 = 1328;
+/// The largest scheduler_config.json that is read.
+const MAX_JSON_BYTES: u64 = 1 << 20;
+
+/// One model of the pipeline: its file, validated, and its sizes.
+#[derive(Debug)]
+pub(crate) struct Part<C> {
+    /// The checkpoint.
+    pub(crate) weights: Weights,
+    /// Its sizes.
+    pub(crate) config: C,
+}
+
+/// Everything that `generate` loads, none of it loaded.
+#[derive(Debug)]
+pub(crate) struct Models {
+    /// Qwen2.5-VL's language model.
+    pub(crate) text_encoder: Part<TextEncoderConfig>,
+    /// The diffusion transformer.
+    pub(crate) transformer: Part<TransformerConfig>,
+    /// The image decoder.
+    pub(crate) vae: Part<VaeConfig>,
+    /// The noise schedule's constants.
+    pub(crate) scheduler: SchedulerConfig,
+    /// The tokenizer.
+    pub(crate) tokenizer: Tokenizer,
+}
+
+impl Models {
+    /// Finds and opens all parts and checks that they fit each other.
+    ///
+    /// # Errors
+    /// What is missing, damaged, or of another model, with the flag that names it.
+    pub(crate) fn open(sources: &ModelSources) -> Result<Self, CliError> {
+        let found = match &sources.models {
+            Some(dir) => ModelFiles::discover_except(dir, &given(sources))?,
+            None => ModelFiles::default(),
+        };
+        let path = |component, flag: &Option<PathBuf>, found: Option<PathBuf>| {
+            flag.clone()
+                .or(found)
+                .ok_or_else(|| not_found(component, sources))
+        };
+        let transformer = path(
+            Component::Transformer,
+            &sources.transformer,
+            found.transformer,
+        )?;
+        let text_encoder = path(
+            Component::TextEncoder,
+            &sources.text_encoder,
+            found.text_encoder,
+        )?;
+        let vae = path(Component::Vae, &sources.vae, found.vae)?;
+        let tokenizer = tokenizer::find(sources, found.tokenizer, &text_encoder)?;
+        let models = Self {
+            transformer: transformer_part(Weights::open(&transformer, Component::Transformer)?)?,
+            text_encoder: text_encoder_part(Weights::open(&text_encoder, Component::TextEncoder)?)?,
+            vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
+            scheduler: scheduler_config(found.scheduler.as_deref())?,
+            tokenizer: Tokenizer::open(&tokenizer)?,
+        };
+        models.check_fit()?;
+        tokenizer::check_fit(&models.tokenizer, &tokenizer, &models.text_encoder)?;
+        Ok(models)
+    }
+
+    /// Whether what one model gives is what the next takes.
+    fn check_fit(&self) -> Result<(), CliError> {
+        let transformer = &self.transformer.config;
+        let mismatch = |other: &Path, what: &str, gives: usize, takes: usize| {
+            CliError::ModelFile(format!(
+                "{}: the {what} of {gives} channels is not for the transformer {}, which takes \
+                 {takes}",
+                other.display(),
+                self.transformer.weights.source().display()
+            ))
+        };
+        let (gives, takes) = (
+            self.text_encoder.config.hidden_size,
+            transformer.joint_attention_dim,
+        );
+        if gives != takes {
+            let source = self.text_encoder.weights.source();
+            return Err(mismatch(source, "text encoder", gives, takes));
+        }
+        let (gives, takes) = (self.vae.config.z_dim, transformer.out_channels);
+        if gives != takes {
+            return Err(mismatch(self.vae.weights.source(), "VAE", gives, takes));
+        }
+        Ok(())
+    }
+
+    /// Width and height where the user gives none: `default_size` of the transformer's config (a
+    /// number, or width and height), or the published model's.
+    ///
+    /// # Errors
+    /// A `default_size` that no image can have.
+    pub(crate) fn default_size(&self) -> Result<(u32, u32), CliError> {
+        let weights = &self.transformer.weights;
+        let Some(value) = weights
+            .config()
+            .and_then(|config| config.get("default_size"))
+        else {
+            return Ok((DEFAULT_SIDE, DEFAULT_SIDE));
+        };
+        read_size(value).ok_or_else(|| {
+            CliError::ModelFile(format!(
+                "{}: default_size in its config must be a multiple of {SIDE_MULTIPLE} up to \
+                 {MAX_SIDE}, or two of them",
+                weights.source().display()
+            ))
+        })
+    }
+}
+
+/// A side, or `[width, height]`.
+fn read_size(value: &Value) -> Option<(u32, u32)> {
+    let side = |value: &Value| {
+        let side = u32::try_from(value.as_u64()?).ok()?;
+        let fits = (SIDE_MULTIPLE..=MAX_SIDE).contains(&side) && side.is_multiple_of(SIDE_MULTIPLE);
+        fits.then_some(side)
+    };
+    match value.as_array().map(Vec::as_slice) {
+        None => side(value).map(|side| (side, side)),
+        Some([width, height]) => Some((side(width)?, side(height)?)),
+        Some(_) => None,
+    }
+}
+
+/// The components that flags name: the folder need not hold exactly one of them.
+fn given(sources: &ModelSources) -> Vec<Component> {
+    [
+        (Component::Transformer, &sources.transformer),
+        (Component::TextEncoder, &sources.text_encoder),
+        (Component::Vae, &sources.vae),
+    ]
+    .into_iter()
+    .filter_map(|(component, flag)| flag.as_ref().map(|_| component))
+    .collect()
+}
+
+fn not_found(component: Component, sources: &ModelSources) -> CliError {
+    let flag = component.flag();
+    CliError::ModelFile(match &sources.models {
+        Some(dir) => format!(
+            "{}: holds no {component}: download it there, or name it with {flag}",
+            dir.display()
+        ),
+        None => format!("no {component}: name it with {flag}"),
+    })
+}
+
+/// Looks shapes up for the configs.
+fn resolve<C>(
+    weights: Weights,
+    resolver: impl FnOnce(Option<&Value>, &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<C, ConfigError>,
+) -> Result<Part<C>, CliError> {
+    let shape = |name: &str| weights.shape(name).map(<[usize]>::to_vec);
+    let config = resolver(weights.config(), &shape).map_err(CliError::config(weights.source()))?;
+    Ok(Part { weights, config })
+}
+
+/// The transformer with its sizes.
+///
+/// # Errors
+/// [`CliError::Config`], as of the other two.
+pub(crate) fn transformer_part(weights: Weights) -> Result<Part<TransformerConfig>, CliError> {
+    resolve(weights, |config, shape| {
+        TransformerConfig::resolve(config, shape)
+    })
+}
+
+/// The text encoder with its sizes.
+pub(crate) fn text_encoder_part(weights: Weights) -> Result<Part<TextEncoderConfig>, CliError> {
+    resolve(weights, |config, shape| {
+        TextEncoderConfig::resolve(config, shape)
+    })
+}
+
+/// The VAE with its sizes.
+pub(crate) fn vae_part(weights: Weights) -> Result<Part<VaeConfig>, CliError> {
+    resolve(weights, |config, shape| VaeConfig::resolve(config, shape))
+}
+
+/// The scheduler's constants from a diffusers folder, or the published model's.
+fn scheduler_config(path: Option<&Path>) -> Result<SchedulerConfig, CliError> {
+    let Some(path) = path else {
+        return SchedulerConfig::resolve(None).map_err(CliError::config(Path::new("scheduler")));
+    };
+    let bad = |reason: &dyn std::fmt::Display| {
+        CliError::ModelFile(format!("{}: {reason}", path.display()))
+    };
+    let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
+    if length > MAX_JSON_BYTES {
+        return Err(bad(&"too large for a scheduler config"));
+    }
+    let text = std::fs::read(path).map_err(|error| bad(&error))?;
+    let json: Value = serde_json::from_slice(&text)
+        .map_err(|error| bad(&format_args!("is not JSON: {error}")))?;
+    SchedulerConfig::resolve(Some(&json)).map_err(CliError::config(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::read_size;
+
+    #[test]
+    fn default_sizes_are_one_side_or_two() {
+        assert_eq!(read_size(&json!(96)), Some((96, 96)));
+        assert_eq!(read_size(&json!([96, 64])), Some((96, 64)));
+        for bad in [
+            json!(0),
+            json!(95),
+            json!(-16),
+            json!("96"),
+            json!([96]),
+            json!(1_u64 << 40),
+        ] {
+            assert_eq!(read_size(&bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What the program writes: images, traces and reports, each whole or not at all.
+
+pub(crate) mod atomic_file;
+pub(crate) mod image;
+pub(crate) mod names;
+pub(crate) mod parameters;
+pub(crate) mod report;
+pub(crate) mod trace;

@@ -1,0 +1,171 @@
+//! Files that are there whole or not at all: written beside their place, then renamed into it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::CliError;
+use crate::output::names::{Target, with_suffix};
+
+/// Finds out, before hours of work, whether `path` can be written: makes and removes a file beside
+/// it.
+///
+/// # Errors
+/// [`CliError::Output`] naming the path: its folder is missing or read-only, or it is there and is
+/// no ordinary file (a rename would replace `/dev/null` itself).
+pub(crate) fn probe(path: &Path) -> Result<(), CliError> {
+    let check = || {
+        let place = resolve_links(path);
+        match fs::metadata(&place) {
+            Ok(found) if found.is_dir() => Err(io::Error::other("is a folder")),
+            Ok(found) if !found.is_file() => Err(io::Error::other("is not an ordinary file")),
+            _ => temporary(&place)?.close(),
+        }
+    };
+    check().map_err(|source| failed(path, source))
+}
+
+/// Writes `bytes` to `path`, over what is there.
+///
+/// # Errors
+/// [`CliError::Output`]; nothing is left behind.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let write = || {
+        let place = resolve_links(path);
+        let mut file = temporary(&place)?;
+        file.write_all(bytes)?;
+        file.persist(&place)?;
+        Ok(())
+    };
+    write().map_err(|source| failed(path, source))
+}
+
+/// Writes an image to its place; a name that must not overwrite gets `-2`, `-3`, … until free.
+/// Returns where it went.
+///
+/// # Errors
+/// [`CliError::Output`]; nothing is left behind.
+pub(crate) fn write_target(target: &Target, bytes: &[u8]) -> Result<PathBuf, CliError> {
+    if target.overwrite {
+        write(&target.path, bytes)?;
+        return Ok(target.path.clone());
+    }
+    let claim = || {
+        let mut file = temporary(&target.path)?;
+        file.write_all(bytes)?;
+        let mut path = target.path.clone();
+        for number in 2.. {
+            match file.persist_noclobber(&path) {
+                Ok(_) => break,
+                Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => {
+                    file = lost.file;
+                    path = with_suffix(&target.path, number);
+                }
+                Err(lost) => return Err(lost.error),
+            }
+        }
+        Ok(path)
+    };
+    claim().map_err(|source| failed(&target.path, source))
+}
+
+/// A link is followed, so that the file it names is replaced and not the link.
+fn resolve_links(path: &Path) -> PathBuf {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+        }
+        _ => path.to_owned(),
+    }
+}
+
+fn temporary(place: &Path) -> io::Result<NamedTempFile> {
+    let folder = match place.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".qwen-image-").suffix(".part");
+    #[cfg(unix)]
+    {
+        // A temporary file is private by default; the image should be as any new file, less umask.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+fn failed(path: &Path, source: io::Error) -> CliError {
+    // tempfile adds its own random name to the message, which tells the user nothing.
+    let reason = match source.kind() {
+        io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotADirectory => "its folder is a file".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        _ => source.to_string(),
+    };
+    CliError::Output {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::{probe, write, write_target};
+    use crate::output::names::Target;
+
+    #[test]
+    fn a_probe_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(&folder.path().join("x.png")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(probe(&folder.path().join("no/x.png")).is_err());
+        assert!(probe(folder.path()).is_err());
+    }
+
+    #[test]
+    fn explicit_names_are_overwritten_and_default_ones_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        write(&path, b"old").unwrap();
+        let mut target = Target {
+            path: path.clone(),
+            overwrite: true,
+        };
+        assert_eq!(write_target(&target, b"new").unwrap(), path);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        target.overwrite = false;
+        assert_eq!(
+            write_target(&target, b"2").unwrap(),
+            folder.path().join("x-2.png")
+        );
+        assert_eq!(
+            write_target(&target, b"3").unwrap(),
+            folder.path().join("x-3.png")
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_refused_and_links_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        assert!(probe(std::path::Path::new("/dev/null")).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "").unwrap();
+        symlink(&file, &link).unwrap();
+        write(&link, b"x").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"x");
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o400, 0o400);
+    }
+}

@@ -1,0 +1,118 @@
+//! `--report`: times and memory of every phase, for programs.
+
+use std::path::{Path, PathBuf};
+
+use loader::LoadReport;
+use serde::Serialize;
+
+use super::atomic_file;
+use crate::error::CliError;
+
+/// One run of `generate`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// This program's version.
+    pub(crate) version: &'static str,
+    /// The backend that computed.
+    pub(crate) backend: &'static str,
+    /// Its device's number.
+    pub(crate) device: usize,
+    /// `f32` or `bf16`.
+    pub(crate) dtype: &'static str,
+    /// Pixels across.
+    pub(crate) width: u32,
+    /// Pixels down.
+    pub(crate) height: u32,
+    /// Denoising steps.
+    pub(crate) steps: usize,
+    /// Guidance scale.
+    pub(crate) cfg_scale: f64,
+    /// Whether each step ran the model twice.
+    pub(crate) guided: bool,
+    /// What was written.
+    pub(crate) images: Vec<ImageRecord>,
+    /// What was done, in order.
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// One image.
+#[derive(Debug, Serialize)]
+pub(crate) struct ImageRecord {
+    /// Its file.
+    pub(crate) path: PathBuf,
+    /// Its seed; none where the noise came from a file.
+    pub(crate) seed: Option<u64>,
+}
+
+/// One phase.
+#[derive(Debug, Serialize)]
+pub(crate) struct Phase {
+    /// `load_transformer`, `denoise`, …
+    pub(crate) name: &'static str,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// Figures of a load.
+    #[serde(flatten)]
+    pub(crate) load: Option<LoadFigures>,
+}
+
+/// What loading did. Bytes everywhere; what cannot be known here is null.
+#[derive(Debug, Serialize)]
+pub(crate) struct LoadFigures {
+    tensors: usize,
+    unused: usize,
+    bytes: u64,
+    /// Of them, used where they lie in the file.
+    mapped_bytes: u64,
+    /// 10^9 bytes of the file a second.
+    gb_per_s: f64,
+    peak_anonymous_bytes: Option<u64>,
+    page_cache_growth: Option<i64>,
+    device_used_before: Option<u64>,
+    device_used_after: Option<u64>,
+    vram_limit: Option<u64>,
+}
+
+impl Phase {
+    /// A phase that computes.
+    pub(crate) const fn compute(name: &'static str, seconds: f64) -> Self {
+        Self {
+            name,
+            seconds,
+            load: None,
+        }
+    }
+
+    /// A load.
+    pub(crate) fn load(name: &'static str, report: &LoadReport, vram_limit: Option<u64>) -> Self {
+        Self {
+            name,
+            seconds: report.seconds,
+            load: Some(LoadFigures {
+                tensors: report.tensors,
+                unused: report.unused,
+                bytes: report.bytes,
+                mapped_bytes: report.mapped_bytes,
+                gb_per_s: report.bytes_per_second() / 1e9,
+                peak_anonymous_bytes: report.peak_anonymous_bytes,
+                page_cache_growth: report.page_cache_growth,
+                device_used_before: report.device_used_before,
+                device_used_after: report.device_used_after,
+                vram_limit,
+            }),
+        }
+    }
+}
+
+impl Report {
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`CliError::Output`] when it cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| CliError::Internal(format!("report: {error}")))?;
+        json.push(b'\n');
+        atomic_file::write(path, &json)
+    }
+}

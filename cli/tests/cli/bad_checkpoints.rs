@@ -1,0 +1,281 @@
+//! Whole files that are not the model asked for: exit 3, one line, nothing written.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::safetensors_file::{Entry, File, edit};
+use crate::support::Place;
+
+#[test]
+fn the_vae_given_as_transformer() {
+    let place = Place::new();
+    let vae = place.vae();
+    let vae = vae.to_str().unwrap();
+    place.refuses(&["--transformer", vae], &["VAE", "transformer", "--vae"]);
+    place.refuses(&["--text-encoder", vae], &["VAE", "text encoder"]);
+}
+
+#[test]
+fn a_model_of_another_kind() {
+    let place = Place::new();
+    let tensor = Entry::new(
+        "double_blocks.0.img_attn.qkv.weight",
+        "F32",
+        &[1],
+        vec![0; 4],
+    );
+    let file = File {
+        metadata: Value::Null,
+        tensors: vec![tensor],
+    };
+    file.write(&place.path("flux.safetensors"));
+    place.refuses(
+        &["--transformer", "flux.safetensors"],
+        &["flux.safetensors"],
+    );
+}
+
+#[test]
+fn a_missing_tensor_in_each_model() {
+    for (path, key) in [
+        (
+            Place::transformer as fn(&Place) -> _,
+            "transformer_blocks.1.attn.to_k.weight",
+        ),
+        (Place::text_encoder, "model.layers.1.mlp.up_proj.weight"),
+        (Place::vae, "decoder.head.2.weight"),
+    ] {
+        let place = Place::new();
+        edit(path(&place), |file| {
+            let layer = key.trim_end_matches("weight");
+            file.get(key);
+            // With its scales, which would otherwise be what is wrong.
+            file.tensors.retain(|entry| {
+                entry.key != key && !entry.key.starts_with(&format!("{layer}scale"))
+            });
+        });
+        place.refuses(&[], &["missing", ".safetensors"]);
+        // Told before anything is loaded, whichever model it is.
+        assert!(!place.generate(&[]).stderr.contains("Loaded"));
+    }
+}
+
+#[test]
+fn a_tensor_too_many_in_each_model() {
+    for path in [
+        Place::transformer as fn(&Place) -> _,
+        Place::text_encoder,
+        Place::vae,
+    ] {
+        let place = Place::new();
+        edit(path(&place), |file| {
+            file.tensors
+                .push(Entry::new("surprise.weight", "BF16", &[1], vec![0; 2]));
+        });
+        place.refuses(&[], &["surprise.weight"]);
+    }
+}
+
+#[test]
+fn a_misshapen_tensor() {
+    let place = Place::new();
+    edit(place.transformer(), |file| {
+        let entry = file.get_mut("transformer_blocks.0.attn.to_q.weight");
+        let [rows, columns] = entry.shape[..] else {
+            panic!("no matrix")
+        };
+        entry.shape = vec![rows / 2, columns * 2];
+    });
+    place.refuses(&[], &["transformer_blocks.0.attn.to_q"]);
+}
+
+#[test]
+fn a_config_that_contradicts_the_shapes() {
+    for (path, field, value) in [
+        (
+            Place::transformer as fn(&Place) -> _,
+            "num_layers",
+            json!(3),
+        ),
+        (Place::transformer, "num_attention_heads", json!(5)),
+        (Place::transformer, "joint_attention_dim", json!(48)),
+        (Place::transformer, "axes_dims_rope", json!([4, 6, 8])),
+        (Place::vae, "z_dim", json!(8)),
+        (Place::vae, "base_dim", json!("wide")),
+    ] {
+        let place = Place::new();
+        edit(path(&place), |file| {
+            file.edit_config(|config| config[field] = value.clone())
+        });
+        place.refuses(&[], &["safetensors"]);
+    }
+    let place = Place::new();
+    edit(place.text_encoder(), |file| {
+        file.edit_config(|config| config["text_config"]["num_key_value_heads"] = json!(3));
+    });
+    place.refuses(&[], &["text_encoders"]);
+}
+
+#[test]
+fn models_that_do_not_fit_each_other() {
+    // A transformer for text vectors of another width than the encoder's.
+    let place = Place::new();
+    let wide = crate::support::fixtures().join("transformers/head128_fp8_e4m3fn.safetensors");
+    let file = File::read(&wide);
+    let width = file.get("txt_norm.weight").shape[0];
+    let flags = ["--transformer", wide.to_str().unwrap()];
+    if width == 32 {
+        // The fixture fits: nothing to refuse.
+        place.generate(&flags).expect(0);
+    } else {
+        place.refuses(&flags, &["text encoder"]);
+    }
+}
+
+#[test]
+fn quantisation_that_makes_no_sense() {
+    let layer = "transformer_blocks.0.attn.to_q";
+    let scale = |name: &str| Entry::new(name, "F32", &[], 1.0_f32.to_le_bytes().to_vec());
+    let note = |text: &str| {
+        let bytes = text.as_bytes().to_vec();
+        Entry::new(&format!("{layer}.comfy_quant"), "U8", &[bytes.len()], bytes)
+    };
+    let damages: [&[Entry]; 6] = [
+        // A scale of nothing.
+        &[scale("transformer_blocks.9.attn.to_q.weight_scale")],
+        // Both spellings at once.
+        &[
+            scale(&format!("{layer}.weight_scale")),
+            scale(&format!("{layer}.scale_weight")),
+        ],
+        // Formats that are not FP8.
+        &[note("{\"format\": \"nvfp4\"}")],
+        &[note("{\"format\": 4}")],
+        &[note("not json")],
+        // A scale for each row.
+        &[Entry::new(
+            &format!("{layer}.weight_scale"),
+            "F32",
+            &[2],
+            vec![0; 8],
+        )],
+    ];
+    for damage in damages {
+        let place = Place::new();
+        edit(place.transformer(), |file| {
+            file.tensors.extend(damage.iter().cloned())
+        });
+        place.refuses(&[], &["qwen_image_small_fp8_e4m3fn.safetensors"]);
+    }
+    // A scale beside a weight that is not FP8.
+    let place = Place::new();
+    edit(place.text_encoder(), |file| {
+        file.tensors.push(scale("model.embed_tokens.scale_weight"));
+    });
+    place.refuses(&[], &["model.embed_tokens.scale_weight"]);
+}
+
+#[test]
+fn an_index_that_names_files_outside_or_not_there() {
+    let index = "models/transformer/diffusion_pytorch_model.safetensors.index.json";
+    let shard = "diffusion_pytorch_model-00002-of-00002.safetensors";
+    for (name, part) in [
+        ("/etc/passwd", "absolute"),
+        (
+            "../transformer/diffusion_pytorch_model-00002-of-00002.safetensors",
+            "leave the folder",
+        ),
+        (
+            "diffusion_pytorch_model-00003-of-00002.safetensors",
+            "missing",
+        ),
+        (
+            "./diffusion_pytorch_model-00002-of-00002.safetensors",
+            "twice",
+        ),
+        ("", "folder"),
+    ] {
+        let place = Place::with("diffusers");
+        let text = fs::read_to_string(place.path(index)).unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        let map = json["weight_map"].as_object_mut().unwrap();
+        // One of several tensors of the shard: the others still name it as it is.
+        let entry = map.values_mut().find(|value| *value == shard).unwrap();
+        *entry = name.into();
+        fs::write(place.path(index), json.to_string()).unwrap();
+        place.refuses(&[], &["models/transformer", part]);
+    }
+}
+
+#[test]
+fn shards_that_are_not_what_the_index_says() {
+    let index = "models/transformer/diffusion_pytorch_model.safetensors.index.json";
+    let place = Place::with("diffusers");
+    fs::write(place.path(index), "{\"weight_map\": [1]}").unwrap();
+    place.refuses(&[], &["index.json"]);
+
+    let place = Place::with("diffusers");
+    fs::remove_file(place.path(index)).unwrap();
+    place.refuses(&[], &["transformer", "index.json"]);
+
+    let place = Place::with("diffusers");
+    fs::remove_file(
+        place.path("models/transformer/diffusion_pytorch_model-00001-of-00002.safetensors"),
+    )
+    .unwrap();
+    place.refuses(&[], &["diffusion_pytorch_model-00001-of-00002.safetensors"]);
+}
+
+#[test]
+fn a_config_json_that_contradicts_the_shards() {
+    let place = Place::with("diffusers");
+    let path = place.path("models/transformer/config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config["num_layers"] = json!(7);
+    fs::write(&path, config.to_string()).unwrap();
+    place.refuses(&[], &["transformer"]);
+    fs::write(&path, "{").unwrap();
+    place.refuses(&[], &["config.json"]);
+}
+
+#[test]
+fn a_scheduler_config_that_cannot_be_used() {
+    let place = Place::with("diffusers");
+    let path = place.path("models/scheduler/scheduler_config.json");
+    fs::write(&path, "{").unwrap();
+    place.refuses(&[], &["scheduler_config.json"]);
+    fs::write(&path, "{\"time_shift_type\": \"sideways\"}").unwrap();
+    place.refuses(&[], &["scheduler_config.json", "time_shift_type"]);
+}
+
+#[test]
+fn two_models_of_a_kind_need_a_choice() {
+    let place = Place::new();
+    fs::copy(
+        place.transformer(),
+        place.path("models/diffusion_models/other.safetensors"),
+    )
+    .unwrap();
+    place.refuses(&[], &["--transformer", "other.safetensors"]);
+    let chosen = place.transformer();
+    place
+        .generate(&["--transformer", chosen.to_str().unwrap()])
+        .expect(0);
+}
+
+#[test]
+fn a_models_folder_without_one_of_them() {
+    for (path, flag) in [
+        (
+            Place::transformer as fn(&Place) -> std::path::PathBuf,
+            "--transformer",
+        ),
+        (Place::text_encoder, "--text-encoder"),
+        (Place::vae, "--vae"),
+    ] {
+        let place = Place::new();
+        fs::remove_file(path(&place)).unwrap();
+        place.refuses(&[], &["models", flag]);
+    }
+}

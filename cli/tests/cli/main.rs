@@ -1,0 +1,15 @@
+//! Runs the built program as a user does: flags, files, exit codes, what it writes and says.
+#![cfg(feature = "flex")]
+#![allow(clippy::unwrap_used)]
+
+mod bad_checkpoints;
+mod bad_headers;
+mod bad_tokenizers;
+mod devices;
+mod flags;
+mod inspect;
+mod interrupt;
+mod outputs;
+mod records;
+mod safetensors_file;
+mod support;

@@ -1,0 +1,175 @@
+//! The program, the fixtures and a folder to work in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The program, with nothing of the tester's environment that changes what it does.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qwen-image"));
+    for variable in [
+        "QWEN_IMAGE_MODELS",
+        "QWEN_IMAGE_TOKENIZER",
+        "RUST_BACKTRACE",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// The committed tiny models.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+/// What a run did.
+pub(crate) struct Run {
+    /// Exit code.
+    pub(crate) code: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it said.
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("ended by itself"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// Demands this exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// Demands one line on stderr, an error that holds every one of `parts`.
+    #[track_caller]
+    pub(crate) fn expect_error(self, code: i32, parts: &[&str]) {
+        let run = self.expect(code);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        for part in parts {
+            assert!(run.stderr.contains(part), "no `{part}` in: {}", run.stderr);
+        }
+    }
+}
+
+/// A folder of one test with a ComfyUI `models` tree that the test may damage.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// A fresh copy of the tiny models.
+    pub(crate) fn new() -> Self {
+        let place = Self::with("comfyui");
+        assert!(
+            place.transformer().is_file(),
+            "the fixtures are where they were"
+        );
+        place
+    }
+
+    /// A copy of this fixture folder.
+    pub(crate) fn with(fixture: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy_tree(&fixtures().join(fixture), &folder.path().join("models"));
+        fs::create_dir(folder.path().join("out")).unwrap();
+        Self { folder }
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn transformer(&self) -> PathBuf {
+        self.path("models/diffusion_models/qwen_image_small_fp8_e4m3fn.safetensors")
+    }
+
+    pub(crate) fn text_encoder(&self) -> PathBuf {
+        self.path("models/text_encoders/qwen_2.5_vl_small_fp8_scaled.safetensors")
+    }
+
+    pub(crate) fn vae(&self) -> PathBuf {
+        self.path("models/vae/qwen_image_small_vae.safetensors")
+    }
+
+    /// `generate` of a 48x32 image in two steps to `out/x.png`, with more flags.
+    pub(crate) fn generate(&self, more: &[&str]) -> Run {
+        let mut command = self.command();
+        command.args(["--output", "out/x.png"]).args(more);
+        command.output().unwrap().into()
+    }
+
+    /// The same without `--output`.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = program();
+        command.current_dir(self.folder.path()).args([
+            "generate",
+            "--models",
+            "models",
+            "--prompt",
+            "a red fox",
+            "--width",
+            "48",
+            "--height",
+            "32",
+            "--steps",
+            "2",
+            "--seed",
+            "9",
+            "--backend",
+            "flex",
+        ]);
+        command
+    }
+
+    /// Runs `generate --quiet` and demands exit 3, one line with `parts`, and nothing written.
+    #[track_caller]
+    pub(crate) fn refuses(&self, more: &[&str], parts: &[&str]) {
+        let flags: Vec<&str> = ["--quiet"].iter().chain(more).copied().collect();
+        self.generate(&flags).expect_error(3, parts);
+        assert_eq!(self.written(), [""; 0]);
+    }
+
+    /// The names in `out`, sorted.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path("out"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
