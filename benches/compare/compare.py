@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,7 @@ import peers
 
 CARGO_BENCH = ["cargo", "bench", "-p", "benches", "--no-default-features", "--features", "flex"]
 MIN_SAMPLES, MAX_SAMPLES = 5, 1000
+SCALES = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")]
 
 
 @dataclass
@@ -36,10 +38,8 @@ def main():
     args = arguments()
     units = [unit for unit in peers.units() if any(map(args.only.search, unit.benchmarks))]
     torch.set_num_threads(args.threads)
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), "
-        f"{args.threads} threads{load} at the start\n",
+        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {args.threads} threads{load()}\n",
         flush=True,
     )
     if args.run:
@@ -48,10 +48,10 @@ def main():
     ours, theirs = defaultdict(list), defaultdict(list)
     for turn in range(args.rounds):
         for unit in units:
-            sides = [lambda: measure_peers(unit, args, theirs)]
+            sides = [partial(measure_peers, unit, args, theirs)]
             if args.run:
                 # Whoever is second may meet a warmer, slower processor: take turns.
-                sides.insert(turn % 2, lambda: measure_ours(unit, args, ours))
+                sides.insert(turn % 2, partial(measure_ours, unit, args, ours))
             for side in sides:
                 side()
     if not args.run:
@@ -77,6 +77,16 @@ def arguments() -> argparse.Namespace:
 def cores() -> int:
     """The cores that this process may use, which is also rayon's default."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def load() -> str:
+    """How busy others keep the machine: that can slow everything evenly, which no spread shows."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    average = os.getloadavg()[0]
+    # One's own benchmarks of a moment ago still show in it.
+    doubt = " (unless it was ours, do not trust the times)" if average > 0.5 else ""
+    return f", load average {average:.1f} at the start{doubt}"
 
 
 def measure_peers(unit: peers.Unit, args: argparse.Namespace, results: dict[tuple[str, str], list[Estimate]]):
@@ -147,7 +157,10 @@ def print_table(units: list[peers.Unit], args: argparse.Namespace, ours: dict, t
     rows = [["benchmark", "peer", "ours", "PyTorch", "ours/PyTorch"]]
     for benchmark in (name for unit in units for name in unit.benchmarks if args.only.search(name)):
         mine = combine(ours[benchmark])
-        for peer, other in ((peer, combine(found)) for (name, peer), found in theirs.items() if name == benchmark):
+        for (name, peer), rounds in theirs.items():
+            if name != benchmark:
+                continue
+            other = combine(rounds)
             ratio = f"{mine.median / other.median:.2f}" if mine else "-"
             rows.append([benchmark, peer, show(mine), show(other), ratio])
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -161,11 +174,8 @@ def print_table(units: list[peers.Unit], args: argparse.Namespace, ours: dict, t
 def show(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    scale, unit = next((pair for pair in UNITS if estimate.median >= pair[0]), UNITS[-1])
+    scale, unit = next((pair for pair in SCALES if estimate.median >= pair[0]), SCALES[-1])
     return f"{estimate.median / scale:.4g} {unit} ± {100 * estimate.spread / estimate.median:.0f}%"
-
-
-UNITS = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")]
 
 
 def progress(text: str):

@@ -70,14 +70,13 @@ def linear(rows: int, inputs: int, outputs: int) -> Iterator[Peer]:
     x = torch.randn(rows, inputs)
     weight = torch.randn(outputs, inputs) * 0.02
     bias = torch.randn(outputs) * 0.02
-    yield Peer("torch f32", [fp8, f32, bf16], lambda: F.linear(x, weight, bias))
+    yield Peer("torch f32", [fp8, f32, bf16], partial(F.linear, x, weight, bias))
 
     packed = weight.to(torch.float8_e4m3fn)
-    convert = lambda: F.linear(x, packed.to(torch.float32), bias)  # noqa: E731
-    yield Peer("torch: fp8 -> f32 at each call", [fp8], convert)
+    yield Peer("torch: fp8 -> f32 at each call", [fp8], lambda: F.linear(x, packed.to(torch.float32), bias))
 
     halves = [tensor.to(torch.bfloat16) for tensor in (x, weight, bias)]
-    yield Peer("torch bf16", [bf16], lambda: F.linear(*halves))
+    yield Peer("torch bf16", [bf16], partial(F.linear, *halves))
 
 
 def transformer_block() -> Iterator[Peer]:
@@ -138,18 +137,20 @@ def vae_decoder() -> Iterator[Peer]:
     """
     vae = AutoencoderKLQwenImage().eval()
     latent = torch.randn(1, 16, 1, 32, 32)
-    decode = lambda: vae.decode(latent).sample  # noqa: E731
-    yield Peer("diffusers, 3-D convolutions", ["vae_decoder/256"], decode)
+    yield Peer("diffusers, 3-D convolutions", ["vae_decoder/256"], partial(vae.decode, latent))
 
-    expected = decode()
+    expected = vae.decode(latent).sample
     for module in list(vae.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, QwenImageCausalConv3d):
                 setattr(module, name, LastTap(child))
-    # Not through `decode`, which hands the convolutions a cache of earlier frames.
-    flat = lambda: vae.decoder(vae.post_quant_conv(latent)).clamp(-1, 1)  # noqa: E731
+
+    def flat() -> torch.Tensor:
+        # Not through `decode`, which hands the convolutions a cache of earlier frames.
+        return vae.decoder(vae.post_quant_conv(latent)).clamp(-1, 1)
+
     torch.testing.assert_close(flat(), expected, atol=1e-4, rtol=1e-4)
-    yield Peer("diffusers, last tap as 2-D convolution", ["vae_decoder/256"], flat)
+    yield Peer("diffusers, last temporal tap in 2-D", ["vae_decoder/256"], flat)
 
 
 def header() -> Iterator[Peer]:
@@ -160,7 +161,7 @@ def header() -> Iterator[Peer]:
         path = Path(folder) / "transformer.safetensors"
         write_sparse(path, keys)
 
-        def parse():
+        def parse() -> list[str]:
             with safe_open(path, framework="pt") as file:
                 return file.keys()
 

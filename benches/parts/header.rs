@@ -7,7 +7,7 @@ use std::path::Path;
 use criterion::Criterion;
 use loader::Header;
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("transformer.safetensors");
     write_sparse(&path);

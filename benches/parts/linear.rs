@@ -11,7 +11,7 @@ use crate::Flex;
 /// Rows, inputs and outputs: an image's feed-forward, a projection, a modulation.
 const SHAPES: [[usize; 3]; 3] = [[256, 3072, 12288], [1024, 3072, 3072], [1, 3072, 18432]];
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let mut group = criterion.benchmark_group("linear");
     group.sample_size(20);

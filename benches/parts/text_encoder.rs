@@ -9,7 +9,7 @@ use model::{Builder, TextEncoderConfig};
 
 use crate::Flex;
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = TextEncoderConfig {
         vocab_size: 152_064,

@@ -14,7 +14,7 @@ const TEXT_TOKENS: usize = 64;
 /// Sides of the image in tokens: 256 and 512 pixels.
 const SIDES: [usize; 2] = [16, 32];
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = TransformerConfig {
         patch_size: 2,

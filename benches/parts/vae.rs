@@ -10,7 +10,7 @@ use crate::Flex;
 /// Side of the image in pixels.
 const SIDE: usize = 256;
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = VaeConfig {
         base_dim: 96,
