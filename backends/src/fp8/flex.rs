@@ -12,15 +12,22 @@ use super::decode::{decode_bf16, decode_f16, decode_fp8};
 use super::ops::Fp8Ops;
 use crate::flex_tensor::{in_dtype, to_f32};
 
-/// `f32` elements in a decoded tile: 1 MiB, half of a current core's second-level cache.
-const TILE_ELEMENTS: usize = 256 << 10;
+/// Weight rows in a tile when `x` has many rows: each tile packs `x` anew, so a tile must be
+/// worth it. A multiple of the product's own blocking; measured best from 128 rows of `x` up.
+const TILE_ROWS: usize = 256;
+
+/// Rows of `x` from which [`TILE_ROWS`] applies.
+const MANY_ROWS: usize = 128;
+
+/// `f32` elements in a tile when `x` has few rows: 1 MiB, half of a current core's second-level
+/// cache.
+const SMALL_TILE_ELEMENTS: usize = 256 << 10;
+
+/// Fewest rows in such a tile: below, the product is too narrow for its kernel.
+const SMALL_TILE_ROWS: usize = 48;
 
 /// Multiply-adds below which waking other threads costs more than it saves.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
-
-/// Fewest and most weight rows in a tile: below, the product is too narrow for its kernel;
-/// above, threads share the work unevenly.
-const TILE_ROWS: std::ops::RangeInclusive<usize> = 48..=768;
 
 impl Fp8Ops for Flex {
     fn fp8_linear(
@@ -110,10 +117,13 @@ fn linear<T: Sync>(
         stride: out,
     };
     let threads = rayon::current_num_threads();
-    let tile_rows = (TILE_ELEMENTS / width.max(1))
-        .clamp(*TILE_ROWS.start(), *TILE_ROWS.end())
-        .min(out.div_ceil(threads))
-        .max(1);
+    let tile_rows = if rows < MANY_ROWS {
+        (SMALL_TILE_ELEMENTS / width.max(1)).clamp(SMALL_TILE_ROWS, TILE_ROWS)
+    } else {
+        TILE_ROWS
+    };
+    // No thread without a tile.
+    let tile_rows = tile_rows.min(out.div_ceil(threads)).max(1);
     let one_tile = |tile: usize, scratch: &mut Vec<f32>| {
         let start = tile * tile_rows;
         let count = tile_rows.min(out - start);
