@@ -7,6 +7,8 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::flex_attention::scaled_attention;
+use super::flex_channel_norm::channel_norm;
+use super::flex_conv::conv_same;
 use super::ops::{FusedOps, Rotation};
 use super::vector_math::{gelu_tanh, silu, sum_of};
 use crate::flex_tensor::{in_dtype, to_f32};
@@ -126,54 +128,9 @@ impl FusedOps for Flex {
     fn channel_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
-        silu_after: bool,
+        silu: bool,
     ) -> FloatTensor<Self> {
-        let dtype = x.dtype();
-        let x = to_f32(x);
-        let gamma = to_f32(gamma);
-        let gamma = gamma.storage::<f32>();
-        let [batch, channels, height, width] = x.layout().shape().dims();
-        let pixels = height * width;
-        let values = x.storage::<f32>();
-        let mut out = vec![0.0f32; values.len()];
-        let planes = Planes(out.as_mut_ptr());
-        let strip = (CHUNK / channels.max(1)).clamp(32, 1024);
-        let strips = pixels.div_ceil(strip);
-        (0..batch * strips).into_par_iter().for_each(|task| {
-            let image = task / strips * channels * pixels;
-            let start = task % strips * strip;
-            let count = strip.min(pixels - start);
-            let plane = |channel: usize| image + channel * pixels + start;
-            Arch::new().dispatch(|| {
-                let mut inverse = vec![0.0f32; count];
-                for channel in 0..channels {
-                    let values = &values[plane(channel)..plane(channel) + count];
-                    for (sum, v) in inverse.iter_mut().zip(values) {
-                        *sum += v * v;
-                    }
-                }
-                let gain = (channels as f32).sqrt();
-                for sum in &mut inverse {
-                    *sum = gain / sum.sqrt().max(1e-12);
-                }
-                for (channel, gamma) in gamma.iter().enumerate() {
-                    let values = &values[plane(channel)..plane(channel) + count];
-                    // SAFETY: strips of a plane do not overlap, and `out` outlives the loop.
-                    let out = unsafe { planes.slice(plane(channel), count) };
-                    for ((out, v), inverse) in out.iter_mut().zip(values).zip(&inverse) {
-                        let normed = v * inverse * gamma;
-                        *out = if silu_after { silu(normed) } else { normed };
-                    }
-                }
-            });
-        });
-        let shape = x.layout().shape().clone();
-        let out = FlexTensor::new(
-            Bytes::from_elems(out),
-            Layout::contiguous(shape),
-            DType::F32,
-        );
-        in_dtype(out, dtype)
+        channel_norm(x, gamma, silu)
     }
 
     fn scaled_attention(
@@ -184,21 +141,13 @@ impl FusedOps for Flex {
     ) -> FloatTensor<Self> {
         scaled_attention(q, k, v, causal)
     }
-}
 
-/// Planes of an output that threads fill strip by strip.
-struct Planes(*mut f32);
-
-// SAFETY: the only method is unsafe and asks its callers for disjoint strips.
-unsafe impl Sync for Planes {}
-
-impl Planes {
-    /// # Safety
-    /// The strip is in bounds, and no other thread holds a part of it.
-    #[allow(clippy::mut_from_ref)] // Disjointness is the caller's promise.
-    unsafe fn slice(&self, start: usize, count: usize) -> &mut [f32] {
-        // SAFETY: by the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), count) }
+    fn conv_same(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        conv_same(x, weight, bias)
     }
 }
 

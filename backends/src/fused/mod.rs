@@ -19,6 +19,10 @@ mod flex;
 #[cfg(feature = "flex")]
 mod flex_attention;
 #[cfg(feature = "flex")]
+mod flex_channel_norm;
+#[cfg(feature = "flex")]
+mod flex_conv;
+#[cfg(feature = "flex")]
 mod vector_math;
 
 pub use ops::{FusedOps, Rotation};
@@ -111,6 +115,20 @@ pub fn attention<B: FusedOps>(
     causal: bool,
 ) -> Tensor<B, 4> {
     wrap(B::scaled_attention(unwrap(q), unwrap(k), unwrap(v), causal))
+}
+
+/// A convolution with stride 1 and a border of zeros that keeps the image's size.
+///
+/// * `x`: float `[batch, in, height, width]`.
+/// * `weight`: f32 `[out, in, side, side]` with an odd side; `bias`: f32 `[out]`.
+///
+/// Returns `[batch, out, height, width]`.
+pub fn conv_same<B: FusedOps>(
+    x: Tensor<B, 4>,
+    weight: Tensor<B, 4>,
+    bias: Tensor<B, 1>,
+) -> Tensor<B, 4> {
+    wrap(B::conv_same(unwrap(x), unwrap(weight), unwrap(bias)))
 }
 
 fn unwrap<B: FusedOps, const D: usize>(tensor: Tensor<B, D>) -> burn::tensor::ops::FloatTensor<B> {

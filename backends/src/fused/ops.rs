@@ -85,4 +85,13 @@ pub trait FusedOps: Backend {
     ) -> FloatTensor<Self> {
         portable::scaled_attention::<Self>(q, k, v, causal)
     }
+
+    /// See [`conv_same`](super::conv_same).
+    fn conv_same(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        portable::conv_same::<Self>(x, weight, bias)
+    }
 }

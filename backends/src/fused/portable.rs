@@ -1,8 +1,8 @@
 //! The fused operations as compositions of Burn's own, for every backend.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::module::attention;
-use burn::tensor::ops::{AttentionModuleOptions, FloatTensor};
+use burn::tensor::module::{attention, conv2d};
+use burn::tensor::ops::{AttentionModuleOptions, ConvOptions, FloatTensor};
 use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
 
 use super::ops::Rotation;
@@ -153,6 +153,23 @@ pub(super) fn scaled_attention<B: Backend>(
         .tensor()
 }
 
+/// See [`conv_same`](super::conv_same).
+pub(super) fn conv_same<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let x = float::<B, 4>(x);
+    let dtype = x.dtype();
+    let weight = float::<B, 4>(weight).cast(dtype);
+    let bias = float::<B, 1>(bias).cast(dtype);
+    let border = weight.dims()[2] / 2;
+    let options = ConvOptions::new([1, 1], [border; 2], [1, 1], 1);
+    conv2d(x, weight, Some(bias), options)
+        .into_primitive()
+        .tensor()
+}
+
 fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
@@ -299,6 +316,29 @@ mod tests {
                 fused::attention(q.clone(), k.clone(), v.clone(), causal),
                 scaled_attention::<Flex>(raw(&q), raw(&k), raw(&v), causal),
                 1e-5,
+            );
+        }
+    }
+
+    #[test]
+    fn convolutions_agree() {
+        // One pixel, one row, one column, several blocks of rows, one channel, kernels of 1 and 3.
+        for ([input, output], [height, width], side) in [
+            ([3, 5], [1, 1], 3),
+            ([7, 4], [1, 40], 3),
+            ([2, 9], [33, 1], 3),
+            ([16, 24], [70, 61], 3),
+            ([16, 24], [70, 61], 1),
+            ([1, 1], [64, 64], 3),
+        ] {
+            let x = random([2, input, height, width]);
+            let weight = random([output, input, side, side]);
+            let bias = random([output]);
+            close(
+                &format!("{side}x{side} on {height}x{width}, {input} to {output}"),
+                fused::conv_same(x.clone(), weight.clone(), bias.clone()),
+                conv_same::<Flex>(raw(&x), raw(&weight), raw(&bias)),
+                1e-4,
             );
         }
     }

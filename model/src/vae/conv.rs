@@ -1,10 +1,10 @@
 //! Convolutions that keep the image's size.
 
+use backends::FusedOps;
+use backends::fused::conv_same;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 
 use crate::builder::Builder;
 
@@ -36,10 +36,10 @@ impl<B: Backend> Conv<B> {
     }
 
     /// f32 `[batch, in, height, width]` to `[batch, out, height, width]`.
-    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let weight = self.weight.val();
-        let padding = weight.dims()[2] / 2;
-        let options = ConvOptions::new([1, 1], [padding; 2], [1, 1], 1);
-        conv2d(x, weight, Some(self.bias.val()), options)
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4>
+    where
+        B: FusedOps,
+    {
+        conv_same(x, self.weight.val(), self.bias.val())
     }
 }

@@ -1,5 +1,6 @@
 //! Doubling of the resolution.
 
+use backends::FusedOps;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -21,7 +22,9 @@ impl<B: Backend> Upsample<B> {
             resample_1: Conv::spatial(channels, channels / 2, at),
         }
     }
+}
 
+impl<B: FusedOps> Upsample<B> {
     /// f32 `[batch, channels, height, width]` to `[batch, channels / 2, 2 height, 2 width]`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let [batch, channels, height, width] = x.dims();
