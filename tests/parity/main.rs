@@ -1,5 +1,6 @@
 //! The reference's tensors, one after the other.
 
+mod full_size;
 mod numbers;
 mod pipeline;
 mod text_encoder;
