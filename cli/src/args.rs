@@ -4,7 +4,7 @@ mod generate;
 mod raw;
 mod size;
 
-pub(crate) use generate::{GenerateConfig, MAX_SIDE, ModelSources, SIDE_MULTIPLE};
+pub(crate) use generate::{GenerateConfig, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 pub(crate) use raw::{Cli, Command, DevicesArgs, DtypeChoice, GenerateArgs, InspectArgs};
 pub(crate) use size::format_bytes;
 

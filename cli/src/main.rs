@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod console;
+mod demo;
 mod error;
 mod exit;
 mod interrupt;

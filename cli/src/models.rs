@@ -7,13 +7,17 @@ use model::{
     ConfigError, SchedulerConfig, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig,
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::args::{MAX_SIDE, ModelSources, SIDE_MULTIPLE};
+use crate::args::{MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
+use crate::demo;
 use crate::error::CliError;
 use crate::tokenizer;
 
 /// Side of a picture of the published model, where nothing names another.
 const DEFAULT_SIDE: u32 = 1328;
+/// Steps of the published model, where nothing names another number.
+const DEFAULT_STEPS: usize = 50;
 /// The largest scheduler_config.json that is read.
 const MAX_JSON_BYTES: u64 = 1 << 20;
 
@@ -39,6 +43,8 @@ pub(crate) struct Models {
     pub(crate) scheduler: SchedulerConfig,
     /// The tokenizer.
     pub(crate) tokenizer: Tokenizer,
+    /// Where the demo model's files are, if it is the one; they go with this value.
+    _demo: Option<TempDir>,
 }
 
 impl Models {
@@ -47,7 +53,9 @@ impl Models {
     /// # Errors
     /// What is missing, damaged, or of another model, with the flag that names it.
     pub(crate) fn open(sources: &ModelSources) -> Result<Self, CliError> {
-        let found = match &sources.models {
+        let demo = sources.is_demo().then(demo::unpack).transpose()?;
+        let demo_folder = demo.as_ref().map(TempDir::path);
+        let found = match sources.models.as_deref().or(demo_folder) {
             Some(dir) => ModelFiles::discover_except(dir, &given(sources))?,
             None => ModelFiles::default(),
         };
@@ -74,6 +82,7 @@ impl Models {
             vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
             scheduler: scheduler_config(found.scheduler.as_deref())?,
             tokenizer: Tokenizer::open(&tokenizer)?,
+            _demo: demo,
         };
         models.check_fit()?;
         tokenizer::check_fit(&models.tokenizer, &tokenizer, &models.text_encoder)?;
@@ -124,6 +133,28 @@ impl Models {
                 "{}: default_size in its config must be a multiple of {SIDE_MULTIPLE} up to \
                  {MAX_SIDE}, or two of them",
                 weights.source().display()
+            ))
+        })
+    }
+
+    /// Steps where the user gives none: `default_steps` of the transformer's config, or the
+    /// published model's.
+    ///
+    /// # Errors
+    /// A `default_steps` that no schedule has.
+    pub(crate) fn default_steps(&self) -> Result<usize, CliError> {
+        let weights = &self.transformer.weights;
+        let config = weights.config();
+        let Some(value) = config.and_then(|config| config.get("default_steps")) else {
+            return Ok(DEFAULT_STEPS);
+        };
+        let steps = value.as_u64().and_then(|steps| usize::try_from(steps).ok());
+        steps.filter(|steps| STEPS.contains(steps)).ok_or_else(|| {
+            CliError::ModelFile(format!(
+                "{}: default_steps in its config must be from {} to {}",
+                weights.source().display(),
+                STEPS.start(),
+                STEPS.end()
             ))
         })
     }

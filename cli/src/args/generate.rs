@@ -12,7 +12,9 @@ use crate::output::names::OutputNames;
 pub(crate) const SIDE_MULTIPLE: u32 = 16;
 /// The longest side taken; beyond it lies a mistyped number.
 pub(crate) const MAX_SIDE: u32 = 8192;
-const MAX_STEPS: i64 = 1000;
+/// Denoising steps that can be asked for: with one, the schedule, which ends above zero noise, has
+/// no slope to follow.
+pub(crate) const STEPS: std::ops::RangeInclusive<usize> = 2..=1000;
 const MAX_BATCH: i64 = 1000;
 const MAX_CFG_SCALE: f64 = 100.0;
 
@@ -25,8 +27,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) negative_prompt: Option<String>,
     /// Sides asked for, not yet rounded; `None` leaves them to the model.
     pub(crate) size: ImageSize,
-    /// Denoising steps, at least 2.
-    pub(crate) steps: usize,
+    /// Denoising steps, at least 2; `None` leaves them to the model.
+    pub(crate) steps: Option<usize>,
     /// Guidance scale, at least 1.
     pub(crate) cfg_scale: f64,
     /// Seed of the first image; `None` draws one.
@@ -101,13 +103,16 @@ impl GenerateConfig {
             width: side("width", args.width, &mut notices)?,
             height: side("height", args.height, &mut notices)?,
         };
-        if args.steps == 1 {
+        if args.steps == Some(1) {
             return usage(
                 "--steps must be at least 2: with one step the schedule, which ends \
                  above zero noise, has no slope to follow",
             );
         }
-        let steps = ranged("steps", args.steps, 2, MAX_STEPS)?;
+        let steps = args
+            .steps
+            .map(|steps| ranged("steps", steps, *STEPS.start() as i64, *STEPS.end() as i64))
+            .transpose()?;
         let count = ranged("batch-count", args.batch_count, 1, MAX_BATCH)?;
         let cfg_scale = args.cfg_scale;
         if !(1.0..=MAX_CFG_SCALE).contains(&cfg_scale) {
@@ -143,7 +148,7 @@ impl GenerateConfig {
                 ));
             }
         }
-        let config = Self {
+        let mut config = Self {
             prompt: args.prompt,
             negative_prompt,
             size,
@@ -157,7 +162,7 @@ impl GenerateConfig {
                 transformer: args.transformer,
                 text_encoder: args.text_encoder,
                 vae: args.vae,
-                tokenizer: args.tokenizer.or_else(|| variable("QWEN_IMAGE_TOKENIZER")),
+                tokenizer: args.tokenizer,
             },
             backend: args.backend,
             device: args.device,
@@ -179,6 +184,11 @@ impl GenerateConfig {
             return usage("--trace and --report name the same file");
         }
         config.sources.check_complete()?;
+        if config.sources.is_demo() {
+            config.notices.push(crate::demo::NOTICE.to_owned());
+        } else if config.sources.tokenizer.is_none() {
+            config.sources.tokenizer = variable("QWEN_IMAGE_TOKENIZER");
+        }
         Ok(config)
     }
 
@@ -202,9 +212,23 @@ impl GenerateConfig {
 }
 
 impl ModelSources {
-    /// Without a folder every model must have its own flag.
+    /// Whether nothing is named, so that the built-in demo model is used.
+    pub(crate) fn is_demo(&self) -> bool {
+        let Self {
+            models,
+            transformer,
+            text_encoder,
+            vae,
+            tokenizer,
+        } = self;
+        [models, transformer, text_encoder, vae, tokenizer]
+            .iter()
+            .all(|path| path.is_none())
+    }
+
+    /// Without a folder, every model or none must have its own flag.
     fn check_complete(&self) -> Result<(), CliError> {
-        if self.models.is_some() {
+        if self.models.is_some() || self.is_demo() {
             return Ok(());
         }
         let missing: Vec<&str> = [
@@ -218,8 +242,8 @@ impl ModelSources {
         match missing.as_slice() {
             [] => Ok(()),
             [_, _, _] => usage(
-                "no models given: name a ComfyUI `models` tree or a diffusers folder with \
-                 --models DIR or in QWEN_IMAGE_MODELS",
+                "--tokenizer alone names no models: name a ComfyUI `models` tree or a diffusers \
+                 folder with --models DIR or in QWEN_IMAGE_MODELS",
             ),
             some => usage(format!(
                 "{} missing: give it, or a folder with --models DIR",

@@ -49,14 +49,9 @@ pub(crate) struct GenerateArgs {
     #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
     pub(crate) height: Option<i64>,
 
-    /// Denoising steps
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        allow_negative_numbers = true
-    )]
-    pub(crate) steps: i64,
+    /// Denoising steps [default: the model's, 50 for Qwen-Image]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) steps: Option<i64>,
 
     /// Strength of the guidance; 1 turns it off
     #[arg(
@@ -87,7 +82,7 @@ pub(crate) struct GenerateArgs {
     pub(crate) output: Option<PathBuf>,
 
     /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
-    /// [default: the one in QWEN_IMAGE_MODELS]
+    /// [default: the one in QWEN_IMAGE_MODELS, else a built-in demo model]
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
 

@@ -135,8 +135,8 @@ fn a_bad_value_is_one_line_that_names_the_flag() {
 }
 
 #[test]
-fn without_models_the_error_says_how_to_name_them() {
-    let run = run(&["generate", "-p", "x"]);
+fn a_tokenizer_without_models_says_how_to_name_them() {
+    let run = run(&["generate", "-p", "x", "--tokenizer", "t"]);
     run.expect_error(2, &["--models", "QWEN_IMAGE_MODELS"]);
 }
 

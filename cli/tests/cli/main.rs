@@ -5,11 +5,13 @@
 mod bad_checkpoints;
 mod bad_headers;
 mod bad_tokenizers;
+mod demo;
 mod devices;
 mod flags;
 mod inspect;
 mod interrupt;
 mod outputs;
+mod picture;
 mod records;
 mod safetensors_file;
 mod support;

@@ -25,7 +25,7 @@ fn refusal(flags: &[&str]) -> String {
 #[test]
 fn defaults_are_the_model_cards() {
     let config = resolve(&[]).unwrap();
-    assert_eq!(config.steps, 50);
+    assert_eq!(config.steps, None);
     assert_eq!(config.cfg_scale, 4.0);
     assert_eq!(config.negative_prompt.as_deref(), Some(" "));
     assert_eq!(config.count, 1);
@@ -136,9 +136,13 @@ fn models_or_all_three_files_are_needed() {
     assert!(parse(&files, None).is_ok());
     let error = parse(&files[..4], None).unwrap_err().to_string();
     assert!(error.starts_with("--vae missing"), "{error}");
-    let error = parse(&[], None).unwrap_err().to_string();
+    let error = parse(&["--tokenizer", "t"], None).unwrap_err().to_string();
     assert!(error.contains("QWEN_IMAGE_MODELS"), "{error}");
-    assert!(parse(&[], Some("")).is_err());
+    for nothing in [None, Some("")] {
+        let config = parse(&[], nothing).unwrap();
+        assert!(config.sources.is_demo());
+        assert!(config.notices[0].contains("demo model"));
+    }
     let config = parse(&[], Some("there")).unwrap();
     assert_eq!(config.sources.models.unwrap(), Path::new("there"));
     let config = parse(&["--models", "here"], Some("there")).unwrap();

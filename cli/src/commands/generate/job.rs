@@ -80,7 +80,8 @@ impl<'a> Job<'a> {
             }
         };
         let grid = TokenGrid::of_image(width as usize, height as usize);
-        let schedule = Schedule::new(&models.scheduler, config.steps, grid.tokens())
+        let steps = config.steps.map_or_else(|| models.default_steps(), Ok)?;
+        let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
             .map_err(|error| CliError::Usage(error.to_string()))?;
         let latent_shape = grid.latent_shape(models.vae.config.z_dim);
         let noise = config.noise.as_deref();

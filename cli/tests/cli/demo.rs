@@ -1,0 +1,87 @@
+//! The built-in demo model draws what it is asked for.
+
+use std::f64::consts::FRAC_PI_4;
+
+use super::picture::{Picture, Region};
+use super::support::{Run, program};
+
+/// The picture that the first command of a newcomer gives, with this prompt.
+#[track_caller]
+fn draw(prompt: &str, more: &[&str]) -> (Picture, Run) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.png");
+    let mut command = program();
+    command
+        .args(["generate", "--backend=flex", "--prompt", prompt])
+        .args(["--seed=1", "--output"])
+        .arg(&path)
+        .args(more);
+    let run = Run::from(command.output().unwrap()).expect(0);
+    (Picture::open(&path), run)
+}
+
+/// Whether `value` is within `margin` of `expected`.
+fn about(value: f64, expected: f64, margin: f64) -> bool {
+    (value - expected).abs() <= margin
+}
+
+#[track_caller]
+fn only(mut regions: Vec<Region>) -> Region {
+    assert_eq!(regions.len(), 1, "{regions:?}");
+    regions.remove(0)
+}
+
+#[test]
+fn a_red_circle_on_a_blue_background() {
+    let (picture, run) = draw("a red circle on a blue background", &[]);
+    assert!(run.stderr.contains("built-in demo model"), "{}", run.stderr);
+    assert_eq!(picture.background(), "blue");
+    let circle = only(picture.regions("red"));
+    assert!(about(circle.fill, FRAC_PI_4, 0.05), "{circle:?}");
+    assert!(about(circle.aspect, 1.0, 0.15), "{circle:?}");
+    assert!(
+        about(circle.x, 0.5, 0.12) && about(circle.y, 0.5, 0.12),
+        "{circle:?}"
+    );
+    assert!((0.05..0.3).contains(&circle.area), "{circle:?}");
+    let field = only(picture.regions("blue"));
+    assert!(about(field.area + circle.area, 1.0, 0.03), "{field:?}");
+}
+
+#[test]
+fn a_blue_square_above_an_orange_triangle() {
+    let prompt = "a blue square above an orange triangle on a white background";
+    let (picture, _) = draw(prompt, &[]);
+    assert_eq!(picture.background(), "white");
+    let square = only(picture.regions("blue"));
+    assert!(square.fill > 0.88, "{square:?}");
+    assert!(about(square.aspect, 1.0, 0.15), "{square:?}");
+    let triangle = only(picture.regions("orange"));
+    assert!(about(triangle.fill, 0.5, 0.08), "{triangle:?}");
+    assert!(
+        square.y < 0.45 && triangle.y > 0.55,
+        "{square:?} {triangle:?}"
+    );
+}
+
+#[test]
+fn two_purple_hearts_in_a_wide_picture() {
+    let prompt = "two purple hearts on a yellow background";
+    let (picture, _) = draw(prompt, &["--width=320", "--height=192"]);
+    assert_eq!(picture.background(), "yellow");
+    let hearts = picture.regions("purple");
+    assert_eq!(hearts.len(), 2, "{hearts:?}");
+    for heart in &hearts {
+        assert!((0.5..0.75).contains(&heart.fill), "{heart:?}");
+    }
+    assert!(hearts[0].x < 0.5 && hearts[1].x > 0.5, "{hearts:?}");
+}
+
+#[test]
+fn the_checks_tell_one_prompt_from_another() {
+    let (picture, _) = draw("a green triangle on a pink background", &[]);
+    assert_eq!(picture.background(), "pink");
+    assert!(picture.regions("red").is_empty());
+    let triangle = only(picture.regions("green"));
+    assert!(!about(triangle.fill, FRAC_PI_4, 0.05), "{triangle:?}");
+}
