@@ -9,6 +9,8 @@ use rayon::prelude::*;
 
 use super::codec::Fp8Format;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
+#[cfg(target_arch = "x86_64")]
+use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
 use super::ops::Fp8Ops;
 use crate::flex_tensor::{in_dtype, to_f32};
 
@@ -116,36 +118,21 @@ fn linear<T: Sync>(
         rows,
         stride: out,
     };
-    let threads = rayon::current_num_threads();
-    let tile_rows = if rows < MANY_ROWS {
-        (SMALL_TILE_ELEMENTS / width.max(1)).clamp(SMALL_TILE_ROWS, TILE_ROWS)
-    } else {
-        TILE_ROWS
+    let product = Product {
+        x,
+        width,
+        elements,
+        scale,
+        bias,
+        out,
+        columns,
     };
-    // No thread without a tile.
-    let tile_rows = tile_rows.min(out.div_ceil(threads)).max(1);
-    let one_tile = |tile: usize, scratch: &mut Vec<f32>| {
-        let start = tile * tile_rows;
-        let count = tile_rows.min(out - start);
-        scratch.resize(count * width, 0.0);
-        let values = decode(&elements[start * width..(start + count) * width], scratch);
-        // SAFETY: each tile owns the columns [start, start + count) of `y`, which outlives
-        // this call, and tiles do not overlap.
-        unsafe {
-            columns.multiply(x, width, values, start, count, scale);
-            if let Some(bias) = bias {
-                columns.add(start, &bias[start..start + count]);
-            }
-        }
-    };
-    let tiles = out.div_ceil(tile_rows);
-    if rows * width * out < PARALLEL_THRESHOLD {
-        let mut scratch = Vec::new();
-        (0..tiles).for_each(|tile| one_tile(tile, &mut scratch));
-    } else {
-        (0..tiles)
-            .into_par_iter()
-            .for_each_init(Vec::new, |scratch, tile| one_tile(tile, scratch));
+    #[cfg(target_arch = "x86_64")]
+    let done = product.narrow(&decode);
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = false;
+    if !done {
+        product.tiled(&decode);
     }
 
     let y = FlexTensor::new(
@@ -154,6 +141,104 @@ fn linear<T: Sync>(
         DType::F32,
     );
     in_dtype(y, dtype)
+}
+
+/// One linear layer's operands and its output.
+struct Product<'a, T> {
+    /// `[rows, width]`.
+    x: &'a [f32],
+    width: usize,
+    /// `[out, width]`.
+    elements: &'a [T],
+    scale: f32,
+    /// `[out]`.
+    bias: Option<&'a [f32]>,
+    out: usize,
+    columns: Columns,
+}
+
+impl<T: Sync> Product<'_, T> {
+    /// Tile by tile with a general matrix product.
+    fn tiled(&self, decode: &(impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync)) {
+        let Self { width, out, .. } = *self;
+        let rows = self.columns.rows;
+        let tile_rows = if rows < MANY_ROWS {
+            (SMALL_TILE_ELEMENTS / width.max(1)).clamp(SMALL_TILE_ROWS, TILE_ROWS)
+        } else {
+            TILE_ROWS
+        };
+        // No thread without a tile.
+        let threads = rayon::current_num_threads();
+        let tile_rows = tile_rows.min(out.div_ceil(threads)).max(1);
+        let one_tile = |tile: usize, scratch: &mut Vec<f32>| {
+            let start = tile * tile_rows;
+            let count = tile_rows.min(out - start);
+            scratch.resize(count * width, 0.0);
+            let elements = &self.elements[start * width..(start + count) * width];
+            let values = decode(elements, scratch);
+            // SAFETY: each tile owns the columns [start, start + count) of the output, which
+            // outlives this call, and tiles do not overlap.
+            unsafe {
+                self.columns
+                    .multiply(self.x, width, values, start, count, self.scale);
+                if let Some(bias) = self.bias {
+                    self.columns.add(start, &bias[start..start + count]);
+                }
+            }
+        };
+        let tiles = out.div_ceil(tile_rows);
+        if rows * width * out < PARALLEL_THRESHOLD {
+            let mut scratch = Vec::new();
+            (0..tiles).for_each(|tile| one_tile(tile, &mut scratch));
+        } else {
+            (0..tiles)
+                .into_par_iter()
+                .for_each_init(Vec::new, |scratch, tile| one_tile(tile, scratch));
+        }
+    }
+
+    /// With all rows of `x` in vector lanes, where that is faster; returns whether it was done.
+    #[cfg(target_arch = "x86_64")]
+    fn narrow(
+        &self,
+        decode: &(impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync),
+    ) -> bool {
+        let Self { width, out, .. } = *self;
+        let rows = self.columns.rows;
+        if !narrow::suits(rows) || rows * width * out < PARALLEL_THRESHOLD {
+            return false;
+        }
+        let x = LaneMatrix::new(self.x, rows, width);
+        let buffers = || (vec![0.0; x.sums()], vec![0.0; GROUP * DEPTH], [0.0; DEPTH]);
+        (0..out.div_ceil(GROUP)).into_par_iter().for_each_init(
+            buffers,
+            |(sums, weights, decoded), group| {
+                let first = group * GROUP;
+                let count = GROUP.min(out - first);
+                sums.fill(0.0);
+                for start in (0..width).step_by(DEPTH) {
+                    let depth = DEPTH.min(width - start);
+                    for row in 0..count {
+                        let at = (first + row) * width + start;
+                        let elements = &self.elements[at..at + depth];
+                        let values = decode(elements, &mut decoded[..depth]);
+                        weights[row * DEPTH..row * DEPTH + depth].copy_from_slice(values);
+                    }
+                    x.multiply(weights, start, depth, sums);
+                }
+                for row in 0..count {
+                    let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
+                    for x_row in 0..rows {
+                        let value = x.sum(sums, row, x_row) * self.scale + bias;
+                        // SAFETY: each group has its own columns of the output, which outlives
+                        // this call.
+                        unsafe { self.columns.set(x_row, first + row, value) };
+                    }
+                }
+            },
+        );
+        true
+    }
 }
 
 /// A row-major `[rows, stride]` matrix that threads fill by columns.
@@ -206,6 +291,16 @@ impl Columns {
                 gemm::Parallelism::None,
             );
         }
+    }
+
+    /// Sets one element.
+    ///
+    /// # Safety
+    /// It exists, and no other thread touches its column.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn set(&self, row: usize, column: usize, value: f32) {
+        // SAFETY: by the caller.
+        unsafe { *self.data.add(row * self.stride + column) = value };
     }
 
     /// Adds `bias` to the columns that begin at `start`.

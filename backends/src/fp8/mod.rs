@@ -16,6 +16,8 @@ mod cube;
 mod decode;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(all(feature = "flex", target_arch = "x86_64"))]
+mod narrow;
 
 pub use codec::{Fp8Format, WeightFormat};
 pub use ops::Fp8Ops;

@@ -118,8 +118,11 @@ mod tests {
     }
 
     /// One row, fewer outputs than threads, odd sizes, several tiles.
-    const SHAPES: [[usize; 3]; 5] = [
+    const SHAPES: [[usize; 3]; 8] = [
         [1, 3072, 700],
+        [2, 1025, 130],
+        [100, 2048, 77],
+        [127, 70, 101],
         [5, 7, 1],
         [33, 129, 301],
         [64, 256, 2000],
