@@ -9,17 +9,30 @@ from diffusers import FlowMatchEulerDiscreteScheduler, QwenImagePipeline
 import dequant
 import layouts
 import make_tokenizer
+import stored_models
 import tiny_models
-from cases import Case
+from cases import STORED, Case
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+def locate(root: Path, file: str) -> Path:
+    """Files outside the fixtures are the repository's own, whatever folder the fixtures are written to."""
+    return (FIXTURES if file.startswith("..") else root) / file
 
 
 def build_pipeline(root: Path, case: Case) -> QwenImagePipeline:
     """The pipeline in float32, with exactly the weights that the case's files stand for."""
-    tokenizer = make_tokenizer.load(root / case.files["tokenizer"])
-    transformer = tiny_models.transformer(case.model)
-    text = tiny_models.text_encoder(case.text_model, tokenizer)
-    vae = tiny_models.vae()
-    paths = {part: [root / file for file in case.files[part]] for part in ("transformer", "text_encoder", "vae")}
+    tokenizer = make_tokenizer.load(locate(root, case.files["tokenizer"]))
+    paths = {part: [locate(root, file) for file in case.files[part]] for part in ("transformer", "text_encoder", "vae")}
+    if case.model == STORED:
+        transformer = stored_models.transformer(*paths["transformer"])
+        text = stored_models.text_encoder(*paths["text_encoder"])
+        vae = stored_models.vae(*paths["vae"])
+    else:
+        transformer = tiny_models.transformer(case.model)
+        text = tiny_models.text_encoder(case.text_model, tokenizer)
+        vae = tiny_models.vae()
     dequant.load_transformer(transformer, paths["transformer"])
     dequant.load_text_encoder(text, paths["text_encoder"])
     dequant.load_vae(vae, paths["vae"])

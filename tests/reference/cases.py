@@ -14,6 +14,16 @@ DIFFUSERS = {
     "vae": ["diffusers/vae/diffusion_pytorch_model.safetensors"],
     "tokenizer": "diffusers/tokenizer",
 }
+# The demo model, seen from tests/fixtures.
+DEMO_MODELS = "../../demo/models"
+DEMO = {
+    "transformer": [f"{DEMO_MODELS}/diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors"],
+    "text_encoder": [f"{DEMO_MODELS}/text_encoders/qwen_2.5_vl_demo_fp8_scaled.safetensors"],
+    "vae": [f"{DEMO_MODELS}/vae/qwen_image_demo_vae.safetensors"],
+    "tokenizer": f"{DEMO_MODELS}/tokenizer",
+}
+# In place of a configuration's name: the one in the files' metadata.
+STORED = "stored"
 
 FOX = "A red fox jumps over the lazy dog, ultra HD, 4K."
 # The tiny tokenizer makes 10 tokens of this sentence: about 600 and about 1200 in all.
@@ -89,5 +99,17 @@ CASES = [
         "fp8mixed",
         seed=24,
         files={**COMFY, "transformer": ["transformers/small_fp8mixed.safetensors"]},
+    ),
+    Case(
+        "demo",
+        prompt="a yellow sun over green hills",
+        width=128,
+        height=80,
+        steps=4,
+        seed=5,
+        model=STORED,
+        text_model=STORED,
+        models=DEMO_MODELS,
+        files=DEMO,
     ),
 ]

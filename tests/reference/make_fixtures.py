@@ -31,16 +31,25 @@ def main():
         type=Path,
         help="folder of the real checkpoints' key lists; without it those fixtures are left as they are",
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[case.name for case in CASES],
+        help="make just these cases' traces and cases.json; everything else is left as it is",
+    )
     args = parser.parse_args()
 
     # One thread: the order of additions must not depend on the machine's core count.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
+    if args.only:
+        write_traces(args.out, args.only)
+        return
     for folder in ("comfyui", "diffusers", "transformers", "text_encoders", "traces"):
         shutil.rmtree(args.out / folder, ignore_errors=True)
     layouts.write_all(args.out)
-    write_traces(args.out)
+    write_traces(args.out, [case.name for case in CASES])
     make_numbers.write_noise(args.out / "noise.safetensors")
     make_numbers.write_sigmas(args.out / "sigmas.json")
     make_numbers.write_codes(args.out / "codes.json")
@@ -54,19 +63,21 @@ def main():
         print("no key lists given: real_headers is left as it is")
 
 
-def write_traces(out: Path):
-    manifest, drops = [], set()
+def write_traces(out: Path, names: list[str]):
+    manifest = []
     for case in CASES:
         pipe = capture.build_pipeline(out, case)
-        trace = capture.run(pipe, case)
         file = f"traces/{case.name}.safetensors"
-        st_file.write(out / file, trace)
-        drops.add(pipe.prompt_template_encode_start_idx)
+        if case.name in names:
+            trace = capture.run(pipe, case)
+            st_file.write(out / file, trace)
+            print(f"{case.name}: {trace['input_ids'].shape[1]} tokens")
         manifest.append(
             {
                 "name": case.name,
                 "models": case.models,
                 "files": case.files,
+                "drop_index": pipe.prompt_template_encode_start_idx,
                 "prompt": case.prompt,
                 "negative": case.negative,
                 "width": case.width,
@@ -78,9 +89,7 @@ def write_traces(out: Path):
                 "deep": list(case.deep),
             }
         )
-        print(f"{case.name}: {trace['input_ids'].shape[1]} tokens")
-    (drop,) = drops
-    text = json.dumps({"drop_index": drop, "cases": manifest}, indent=1, ensure_ascii=False)
+    text = json.dumps({"drop_index": manifest[0]["drop_index"], "cases": manifest}, indent=1, ensure_ascii=False)
     (out / "cases.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -28,6 +28,8 @@ pub struct Case {
     pub seed: u64,
     /// The file of recorded tensors, below the fixtures folder.
     pub trace: String,
+    /// Tokens of the template before the prompt.
+    pub drop_index: usize,
     /// The models whose inner tensors were recorded too.
     #[serde(default)]
     pub deep: Vec<String>,
