@@ -170,19 +170,9 @@ pub fn probe(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
         }]),
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => crate::cuda_probe::devices(),
-        #[cfg(any(
-            feature = "rocm",
-            feature = "vulkan",
-            feature = "metal",
-            feature = "webgpu"
-        ))]
+        #[cfg(any(feature = "rocm", feature = "wgpu"))]
         _ => crate::gpu_probe::devices(kind),
-        #[cfg(not(any(
-            feature = "rocm",
-            feature = "vulkan",
-            feature = "metal",
-            feature = "webgpu"
-        )))]
+        #[cfg(not(any(feature = "rocm", feature = "wgpu")))]
         _ => Err(DeviceError::NotCompiledIn(kind)),
     }
 }

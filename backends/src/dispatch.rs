@@ -28,7 +28,7 @@ pub fn dispatch<W: OnBackend>(choice: &DeviceChoice, work: W) -> Result<W::Outpu
         BackendKind::Rocm => {
             Ok(work.run::<burn_rocm::Rocm>(burn_rocm::RocmDevice::new(choice.index)))
         }
-        #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+        #[cfg(feature = "wgpu")]
         BackendKind::Vulkan | BackendKind::Metal | BackendKind::WebGpu
             if choice.kind.compiled_in() =>
         {

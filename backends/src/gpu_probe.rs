@@ -10,7 +10,7 @@ use burn::tensor::backend::Backend;
 use crate::device::{BackendKind, DeviceError, FoundDevice};
 
 /// Kinds of device as the portable runtime numbers them.
-#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+#[cfg(feature = "wgpu")]
 mod wgpu_kind {
     pub(super) const DISCRETE: u16 = 0;
     pub(super) const INTEGRATED: u16 = 1;
@@ -32,7 +32,7 @@ pub(crate) fn devices(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError
                 })
                 .collect()
         }
-        #[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+        #[cfg(feature = "wgpu")]
         _ => portable(kind)?
             .into_iter()
             .enumerate()
@@ -42,7 +42,7 @@ pub(crate) fn devices(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError
                 memory: None,
             })
             .collect(),
-        #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "webgpu")))]
+        #[cfg(not(feature = "wgpu"))]
         _ => Vec::new(),
     };
     if found.is_empty() {
@@ -52,7 +52,7 @@ pub(crate) fn devices(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError
 }
 
 /// Every device that the portable runtime sees: discrete GPUs first, software last.
-#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+#[cfg(feature = "wgpu")]
 fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevice)>, DeviceError> {
     use burn_wgpu::WgpuDevice;
     let count = |type_id| {
@@ -77,7 +77,7 @@ fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevic
 }
 
 /// The chosen device, with its graphics API set up for it.
-#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+#[cfg(feature = "wgpu")]
 pub(crate) fn wgpu_device(choice: &crate::device::DeviceChoice) -> burn_wgpu::WgpuDevice {
     use burn_wgpu::graphics::{Metal, Vulkan, WebGpu};
     let device = portable(choice.kind)

@@ -14,16 +14,13 @@ pub mod host_memory;
 pub mod storage;
 pub mod weight;
 
+#[cfg(feature = "cubecl")]
+mod cube;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
 #[cfg(feature = "flex")]
 mod flex_tensor;
-#[cfg(any(
-    feature = "rocm",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "webgpu"
-))]
+#[cfg(any(feature = "rocm", feature = "wgpu"))]
 mod gpu_probe;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};

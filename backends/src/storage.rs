@@ -71,7 +71,7 @@ impl DeviceStorage for burn_rocm::Rocm {
     }
 }
 
-#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+#[cfg(feature = "wgpu")]
 impl DeviceStorage for burn_wgpu::Wgpu {
     const HOST_MEMORY: bool = false;
 

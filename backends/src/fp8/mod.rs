@@ -1,23 +1,14 @@
 //! FP8 weights: the codes, and linear layers that read them where they lie.
 
 mod codec;
-mod ops;
-mod portable;
-
-#[cfg(any(
-    feature = "cuda",
-    feature = "rocm",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "webgpu"
-))]
-mod cube;
 #[cfg(feature = "flex")]
 mod decode;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(all(feature = "flex", target_arch = "x86_64"))]
 mod narrow;
+mod ops;
+mod portable;
 
 pub use codec::{Fp8Format, WeightFormat};
 pub use ops::Fp8Ops;

@@ -3,17 +3,6 @@
 //! Statistics (means, norms, softmax, rotation angles) are always in f32, whatever the dtype of
 //! the activations.
 
-mod ops;
-mod portable;
-
-#[cfg(any(
-    feature = "cuda",
-    feature = "rocm",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "webgpu"
-))]
-mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
@@ -22,6 +11,8 @@ mod flex_attention;
 mod flex_channel_norm;
 #[cfg(feature = "flex")]
 mod flex_conv;
+mod ops;
+mod portable;
 #[cfg(feature = "flex")]
 mod vector_math;
 
