@@ -8,7 +8,7 @@ mod observer;
 mod phases;
 mod seed;
 
-use backends::DeviceChoice;
+use backends::{BackendKind, DeviceChoice};
 
 use crate::args::{GenerateArgs, GenerateConfig, Verbosity, format_bytes};
 use crate::console::{Console, stderr_line};
@@ -38,13 +38,23 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     let seed = config.seed.unwrap_or_else(seed::random);
     let targets = config.output.targets(seed, config.count);
     check_writable(&config, &targets)?;
-    let device = backends::choose(config.backend.as_str(), config.device)?;
+    let device = backends::choose(backend(&config), config.device)?;
     advise(console, &config, &device);
     let job = Job::prepare(&config, seed, targets, console)?;
     if config.seed.is_none() && config.noise.is_none() {
         console.note(&format!("Seed: {seed}"));
     }
     job.run(&device)
+}
+
+/// The backend's name. A demo-sized picture is done on the processor before a GPU has compiled
+/// its kernels, so there `auto` does not look for one.
+fn backend(config: &GenerateConfig) -> &'static str {
+    let demo = config.sources.is_demo() && config.device.is_none();
+    match config.backend.as_str() {
+        "auto" if demo && BackendKind::Flex.compiled_in() => BackendKind::Flex.name(),
+        name => name,
+    }
 }
 
 /// Everything to be written can be, and no two are the same file.
@@ -63,7 +73,7 @@ fn advise(console: Console, config: &GenerateConfig, device: &DeviceChoice) {
         console.note(&format!("note: {advice}"));
     }
     if let Some(limit) = config.vram_limit {
-        if device.kind == backends::BackendKind::Flex {
+        if device.kind == BackendKind::Flex {
             console
                 .note("note: --vram-limit is about GPU memory; on the processor it has no effect");
         } else {
