@@ -10,7 +10,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let header = RealHeader::read("qwen_image_fp8_e4m3fn");
     assert_eq!(header.tensors.len(), 1933);
     header.write_sparse(&path).expect("a sparse file");
-    criterion.bench_function("header/transformer_1933", |bencher| {
+    let mut group = criterion.benchmark_group("header");
+    group.bench_function("transformer_1933", |bencher| {
         bencher.iter(|| Header::open(&path).expect("a header"));
     });
+    group.finish();
 }

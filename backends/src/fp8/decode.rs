@@ -52,6 +52,9 @@ mod x86 {
     /// Codes a step: one 256-bit register of 16-bit lanes.
     const LANES: usize = 16;
 
+    /// Bytes between what is decoded and what is fetched from memory meanwhile.
+    const AHEAD: usize = 2048;
+
     /// An E4M3 code shifted into an F16's fields is its value times 2^-8, subnormals included,
     /// and the F16C conversion takes subnormals at full speed. Only NaN needs care.
     #[target_feature(enable = "avx2,f16c")]
@@ -101,13 +104,19 @@ mod x86 {
     ///
     /// # Safety
     /// `codes` holds at least `step + 1` groups.
+    #[inline]
     #[target_feature(enable = "avx2,f16c")]
     unsafe fn load(codes: &[u8], step: usize) -> __m256i {
-        // SAFETY: in bounds by the caller; the load needs no alignment.
-        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(codes.as_ptr().add(step * LANES).cast())) }
+        // SAFETY: in bounds by the caller; the load needs no alignment, and a prefetch may name
+        // any address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(codes.as_ptr().wrapping_add(step * LANES + AHEAD).cast());
+            _mm256_cvtepu8_epi16(_mm_loadu_si128(codes.as_ptr().add(step * LANES).cast()))
+        }
     }
 
     /// Sixteen F16 lanes as two registers of f32.
+    #[inline]
     #[target_feature(enable = "avx2,f16c")]
     fn widen(half: __m256i) -> (__m256, __m256) {
         (
@@ -120,6 +129,7 @@ mod x86 {
     ///
     /// # Safety
     /// `values` holds at least `step + 1` groups.
+    #[inline]
     #[target_feature(enable = "avx2,f16c")]
     unsafe fn store(values: &mut [f32], step: usize, low: __m256, high: __m256) {
         // SAFETY: in bounds by the caller; the stores need no alignment.

@@ -1,6 +1,8 @@
 //! The CPU: each thread decodes a tile of weight rows into its own cache and multiplies with it
 //! at once, so that no more than a tile per thread ever exists as `f32`.
 
+use std::cell::RefCell;
+
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
@@ -27,6 +29,15 @@ const SMALL_TILE_ELEMENTS: usize = 256 << 10;
 
 /// Fewest rows in such a tile: below, the product is too narrow for its kernel.
 const SMALL_TILE_ROWS: usize = 48;
+
+/// Most elements of a tile that a thread keeps for its next one: 4 MiB. With few rows, the
+/// system needs longer to hand out fresh memory than the product takes.
+const KEPT_ELEMENTS: usize = 1 << 20;
+
+thread_local! {
+    /// The decoded tile of a thread.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Multiply-adds below which waking other threads costs more than it saves.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
@@ -187,9 +198,11 @@ impl<T: Sync> Product<'_, T> {
             }
         };
         let tiles = out.div_ceil(tile_rows);
+        let with_kept = |tile| SCRATCH.with_borrow_mut(|scratch| one_tile(tile, scratch));
         if rows * width * out < PARALLEL_THRESHOLD {
-            let mut scratch = Vec::new();
-            (0..tiles).for_each(|tile| one_tile(tile, &mut scratch));
+            (0..tiles).for_each(with_kept);
+        } else if tile_rows * width <= KEPT_ELEMENTS {
+            (0..tiles).into_par_iter().for_each(with_kept);
         } else {
             (0..tiles)
                 .into_par_iter()
