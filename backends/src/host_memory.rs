@@ -11,12 +11,17 @@ pub struct HostMemory {
 
 /// The figures now, or `None` on a system without `/proc`.
 pub fn host_memory() -> Option<HostMemory> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(HostMemory {
-        anonymous: field(&status, "RssAnon:")?,
+        anonymous: anonymous()?,
         page_cache: field(&machine, "Cached:")?,
     })
+}
+
+/// [`HostMemory::anonymous`] now.
+fn anonymous() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    field(&status, "RssAnon:")
 }
 
 /// The value in bytes of a line such as `RssAnon:   1234 kB`.
@@ -50,7 +55,7 @@ impl PeakSampler {
                 let mut peak = 0;
                 loop {
                     let last = seen.load(Ordering::Acquire);
-                    peak = peak.max(host_memory().map_or(0, |memory| memory.anonymous));
+                    peak = peak.max(anonymous().unwrap_or(0));
                     if last {
                         return peak;
                     }

@@ -31,10 +31,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for tokens in [64, 512] {
         let x = random::<Flex, 3>([1, tokens, config.hidden_size], &device);
         let frequencies = inverse_frequencies(config.head_dim, config.rope_theta);
-        let angles: Vec<f32> = (0..tokens)
-            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
-            .collect();
-        let rotary = RotaryTable::new(&angles, frequencies.len(), &device);
+        let rotary = RotaryTable::of_sequence(tokens, &frequencies, &device);
         group.bench_function(tokens.to_string(), |bencher| {
             bencher.iter(|| layer.forward(x.clone(), &rotary));
         });

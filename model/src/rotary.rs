@@ -29,6 +29,14 @@ impl<B: Backend> RotaryTable<B> {
             sin: table(f64::sin),
         }
     }
+
+    /// The table of positions `0..tokens`, each turning by every one of `frequencies`.
+    pub fn of_sequence(tokens: usize, frequencies: &[f32], device: &B::Device) -> Self {
+        let angles: Vec<f32> = (0..tokens)
+            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
+            .collect();
+        Self::new(&angles, frequencies.len(), device)
+    }
 }
 
 /// `1 / theta^(2i / dim)` for `i` in `0..dim / 2`, rounded where the reference rounds: the

@@ -8,7 +8,7 @@ use loader::{Component, LoadReport, Weights, load};
 use model::{
     Builder, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig, VaeConfig, VaeDecoder,
 };
-use tests::RealHeader;
+use tests::{RealHeader, shapes};
 
 use crate::Flex;
 
@@ -22,10 +22,6 @@ fn open(name: &str, component: Component, folder: &Path) -> Weights {
         .write_sparse(&path)
         .expect("a sparse file");
     Weights::open(&path, component).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn shapes(weights: &Weights) -> impl Fn(&str) -> Option<Vec<usize>> {
-    |name| weights.shape(name).map(<[usize]>::to_vec)
 }
 
 /// Fails if loading held more than the parameters that are kept in another form than the

@@ -9,7 +9,7 @@ mod real_header;
 mod trace;
 
 pub use case::{Case, cases};
-pub use models::Models;
+pub use models::{Models, shapes};
 pub use real_header::RealHeader;
 pub use trace::{Trace, check, fixture};
 

@@ -66,6 +66,7 @@ fn open(path: &std::path::Path, component: Component) -> Weights {
     Weights::open(path, component).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn shapes(weights: &Weights) -> impl Fn(&str) -> Option<Vec<usize>> {
+/// Looks a file's shapes up, as the configs ask for them.
+pub fn shapes(weights: &Weights) -> impl Fn(&str) -> Option<Vec<usize>> {
     |name| weights.shape(name).map(<[usize]>::to_vec)
 }

@@ -82,9 +82,6 @@ impl<B: ModelBackend> TextEncoder<B> {
     /// position are one.
     pub fn rotary(&self, tokens: usize, device: &B::Device) -> RotaryTable<B> {
         let frequencies = inverse_frequencies(self.head_dim, self.rope_theta);
-        let angles: Vec<f32> = (0..tokens)
-            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
-            .collect();
-        RotaryTable::new(&angles, frequencies.len(), device)
+        RotaryTable::of_sequence(tokens, &frequencies, device)
     }
 }
