@@ -7,6 +7,9 @@ pub struct HostMemory {
     pub anonymous: u64,
     /// The page cache of the whole machine now (`Cached`).
     pub page_cache: u64,
+    /// What the whole machine can still give without swapping (`MemAvailable`): free memory and
+    /// the page cache that can be dropped.
+    pub available: u64,
 }
 
 /// The figures now, or `None` on a system without `/proc`.
@@ -15,6 +18,7 @@ pub fn host_memory() -> Option<HostMemory> {
     Some(HostMemory {
         anonymous: anonymous()?,
         page_cache: field(&machine, "Cached:")?,
+        available: field(&machine, "MemAvailable:")?,
     })
 }
 

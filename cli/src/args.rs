@@ -1,12 +1,24 @@
 //! The command line: raw flags as clap sees them, then a checked configuration.
 
+mod compute;
+mod environment;
 mod generate;
+mod groups;
+mod image_size;
+mod plan;
 mod raw;
 mod size;
+mod sources;
 
-pub(crate) use generate::{GenerateConfig, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
-pub(crate) use raw::{Cli, Command, DevicesArgs, DtypeChoice, GenerateArgs, InspectArgs};
-pub(crate) use size::format_bytes;
+pub(crate) use compute::ComputeConfig;
+pub(crate) use environment::Environment;
+pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
+pub(crate) use groups::{DtypeChoice, VaeTiling};
+pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
+pub(crate) use plan::PlanConfig;
+pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
+pub(crate) use size::{format_bytes, limit_for};
+pub(crate) use sources::ModelSources;
 
 use clap::error::ErrorKind;
 

@@ -47,11 +47,22 @@ pub(crate) enum CliError {
         /// Whether the user's limit is what binds.
         limited: bool,
         /// What to do.
-        advice: &'static str,
+        advice: String,
     },
     /// The device ran out of memory on the way.
     #[error("the device is out of memory; make the image smaller: {0}")]
     OutOfMemory(String),
+    /// A model's memory is still in use after the model was dropped.
+    #[error(
+        "the {what} was dropped, and {} of device memory are still in use that were free before \
+         it was loaded: a leak, or another program's", format_bytes(*bytes)
+    )]
+    Leak {
+        /// The model.
+        what: String,
+        /// Bytes beyond what was in use before.
+        bytes: u64,
+    },
     /// The backend or device cannot be used.
     #[error(transparent)]
     Device(#[from] backends::DeviceError),
@@ -97,6 +108,7 @@ impl CliError {
             Self::Interrupted => ExitCode::Interrupted,
             Self::Pipeline(_)
             | Self::NotFinite
+            | Self::Leak { .. }
             | Self::Output { .. }
             | Self::Stdout(_)
             | Self::Internal(_) => ExitCode::Failure,
@@ -141,7 +153,7 @@ mod tests {
             needed: 24 << 30,
             available: 16 << 30,
             limited: true,
-            advice: "raise the limit",
+            advice: "raise the limit".to_owned(),
         };
         assert_eq!(error.exit_code(), ExitCode::NoMemory);
         assert_eq!(

@@ -10,10 +10,13 @@ mod demo;
 mod error;
 mod exit;
 mod interrupt;
+mod memory;
 mod models;
 mod output;
 mod panics;
+mod plan;
 mod progress;
+mod survey;
 mod tokenizer;
 
 use clap::Parser;
@@ -27,6 +30,7 @@ fn main() -> std::process::ExitCode {
     };
     let done = panics::caught(|| match cli.command {
         Command::Generate(args) => commands::generate::run(*args),
+        Command::Plan(args) => commands::plan::run(*args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
     });

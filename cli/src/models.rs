@@ -9,7 +9,7 @@ use model::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::args::{MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
+use crate::args::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 use crate::demo;
 use crate::error::CliError;
 use crate::tokenizer;
@@ -115,12 +115,27 @@ impl Models {
         Ok(())
     }
 
+    /// Width and height: the user's, and the model's where the user gives none.
+    ///
+    /// # Errors
+    /// A `default_size` that no image can have.
+    pub(crate) fn size(&self, wanted: ImageSize) -> Result<(u32, u32), CliError> {
+        if let (Some(width), Some(height)) = (wanted.width, wanted.height) {
+            return Ok((width, height));
+        }
+        let (width, height) = self.default_size()?;
+        Ok((
+            wanted.width.unwrap_or(width),
+            wanted.height.unwrap_or(height),
+        ))
+    }
+
     /// Width and height where the user gives none: `default_size` of the transformer's config (a
     /// number, or width and height), or the published model's.
     ///
     /// # Errors
     /// A `default_size` that no image can have.
-    pub(crate) fn default_size(&self) -> Result<(u32, u32), CliError> {
+    fn default_size(&self) -> Result<(u32, u32), CliError> {
         let weights = &self.transformer.weights;
         let Some(value) = weights
             .config()

@@ -37,9 +37,8 @@ impl Progress {
     }
 
     /// For reading a checkpoint: bytes and GB/s.
-    pub(crate) fn load(self, what: &str) -> LoadProgress {
-        let message = format!("Loading the {what}");
-        let bar = self.bar(LOAD, &message);
+    pub(crate) fn load(self, message: &str) -> LoadProgress {
+        let bar = self.bar(LOAD, message);
         LoadProgress { bar }
     }
 

@@ -25,6 +25,8 @@ pub struct Summary {
     pub tensors: usize,
     /// Number of tensors that are loaded, scales included.
     pub used: usize,
+    /// Bytes in the files of the tensors that are loaded.
+    pub used_bytes: u64,
     /// Number of tensors that are known and not loaded, by reason.
     pub unused: BTreeMap<Unused, usize>,
     /// Tensors and bytes by dtype.
@@ -77,6 +79,7 @@ impl Summary {
             files: files.collect(),
             tensors: checkpoint.entries().len(),
             used: weights.used().count(),
+            used_bytes: weights.used().map(|entry| entry.tensor.bytes()).sum(),
             unused,
             bytes: dtypes.values().map(|share| share.bytes).sum(),
             dtypes,

@@ -17,7 +17,7 @@ use crate::transformer::Transformer;
 use crate::vae::VaeDecoder;
 
 /// Most embeddings of a prompt that the transformer gets.
-const MAX_SEQUENCE_LENGTH: usize = 512;
+pub const MAX_SEQUENCE_LENGTH: usize = 512;
 
 /// Why a phase has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+use super::groups::{ComputeArgs, SizeArgs, SourceArgs};
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -20,6 +22,9 @@ pub(crate) enum Command {
     // A repeated flag's last value counts, so that a script can add to a shorter one's flags.
     #[command(args_override_self = true)]
     Generate(Box<GenerateArgs>),
+    /// Say how much memory an image takes, and whether it fits
+    #[command(args_override_self = true)]
+    Plan(Box<PlanArgs>),
     /// Say what a checkpoint file or folder is
     Inspect(InspectArgs),
     /// List the compute backends compiled in and the devices found
@@ -41,13 +46,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, conflicts_with = "negative_prompt")]
     pub(crate) no_negative_prompt: bool,
 
-    /// Width in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
-    #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
-    pub(crate) width: Option<i64>,
-
-    /// Height in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
-    #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
-    pub(crate) height: Option<i64>,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
 
     /// Denoising steps [default: the model's, 50 for Qwen-Image]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -81,43 +81,15 @@ pub(crate) struct GenerateArgs {
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
-    /// [default: the one in QWEN_IMAGE_MODELS, else a built-in demo model]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) models: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
 
-    /// Transformer checkpoint (file, index.json or folder) instead of the one in --models
-    #[arg(long, value_name = "PATH")]
-    pub(crate) transformer: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
 
-    /// Text encoder checkpoint instead of the one in --models
-    #[arg(long, value_name = "PATH")]
-    pub(crate) text_encoder: Option<PathBuf>,
-
-    /// VAE checkpoint instead of the one in --models
-    #[arg(long, value_name = "PATH")]
-    pub(crate) vae: Option<PathBuf>,
-
-    /// Tokenizer: tokenizer.json, or a folder with it or with vocab.json and merges.txt
-    /// [default: QWEN_IMAGE_TOKENIZER, or found with the models]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) tokenizer: Option<PathBuf>,
-
-    /// Where to compute
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = BackendName::Auto)]
-    pub(crate) backend: BackendName,
-
-    /// Number of the device, as listed by `devices` [default: the first]
-    #[arg(long, value_name = "INDEX")]
-    pub(crate) device: Option<usize>,
-
-    /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU
-    #[arg(long, value_enum, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
-    pub(crate) dtype: DtypeChoice,
-
-    /// Use at most this much device memory, as 12GB, 12GiB or bytes
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
-    pub(crate) vram_limit: Option<u64>,
+    /// Print the memory plan, as `plan` does, and load nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     /// Start from this noise instead of the seed's: safetensors with `noise`, F32 [1, 1, 16, h, w]
     #[arg(long, value_name = "FILE")]
@@ -140,6 +112,46 @@ pub(crate) struct GenerateArgs {
     pub(crate) verbose: bool,
 }
 
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Count this prompt's tokens [default: the most that a prompt can have, 512]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+
+    /// No guidance by a negative prompt: one model pass a step instead of two
+    #[arg(long)]
+    pub(crate) no_negative_prompt: bool,
+
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+
+    /// How many images to make
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        allow_negative_numbers = true
+    )]
+    pub(crate) batch_count: i64,
+
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+
+    /// Plan for a GPU with this much memory and nothing in use, instead of a device of this
+    /// machine; as 24GB, 24GiB or bytes
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
+    pub(crate) vram_total: Option<u64>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -159,51 +171,4 @@ pub(crate) struct DevicesArgs {
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// `--backend`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendName {
-    /// The best one that is compiled in and finds a device
-    Auto,
-    /// NVIDIA GPUs
-    Cuda,
-    /// AMD GPUs
-    Rocm,
-    /// Apple GPUs
-    Metal,
-    /// Any GPU with a Vulkan driver
-    Vulkan,
-    /// Any GPU through WebGPU
-    #[value(name = "webgpu")]
-    WebGpu,
-    /// The CPU
-    #[value(alias = "cpu")]
-    Flex,
-}
-
-impl BackendName {
-    /// The name that `backends::choose` takes.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cuda => "cuda",
-            Self::Rocm => "rocm",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::Flex => "flex",
-        }
-    }
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DtypeChoice {
-    /// f32 on a CPU, bf16 on a GPU
-    Auto,
-    /// Single precision
-    F32,
-    /// bfloat16 matrix products, f32 for the rest
-    Bf16,
 }

@@ -69,9 +69,35 @@ pub(crate) fn format_bytes(bytes: u64) -> String {
     format!("{value:.2} {}", NAMES[unit])
 }
 
+/// The smallest limit of at least `bytes` that can be written in hundredths of a GiB, as
+/// `--vram-limit` takes it, and its bytes.
+pub(crate) fn limit_for(bytes: u64) -> (String, u64) {
+    let mut hundredths = (u128::from(bytes) * 100).div_ceil(1 << 30);
+    loop {
+        let text = format!("{}.{:02}GiB", hundredths / 100, hundredths % 100);
+        match parse_bytes(&text) {
+            Ok(value) if value >= bytes => return (text, value),
+            // No memory has so many bytes; the figure itself is right as well.
+            Err(_) if bytes > 0 => return (bytes.to_string(), bytes),
+            _ => hundredths += 1,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{format_bytes, parse_bytes};
+    use super::{format_bytes, limit_for, parse_bytes};
+
+    #[test]
+    fn a_limit_is_never_less_than_what_it_is_for() {
+        for bytes in [0, 1, 1 << 30, 20_430_635_136, (19 << 30) + 1, u64::MAX] {
+            let (text, value) = limit_for(bytes);
+            assert_eq!(parse_bytes(&text), Ok(value), "{text}");
+            assert!(value >= bytes, "{text} for {bytes}");
+            assert!(value - bytes <= (1 << 30) / 50, "{text} for {bytes}");
+        }
+        assert_eq!(limit_for(20_430_635_136).0, "19.03GiB");
+    }
 
     #[test]
     fn reads_decimal_binary_and_plain_sizes() {

@@ -1,21 +1,25 @@
 //! `generate`: prompts become images. Everything that can be refused is refused before the first
 //! model loads.
 
+mod device_peak;
+mod draw;
+mod encode;
 mod job;
-mod memory;
+mod leak;
 mod noise_file;
 mod observer;
-mod phases;
+mod run;
 mod seed;
 
-use backends::{BackendKind, DeviceChoice};
-
-use crate::args::{GenerateArgs, GenerateConfig, Verbosity, format_bytes};
+use super::plan;
+use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::atomic_file;
 use crate::output::names::Target;
+use crate::plan::{Budget, Plan, Setting, Subject};
+use crate::survey::Survey;
 use job::Job;
 
 /// Makes the images, and prints the path of each to stdout.
@@ -23,7 +27,7 @@ use job::Job;
 /// # Errors
 /// Whatever stands in the way; then no image is half-written.
 pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
-    let config = GenerateConfig::resolve(args, &|name| std::env::var_os(name))?;
+    let config = GenerateConfig::resolve(args, Environment(&|name| std::env::var_os(name)))?;
     let console = Console::new(config.verbosity);
     for notice in &config.notices {
         console.note(&format!("note: {notice}"));
@@ -37,24 +41,29 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
 
     let seed = config.seed.unwrap_or_else(seed::random);
     let targets = config.output.targets(seed, config.count);
-    check_writable(&config, &targets)?;
-    let device = backends::choose(backend(&config), config.device)?;
-    advise(console, &config, &device);
+    if !config.dry_run {
+        check_writable(&config, &targets)?;
+    }
+    let device = config.compute.choose(&config.sources)?;
+    config.compute.advise(console, &device);
     let job = Job::prepare(&config, seed, targets, console)?;
+    let survey = Survey {
+        models: &job.models,
+        dtype: config.compute.dtype,
+    };
+    let facts = backends::dispatch(&device, survey)??;
+    let budget = Budget::new(config.compute.vram_limit, facts.memory);
+    let setting = Setting::new(&config.compute, facts, budget);
+    let plan = Plan::new(&Subject::of(&job.models), job.work(), setting);
+    if config.dry_run {
+        plan::print(&plan, false)?;
+        return plan.check();
+    }
+    plan.check()?;
     if config.seed.is_none() && config.noise.is_none() {
         console.note(&format!("Seed: {seed}"));
     }
-    job.run(&device)
-}
-
-/// The backend's name. A demo-sized picture is done on the processor before a GPU has compiled
-/// its kernels, so there `auto` does not look for one.
-fn backend(config: &GenerateConfig) -> &'static str {
-    let demo = config.sources.is_demo() && config.device.is_none();
-    match config.backend.as_str() {
-        "auto" if demo && BackendKind::Flex.compiled_in() => BackendKind::Flex.name(),
-        name => name,
-    }
+    job.run(&device, setting)
 }
 
 /// Everything to be written can be, and no two are the same file.
@@ -65,23 +74,4 @@ fn check_writable(config: &GenerateConfig, targets: &[Target]) -> Result<(), Cli
     images
         .chain(records)
         .try_for_each(|path| atomic_file::probe(path))
-}
-
-/// What the user should know about the device that was chosen.
-fn advise(console: Console, config: &GenerateConfig, device: &DeviceChoice) {
-    if let Some(advice) = backends::device::missed_gpu(device) {
-        console.note(&format!("note: {advice}"));
-    }
-    if let Some(limit) = config.vram_limit {
-        if device.kind == BackendKind::Flex {
-            console
-                .note("note: --vram-limit is about GPU memory; on the processor it has no effect");
-        } else {
-            console.detail(&format!("Memory limit: {}", format_bytes(limit)));
-        }
-    }
-    console.detail(&format!(
-        "Backend: {}, device {}",
-        device.kind, device.index
-    ));
 }

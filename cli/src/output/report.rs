@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::atomic_file;
 use crate::error::CliError;
+use crate::plan::PhaseName;
 
 /// One run of `generate`.
 #[derive(Debug, Serialize)]
@@ -44,21 +45,26 @@ pub(crate) struct ImageRecord {
     pub(crate) seed: Option<u64>,
 }
 
-/// One phase.
+/// One phase. Bytes everywhere; what cannot be known here is null.
 #[derive(Debug, Serialize)]
 pub(crate) struct Phase {
     /// `load_transformer`, `denoise`, …
     pub(crate) name: &'static str,
     /// How long it took.
     pub(crate) seconds: f64,
+    /// The most device memory in use by all processes while it ran.
+    device_peak: Option<u64>,
     /// Figures of a load.
     #[serde(flatten)]
-    pub(crate) load: Option<LoadFigures>,
+    load: Option<LoadFigures>,
+    /// Figures of a computation.
+    #[serde(flatten)]
+    compute: Option<ComputeFigures>,
 }
 
-/// What loading did. Bytes everywhere; what cannot be known here is null.
+/// What loading did.
 #[derive(Debug, Serialize)]
-pub(crate) struct LoadFigures {
+struct LoadFigures {
     tensors: usize,
     unused: usize,
     bytes: u64,
@@ -71,23 +77,58 @@ pub(crate) struct LoadFigures {
     device_used_before: Option<u64>,
     device_used_after: Option<u64>,
     vram_limit: Option<u64>,
+    #[serde(flatten)]
+    unload: Unload,
+}
+
+/// What dropping the model did.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Unload {
+    /// The device's memory in use when the model was gone.
+    pub(crate) device_used_after_drop: Option<u64>,
+    /// What was given back.
+    pub(crate) device_freed: Option<u64>,
+}
+
+/// What was expected of a computation.
+#[derive(Debug, Serialize)]
+struct ComputeFigures {
+    /// Memory beside the weights.
+    working_estimate: u64,
 }
 
 impl Phase {
     /// A phase that computes.
-    pub(crate) const fn compute(name: &'static str, seconds: f64) -> Self {
+    pub(crate) const fn compute(
+        phase: PhaseName,
+        seconds: f64,
+        working_estimate: u64,
+        device_peak: Option<u64>,
+    ) -> Self {
         Self {
-            name,
+            name: phase.as_str(),
             seconds,
+            device_peak,
             load: None,
+            compute: Some(ComputeFigures { working_estimate }),
         }
     }
 
-    /// A load.
-    pub(crate) fn load(name: &'static str, report: &LoadReport, vram_limit: Option<u64>) -> Self {
+    /// The load of a phase's model.
+    pub(crate) fn load(
+        phase: PhaseName,
+        report: &LoadReport,
+        vram_limit: Option<u64>,
+        device_peak: Option<u64>,
+    ) -> Self {
         Self {
-            name,
+            name: match phase {
+                PhaseName::Encode => "load_text_encoder",
+                PhaseName::Denoise => "load_transformer",
+                PhaseName::Decode => "load_vae",
+            },
             seconds: report.seconds,
+            device_peak,
             load: Some(LoadFigures {
                 tensors: report.tensors,
                 unused: report.unused,
@@ -99,7 +140,16 @@ impl Phase {
                 device_used_before: report.device_used_before,
                 device_used_after: report.device_used_after,
                 vram_limit,
+                unload: Unload::default(),
             }),
+            compute: None,
+        }
+    }
+
+    /// Adds what dropping the model did to its load.
+    pub(crate) fn unloaded(&mut self, unload: Unload) {
+        if let Some(load) = &mut self.load {
+            load.unload = unload;
         }
     }
 }

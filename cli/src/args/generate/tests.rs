@@ -2,7 +2,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-use super::super::{Cli, Command};
+use super::super::{Cli, Command, Environment};
 use super::{GenerateConfig, Verbosity};
 use crate::error::CliError;
 
@@ -12,7 +12,7 @@ fn resolve(flags: &[&str]) -> Result<GenerateConfig, CliError> {
     let Command::Generate(args) = cli.command else {
         panic!("parsed as another command")
     };
-    GenerateConfig::resolve(*args, &|_| None)
+    GenerateConfig::resolve(*args, Environment(&|_| None))
 }
 
 fn refusal(flags: &[&str]) -> String {
@@ -126,11 +126,12 @@ fn models_or_all_three_files_are_needed() {
         else {
             panic!("parsed as another command")
         };
-        GenerateConfig::resolve(*args, &|name| {
+        let environment = |name: &str| {
             variable
                 .filter(|_| name == "QWEN_IMAGE_MODELS")
                 .map(Into::into)
-        })
+        };
+        GenerateConfig::resolve(*args, Environment(&environment))
     };
     let files = ["--transformer", "t", "--text-encoder", "e", "--vae", "v"];
     assert!(parse(&files, None).is_ok());
@@ -147,4 +148,32 @@ fn models_or_all_three_files_are_needed() {
     assert_eq!(config.sources.models.unwrap(), Path::new("there"));
     let config = parse(&["--models", "here"], Some("there")).unwrap();
     assert_eq!(config.sources.models.unwrap(), Path::new("here"));
+}
+
+#[test]
+fn a_memory_limit_comes_from_the_flag_or_the_environment() {
+    let resolve = |flags: &[&str], value: &'static str| {
+        let line = ["qwen-image", "generate", "-p", "x"];
+        let Command::Generate(args) = Cli::try_parse_from(line.iter().chain(flags))
+            .unwrap()
+            .command
+        else {
+            panic!("parsed as another command")
+        };
+        let environment =
+            |name: &str| (name == "QWEN_IMAGE_VRAM_LIMIT").then(|| std::ffi::OsString::from(value));
+        GenerateConfig::resolve(*args, Environment(&environment))
+            .map(|config| config.compute.vram_limit)
+    };
+    assert_eq!(resolve(&[], "29GB").unwrap(), Some(29_000_000_000));
+    assert_eq!(resolve(&[], "").unwrap(), None);
+    let flag = ["--vram-limit", "1GiB"];
+    assert_eq!(resolve(&flag, "29GB").unwrap(), Some(1 << 30));
+    // A flag is all that counts where there is one.
+    assert_eq!(resolve(&flag, "much").unwrap(), Some(1 << 30));
+    let error = resolve(&[], "much").unwrap_err().to_string();
+    assert!(
+        error.starts_with("QWEN_IMAGE_VRAM_LIMIT is 'much'"),
+        "{error}"
+    );
 }

@@ -1,21 +1,23 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
-use backends::DeviceChoice;
+use backends::{BackendKind, DeviceChoice};
 use burn::tensor::FloatDType;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
 use model::tokenizer::PromptTokens;
 
+use super::draw::Draw;
+use super::encode::Encode;
 use super::noise_file;
-use super::phases::Phases;
+use super::run::Run;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::models::Models;
 use crate::output::names::Target;
 use crate::output::parameters::{NoiseSource, Parameters};
-use crate::output::report::{ImageRecord, Phase, Report};
-use crate::output::trace::Trace;
+use crate::output::report::Report;
+use crate::plan::{Setting, Work};
 
 /// What will be computed.
 #[derive(Debug)]
@@ -44,19 +46,6 @@ pub(super) struct Job<'a> {
     pub(super) targets: Vec<Target>,
 }
 
-/// What computing gave, besides the images.
-#[derive(Debug)]
-pub(super) struct Done {
-    /// What the blocks computed in.
-    pub(super) dtype: FloatDType,
-    /// What was written.
-    pub(super) images: Vec<ImageRecord>,
-    /// Times and memory.
-    pub(super) phases: Vec<Phase>,
-    /// Tensors, if asked for.
-    pub(super) trace: Option<Trace>,
-}
-
 impl<'a> Job<'a> {
     /// Opens the models' files and checks them, and reads the prompts and the noise.
     ///
@@ -69,16 +58,7 @@ impl<'a> Job<'a> {
         console: Console,
     ) -> Result<Self, CliError> {
         let models = Models::open(&config.sources)?;
-        let (width, height) = match (config.size.width, config.size.height) {
-            (Some(width), Some(height)) => (width, height),
-            (width, height) => {
-                let (default_width, default_height) = models.default_size()?;
-                (
-                    width.unwrap_or(default_width),
-                    height.unwrap_or(default_height),
-                )
-            }
-        };
+        let (width, height) = models.size(config.size)?;
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = config.steps.map_or_else(|| models.default_steps(), Ok)?;
         let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
@@ -173,13 +153,40 @@ impl<'a> Job<'a> {
         .text()
     }
 
+    /// Its sizes, for a plan of its memory.
+    pub(super) fn work(&self) -> Work {
+        let work = Work {
+            width: self.width,
+            height: self.height,
+            encoder_tokens: 0,
+            text_tokens: 0,
+            guided: self.negative_prompt.is_some(),
+            images: self.targets.len(),
+        };
+        work.with_texts([&self.prompt].into_iter().chain(&self.negative_prompt))
+    }
+
     /// Computes and writes everything.
     ///
     /// # Errors
     /// What goes wrong on the way; Ctrl-C.
-    pub(super) fn run(self, device: &DeviceChoice) -> Result<(), CliError> {
-        let done = backends::dispatch(device, Phases::new(&self))??;
-        if let (Some(trace), Some(path)) = (&done.trace, &self.config.trace) {
+    pub(super) fn run(self, device: &DeviceChoice, setting: Setting) -> Result<(), CliError> {
+        let mut run = Run::new(&self, setting);
+        let encoder_device = if self.config.compute.splits_encoder(device.kind) {
+            DeviceChoice {
+                kind: BackendKind::Flex,
+                index: 0,
+            }
+        } else {
+            *device
+        };
+        let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
+        let draw = Draw {
+            run: &mut run,
+            embeds,
+        };
+        backends::dispatch(device, draw)??;
+        if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
             trace.write(path)?;
         }
         if let Some(path) = &self.config.report {
@@ -187,7 +194,7 @@ impl<'a> Job<'a> {
                 version: env!("CARGO_PKG_VERSION"),
                 backend: device.kind.name(),
                 device: device.index,
-                dtype: match done.dtype {
+                dtype: match setting.dtype {
                     FloatDType::BF16 => "bf16",
                     _ => "f32",
                 },
@@ -196,8 +203,8 @@ impl<'a> Job<'a> {
                 steps: self.schedule.steps(),
                 cfg_scale: self.config.cfg_scale,
                 guided: self.negative_prompt.is_some(),
-                images: done.images,
-                phases: done.phases,
+                images: run.images,
+                phases: run.phases,
             };
             report.write(path)?;
         }

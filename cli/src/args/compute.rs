@@ -1,0 +1,119 @@
+//! Where and how to compute, checked.
+
+use backends::{BackendKind, DeviceChoice};
+
+use super::environment::Environment;
+use super::format_bytes;
+use super::groups::{BackendName, ComputeArgs, DtypeChoice, VaeTiling};
+use super::size::parse_bytes;
+use super::sources::ModelSources;
+use crate::console::Console;
+use crate::error::CliError;
+
+/// The variable that stands for `--vram-limit`.
+const LIMIT_VARIABLE: &str = "QWEN_IMAGE_VRAM_LIMIT";
+
+/// Where and how to compute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ComputeConfig {
+    /// Backend by name, or auto.
+    pub(crate) backend: BackendName,
+    /// Device number.
+    pub(crate) device: Option<usize>,
+    /// Compute format.
+    pub(crate) dtype: DtypeChoice,
+    /// Bytes of device memory that may be used.
+    pub(crate) vram_limit: Option<u64>,
+    /// Whether the limit was given for this run, and not in the environment for all.
+    limit_flag: bool,
+    /// Whether the text encoder runs on the processor while the rest runs on the device.
+    pub(crate) text_encoder_on_cpu: bool,
+    /// Whether to decode in tiles.
+    pub(crate) vae_tiling: VaeTiling,
+}
+
+impl ComputeConfig {
+    /// The flags, completed by QWEN_IMAGE_VRAM_LIMIT.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for a variable that is no size, or a text encoder on a processor that
+    /// this build has no backend for.
+    pub(super) fn resolve(
+        args: &ComputeArgs,
+        environment: Environment<'_>,
+    ) -> Result<Self, CliError> {
+        if args.text_encoder_on_cpu && !BackendKind::Flex.compiled_in() {
+            return Err(CliError::Usage(
+                "--text-encoder-on-cpu: the processor's backend is not compiled in: build with \
+                 `--features flex`"
+                    .to_owned(),
+            ));
+        }
+        let from_variable = || {
+            let value = environment.get(LIMIT_VARIABLE)?;
+            let text = value.to_string_lossy();
+            Some(parse_bytes(&text).map_err(|reason| {
+                CliError::Usage(format!("{LIMIT_VARIABLE} is '{text}': {reason}"))
+            }))
+        };
+        let vram_limit = match args.vram_limit {
+            Some(limit) => Some(limit),
+            None => from_variable().transpose()?,
+        };
+        Ok(Self {
+            backend: args.backend,
+            device: args.device,
+            dtype: args.dtype,
+            vram_limit,
+            limit_flag: args.vram_limit.is_some(),
+            text_encoder_on_cpu: args.text_encoder_on_cpu,
+            vae_tiling: args.vae_tiling,
+        })
+    }
+
+    /// The device that the user means. A demo-sized picture is done on the processor before a
+    /// GPU has compiled its kernels, so for the demo model `auto` does not look for one.
+    ///
+    /// # Errors
+    /// [`CliError::Device`].
+    pub(crate) fn choose(&self, sources: &ModelSources) -> Result<DeviceChoice, CliError> {
+        let demo = sources.is_demo() && self.device.is_none();
+        let name = match self.backend {
+            BackendName::Auto if demo && BackendKind::Flex.compiled_in() => {
+                BackendKind::Flex.name()
+            }
+            name => name.as_str(),
+        };
+        Ok(backends::choose(name, self.device)?)
+    }
+
+    /// Whether the text encoder runs elsewhere than on `device`.
+    pub(crate) fn splits_encoder(&self, device: BackendKind) -> bool {
+        self.text_encoder_on_cpu && device != BackendKind::Flex
+    }
+
+    /// Tells what the user should know about the device that was chosen.
+    pub(crate) fn advise(&self, console: Console, device: &DeviceChoice) {
+        if let Some(advice) = backends::device::missed_gpu(device) {
+            console.note(&format!("note: {advice}"));
+        }
+        if device.kind == BackendKind::Flex {
+            if self.limit_flag {
+                console.note(
+                    "note: --vram-limit is about GPU memory; on the processor it has no effect",
+                );
+            }
+            if self.text_encoder_on_cpu {
+                console.note(
+                    "note: --text-encoder-on-cpu has no effect: everything runs on the processor",
+                );
+            }
+        } else if let Some(limit) = self.vram_limit {
+            console.detail(&format!("Memory limit: {}", format_bytes(limit)));
+        }
+        console.detail(&format!(
+            "Backend: {}, device {}",
+            device.kind, device.index
+        ));
+    }
+}

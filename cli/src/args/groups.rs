@@ -1,0 +1,131 @@
+//! Flags that several commands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How large the image is.
+#[derive(Debug, Args)]
+pub(crate) struct SizeArgs {
+    /// Width in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) width: Option<i64>,
+
+    /// Height in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) height: Option<i64>,
+}
+
+/// Where the model files are.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
+    /// [default: the one in QWEN_IMAGE_MODELS, else a built-in demo model]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models: Option<PathBuf>,
+
+    /// Transformer checkpoint (file, index.json or folder) instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) transformer: Option<PathBuf>,
+
+    /// Text encoder checkpoint instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) text_encoder: Option<PathBuf>,
+
+    /// VAE checkpoint instead of the one in --models
+    #[arg(long, value_name = "PATH")]
+    pub(crate) vae: Option<PathBuf>,
+
+    /// Tokenizer: tokenizer.json, or a folder with it or with vocab.json and merges.txt
+    /// [default: QWEN_IMAGE_TOKENIZER, or found with the models]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tokenizer: Option<PathBuf>,
+}
+
+/// Where and how to compute.
+#[derive(Debug, Args)]
+pub(crate) struct ComputeArgs {
+    /// Where to compute
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = BackendName::Auto)]
+    pub(crate) backend: BackendName,
+
+    /// Number of the device, as listed by `devices` [default: the first]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) device: Option<usize>,
+
+    /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU
+    #[arg(long, value_enum, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
+    pub(crate) dtype: DtypeChoice,
+
+    /// Use at most this much device memory, as 12GB, 12GiB or bytes
+    /// [default: QWEN_IMAGE_VRAM_LIMIT, or all that is free]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
+    pub(crate) vram_limit: Option<u64>,
+
+    /// Run the text encoder on the processor, from its file's mapping, and the rest on the GPU
+    #[arg(long)]
+    pub(crate) text_encoder_on_cpu: bool,
+
+    /// Decode the image in tiles, which takes less memory; auto does so where the whole would
+    /// not fit
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = VaeTiling::Auto)]
+    pub(crate) vae_tiling: VaeTiling,
+}
+
+/// `--backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    /// The best one that is compiled in and finds a device
+    Auto,
+    /// NVIDIA GPUs
+    Cuda,
+    /// AMD GPUs
+    Rocm,
+    /// Apple GPUs
+    Metal,
+    /// Any GPU with a Vulkan driver
+    Vulkan,
+    /// Any GPU through WebGPU
+    #[value(name = "webgpu")]
+    WebGpu,
+    /// The CPU
+    #[value(alias = "cpu")]
+    Flex,
+}
+
+impl BackendName {
+    /// The name that `backends::choose` takes.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cuda => "cuda",
+            Self::Rocm => "rocm",
+            Self::Metal => "metal",
+            Self::Vulkan => "vulkan",
+            Self::WebGpu => "webgpu",
+            Self::Flex => "flex",
+        }
+    }
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeChoice {
+    /// f32 on a CPU, bf16 on a GPU
+    Auto,
+    /// Single precision
+    F32,
+    /// bfloat16 matrix products, f32 for the rest
+    Bf16,
+}
+
+/// `--vae-tiling`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VaeTiling {
+    /// In tiles where the whole image would not fit
+    Auto,
+    /// In tiles
+    On,
+    /// The whole image at once
+    Off,
+}

@@ -1,0 +1,249 @@
+//! A run under way: loads and drops one model at a time, checks each before, and gathers figures.
+
+use std::time::Instant;
+
+use backends::{DeviceMemory, ModelBackend};
+use burn::module::Module;
+use loader::{LoadReport, Weights};
+
+use super::device_peak::DevicePeak;
+use super::job::Job;
+use super::leak::leaked;
+use crate::args::format_bytes;
+use crate::error::CliError;
+use crate::output::report::{ImageRecord, Phase, Unload};
+use crate::output::trace::Trace;
+use crate::plan::{Budget, PhaseName, PhasePlan, Plan, Setting, Subject, Work};
+use crate::progress::Progress;
+
+/// What a run knows and has gathered.
+pub(super) struct Run<'a> {
+    /// What is to be computed.
+    pub(super) job: &'a Job<'a>,
+    /// Where, and with how much memory.
+    pub(super) setting: Setting,
+    /// Displays.
+    pub(super) progress: Progress,
+    /// Times and memory so far.
+    pub(super) phases: Vec<Phase>,
+    /// What was written so far.
+    pub(super) images: Vec<ImageRecord>,
+    /// Tensors, if asked for.
+    pub(super) trace: Option<Trace>,
+    subject: Subject,
+    work: Work,
+}
+
+/// A model in memory.
+pub(super) struct Loaded<M> {
+    /// It.
+    pub(super) module: M,
+    /// What its phase needs, as checked before it was loaded.
+    pub(super) planned: PhasePlan,
+    /// Its place in [`Run::phases`].
+    record: usize,
+    device_used_before: Option<u64>,
+}
+
+/// A phase that computes.
+pub(super) struct Computing {
+    started: Instant,
+    peak: DevicePeak,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing done yet.
+    pub(super) fn new(job: &'a Job<'a>, setting: Setting) -> Self {
+        Self {
+            job,
+            setting,
+            progress: Progress::new(job.console),
+            phases: Vec::new(),
+            images: Vec::new(),
+            trace: job.config.trace.is_some().then(Trace::default),
+            subject: Subject::of(&job.models),
+            work: job.work(),
+        }
+    }
+
+    /// Loads the model of a phase, once it is sure to fit, and tells of it.
+    ///
+    /// # Errors
+    /// [`CliError::Memory`] before anything is read; whatever is wrong with the file; Ctrl-C.
+    pub(super) fn load<B: ModelBackend, M: Module<B>>(
+        &mut self,
+        phase: PhaseName,
+        module: M,
+        weights: &Weights,
+        device: &B::Device,
+    ) -> Result<Loaded<M>, CliError> {
+        let setting = self.setting.now::<B>(device);
+        let plan = Plan::new(&self.subject, self.work, setting);
+        plan.check_phase(phase)?;
+
+        let component = weights.component();
+        let message = if B::HOST_MEMORY {
+            format!("Loading the {component}")
+        } else {
+            format!("Loading {component} to VRAM...")
+        };
+        let mut observer = self.progress.load(&message);
+        let peak = follow::<B>(device);
+        let (module, report) = loader::load(module, weights, device, &mut observer)?;
+        let device_peak = peak.finish();
+        drop(observer);
+        let console = self.job.console;
+        console.note(&report.to_string());
+        console.detail(&figures(&report));
+        self.tell_memory::<B>("VRAM", device);
+
+        let limit = self.setting.budget.limit;
+        let record = self.phases.len();
+        self.phases
+            .push(Phase::load(phase, &report, limit, device_peak));
+        Ok(Loaded {
+            module,
+            planned: *plan.phase(phase),
+            record,
+            device_used_before: report.device_used_before,
+        })
+    }
+
+    /// Drops a model and sees that its memory is free again.
+    ///
+    /// # Errors
+    /// In debug builds, [`CliError::Leak`] if it is not; in others that is a warning.
+    pub(super) fn unload<B: ModelBackend, M>(
+        &mut self,
+        loaded: Loaded<M>,
+        device: &B::Device,
+    ) -> Result<(), CliError> {
+        let Loaded {
+            module,
+            planned,
+            record,
+            device_used_before,
+        } = loaded;
+        let used = || B::memory(device).as_ref().map(DeviceMemory::used);
+        let held = used();
+        drop(module);
+        B::release_unused(device);
+        let left = used();
+        if let Some(phase) = self.phases.get_mut(record) {
+            phase.unloaded(Unload {
+                device_used_after_drop: left,
+                device_freed: held.zip(left).map(|(held, left)| held.saturating_sub(left)),
+            });
+        }
+        let (Some(before), Some(left)) = (device_used_before, left) else {
+            return Ok(());
+        };
+        let weights = planned.fp8_bytes + planned.other_bytes;
+        let Some(bytes) = leaked(before, left, weights) else {
+            return Ok(());
+        };
+        let leak = CliError::Leak {
+            what: planned.model.to_string(),
+            bytes,
+        };
+        if cfg!(debug_assertions) {
+            return Err(leak);
+        }
+        self.job.console.note(&format!("warning: {leak}"));
+        Ok(())
+    }
+
+    /// Begins a phase that computes.
+    pub(super) fn compute<B: ModelBackend>(&self, device: &B::Device) -> Computing {
+        Computing {
+            started: Instant::now(),
+            peak: follow::<B>(device),
+        }
+    }
+
+    /// Notes the figures of a phase that has computed.
+    pub(super) fn computed(&mut self, computing: Computing, planned: &PhasePlan) {
+        let seconds = computing.started.elapsed().as_secs_f64();
+        let peak = computing.peak.finish();
+        self.phases.push(Phase::compute(
+            planned.phase,
+            seconds,
+            planned.working_bytes,
+            peak,
+        ));
+    }
+
+    /// Tells how much of the device this process holds, where its driver tells.
+    pub(super) fn tell_memory<B: ModelBackend>(&self, label: &str, device: &B::Device) {
+        if let Some(memory) = B::memory(device) {
+            let line = memory_line(label, self.setting.budget, memory);
+            self.job.console.note(&line);
+        }
+    }
+}
+
+fn follow<B: ModelBackend>(device: &B::Device) -> DevicePeak {
+    let device = device.clone();
+    DevicePeak::follow(move || B::memory(&device).as_ref().map(DeviceMemory::used))
+}
+
+/// As `VRAM: 19.03 GiB / 27.01 GiB limit`.
+fn memory_line(label: &str, budget: Budget, memory: DeviceMemory) -> String {
+    let (of, what) = match budget.limit {
+        Some(limit) => (limit, "limit"),
+        None => (memory.total, "total"),
+    };
+    format!(
+        "{label}: {} / {} {what}",
+        format_bytes(budget.held(memory)),
+        format_bytes(of)
+    )
+}
+
+/// What `--verbose` adds about a load.
+fn figures(report: &LoadReport) -> String {
+    // Of a mapping the bytes come later, as they are used.
+    let mut line = match report.mapped_bytes {
+        0 => format!("{:.2} GB/s", report.bytes_per_second() / 1e9),
+        mapped => format!("{} used in place in the file", format_bytes(mapped)),
+    };
+    let known = [
+        (", peak host memory", report.peak_anonymous_bytes),
+        (", device memory in use", report.device_used_after),
+    ];
+    for (name, bytes) in known {
+        if let Some(bytes) = bytes {
+            line.push_str(&format!("{name} {}", format_bytes(bytes)));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use backends::DeviceMemory;
+
+    use super::memory_line;
+    use crate::plan::Budget;
+
+    #[test]
+    fn memory_is_told_beside_the_limit_or_the_total() {
+        let mib = 1 << 20;
+        let memory = DeviceMemory {
+            free: 11_000 * mib,
+            total: 32_000 * mib,
+        };
+        let budget = |limit| Budget {
+            limit,
+            used_before: 1_000 * mib,
+        };
+        assert_eq!(
+            memory_line("VRAM", budget(Some(29_000_000_000)), memory),
+            "VRAM: 19.53 GiB / 27.01 GiB limit"
+        );
+        assert_eq!(
+            memory_line("Final VRAM", budget(None), memory),
+            "Final VRAM: 19.53 GiB / 31.25 GiB total"
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! What would make a plan fit. Each piece of advice was tried: the phases it names fit with it.
+
+use backends::{BackendKind, DeviceMemory};
+use serde::Serialize;
+
+use super::budget::RUNTIME_ALLOWANCE;
+use super::phase::{PhaseName, PhasePlan, phases};
+use super::setting::{Place, Setting};
+use super::subject::Subject;
+use super::work::Work;
+use crate::args::{MAX_SIDE, SIDE_MULTIPLE, VaeTiling, format_bytes, limit_for};
+
+/// One thing that would help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Advice {
+    /// The phases that do not fit now and would.
+    pub(crate) phases: Vec<PhaseName>,
+    /// What to do.
+    #[serde(flatten)]
+    pub(crate) remedy: Remedy,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "remedy", rename_all = "snake_case")]
+pub(crate) enum Remedy {
+    /// `--text-encoder-on-cpu`.
+    TextEncoderOnCpu,
+    /// A checkpoint in FP8, which takes so many bytes.
+    Fp8Checkpoint {
+        /// Its weights in memory.
+        weight_bytes: u64,
+    },
+    /// `--vae-tiling on`.
+    VaeTiling,
+    /// A smaller image.
+    Size {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// A larger `--vram-limit`.
+    Limit {
+        /// At least this.
+        bytes: u64,
+    },
+    /// Other programs leave the device.
+    FreeDevice {
+        /// What they hold.
+        bytes: u64,
+    },
+}
+
+/// What would make the phases fit that do not.
+pub(super) fn advice(
+    subject: &Subject,
+    work: &Work,
+    setting: &Setting,
+    now: &[PhasePlan; 3],
+) -> Vec<Advice> {
+    let failing: Vec<PhaseName> = now
+        .iter()
+        .filter(|phase| phase.too_large())
+        .map(|phase| phase.phase)
+        .collect();
+    let search = Search {
+        subject,
+        work,
+        setting,
+        failing,
+    };
+    let mut found = Vec::new();
+    found.extend(search.text_encoder_on_cpu());
+    found.extend(now.iter().filter_map(|phase| search.fp8(phase)));
+    found.extend(search.vae_tiling());
+    found.extend(search.sizes());
+    found.extend(search.limit(now));
+    found.extend(search.free_device());
+    found
+}
+
+struct Search<'a> {
+    subject: &'a Subject,
+    work: &'a Work,
+    setting: &'a Setting,
+    failing: Vec<PhaseName>,
+}
+
+impl Search<'_> {
+    /// The phases that fail now and fit in these plans.
+    fn mended(&self, phases: &[PhasePlan; 3]) -> Vec<PhaseName> {
+        let fits = |name: &PhaseName| {
+            phases
+                .iter()
+                .any(|phase| phase.phase == *name && !phase.too_large())
+        };
+        self.failing.iter().copied().filter(fits).collect()
+    }
+
+    /// The advice, if it mends anything.
+    fn propose(&self, phases: &[PhasePlan; 3], remedy: Remedy, text: String) -> Option<Advice> {
+        let phases = self.mended(phases);
+        (!phases.is_empty()).then_some(Advice {
+            phases,
+            remedy,
+            text,
+        })
+    }
+
+    fn text_encoder_on_cpu(&self) -> Option<Advice> {
+        if !BackendKind::Flex.compiled_in() {
+            return None;
+        }
+        let setting = Setting {
+            encoder_place: Place::Processor,
+            ..*self.setting
+        };
+        self.propose(
+            &phases(self.subject, self.work, &setting),
+            Remedy::TextEncoderOnCpu,
+            "run the text encoder on the processor with --text-encoder-on-cpu".to_owned(),
+        )
+    }
+
+    fn fp8(&self, phase: &PhasePlan) -> Option<Advice> {
+        if !self.failing.contains(&phase.phase) {
+            return None;
+        }
+        let subject = self.subject.with_fp8(phase.model);
+        let phases = phases(&subject, self.work, self.setting);
+        let with = phases.iter().find(|with| with.phase == phase.phase)?;
+        let weight_bytes = with.fp8_bytes + with.other_bytes;
+        let text = format!(
+            "take an FP8 file of the {}, whose weights are {} instead of {}",
+            phase.model,
+            format_bytes(weight_bytes),
+            format_bytes(phase.fp8_bytes + phase.other_bytes)
+        );
+        self.propose(&phases, Remedy::Fp8Checkpoint { weight_bytes }, text)
+    }
+
+    fn vae_tiling(&self) -> Option<Advice> {
+        let setting = Setting {
+            vae_tiling: VaeTiling::On,
+            ..*self.setting
+        };
+        self.propose(
+            &phases(self.subject, self.work, &setting),
+            Remedy::VaeTiling,
+            "decode in tiles with --vae-tiling on".to_owned(),
+        )
+    }
+
+    /// The largest square and the largest image of about the same shape at which every phase fits that
+    /// can fit at any size.
+    fn sizes(&self) -> Vec<Advice> {
+        let at = |width, height| {
+            let work = Work {
+                width,
+                height,
+                ..*self.work
+            };
+            phases(self.subject, &work, self.setting)
+        };
+        // Whatever fits at some size fits at the smallest.
+        let possible = self.mended(&at(SIDE_MULTIPLE, SIDE_MULTIPLE));
+        if possible.is_empty() {
+            return Vec::new();
+        }
+        let all_fit = |&(width, height): &(u32, u32)| {
+            let phases = at(width, height);
+            self.mended(&phases) == possible
+                && phases
+                    .iter()
+                    .all(|phase| !phase.too_large() || self.failing.contains(&phase.phase))
+        };
+        let (width, height) = (self.work.width, self.work.height);
+        let side_at_most =
+            |limit: u32| (1..=limit / SIDE_MULTIPLE).rev().map(|n| n * SIDE_MULTIPLE);
+        let square = side_at_most(MAX_SIDE)
+            .map(|side| (side, side))
+            .find(all_fit);
+        let same_shape = side_at_most(width)
+            .map(|across| {
+                let down = u64::from(across) * u64::from(height) / u64::from(width);
+                let down = u32::try_from(down).unwrap_or(MAX_SIDE);
+                (across, (down - down % SIDE_MULTIPLE).max(SIDE_MULTIPLE))
+            })
+            .find(all_fit);
+        let squares = square.map(|size| (size, "square"));
+        let others = same_shape
+            .filter(|&size| width != height && Some(size) != square)
+            .map(|size| (size, "of about the same shape"));
+        squares
+            .into_iter()
+            .chain(others)
+            .filter_map(|((width, height), kind)| {
+                self.propose(
+                    &at(width, height),
+                    Remedy::Size { width, height },
+                    format!("make the image smaller: -W {width} -H {height} is the largest {kind} that fits"),
+                )
+            })
+            .collect()
+    }
+
+    /// A larger limit, if that alone makes everything fit.
+    fn limit(&self, now: &[PhasePlan; 3]) -> Option<Advice> {
+        if !self.setting.is_limited() {
+            return None;
+        }
+        let on_device = now.iter().filter(|phase| phase.place == Place::Device);
+        let peak = on_device.map(|phase| phase.peak_bytes).max()?;
+        let held = self.setting.budget.held(self.setting.device?.into());
+        let (written, bytes) = limit_for(peak + held);
+        let mut setting = *self.setting;
+        setting.budget.limit = Some(bytes);
+        let phases = phases(self.subject, self.work, &setting);
+        if self.mended(&phases) != self.failing {
+            return None;
+        }
+        let text = format!("raise the limit: --vram-limit {written} is enough");
+        self.propose(&phases, Remedy::Limit { bytes }, text)
+    }
+
+    /// An empty device, if that alone makes everything fit.
+    fn free_device(&self) -> Option<Advice> {
+        let DeviceMemory { free, total } = self.setting.device?.into();
+        // To ask the driver takes a context, so part of what was in use is this process's own.
+        let before = self.setting.budget.used_before;
+        let others = before.saturating_sub(RUNTIME_ALLOWANCE);
+        if others == 0 {
+            return None;
+        }
+        let mut setting = *self.setting;
+        setting.budget.used_before = before - others;
+        setting.device = Some(
+            DeviceMemory {
+                free: (free + others).min(total),
+                total,
+            }
+            .into(),
+        );
+        let phases = phases(self.subject, self.work, &setting);
+        if self.mended(&phases) != self.failing {
+            return None;
+        }
+        let bytes = others;
+        let text = format!(
+            "close the programs that hold {} of the device's memory",
+            format_bytes(bytes)
+        );
+        self.propose(&phases, Remedy::FreeDevice { bytes }, text)
+    }
+}

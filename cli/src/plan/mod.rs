@@ -1,0 +1,111 @@
+//! The memory plan: what each phase needs, from the files' headers alone, and whether it fits.
+
+mod advice;
+mod budget;
+mod phase;
+mod setting;
+mod subject;
+mod table;
+mod tiling;
+mod work;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use serde::Serialize;
+
+use crate::error::CliError;
+
+pub(crate) use advice::Advice;
+pub(crate) use budget::{Budget, RUNTIME_ALLOWANCE};
+pub(crate) use phase::{PhaseName, PhasePlan};
+pub(crate) use setting::{Facts, Setting, facts};
+pub(crate) use subject::Subject;
+pub(crate) use work::Work;
+
+/// Every phase, what it needs and what there is. Figures are bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Plan {
+    /// What is to be computed.
+    pub(crate) work: Work,
+    /// Where, and with how much memory.
+    pub(crate) setting: Setting,
+    /// Encode, denoise, decode.
+    pub(crate) phases: [PhasePlan; 3],
+    /// Whether no phase is known not to fit.
+    pub(crate) fits: bool,
+    /// What would make it fit.
+    pub(crate) advice: Vec<Advice>,
+}
+
+impl Plan {
+    /// The plan of some work with these models.
+    pub(crate) fn new(subject: &Subject, work: Work, setting: Setting) -> Self {
+        let phases = phase::phases(subject, &work, &setting);
+        let fits = phases.iter().all(|phase| !phase.too_large());
+        let advice = if fits {
+            Vec::new()
+        } else {
+            advice::advice(subject, &work, &setting, &phases)
+        };
+        Self {
+            work,
+            setting,
+            phases,
+            fits,
+            advice,
+        }
+    }
+
+    /// One phase.
+    pub(crate) fn phase(&self, name: PhaseName) -> &PhasePlan {
+        let [encode, denoise, decode] = &self.phases;
+        match name {
+            PhaseName::Encode => encode,
+            PhaseName::Denoise => denoise,
+            PhaseName::Decode => decode,
+        }
+    }
+
+    /// Refuses a plan of which a phase does not fit.
+    ///
+    /// # Errors
+    /// [`CliError::Memory`] about the first such phase.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        PhaseName::ALL
+            .into_iter()
+            .try_for_each(|name| self.check_phase(name))
+    }
+
+    /// Refuses one phase if it does not fit.
+    ///
+    /// # Errors
+    /// [`CliError::Memory`] with both figures and what would make it fit.
+    pub(crate) fn check_phase(&self, name: PhaseName) -> Result<(), CliError> {
+        let phase = self.phase(name);
+        if !phase.too_large() {
+            return Ok(());
+        }
+        let helpful = self
+            .advice
+            .iter()
+            .filter(|advice| advice.phases.contains(&name));
+        let advice: Vec<String> = helpful.map(|advice| advice.text.clone()).collect();
+        Err(CliError::Memory {
+            what: phase.model.to_string(),
+            needed: phase.peak_bytes,
+            available: phase.available_bytes.unwrap_or(0),
+            limited: self.setting.is_limited(),
+            advice: if advice.is_empty() {
+                "it takes a device with more memory".to_owned()
+            } else {
+                advice.join("; or ")
+            },
+        })
+    }
+
+    /// The plan as a table for people.
+    pub(crate) fn table(&self) -> String {
+        table::table(self)
+    }
+}

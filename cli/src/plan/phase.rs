@@ -1,0 +1,207 @@
+//! What one phase needs, and whether that fits.
+
+use loader::Component;
+use model::VaeConfig;
+use serde::Serialize;
+
+use super::setting::{Place, Setting};
+use super::subject::{ModelBytes, Subject};
+use super::tiling::tiling;
+use super::work::Work;
+use crate::memory::{self, Tiling};
+
+/// A phase that has a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PhaseName {
+    /// Text to embeddings.
+    Encode,
+    /// Noise to latents.
+    Denoise,
+    /// Latents to pixels.
+    Decode,
+}
+
+impl PhaseName {
+    /// All, in order.
+    pub(crate) const ALL: [Self; 3] = [Self::Encode, Self::Denoise, Self::Decode];
+
+    /// As it is printed and written in reports.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::Denoise => "denoise",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+/// Whether a phase fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// It does.
+    Fits,
+    /// It does not.
+    TooLarge,
+    /// The processor's memory that is free is less; the system will swap or refuse.
+    OverHostMemory,
+    /// Nothing tells how much memory there is.
+    Unknown,
+}
+
+/// A phase's figures, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct PhasePlan {
+    /// Which phase.
+    pub(crate) phase: PhaseName,
+    /// Its model.
+    pub(crate) model: Component,
+    /// Where it runs.
+    pub(crate) place: Place,
+    /// Tensors that are loaded.
+    pub(crate) tensors: usize,
+    /// Their bytes in the file.
+    pub(crate) file_bytes: u64,
+    /// Weights that are FP8 in memory, with their scales.
+    pub(crate) fp8_bytes: u64,
+    /// The other weights in memory.
+    pub(crate) other_bytes: u64,
+    /// Weights that are used where they lie in the file's mapping and take no memory of their
+    /// own.
+    pub(crate) mapped_bytes: u64,
+    /// Activations and scratch at the peak, estimated.
+    pub(crate) working_bytes: u64,
+    /// Weights that are not mapped, and working memory.
+    pub(crate) peak_bytes: u64,
+    /// What may be taken, where that is known.
+    pub(crate) available_bytes: Option<u64>,
+    /// Image pixels along the side of the decoder's tiles; none where it decodes the whole.
+    pub(crate) tile_side: Option<usize>,
+    /// Whether it fits.
+    pub(crate) verdict: Verdict,
+}
+
+impl PhasePlan {
+    /// Whether it is known not to fit.
+    pub(crate) fn too_large(&self) -> bool {
+        self.verdict == Verdict::TooLarge
+    }
+
+    fn new(
+        phase: PhaseName,
+        model: Component,
+        bytes: &ModelBytes,
+        setting: &Setting,
+        working: u64,
+    ) -> Self {
+        let place = phase.place(setting);
+        let weights = bytes.loaded;
+        let mapped = mapped(bytes, place);
+        let peak = weights.total() - mapped + working;
+        let available = setting.available(place);
+        Self {
+            phase,
+            model,
+            place,
+            tensors: bytes.tensors,
+            file_bytes: bytes.file,
+            fp8_bytes: weights.fp8,
+            other_bytes: weights.dense + weights.converted,
+            mapped_bytes: mapped,
+            working_bytes: working,
+            peak_bytes: peak,
+            available_bytes: available,
+            tile_side: None,
+            verdict: match (available, place) {
+                (None, _) => Verdict::Unknown,
+                (Some(available), _) if peak <= available => Verdict::Fits,
+                (Some(_), Place::Device) => Verdict::TooLarge,
+                (Some(_), Place::Processor) => Verdict::OverHostMemory,
+            },
+        }
+    }
+}
+
+impl PhaseName {
+    fn place(self, setting: &Setting) -> Place {
+        match self {
+            Self::Encode => setting.encoder_place,
+            Self::Denoise | Self::Decode => setting.place,
+        }
+    }
+}
+
+/// Bytes of weights that need no memory of their own in a place.
+fn mapped(bytes: &ModelBytes, place: Place) -> u64 {
+    match place {
+        Place::Processor => bytes.loaded.fp8 + bytes.loaded.dense,
+        Place::Device => 0,
+    }
+}
+
+/// All phases, in order.
+pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [PhasePlan; 3] {
+    let encoder = &subject.text_encoder;
+    let encoding = memory::text_encoder(
+        &encoder.config,
+        work.encoder_tokens,
+        setting.numerics(setting.encoder_place),
+    );
+    let transformer = &subject.transformer;
+    let denoising = memory::transformer(
+        &transformer.config,
+        work.image_tokens(),
+        work.text_tokens,
+        setting.numerics(setting.place),
+    );
+    let vae = &subject.vae;
+    let tiling = decoder_tiling(&vae.config, &vae.bytes, work, setting);
+    let decoding = memory::vae_decoder(
+        &vae.config,
+        work.width,
+        work.height,
+        tiling,
+        setting.numerics(setting.place),
+    );
+    let phase = |name, model, bytes, working| PhasePlan::new(name, model, bytes, setting, working);
+    [
+        phase(
+            PhaseName::Encode,
+            Component::TextEncoder,
+            &encoder.bytes,
+            encoding,
+        ),
+        phase(
+            PhaseName::Denoise,
+            Component::Transformer,
+            &transformer.bytes,
+            denoising,
+        ),
+        PhasePlan {
+            tile_side: match tiling {
+                Tiling::Whole => None,
+                Tiling::Tiles { side } => Some(side),
+            },
+            ..phase(PhaseName::Decode, Component::Vae, &vae.bytes, decoding)
+        },
+    ]
+}
+
+fn decoder_tiling(
+    config: &VaeConfig,
+    bytes: &ModelBytes,
+    work: &Work,
+    setting: &Setting,
+) -> Tiling {
+    let weights = bytes.loaded.total() - mapped(bytes, setting.place);
+    tiling(
+        setting.vae_tiling,
+        config,
+        (work.width, work.height),
+        setting.numerics(setting.place),
+        setting
+            .available(setting.place)
+            .map(|available| available.saturating_sub(weights)),
+    )
+}

@@ -1,0 +1,194 @@
+//! Where work is done, and with how much memory.
+
+use backends::host_memory::host_memory;
+use backends::{DeviceMemory, ModelBackend};
+use burn::tensor::{DType, FloatDType};
+use serde::{Serialize, Serializer};
+
+use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
+use crate::args::{ComputeConfig, DtypeChoice, VaeTiling};
+use crate::error::CliError;
+use crate::memory::Numerics;
+
+/// What a backend says of its device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// Whether it computes in host memory, so that a file's mapping can be a tensor.
+    pub(crate) host_memory: bool,
+    /// What blocks compute in.
+    pub(crate) dtype: FloatDType,
+    /// The driver's figures, where there are any.
+    pub(crate) memory: Option<DeviceMemory>,
+}
+
+impl Facts {
+    /// Of a GPU with `total` bytes and nothing in use but this process's own context and kernels.
+    pub(crate) fn of_gpu(total: u64, dtype: DtypeChoice) -> Self {
+        Self {
+            host_memory: false,
+            dtype: match dtype {
+                DtypeChoice::F32 => FloatDType::F32,
+                DtypeChoice::Auto | DtypeChoice::Bf16 => FloatDType::BF16,
+            },
+            memory: Some(DeviceMemory {
+                free: total.saturating_sub(RUNTIME_ALLOWANCE),
+                total,
+            }),
+        }
+    }
+}
+
+/// Asks a device.
+///
+/// # Errors
+/// [`CliError::Usage`] if it does not know the number format asked for.
+pub(crate) fn facts<B: ModelBackend>(
+    choice: DtypeChoice,
+    device: &B::Device,
+) -> Result<Facts, CliError> {
+    let has_bf16 = || B::supports_dtype(device, DType::BF16);
+    let dtype = match choice {
+        DtypeChoice::Auto if B::HOST_MEMORY || !has_bf16() => FloatDType::F32,
+        DtypeChoice::F32 => FloatDType::F32,
+        DtypeChoice::Bf16 if !has_bf16() => {
+            return Err(CliError::Usage(
+                "--dtype bf16: this device does not compute in bf16; use --dtype f32".to_owned(),
+            ));
+        }
+        DtypeChoice::Auto | DtypeChoice::Bf16 => FloatDType::BF16,
+    };
+    Ok(Facts {
+        host_memory: B::HOST_MEMORY,
+        dtype,
+        memory: B::memory(device),
+    })
+}
+
+/// Where a phase's tensors are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// In host memory; weights stay in their file's mapping.
+    Processor,
+    /// In a GPU's own memory.
+    Device,
+}
+
+/// Where everything is done, and how.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Setting {
+    /// Where denoising and decoding are done.
+    pub(crate) place: Place,
+    /// Where encoding is done.
+    pub(crate) encoder_place: Place,
+    /// The device's memory as its driver tells, or as it is to be assumed.
+    pub(crate) device: Option<DeviceFigures>,
+    /// Whether the device is assumed and none of this machine.
+    pub(crate) assumed: bool,
+    /// The limit, and what was in use before.
+    #[serde(flatten)]
+    pub(crate) budget: Budget,
+    /// Host memory that can be had without swapping.
+    pub(crate) host_available: Option<u64>,
+    /// What blocks compute in.
+    #[serde(serialize_with = "dtype_name")]
+    pub(crate) dtype: FloatDType,
+    /// Whether the image may be decoded in tiles.
+    #[serde(skip)]
+    pub(crate) vae_tiling: VaeTiling,
+}
+
+/// [`DeviceMemory`] for JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct DeviceFigures {
+    /// Not in use by any process.
+    pub(crate) free: u64,
+    /// Installed.
+    pub(crate) total: u64,
+}
+
+impl From<DeviceMemory> for DeviceFigures {
+    fn from(DeviceMemory { free, total }: DeviceMemory) -> Self {
+        Self { free, total }
+    }
+}
+
+impl From<DeviceFigures> for DeviceMemory {
+    fn from(DeviceFigures { free, total }: DeviceFigures) -> Self {
+        Self { free, total }
+    }
+}
+
+impl Setting {
+    /// From the flags and what the device says. `budget` was made when the process began.
+    pub(crate) fn new(compute: &ComputeConfig, facts: Facts, budget: Budget) -> Self {
+        let place = if facts.host_memory {
+            Place::Processor
+        } else {
+            Place::Device
+        };
+        Self {
+            place,
+            encoder_place: if compute.text_encoder_on_cpu {
+                Place::Processor
+            } else {
+                place
+            },
+            device: facts.memory.map(DeviceFigures::from),
+            assumed: false,
+            budget,
+            host_available: host_memory().map(|memory| memory.available),
+            dtype: facts.dtype,
+            vae_tiling: compute.vae_tiling,
+        }
+    }
+
+    /// The same with what the device and the host have now.
+    pub(crate) fn now<B: ModelBackend>(&self, device: &B::Device) -> Self {
+        Self {
+            // The processor knows nothing of the device.
+            device: if B::HOST_MEMORY {
+                self.device
+            } else {
+                B::memory(device).map(DeviceFigures::from)
+            },
+            host_available: host_memory().map(|memory| memory.available),
+            ..*self
+        }
+    }
+
+    /// What phases on the device have; `None` where that is not known.
+    pub(crate) fn room(&self) -> Option<Room> {
+        self.device.map(|memory| self.budget.room(memory.into()))
+    }
+
+    /// Whether the user's limit is what binds.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.room().is_some_and(|room| room.limited)
+    }
+
+    /// Bytes that a phase in a place may take, where that is known.
+    pub(crate) fn available(&self, place: Place) -> Option<u64> {
+        match place {
+            Place::Processor => self.host_available,
+            Place::Device => self.room().map(|room| room.available),
+        }
+    }
+
+    /// What a phase in a place computes in: the processor's numbers are f32 beside a GPU's.
+    pub(crate) fn numerics(&self, place: Place) -> Numerics {
+        let dtype = if place == self.place {
+            self.dtype
+        } else {
+            FloatDType::F32
+        };
+        Numerics { dtype }
+    }
+}
+
+fn dtype_name<S: Serializer>(dtype: &FloatDType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match dtype {
+        FloatDType::BF16 => "bf16",
+        _ => "f32",
+    })
+}

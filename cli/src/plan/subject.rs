@@ -1,0 +1,108 @@
+//! The models of a plan: their sizes and their bytes.
+
+use backends::WeightFormat;
+use loader::{Component, Footprint, Weights};
+use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
+
+use crate::models::Models;
+
+/// What is known of the three models from their headers.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// The text encoder.
+    pub(crate) text_encoder: Described<TextEncoderConfig>,
+    /// The transformer.
+    pub(crate) transformer: Described<TransformerConfig>,
+    /// The VAE.
+    pub(crate) vae: Described<VaeConfig>,
+}
+
+/// A model's sizes and bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Described<C> {
+    /// Its sizes.
+    pub(crate) config: C,
+    /// Its bytes.
+    pub(crate) bytes: ModelBytes,
+}
+
+/// How much of a model there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ModelBytes {
+    /// Tensors that are loaded, scales included.
+    pub(crate) tensors: usize,
+    /// Their bytes in the files.
+    pub(crate) file: u64,
+    /// Their bytes in memory.
+    pub(crate) loaded: Footprint,
+    /// Their bytes in memory, were the matrices FP8 that usually are in FP8 files.
+    pub(crate) as_fp8: Footprint,
+}
+
+impl Subject {
+    /// Of models whose headers have been read.
+    pub(crate) fn of(models: &Models) -> Self {
+        Self {
+            text_encoder: Described {
+                config: models.text_encoder.config.clone(),
+                bytes: ModelBytes::of(&models.text_encoder.weights),
+            },
+            transformer: Described {
+                config: models.transformer.config.clone(),
+                bytes: ModelBytes::of(&models.transformer.weights),
+            },
+            vae: Described {
+                config: models.vae.config.clone(),
+                bytes: ModelBytes::of(&models.vae.weights),
+            },
+        }
+    }
+
+    /// The same with a model from an FP8 file.
+    pub(super) fn with_fp8(&self, component: Component) -> Self {
+        let mut subject = self.clone();
+        let bytes = match component {
+            Component::TextEncoder => &mut subject.text_encoder.bytes,
+            Component::Transformer => &mut subject.transformer.bytes,
+            Component::Vae => &mut subject.vae.bytes,
+        };
+        bytes.loaded = bytes.as_fp8;
+        subject
+    }
+}
+
+impl ModelBytes {
+    fn of(weights: &Weights) -> Self {
+        let summary = weights.summary();
+        let loaded = summary.footprint;
+        Self {
+            tensors: summary.used,
+            file: summary.used_bytes,
+            loaded,
+            as_fp8: as_fp8(weights, loaded),
+        }
+    }
+}
+
+/// The footprint of the same model in FP8. A dense embedding stays dense, at two bytes an element,
+/// as in the published FP8 text encoders.
+fn as_fp8(weights: &Weights, loaded: Footprint) -> Footprint {
+    let (mut fp8, mut embeddings) = (0, 0);
+    for name in weights.names() {
+        let Some(&[rows, columns]) = weights.shape(name) else {
+            continue;
+        };
+        let elements = rows as u64 * columns as u64;
+        let dense = weights.format(name) == WeightFormat::Dense;
+        if dense && name.ends_with("embed_tokens.weight") {
+            embeddings += 2 * elements;
+        } else {
+            fp8 += elements + 4;
+        }
+    }
+    Footprint {
+        fp8,
+        dense: embeddings.min(loaded.dense),
+        converted: loaded.converted,
+    }
+}

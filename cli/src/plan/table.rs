@@ -1,0 +1,200 @@
+//! The plan as text.
+
+use std::fmt::Write as _;
+
+use super::Plan;
+use super::budget::RUNTIME_ALLOWANCE;
+use super::phase::{PhasePlan, Verdict};
+use super::setting::{Place, Setting};
+use super::work::Work;
+use crate::args::format_bytes;
+
+/// Columns, and whether their values are figures, which stand to the right.
+const COLUMNS: [(&str, bool); 9] = [
+    ("phase", false),
+    ("model", false),
+    ("tensors", true),
+    ("file", true),
+    ("FP8 weights", true),
+    ("other weights", true),
+    ("working", true),
+    ("peak", true),
+    ("verdict", false),
+];
+
+/// Lines about the work and the memory, a row a phase, and what would help.
+pub(super) fn table(plan: &Plan) -> String {
+    let mut text = String::new();
+    heading(&mut text, &plan.work);
+    memory(&mut text, &plan.setting);
+    text.push('\n');
+    rows(&mut text, &plan.phases);
+    text.push('\n');
+    notes(&mut text, plan);
+    let all = |verdict| plan.phases.iter().all(|phase| phase.verdict == verdict);
+    let any = |verdict| plan.phases.iter().any(|phase| phase.verdict == verdict);
+    let verdict = if !plan.fits {
+        "It does not fit."
+    } else if any(Verdict::OverHostMemory) {
+        "The processor's part takes more memory than there is now."
+    } else if any(Verdict::Unknown) {
+        "Nothing tells how much memory the device has."
+    } else if all(Verdict::Fits) && plan.setting.place == Place::Processor {
+        "It fits, whatever the files' size: weights are read from them as they are used."
+    } else {
+        "It fits."
+    };
+    line(&mut text, verdict);
+    for advice in &plan.advice {
+        let phases: Vec<&str> = advice.phases.iter().map(|phase| phase.as_str()).collect();
+        line(
+            &mut text,
+            &format!("  {} would fit: {}", phases.join(" and "), advice.text),
+        );
+    }
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn heading(text: &mut String, work: &Work) {
+    let passes = if work.guided {
+        "two passes a step, one after the other"
+    } else {
+        "one pass a step"
+    };
+    line(
+        text,
+        &format!(
+            "Image: {}x{}, {} image and {} text tokens, {passes}",
+            work.width,
+            work.height,
+            work.image_tokens(),
+            work.text_tokens
+        ),
+    );
+    if work.images > 1 {
+        line(
+            text,
+            &format!(
+                "Images: {}, made one after the other, so that they take the memory of one",
+                work.images
+            ),
+        );
+    }
+}
+
+fn memory(text: &mut String, setting: &Setting) {
+    match (setting.place, setting.device) {
+        (Place::Processor, _) => {}
+        (Place::Device, None) => line(text, "Device memory: its driver does not tell"),
+        (Place::Device, Some(memory)) if setting.assumed => line(
+            text,
+            &format!(
+                "Device memory: {} assumed, of which {} are left to the driver",
+                format_bytes(memory.total),
+                format_bytes(RUNTIME_ALLOWANCE.min(memory.total))
+            ),
+        ),
+        (Place::Device, Some(memory)) => line(
+            text,
+            &format!(
+                "Device memory: {} free of {}",
+                format_bytes(memory.free),
+                format_bytes(memory.total)
+            ),
+        ),
+    }
+    if setting.place == Place::Device {
+        let limit = setting.budget.limit.map_or_else(
+            || "none".to_owned(),
+            |limit| format!("{} (--vram-limit)", format_bytes(limit)),
+        );
+        line(text, &format!("Limit: {limit}"));
+        if let Some(available) = setting.available(Place::Device) {
+            line(text, &format!("May be used: {}", format_bytes(available)));
+        }
+    }
+    if setting.place == Place::Processor || setting.encoder_place == Place::Processor {
+        let available = setting.host_available.map_or_else(
+            || "not known".to_owned(),
+            |available| format!("{} available", format_bytes(available)),
+        );
+        line(text, &format!("Host memory: {available}"));
+    }
+}
+
+fn rows(text: &mut String, phases: &[PhasePlan]) {
+    let mut cells = vec![COLUMNS.map(|(name, _)| name.to_owned())];
+    cells.extend(phases.iter().map(row));
+    let widths: Vec<usize> = (0..COLUMNS.len())
+        .map(|column| cells.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    for row in &cells {
+        let mut written = String::new();
+        for ((cell, &width), (_, figure)) in row.iter().zip(&widths).zip(COLUMNS) {
+            let _ = if figure {
+                write!(written, "{cell:>width$}  ")
+            } else {
+                write!(written, "{cell:<width$}  ")
+            };
+        }
+        line(text, written.trim_end());
+    }
+}
+
+fn row(phase: &PhasePlan) -> [String; COLUMNS.len()] {
+    [
+        phase.phase.as_str().to_owned(),
+        phase.model.to_string(),
+        phase.tensors.to_string(),
+        format_bytes(phase.file_bytes),
+        format_bytes(phase.fp8_bytes),
+        format_bytes(phase.other_bytes),
+        format_bytes(phase.working_bytes),
+        format_bytes(phase.peak_bytes),
+        verdict(phase),
+    ]
+}
+
+fn verdict(phase: &PhasePlan) -> String {
+    let over = phase
+        .available_bytes
+        .map_or(0, |available| phase.peak_bytes.saturating_sub(available));
+    match (phase.verdict, phase.place) {
+        (Verdict::Fits, Place::Processor) => "fits on the processor".to_owned(),
+        (Verdict::Fits, Place::Device) => "fits".to_owned(),
+        (Verdict::TooLarge, _) => format!("does not fit: {} too much", format_bytes(over)),
+        (Verdict::OverHostMemory, _) => {
+            format!("{} more than is available", format_bytes(over))
+        }
+        (Verdict::Unknown, _) => "not known".to_owned(),
+    }
+}
+
+fn notes(text: &mut String, plan: &Plan) {
+    let mapped: u64 = plan.phases.iter().map(|phase| phase.mapped_bytes).sum();
+    if mapped > 0 {
+        line(
+            text,
+            &format!(
+                "On the processor {} of weights stay in the files' mappings, which the system can \
+                 drop and read again; the peak is without them.",
+                format_bytes(mapped)
+            ),
+        );
+    }
+    if let Some(side) = plan.phases.iter().find_map(|phase| phase.tile_side) {
+        line(
+            text,
+            &format!("The image is decoded in tiles of {side} pixels."),
+        );
+    }
+    line(
+        text,
+        "One model is in memory at a time. Working memory is an estimate.",
+    );
+}

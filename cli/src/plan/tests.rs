@@ -1,0 +1,305 @@
+//! Plans of the published models on devices of many sizes.
+
+use backends::DeviceMemory;
+use burn::tensor::FloatDType;
+use loader::Footprint;
+use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
+
+use super::advice::Remedy;
+use super::budget::Budget;
+use super::phase::{PhaseName, Verdict};
+use super::setting::{Place, Setting};
+use super::subject::{Described, ModelBytes, Subject};
+use super::work::Work;
+use super::{Advice, Plan};
+use crate::args::VaeTiling;
+
+const GIB: u64 = 1 << 30;
+
+/// The published models' sizes.
+pub(crate) fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
+    let text_encoder = TextEncoderConfig {
+        vocab_size: 152_064,
+        hidden_size: 3584,
+        intermediate_size: 18_944,
+        num_hidden_layers: 28,
+        num_attention_heads: 28,
+        num_key_value_heads: 4,
+        head_dim: 128,
+        rope_theta: 1e6,
+        rms_norm_eps: 1e-6,
+    };
+    let transformer = TransformerConfig {
+        patch_size: 2,
+        in_channels: 64,
+        out_channels: 16,
+        num_layers: 60,
+        attention_head_dim: 128,
+        num_attention_heads: 24,
+        joint_attention_dim: 3584,
+        axes_dims_rope: [16, 56, 56],
+    };
+    let vae = VaeConfig {
+        base_dim: 96,
+        z_dim: 16,
+        dim_mult: vec![1, 2, 4, 4],
+        num_res_blocks: 2,
+        latents_mean: vec![0.0; 16],
+        latents_std: vec![1.0; 16],
+    };
+    (text_encoder, transformer, vae)
+}
+
+fn fp8(bytes: u64) -> ModelBytes {
+    let loaded = Footprint {
+        fp8: bytes,
+        ..Footprint::default()
+    };
+    ModelBytes {
+        tensors: 1,
+        file: bytes,
+        loaded,
+        as_fp8: loaded,
+    }
+}
+
+/// FP8 models of about the published sizes.
+fn subject() -> Subject {
+    let (text_encoder, transformer, vae) = published();
+    Subject {
+        text_encoder: Described {
+            config: text_encoder,
+            bytes: fp8(8 * GIB),
+        },
+        transformer: Described {
+            config: transformer,
+            bytes: fp8(19 * GIB),
+        },
+        vae: Described {
+            config: vae,
+            bytes: fp8(GIB / 4),
+        },
+    }
+}
+
+/// The same with a dense transformer of twice the bytes.
+fn dense_subject() -> Subject {
+    let mut subject = subject();
+    let bytes = &mut subject.transformer.bytes;
+    bytes.loaded = Footprint {
+        dense: 38 * GIB,
+        ..Footprint::default()
+    };
+    subject
+}
+
+fn work(width: u32, height: u32) -> Work {
+    Work {
+        width,
+        height,
+        encoder_tokens: 546,
+        text_tokens: 512,
+        guided: true,
+        images: 1,
+    }
+}
+
+fn setting(total: u64) -> Setting {
+    Setting {
+        place: Place::Device,
+        encoder_place: Place::Device,
+        device: Some(DeviceMemory { free: total, total }.into()),
+        assumed: true,
+        budget: Budget {
+            limit: None,
+            used_before: 0,
+        },
+        host_available: Some(GIB),
+        dtype: FloatDType::BF16,
+        vae_tiling: VaeTiling::Off,
+    }
+}
+
+fn remedies(plan: &Plan) -> Vec<Remedy> {
+    plan.advice.iter().map(|advice| advice.remedy).collect()
+}
+
+fn sizes(plan: &Plan) -> Vec<(u32, u32)> {
+    let sizes = plan.advice.iter().filter_map(|advice| match advice.remedy {
+        Remedy::Size { width, height } => Some((width, height)),
+        _ => None,
+    });
+    sizes.collect()
+}
+
+/// A total that lies halfway between what an image of this size needs and what one of twice its
+/// sides does.
+fn total_for(width: u32, height: u32) -> u64 {
+    let peak = |width, height| {
+        let plan = Plan::new(&subject(), work(width, height), setting(1 << 50));
+        plan.phases.iter().map(|phase| phase.peak_bytes).max()
+    };
+    (peak(width, height).unwrap_or(0) + peak(2 * width, 2 * height).unwrap_or(0)) / 2
+}
+
+#[test]
+fn a_large_device_takes_everything_and_needs_no_advice() {
+    let plan = Plan::new(&subject(), work(1328, 1328), setting(80 * GIB));
+    assert!(plan.fits && plan.advice.is_empty());
+    assert!(plan.check().is_ok());
+    for phase in &plan.phases {
+        assert_eq!(phase.verdict, Verdict::Fits);
+        let weights = phase.fp8_bytes + phase.other_bytes;
+        assert_eq!(phase.peak_bytes, weights + phase.working_bytes);
+    }
+}
+
+#[test]
+fn a_peak_of_all_there_is_fits_and_one_byte_less_does_not() {
+    let ample = Plan::new(&subject(), work(1024, 1024), setting(80 * GIB));
+    let peak = ample.phase(PhaseName::Denoise).peak_bytes;
+    let fits = |total| Plan::new(&subject(), work(1024, 1024), setting(total)).fits;
+    assert!(fits(peak) && !fits(peak - 1));
+}
+
+#[test]
+fn the_largest_sizes_fit_and_the_next_ones_do_not() {
+    let total = total_for(1024, 512);
+    let plan = Plan::new(&subject(), work(2048, 1024), setting(total));
+    let error = plan.check().map_err(|error| error.to_string());
+    let error = error.err().unwrap_or_default();
+    let found = sizes(&plan);
+    assert_eq!(found.len(), 2, "{error}");
+    assert!(found[0].0 == found[0].1 && found[1].0 / 32 * 16 == found[1].1);
+    for (&(width, height), square) in found.iter().zip([true, false]) {
+        assert!(
+            error.contains(&format!("-W {width} -H {height}")),
+            "{error}"
+        );
+        let at = |more| {
+            let width = width + more;
+            let height = if square { width } else { width / 32 * 16 };
+            Plan::new(&subject(), work(width, height), setting(total)).fits
+        };
+        assert!(at(0) && !at(16), "{width}x{height}");
+    }
+}
+
+#[test]
+fn no_size_is_advised_where_the_weights_alone_are_too_large() {
+    let plan = Plan::new(&subject(), work(1024, 1024), setting(12 * GIB));
+    assert!(!plan.fits);
+    assert_eq!(remedies(&plan), []);
+    let error = plan.check().err().map(|error| error.to_string());
+    let error = error.unwrap_or_default();
+    assert!(error.contains("transformer"), "{error}");
+    assert!(error.contains("more memory"), "{error}");
+}
+
+#[test]
+fn a_text_encoder_that_does_not_fit_can_go_to_the_processor() {
+    let mut subject = subject();
+    subject.transformer.bytes = fp8(GIB);
+    let plan = Plan::new(&subject, work(512, 512), setting(7 * GIB));
+    let encode = |advice: &Advice| advice.phases == [PhaseName::Encode];
+    assert!(plan.advice.iter().all(encode), "{:?}", plan.advice);
+    let offered = remedies(&plan).contains(&Remedy::TextEncoderOnCpu);
+    assert_eq!(offered, backends::BackendKind::Flex.compiled_in());
+    let split = Setting {
+        encoder_place: Place::Processor,
+        host_available: Some(0),
+        ..setting(7 * GIB)
+    };
+    let plan = Plan::new(&subject, work(512, 512), split);
+    assert!(plan.fits);
+    // Less host memory than that is told and is no refusal: weights are mapped.
+    let encode = plan.phase(PhaseName::Encode);
+    assert_eq!(encode.verdict, Verdict::OverHostMemory);
+    assert_eq!(encode.mapped_bytes, 8 * GIB);
+    assert_eq!(encode.peak_bytes, encode.working_bytes);
+}
+
+#[test]
+fn dense_files_are_to_be_replaced_only_where_that_is_enough() {
+    let of = |total| Plan::new(&dense_subject(), work(1024, 1024), setting(total));
+    let fp8 = Remedy::Fp8Checkpoint {
+        weight_bytes: 19 * GIB,
+    };
+    assert!(remedies(&of(24 * GIB)).contains(&fp8));
+    assert!(!remedies(&of(18 * GIB)).contains(&fp8));
+    assert!(of(80 * GIB).fits);
+}
+
+#[test]
+fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
+    let mut subject = subject();
+    subject.text_encoder.bytes = fp8(GIB);
+    subject.transformer.bytes = fp8(GIB);
+    // Enough for the transformer at this size, but not for the whole image's decoder.
+    let ample = Plan::new(&subject, work(2048, 2048), setting(80 * GIB));
+    let total = ample.phase(PhaseName::Decode).peak_bytes - 1;
+    let plan = Plan::new(&subject, work(2048, 2048), setting(total));
+    assert!(remedies(&plan).contains(&Remedy::VaeTiling));
+    let auto = Setting {
+        vae_tiling: VaeTiling::Auto,
+        ..setting(total)
+    };
+    let plan = Plan::new(&subject, work(2048, 2048), auto);
+    assert!(plan.fits && plan.phase(PhaseName::Decode).tile_side.is_some());
+}
+
+#[test]
+fn a_limit_that_is_too_low_is_told_with_the_one_that_is_enough() {
+    let limited = |limit, free| Setting {
+        device: Some(
+            DeviceMemory {
+                free,
+                total: 48 * GIB,
+            }
+            .into(),
+        ),
+        budget: Budget {
+            limit: Some(limit),
+            used_before: 0,
+        },
+        ..setting(0)
+    };
+    // This process holds 1 GiB, which counts.
+    let plan = Plan::new(&subject(), work(1024, 1024), limited(16 * GIB, 47 * GIB));
+    let enough = plan.advice.iter().find_map(|advice| match advice.remedy {
+        Remedy::Limit { bytes } => Some(bytes),
+        _ => None,
+    });
+    let enough = enough.unwrap_or(0);
+    assert!(enough > 20 * GIB, "{:?}", plan.advice);
+    let fits = |limit| Plan::new(&subject(), work(1024, 1024), limited(limit, 47 * GIB)).fits;
+    assert!(fits(enough) && !fits(enough - GIB / 50));
+    // A larger limit is no help where the device has no more.
+    let plan = Plan::new(&subject(), work(1024, 1024), limited(8 * GIB, 10 * GIB));
+    let limits = |advice: &Advice| matches!(advice.remedy, Remedy::Limit { .. });
+    assert!(!plan.advice.iter().any(limits), "{:?}", plan.advice);
+}
+
+#[test]
+fn other_programs_are_named_where_they_are_what_is_in_the_way() {
+    let of = |total| {
+        let setting = Setting {
+            device: Some(
+                DeviceMemory {
+                    free: total - 10 * GIB,
+                    total,
+                }
+                .into(),
+            ),
+            budget: Budget {
+                limit: None,
+                used_before: 10 * GIB,
+            },
+            ..setting(0)
+        };
+        Plan::new(&subject(), work(1024, 1024), setting)
+    };
+    let others = |advice: &Advice| matches!(advice.remedy, Remedy::FreeDevice { .. });
+    assert!(of(24 * GIB).advice.iter().any(others));
+    assert!(!of(18 * GIB).advice.iter().any(others));
+}

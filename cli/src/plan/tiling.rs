@@ -1,0 +1,92 @@
+//! Whether the VAE decodes in tiles, and in how large ones.
+
+use model::VaeConfig;
+
+use crate::args::VaeTiling;
+use crate::memory::{Numerics, Tiling, vae_decoder};
+
+/// Sides of tiles in image pixels, the best first: the larger, the less is computed twice.
+const SIDES: [usize; 4] = [1024, 512, 256, 128];
+/// The side where nothing tells how much memory there is.
+const DEFAULT_SIDE: usize = 512;
+
+/// How to decode an image beside the decoder's weights. `spare` is what they leave of the
+/// memory, where that is known.
+pub(super) fn tiling(
+    wanted: VaeTiling,
+    config: &VaeConfig,
+    (width, height): (u32, u32),
+    numerics: Numerics,
+    spare: Option<u64>,
+) -> Tiling {
+    let needs = |tiling| vae_decoder(config, width, height, tiling, numerics);
+    let fits = |tiling| spare.is_none_or(|spare| needs(tiling) <= spare);
+    let whole = match wanted {
+        VaeTiling::Off => true,
+        VaeTiling::Auto => fits(Tiling::Whole),
+        VaeTiling::On => false,
+    };
+    if whole {
+        return Tiling::Whole;
+    }
+    let smallest = SIDES[SIDES.len() - 1];
+    let helps = |side: &usize| needs(Tiling::Tiles { side: *side }) < needs(Tiling::Whole);
+    let mut sides = SIDES.into_iter().filter(helps);
+    let side = match spare {
+        None => sides.find(|&side| side <= DEFAULT_SIDE),
+        Some(_) => sides.find(|&side| fits(Tiling::Tiles { side })),
+    };
+    let side = side.unwrap_or(smallest);
+    Tiling::Tiles { side }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::FloatDType;
+
+    use super::tiling;
+    use crate::args::VaeTiling;
+    use crate::memory::{Numerics, Tiling, vae_decoder};
+    use crate::plan::tests::published;
+
+    const NUMERICS: Numerics = Numerics {
+        dtype: FloatDType::BF16,
+    };
+
+    fn of(wanted: VaeTiling, size: (u32, u32), spare: Option<u64>) -> Tiling {
+        let (_, _, config) = published();
+        tiling(wanted, &config, size, NUMERICS, spare)
+    }
+
+    fn needs(size: (u32, u32), tiling: Tiling) -> u64 {
+        let (_, _, config) = published();
+        vae_decoder(&config, size.0, size.1, tiling, NUMERICS)
+    }
+
+    #[test]
+    fn auto_tiles_where_the_whole_does_not_fit_and_as_little_as_needed() {
+        let size = (2048, 2048);
+        let whole = needs(size, Tiling::Whole);
+        assert_eq!(of(VaeTiling::Auto, size, None), Tiling::Whole);
+        assert_eq!(of(VaeTiling::Auto, size, Some(whole)), Tiling::Whole);
+        for side in [1024, 512, 256, 128] {
+            let tiles = Tiling::Tiles { side };
+            let enough = needs(size, tiles);
+            assert!(enough < whole, "{side}");
+            assert_eq!(of(VaeTiling::Auto, size, Some(enough)), tiles);
+        }
+        // Nothing fits: the least that there is.
+        let least = Tiling::Tiles { side: 128 };
+        assert_eq!(of(VaeTiling::Auto, size, Some(0)), least);
+    }
+
+    #[test]
+    fn on_and_off_are_obeyed() {
+        let size = (2048, 2048);
+        assert_eq!(of(VaeTiling::Off, size, Some(0)), Tiling::Whole);
+        let tiles = Tiling::Tiles { side: 512 };
+        assert_eq!(of(VaeTiling::On, size, None), tiles);
+        let tiles = Tiling::Tiles { side: 1024 };
+        assert_eq!(of(VaeTiling::On, size, Some(u64::MAX)), tiles);
+    }
+}

@@ -1,0 +1,57 @@
+//! What is to be computed, as far as memory goes.
+
+use model::latents::TokenGrid;
+use model::pipeline::MAX_SEQUENCE_LENGTH;
+use model::tokenizer::{PromptTokens, Tokenizer};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// Sizes of the work.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Work {
+    /// Pixels across.
+    pub(crate) width: u32,
+    /// Pixels down.
+    pub(crate) height: u32,
+    /// Tokens of the longest text that is encoded, with the template.
+    pub(crate) encoder_tokens: usize,
+    /// Most text tokens beside the image's in the transformer.
+    pub(crate) text_tokens: usize,
+    /// Whether a step has a second pass.
+    pub(crate) guided: bool,
+    /// Images, made one after the other.
+    pub(crate) images: usize,
+}
+
+impl Work {
+    /// The tokens of the image.
+    pub(crate) fn image_tokens(&self) -> usize {
+        TokenGrid::of_image(self.width as usize, self.height as usize).tokens()
+    }
+
+    /// With the tokens of these texts.
+    pub(crate) fn with_texts<'a>(self, texts: impl IntoIterator<Item = &'a PromptTokens>) -> Self {
+        texts.into_iter().fold(self, |work, text| {
+            let kept = (text.ids.len() - text.prefix).min(MAX_SEQUENCE_LENGTH);
+            Self {
+                encoder_tokens: work.encoder_tokens.max(text.ids.len()),
+                text_tokens: work.text_tokens.max(kept),
+                ..work
+            }
+        })
+    }
+
+    /// With a prompt of as many tokens as the transformer takes.
+    ///
+    /// # Errors
+    /// [`CliError::Tokenizer`].
+    pub(crate) fn with_longest_text(self, tokenizer: &Tokenizer) -> Result<Self, CliError> {
+        let prefix = tokenizer.encode_prompt("")?.prefix;
+        Ok(Self {
+            encoder_tokens: self.encoder_tokens.max(prefix + MAX_SEQUENCE_LENGTH),
+            text_tokens: MAX_SEQUENCE_LENGTH,
+            ..self
+        })
+    }
+}
