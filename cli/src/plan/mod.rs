@@ -13,7 +13,9 @@ mod work;
 pub(crate) mod tests;
 
 use serde::Serialize;
+use setting::Place;
 
+use crate::args::format_bytes;
 use crate::error::CliError;
 
 pub(crate) use advice::Advice;
@@ -97,11 +99,23 @@ impl Plan {
             available: phase.available_bytes.unwrap_or(0),
             limited: self.setting.is_limited(),
             advice: if advice.is_empty() {
-                "it takes a device with more memory".to_owned()
+                format!(
+                    "it takes a device with {} free",
+                    format_bytes(self.device_peak())
+                )
             } else {
                 advice.join("; or ")
             },
         })
+    }
+
+    /// The most device memory that any phase takes.
+    fn device_peak(&self) -> u64 {
+        let on_device = self
+            .phases
+            .iter()
+            .filter(|phase| phase.place == Place::Device);
+        on_device.map(|phase| phase.peak_bytes).max().unwrap_or(0)
     }
 
     /// The plan as a table for people.

@@ -33,14 +33,19 @@ pub(super) fn table(plan: &Plan) -> String {
     notes(&mut text, plan);
     let all = |verdict| plan.phases.iter().all(|phase| phase.verdict == verdict);
     let any = |verdict| plan.phases.iter().any(|phase| phase.verdict == verdict);
+    let peak = plan.device_peak();
+    let too_large = format!(
+        "It does not fit: it takes {} of device memory.",
+        format_bytes(peak)
+    );
     let verdict = if !plan.fits {
-        "It does not fit."
+        &too_large
     } else if any(Verdict::OverHostMemory) {
         "The processor's part takes more memory than there is now."
     } else if any(Verdict::Unknown) {
         "Nothing tells how much memory the device has."
     } else if all(Verdict::Fits) && plan.setting.place == Place::Processor {
-        "It fits, whatever the files' size: weights are read from them as they are used."
+        "It fits: weights are read from their files as they are used."
     } else {
         "It fits."
     };
@@ -94,7 +99,7 @@ fn memory(text: &mut String, setting: &Setting) {
         (Place::Device, Some(memory)) if setting.assumed => line(
             text,
             &format!(
-                "Device memory: {} assumed, of which {} are left to the driver",
+                "Device memory: {} assumed, of which {} are for the driver's context and kernels",
                 format_bytes(memory.total),
                 format_bytes(RUNTIME_ALLOWANCE.min(memory.total))
             ),

@@ -14,6 +14,7 @@ fn help_and_version_go_to_stdout_and_succeed() {
         &["help"],
         &["help", "generate"],
         &["generate", "--help"],
+        &["plan", "--help"],
         &["inspect", "--help"],
         &["devices", "--help"],
         &["--version"],
@@ -52,6 +53,9 @@ fn help_names_every_flag_that_scripts_use() {
         "--device",
         "--dtype",
         "--vram-limit",
+        "--text-encoder-on-cpu",
+        "--vae-tiling",
+        "--dry-run",
         "--noise",
         "--trace",
         "--report",
@@ -59,6 +63,7 @@ fn help_names_every_flag_that_scripts_use() {
         "-v, --verbose",
         "QWEN_IMAGE_MODELS",
         "QWEN_IMAGE_TOKENIZER",
+        "QWEN_IMAGE_VRAM_LIMIT",
     ] {
         assert!(help.contains(flag), "{flag}");
     }
@@ -117,6 +122,7 @@ fn a_bad_value_is_one_line_that_names_the_flag() {
         ("--vram-limit", "0"),
         ("--vram-limit", "lots"),
         ("--vram-limit", "-1GB"),
+        ("--vae-tiling", "maybe"),
         ("--device", "-1"),
         ("--dtype", "f16"),
         ("--backend", "abacus"),

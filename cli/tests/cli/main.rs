@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod outputs;
 mod picture;
+mod plan;
 mod records;
 mod safetensors_file;
 mod support;

@@ -108,7 +108,10 @@ fn the_report_has_every_phase() {
     );
     for phase in phases {
         assert!(phase["seconds"].as_f64().unwrap() >= 0.0);
+        // The processor has no memory of its own whose peak could be told.
+        assert_eq!(phase.get("device_peak"), Some(&Value::Null), "{phase}");
         if !phase["name"].as_str().unwrap().starts_with("load_") {
+            assert!(phase["working_estimate"].as_u64().unwrap() > 0, "{phase}");
             continue;
         }
         assert!(phase["tensors"].as_u64().unwrap() > 0, "{phase}");
@@ -119,6 +122,8 @@ fn the_report_has_every_phase() {
             "page_cache_growth",
             "device_used_before",
             "device_used_after",
+            "device_used_after_drop",
+            "device_freed",
             "vram_limit",
         ] {
             assert!(phase.get(key).is_some(), "{key} in {phase}");

@@ -12,6 +12,7 @@ pub(crate) fn program() -> Command {
     for variable in [
         "QWEN_IMAGE_MODELS",
         "QWEN_IMAGE_TOKENIZER",
+        "QWEN_IMAGE_VRAM_LIMIT",
         "RUST_BACKTRACE",
         "NO_COLOR",
         "CLICOLOR_FORCE",

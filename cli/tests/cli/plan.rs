@@ -1,0 +1,362 @@
+//! `plan`, `generate --dry-run`, and the flags that say where memory comes from.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tests::RealHeader;
+
+use crate::support::{Place, Run, fixtures, program};
+
+fn plan(args: &[&str]) -> Run {
+    program().arg("plan").args(args).output().unwrap().into()
+}
+
+/// `plan` of a fixture's models.
+fn plan_of(fixture: &str, args: &[&str]) -> Run {
+    let models = fixtures().join(fixture);
+    let models = ["--models", models.to_str().unwrap()];
+    plan(&[&models, args].concat())
+}
+
+fn json(args: &[&str]) -> Value {
+    let run = plan_of("comfyui", &[args, &["--json"]].concat());
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+fn bytes(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+/// The row of a phase.
+#[track_caller]
+fn row<'t>(table: &'t str, phase: &str) -> &'t str {
+    let row = table.lines().find(|line| line.starts_with(phase));
+    row.unwrap_or_else(|| panic!("no row `{phase}` in {table}"))
+}
+
+/// What a device of this size needs beside what the driver takes for itself.
+fn total_with_room_for(bytes: u64) -> String {
+    (bytes + (512 << 20)).to_string()
+}
+
+#[test]
+fn every_fixture_and_the_demo_model_are_planned() {
+    for fixture in ["comfyui", "diffusers"] {
+        for device in [&["--backend=flex"][..], &["--vram-total=8GB"]] {
+            let run = plan_of(fixture, &[device, &["-W64", "-H48"]].concat()).expect(0);
+            let table = run.stdout;
+            assert!(table.contains("Image: 64x48, 12 image and"), "{table}");
+            for (phase, model) in [
+                ("encode", "text encoder"),
+                ("denoise", "transformer"),
+                ("decode", "VAE"),
+            ] {
+                assert!(row(&table, phase).contains(model), "{table}");
+                assert!(row(&table, phase).contains("fits"), "{table}");
+            }
+            assert!(table.contains("It fits"), "{table}");
+        }
+    }
+    let run = plan(&["--backend=flex"]).expect(0);
+    assert!(run.stdout.contains("Image: 256x256"), "{}", run.stdout);
+    assert!(run.stderr.contains("demo model"), "{}", run.stderr);
+}
+
+#[test]
+fn json_has_the_figures_and_they_add_up() {
+    let json = json(&["--vram-total=1GiB", "--vram-limit=900MiB", "-W64", "-H48"]);
+    assert_eq!(json["fits"], true);
+    assert_eq!(json["advice"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        (&json["work"]["width"], &json["work"]["height"]),
+        (&64.into(), &48.into())
+    );
+    assert_eq!(json["work"]["text_tokens"], 512);
+    assert_eq!(json["setting"]["assumed"], true);
+    assert_eq!(bytes(&json["setting"]["device"]["total"]), 1 << 30);
+    assert_eq!(bytes(&json["setting"]["limit"]), 900 << 20);
+    assert_eq!(json["setting"]["dtype"], "bf16");
+    let phases = json["phases"].as_array().unwrap();
+    assert_eq!(phases.len(), 3);
+    for phase in phases {
+        assert_eq!(phase["verdict"], "fits");
+        assert_eq!(phase["mapped_bytes"], 0);
+        assert_eq!(
+            bytes(&phase["peak_bytes"]),
+            bytes(&phase["fp8_bytes"])
+                + bytes(&phase["other_bytes"])
+                + bytes(&phase["working_bytes"])
+        );
+        // The driver's part counts against the limit.
+        assert_eq!(bytes(&phase["available_bytes"]), (900 - 512) << 20);
+    }
+    assert_eq!(phases[1]["tensors"], 77);
+}
+
+#[test]
+fn a_prompt_takes_its_own_tokens_and_f32_more_bytes() {
+    let working = |args: &[&str], phase: usize| {
+        let device = ["--vram-total=8GB", "-W64", "-H48"];
+        bytes(&json(&[&device, args].concat())["phases"][phase]["working_bytes"])
+    };
+    assert!(working(&["-p", "a fox"], 0) < working(&[], 0));
+    assert!(working(&["-p", "a fox"], 1) < working(&[], 1));
+    for phase in [0, 1] {
+        assert!(working(&["--dtype=bf16"], phase) < working(&["--dtype=f32"], phase));
+    }
+}
+
+#[test]
+fn on_the_processor_weights_are_mapped_and_a_plan_is_never_refused() {
+    let json = json(&["--backend=flex", "-W8192", "-H8192"]);
+    assert_eq!(json["fits"], true);
+    assert_eq!(json["setting"]["place"], "processor");
+    for phase in json["phases"].as_array().unwrap() {
+        assert_eq!(phase["place"], "processor");
+        let weights = bytes(&phase["fp8_bytes"]) + bytes(&phase["other_bytes"]);
+        assert_eq!(
+            bytes(&phase["peak_bytes"]),
+            weights - bytes(&phase["mapped_bytes"]) + bytes(&phase["working_bytes"])
+        );
+    }
+    assert!(bytes(&json["phases"][1]["mapped_bytes"]) > 0);
+    #[cfg(target_os = "linux")]
+    assert!(bytes(&json["setting"]["host_available"]) > 0);
+}
+
+#[test]
+fn what_does_not_fit_is_exit_4_with_advice_that_makes_it_fit() {
+    let size = |args: &[&str]| {
+        let json = json(&[args, &["-W512", "-H256", "--vae-tiling=off"]].concat());
+        (bytes(&json["phases"][2]["peak_bytes"]), json)
+    };
+    let (peak, _) = size(&["--vram-total=8GB"]);
+    let total = format!("--vram-total={}", total_with_room_for(peak - 1));
+    let (_, json) = size(&[&total]);
+    assert_eq!(json["fits"], false);
+    assert_eq!(json["phases"][2]["verdict"], "too_large");
+    let advice = json["advice"].as_array().unwrap();
+    let sizes: Vec<(u64, u64)> = advice
+        .iter()
+        .filter(|advice| advice["remedy"] == "size")
+        .map(|advice| (bytes(&advice["width"]), bytes(&advice["height"])))
+        .collect();
+    assert_eq!(sizes.len(), 2, "{json}");
+
+    let base = [&total, "--vae-tiling=off"];
+    let run = plan_of("comfyui", &[&base[..], &["-W512", "-H256"]].concat()).expect(4);
+    assert!(run.stdout.contains("It does not fit"), "{}", run.stdout);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("error: the VAE needs "),
+        "{}",
+        run.stderr
+    );
+    for (width, height) in sizes {
+        let flags = format!("-W {width} -H {height}");
+        assert!(run.stderr.contains(&flags), "{flags}: {}", run.stderr);
+        let flags = [format!("-W{width}"), format!("-H{height}")];
+        let flags = [&base[..], &[&flags[0], &flags[1]]].concat();
+        plan_of("comfyui", &flags).expect(0);
+    }
+}
+
+#[test]
+fn the_limit_that_is_advised_is_enough() {
+    let args = ["--vram-total=4GiB", "-W1024", "-H1024", "--vae-tiling=off"];
+    let run = plan_of("comfyui", &[&args[..], &["--vram-limit=520MiB"]].concat()).expect(4);
+    let advised = run.stderr.split("--vram-limit ").nth(1).unwrap();
+    let limit = advised.split_whitespace().next().unwrap();
+    assert!(limit.ends_with("GiB"), "{}", run.stderr);
+    plan_of("comfyui", &[&args[..], &["--vram-limit", limit]].concat()).expect(0);
+}
+
+#[test]
+fn a_text_encoder_on_the_processor_takes_no_device_memory() {
+    let json = json(&["--vram-total=8GB", "--text-encoder-on-cpu", "-W64", "-H48"]);
+    let places = [0, 1, 2].map(|phase| json["phases"][phase]["place"].clone());
+    assert_eq!(places, ["processor", "device", "device"]);
+    assert!(bytes(&json["phases"][0]["mapped_bytes"]) > 0);
+    assert_eq!(json["phases"][1]["mapped_bytes"], 0);
+}
+
+#[test]
+fn tiles_are_taken_where_they_are_asked_for_or_needed() {
+    let tile = |args: &[&str]| {
+        let size = ["-W2048", "-H1024"];
+        json(&[&size, args].concat())["phases"][2]["tile_side"].clone()
+    };
+    assert_eq!(tile(&["--vram-total=80GB"]), Value::Null);
+    assert_eq!(
+        tile(&["--vram-total=80GB", "--vae-tiling=off"]),
+        Value::Null
+    );
+    assert!(tile(&["--vram-total=80GB", "--vae-tiling=on"]).is_u64());
+    assert!(tile(&["--vram-total=600MB"]).is_u64());
+    let run = plan_of(
+        "comfyui",
+        &["--vram-total=80GB", "--vae-tiling=on", "-W2048", "-H2048"],
+    );
+    assert!(run.stdout.contains("in tiles of"), "{}", run.stdout);
+}
+
+#[test]
+fn a_batch_takes_the_memory_of_one_image() {
+    let one = plan_of("comfyui", &["--vram-total=8GB", "-W64", "-H48"]).expect(0);
+    let four = plan_of("comfyui", &["--vram-total=8GB", "-W64", "-H48", "-b4"]).expect(0);
+    assert!(
+        four.stdout.contains("one after the other, so that"),
+        "{}",
+        four.stdout
+    );
+    for phase in ["encode", "denoise", "decode"] {
+        assert_eq!(row(&one.stdout, phase), row(&four.stdout, phase));
+    }
+}
+
+#[test]
+fn wrong_flags_are_exit_2_and_bad_models_exit_3() {
+    for (flags, parts) in [
+        (&["--vram-total=0"][..], &["--vram-total"][..]),
+        (&["--vram-total=lots"], &["--vram-total"]),
+        (&["--width=0"], &["--width"]),
+        (&["--batch-count=0"], &["--batch-count"]),
+        (
+            &["--vram-total=8GB", "--backend=flex"],
+            &["--vram-total", "--backend"],
+        ),
+        (&["--tokenizer=t"], &["--models"]),
+    ] {
+        plan(flags).expect_error(2, parts);
+    }
+    plan(&["--models=nowhere"]).expect_error(3, &["nowhere"]);
+    let place = Place::new();
+    fs::write(place.vae(), "junk").unwrap();
+    let models = place.path("models");
+    let models = ["--models", models.to_str().unwrap()];
+    for device in ["--backend=flex", "--vram-total=8GB"] {
+        let run = plan(&[&models[..], &[device]].concat());
+        run.expect_error(3, &["download incomplete"]);
+    }
+}
+
+#[test]
+fn the_limit_may_come_from_the_environment() {
+    let limited = |value: &str, flags: &[&str]| -> Run {
+        let mut command = program();
+        command
+            .args(["plan", "--vram-total=8GB", "-W64", "-H48", "--models"])
+            .arg(fixtures().join("comfyui"))
+            .args(flags)
+            .env("QWEN_IMAGE_VRAM_LIMIT", value);
+        command.output().unwrap().into()
+    };
+    limited("513MiB", &[]).expect(4);
+    limited("513MiB", &["--vram-limit=4GB"]).expect(0);
+    limited("", &[]).expect(0);
+    limited("some", &[]).expect_error(2, &["QWEN_IMAGE_VRAM_LIMIT", "some", "12GB"]);
+    limited("some", &["--vram-limit=4GB"]).expect(0);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let place = Place::new();
+    let run = place
+        .generate(&[
+            "--dry-run",
+            "--report=out/r.json",
+            "--trace=out/t.safetensors",
+        ])
+        .expect(0);
+    assert!(
+        run.stdout.contains("Image: 48x32, 6 image and"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        row(&run.stdout, "denoise").contains(" 77 "),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stderr.contains("Loading"), "{}", run.stderr);
+    assert_eq!(place.written(), [""; 0]);
+    // The plan of the same flags.
+    let models = place.path("models");
+    let models = models.to_str().unwrap();
+    let flags = [
+        "-pa red fox",
+        "-W48",
+        "-H32",
+        "--backend=flex",
+        "--models",
+        models,
+    ];
+    let plan = plan(&flags).expect(0);
+    for phase in ["encode", "denoise", "decode"] {
+        assert_eq!(row(&run.stdout, phase), row(&plan.stdout, phase));
+    }
+}
+
+#[test]
+fn an_encoder_on_the_processor_changes_nothing_where_all_is_there() {
+    let place = Place::new();
+    place.generate(&[]).expect(0);
+    let image = fs::read(place.path("out/x.png")).unwrap();
+    let run = place.generate(&["--text-encoder-on-cpu"]).expect(0);
+    assert!(run.stderr.contains("has no effect"), "{}", run.stderr);
+    assert_eq!(fs::read(place.path("out/x.png")).unwrap(), image);
+    // There is no memory of a device to tell about.
+    assert!(!run.stderr.contains("VRAM"), "{}", run.stderr);
+}
+
+/// A `models` tree with the published headers and holes for weights.
+fn published(folder: &Path) {
+    for (directory, name) in [
+        ("diffusion_models", "qwen_image_fp8_e4m3fn"),
+        ("text_encoders", "qwen_2.5_vl_7b_fp8_scaled"),
+        ("vae", "qwen_image_vae"),
+    ] {
+        let directory = folder.join(directory);
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join(format!("{name}.safetensors"));
+        RealHeader::read(name).write_sparse(&file).unwrap();
+    }
+}
+
+#[test]
+fn the_published_models_are_planned_from_their_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    published(folder.path());
+    let tokenizer = fixtures().join("comfyui/tokenizer");
+    let plan = |args: &[&str]| {
+        let models = ["--models", folder.path().to_str().unwrap()];
+        let tokenizer = ["--tokenizer", tokenizer.to_str().unwrap()];
+        plan(&[&models[..], &tokenizer, args].concat())
+    };
+    let table = plan(&["--vram-total=80GB"]).expect(0).stdout;
+    assert!(
+        table.contains("Image: 1328x1328, 6889 image and 512 text tokens"),
+        "{table}"
+    );
+    let transformer = row(&table, "denoise");
+    assert!(transformer.contains(" 1933 "), "{table}");
+    assert!(transformer.contains("19.03 GiB"), "{table}");
+
+    // Twelve gigabytes hold the text encoder and the VAE, and no image of this transformer.
+    let run = plan(&["--vram-total=12GB"]).expect(4);
+    assert!(
+        run.stderr.contains("the transformer needs "),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        row(&run.stdout, "encode").ends_with("fits"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stderr.contains("-W "), "{}", run.stderr);
+    // On the processor they are mapped, and fit whatever they weigh.
+    let table = plan(&["--backend=flex", "-W256", "-H256"]).expect(0).stdout;
+    assert!(table.contains("in the files' mappings"), "{table}");
+}
