@@ -7,9 +7,6 @@ pub struct HostMemory {
     pub anonymous: u64,
     /// The page cache of the whole machine now (`Cached`).
     pub page_cache: u64,
-    /// What the whole machine can still give without swapping (`MemAvailable`): free memory and
-    /// the page cache that can be dropped.
-    pub available: u64,
 }
 
 /// The figures now, or `None` on a system without `/proc`.
@@ -18,8 +15,14 @@ pub fn host_memory() -> Option<HostMemory> {
     Some(HostMemory {
         anonymous: anonymous()?,
         page_cache: field(&machine, "Cached:")?,
-        available: field(&machine, "MemAvailable:")?,
     })
+}
+
+/// What the system can give to a process now without swapping, in bytes (`MemAvailable`), or
+/// `None` where it does not tell.
+pub fn available() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
+    field(&machine, "MemAvailable:")
 }
 
 /// [`HostMemory::anonymous`] now.

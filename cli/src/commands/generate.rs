@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::interrupt;
 use crate::output::atomic_file;
 use crate::output::names::Target;
-use crate::plan::{Budget, Plan, Setting, Subject};
+use crate::plan::{Plan, Setting, Subject};
 use crate::survey::Survey;
 use job::Job;
 
@@ -52,8 +52,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         dtype: config.compute.dtype,
     };
     let facts = backends::dispatch(&device, survey)??;
-    let budget = Budget::new(config.compute.vram_limit, facts.memory);
-    let setting = Setting::new(&config.compute, facts, budget);
+    let setting = Setting::on(&config.compute, &device, facts);
     let plan = Plan::new(&Subject::of(&job.models), job.work(), setting);
     if config.dry_run {
         plan::print(&plan, false)?;

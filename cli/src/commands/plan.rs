@@ -6,7 +6,7 @@ use crate::args::{Environment, NEGATIVE_PROMPT, PlanArgs, PlanConfig, Verbosity}
 use crate::console::{self, Console};
 use crate::error::CliError;
 use crate::models::Models;
-use crate::plan::{Budget, Facts, Plan, Setting, Subject, Work};
+use crate::plan::{Plan, Setting, Subject, Work};
 use crate::survey::Survey;
 
 /// Prints the plan.
@@ -71,8 +71,7 @@ fn setting(config: &PlanConfig, models: &Models, console: Console) -> Result<Set
         let device = compute.choose(&config.sources)?;
         compute.advise(console, &device);
         let facts = backends::dispatch(&device, survey)??;
-        let budget = Budget::new(compute.vram_limit, facts.memory);
-        return Ok(Setting::new(compute, facts, budget));
+        return Ok(Setting::on(compute, &device, facts));
     };
     if BackendKind::Flex.compiled_in() {
         // Of a device that is not there nothing can be asked, but the files can be checked.
@@ -82,13 +81,5 @@ fn setting(config: &PlanConfig, models: &Models, console: Console) -> Result<Set
         };
         backends::dispatch(&processor, survey)??;
     }
-    let facts = Facts::of_gpu(total, compute.dtype);
-    let budget = Budget {
-        limit: compute.vram_limit,
-        used_before: 0,
-    };
-    Ok(Setting {
-        assumed: true,
-        ..Setting::new(compute, facts, budget)
-    })
+    Ok(Setting::on_gpu_of(compute, total))
 }

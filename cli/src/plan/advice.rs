@@ -214,8 +214,7 @@ impl Search<'_> {
         }
         let on_device = now.iter().filter(|phase| phase.place == Place::Device);
         let peak = on_device.map(|phase| phase.peak_bytes).max()?;
-        let held = self.setting.budget.held(self.setting.device?.into());
-        let (written, bytes) = limit_for(peak + held);
+        let (written, bytes) = limit_for(peak + self.setting.held());
         let mut setting = *self.setting;
         setting.budget.limit = Some(bytes);
         let phases = phases(self.subject, self.work, &setting);

@@ -1,7 +1,7 @@
 //! Where work is done, and with how much memory.
 
-use backends::host_memory::host_memory;
-use backends::{DeviceMemory, ModelBackend};
+use backends::host_memory::available as host_available;
+use backends::{DeviceChoice, DeviceMemory, ModelBackend};
 use burn::tensor::{DType, FloatDType};
 use serde::{Serialize, Serializer};
 
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Of a GPU with `total` bytes and nothing in use but this process's own context and kernels.
-    pub(crate) fn of_gpu(total: u64, dtype: DtypeChoice) -> Self {
+    fn of_gpu(total: u64, dtype: DtypeChoice) -> Self {
         Self {
             host_memory: false,
             dtype: match dtype {
@@ -83,8 +83,8 @@ pub(crate) struct Setting {
     pub(crate) encoder_place: Place,
     /// The device's memory as its driver tells, or as it is to be assumed.
     pub(crate) device: Option<DeviceFigures>,
-    /// Whether the device is assumed and none of this machine.
-    pub(crate) assumed: bool,
+    /// The device of this machine that was chosen; none where one is assumed.
+    pub(crate) chosen: Option<Chosen>,
     /// The limit, and what was in use before.
     #[serde(flatten)]
     pub(crate) budget: Budget,
@@ -96,6 +96,15 @@ pub(crate) struct Setting {
     /// Whether the image may be decoded in tiles.
     #[serde(skip)]
     pub(crate) vae_tiling: VaeTiling,
+}
+
+/// [`DeviceChoice`] for JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Chosen {
+    /// The backend's name.
+    pub(crate) backend: &'static str,
+    /// Its number among the backend's devices.
+    pub(crate) index: usize,
 }
 
 /// [`DeviceMemory`] for JSON.
@@ -120,8 +129,28 @@ impl From<DeviceFigures> for DeviceMemory {
 }
 
 impl Setting {
-    /// From the flags and what the device says. `budget` was made when the process began.
-    pub(crate) fn new(compute: &ComputeConfig, facts: Facts, budget: Budget) -> Self {
+    /// On a device of this machine, which says this of itself now that the process begins.
+    pub(crate) fn on(compute: &ComputeConfig, device: &DeviceChoice, facts: Facts) -> Self {
+        let budget = Budget::new(compute.vram_limit, facts.memory);
+        Self {
+            chosen: Some(Chosen {
+                backend: device.kind.name(),
+                index: device.index,
+            }),
+            ..Self::new(compute, facts, budget)
+        }
+    }
+
+    /// On an assumed GPU of `total` bytes.
+    pub(crate) fn on_gpu_of(compute: &ComputeConfig, total: u64) -> Self {
+        let budget = Budget {
+            limit: compute.vram_limit,
+            used_before: 0,
+        };
+        Self::new(compute, Facts::of_gpu(total, compute.dtype), budget)
+    }
+
+    fn new(compute: &ComputeConfig, facts: Facts, budget: Budget) -> Self {
         let place = if facts.host_memory {
             Place::Processor
         } else {
@@ -135,9 +164,9 @@ impl Setting {
                 place
             },
             device: facts.memory.map(DeviceFigures::from),
-            assumed: false,
+            chosen: None,
             budget,
-            host_available: host_memory().map(|memory| memory.available),
+            host_available: host_available(),
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,
         }
@@ -152,14 +181,28 @@ impl Setting {
             } else {
                 B::memory(device).map(DeviceFigures::from)
             },
-            host_available: host_memory().map(|memory| memory.available),
+            host_available: host_available(),
             ..*self
         }
     }
 
-    /// What phases on the device have; `None` where that is not known.
+    /// What phases on the device have; `None` where that is not known. A limit binds as well
+    /// where the driver tells nothing.
     pub(crate) fn room(&self) -> Option<Room> {
-        self.device.map(|memory| self.budget.room(memory.into()))
+        match (self.device, self.budget.limit) {
+            (Some(memory), _) => Some(self.budget.room(memory.into())),
+            (None, Some(limit)) => Some(Room {
+                available: limit,
+                limited: true,
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// What this process holds of the device, as far as its driver tells.
+    pub(crate) fn held(&self) -> u64 {
+        self.device
+            .map_or(0, |memory| self.budget.held(memory.into()))
     }
 
     /// Whether the user's limit is what binds.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Plan;
 use super::budget::RUNTIME_ALLOWANCE;
 use super::phase::{PhasePlan, Verdict};
-use super::setting::{Place, Setting};
+use super::setting::{Chosen, Place, Setting};
 use super::work::Work;
 use crate::args::format_bytes;
 
@@ -93,10 +93,13 @@ fn heading(text: &mut String, work: &Work) {
 }
 
 fn memory(text: &mut String, setting: &Setting) {
+    if let Some(Chosen { backend, index }) = setting.chosen {
+        line(text, &format!("Device: {backend} {index}"));
+    }
     match (setting.place, setting.device) {
         (Place::Processor, _) => {}
         (Place::Device, None) => line(text, "Device memory: its driver does not tell"),
-        (Place::Device, Some(memory)) if setting.assumed => line(
+        (Place::Device, Some(memory)) if setting.chosen.is_none() => line(
             text,
             &format!(
                 "Device memory: {} assumed, of which {} are for the driver's context and kernels",

@@ -109,7 +109,7 @@ fn setting(total: u64) -> Setting {
         place: Place::Device,
         encoder_place: Place::Device,
         device: Some(DeviceMemory { free: total, total }.into()),
-        assumed: true,
+        chosen: None,
         budget: Budget {
             limit: None,
             used_before: 0,
@@ -306,4 +306,44 @@ fn other_programs_are_named_where_they_are_what_is_in_the_way() {
     let others = |advice: &Advice| matches!(advice.remedy, Remedy::FreeDevice { .. });
     assert!(of(24 * GIB).advice.iter().any(others));
     assert!(!of(18 * GIB).advice.iter().any(others));
+}
+
+#[test]
+fn a_limit_binds_where_the_driver_tells_nothing_and_without_one_nothing_is_known() {
+    let of = |limit| {
+        let setting = Setting {
+            device: None,
+            budget: Budget {
+                limit,
+                used_before: 0,
+            },
+            ..setting(0)
+        };
+        Plan::new(&subject(), work(1024, 1024), setting)
+    };
+    assert!(of(Some(80 * GIB)).fits && !of(Some(10 * GIB)).fits);
+    let limits = |advice: &Advice| matches!(advice.remedy, Remedy::Limit { .. });
+    assert!(of(Some(10 * GIB)).advice.iter().any(limits));
+    let plan = of(None);
+    assert!(plan.fits);
+    let unknown = |phase: &super::PhasePlan| phase.verdict == Verdict::Unknown;
+    assert!(plan.phases.iter().all(unknown));
+}
+
+#[test]
+fn an_encoder_on_the_processor_computes_in_its_numbers() {
+    let split = Setting {
+        encoder_place: Place::Processor,
+        ..setting(80 * GIB)
+    };
+    let working = |setting, name| {
+        let plan = Plan::new(&subject(), work(1024, 1024), setting);
+        plan.phase(name).working_bytes
+    };
+    let device = setting(80 * GIB);
+    assert!(working(split, PhaseName::Encode) > working(device, PhaseName::Encode));
+    assert_eq!(
+        working(split, PhaseName::Denoise),
+        working(device, PhaseName::Denoise)
+    );
 }

@@ -73,7 +73,7 @@ fn json_has_the_figures_and_they_add_up() {
         (&64.into(), &48.into())
     );
     assert_eq!(json["work"]["text_tokens"], 512);
-    assert_eq!(json["setting"]["assumed"], true);
+    assert!(json["setting"]["chosen"].is_null());
     assert_eq!(bytes(&json["setting"]["device"]["total"]), 1 << 30);
     assert_eq!(bytes(&json["setting"]["limit"]), 900 << 20);
     assert_eq!(json["setting"]["dtype"], "bf16");
@@ -112,6 +112,7 @@ fn on_the_processor_weights_are_mapped_and_a_plan_is_never_refused() {
     let json = json(&["--backend=flex", "-W8192", "-H8192"]);
     assert_eq!(json["fits"], true);
     assert_eq!(json["setting"]["place"], "processor");
+    assert_eq!(json["setting"]["chosen"]["backend"], "flex");
     for phase in json["phases"].as_array().unwrap() {
         assert_eq!(phase["place"], "processor");
         let weights = bytes(&phase["fp8_bytes"]) + bytes(&phase["other_bytes"]);

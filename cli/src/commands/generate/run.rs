@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use backends::{DeviceMemory, ModelBackend};
 use burn::module::Module;
-use loader::{LoadReport, Weights};
+use loader::{Component, LoadReport, Weights};
 
 use super::device_peak::DevicePeak;
 use super::job::Job;
@@ -81,12 +81,7 @@ impl<'a> Run<'a> {
         let plan = Plan::new(&self.subject, self.work, setting);
         plan.check_phase(phase)?;
 
-        let component = weights.component();
-        let message = if B::HOST_MEMORY {
-            format!("Loading the {component}")
-        } else {
-            format!("Loading {component} to VRAM...")
-        };
+        let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
         let peak = follow::<B>(device);
         let (module, report) = loader::load(module, weights, device, &mut observer)?;
@@ -182,6 +177,15 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What is said while a model is loaded.
+fn load_message(component: Component, host_memory: bool) -> String {
+    if host_memory {
+        format!("Loading the {component}")
+    } else {
+        format!("Loading {component} to VRAM...")
+    }
+}
+
 fn follow<B: ModelBackend>(device: &B::Device) -> DevicePeak {
     let device = device.clone();
     DevicePeak::follow(move || B::memory(&device).as_ref().map(DeviceMemory::used))
@@ -223,8 +227,17 @@ fn figures(report: &LoadReport) -> String {
 mod tests {
     use backends::DeviceMemory;
 
-    use super::memory_line;
+    use loader::Component;
+
+    use super::{load_message, memory_line};
     use crate::plan::Budget;
+
+    #[test]
+    fn a_load_is_told_by_where_the_model_goes() {
+        let message = |host| load_message(Component::Transformer, host);
+        assert_eq!(message(false), "Loading transformer to VRAM...");
+        assert_eq!(message(true), "Loading the transformer");
+    }
 
     #[test]
     fn memory_is_told_beside_the_limit_or_the_total() {
