@@ -18,6 +18,13 @@ pub fn host_memory() -> Option<HostMemory> {
     })
 }
 
+/// What the system can give to a process now without swapping, in bytes (`MemAvailable`), or
+/// `None` where it does not tell.
+pub fn available() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
+    field(&machine, "MemAvailable:")
+}
+
 /// [`HostMemory::anonymous`] now.
 fn anonymous() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
