@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod exit;
 mod interrupt;
+mod mapping_fault;
 mod models;
 mod output;
 mod panics;
@@ -25,6 +26,7 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::report_clap_error(&error).into(),
     };
+    mapping_fault::listen();
     let done = panics::caught(|| match cli.command {
         Command::Generate(args) => commands::generate::run(*args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -44,6 +44,16 @@ pub enum ReadMethod {
     Buffered,
 }
 
+impl fmt::Display for ReadMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mapped => "in place",
+            Self::Direct => "past the page cache",
+            Self::Buffered => "through the page cache",
+        })
+    }
+}
+
 impl LoadReport {
     /// Bytes of the file per second.
     pub fn bytes_per_second(&self) -> f64 {

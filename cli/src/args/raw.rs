@@ -148,6 +148,10 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
 
+    /// Also read every tensor, the way a GPU is filled, to try the file and its disk
+    #[arg(long)]
+    pub(crate) read: bool,
+
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
