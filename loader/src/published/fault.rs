@@ -25,7 +25,8 @@ pub enum WriteFault {
     Exists,
     /// The disk has too little room.
     #[error(
-        "{needed} bytes are needed and {free} are free on that disk; make room, or name a folder on another disk"
+        "{needed} bytes are needed and {free} are free on that disk; make room, or name a folder \
+         on another disk"
     )]
     NoSpace {
         /// Bytes to be written.
