@@ -6,6 +6,7 @@ mod size;
 
 pub(crate) use generate::{GenerateConfig, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 pub(crate) use raw::{Cli, Command, DevicesArgs, DtypeChoice, GenerateArgs, InspectArgs};
+pub(crate) use raw::{FixturePart, MakeFixtureArgs};
 pub(crate) use size::format_bytes;
 
 use clap::error::ErrorKind;

@@ -3,3 +3,4 @@
 pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod make_fixture;

@@ -31,6 +31,7 @@ fn main() -> std::process::ExitCode {
         Command::Generate(args) => commands::generate::run(*args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
+        Command::MakeFixture(args) => commands::make_fixture::run(&args),
     });
     let code = match done {
         Ok(()) => exit::ExitCode::Done,
