@@ -246,7 +246,7 @@ mod tests {
         }
         // An address that no direct read accepts.
         let mut buffer = vec![0; BLOCK + 1];
-        let shift = usize::from(buffer.as_ptr() as usize % 2 == 0);
+        let shift = usize::from((buffer.as_ptr() as usize).is_multiple_of(2));
         let read = file.read_at(&mut buffer[shift..BLOCK + shift], 0).unwrap();
         assert_eq!(buffer[shift..shift + read], [7; BLOCK]);
     }

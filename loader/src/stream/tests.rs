@@ -199,7 +199,7 @@ fn a_device_that_fails_midway_ends_everything() {
         lasts: Some(20),
         ..Hoard::default()
     };
-    let needs = needs(&mut sink, &[0..64 * BLOCK as u64]);
+    let needs = needs(&mut sink, std::slice::from_ref(&(0..64 * BLOCK as u64)));
     let error = stream_by(BLOCK, &[&file], &needs, &mut sink, &mut Host::default());
     assert!(matches!(
         error,
@@ -213,7 +213,7 @@ fn a_device_that_fails_midway_ends_everything() {
 fn the_caller_may_stop_it() {
     let file = disk(64 * BLOCK as u64);
     let mut sink = Hoard::default();
-    let needs = needs(&mut sink, &[0..64 * BLOCK as u64]);
+    let needs = needs(&mut sink, std::slice::from_ref(&(0..64 * BLOCK as u64)));
     let mut host = Host {
         stops_at: Some(5 * BLOCK as u64),
         ..Host::default()
@@ -236,7 +236,7 @@ fn nothing_needed_is_done_at_once() {
 #[test]
 fn the_ring_is_no_larger_than_what_is_read() {
     let mut sink = Hoard::default();
-    let small = needs(&mut sink, &[0..10]);
+    let small = needs(&mut sink, std::slice::from_ref(&(0..10)));
     assert_eq!(ring_bytes(&small), BLOCK as u64);
     let large = Need {
         range: 0..1 << 40,
