@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use cudarc::driver::{result, sys};
+use cudarc::driver::{DriverError, result, sys};
 
 use crate::device::{BackendKind, DeviceError, FoundDevice};
 use crate::storage::DeviceMemory;
@@ -79,13 +79,17 @@ fn missing(library: &'static str, advice: &'static str) -> DeviceError {
     }
 }
 
-fn failed(error: cudarc::driver::DriverError) -> DeviceError {
-    let message = error.error_string().map_or_else(
-        |_| format!("{error:?}"),
-        |text| text.to_string_lossy().into_owned(),
-    );
+fn failed(error: DriverError) -> DeviceError {
     DeviceError::Driver {
         kind: BackendKind::Cuda,
-        message,
+        message: message(error),
     }
+}
+
+/// What the driver says of an error.
+pub(crate) fn message(error: DriverError) -> String {
+    error.error_string().map_or_else(
+        |_| format!("{error:?}"),
+        |text| text.to_string_lossy().into_owned(),
+    )
 }

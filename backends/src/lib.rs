@@ -12,6 +12,7 @@ pub mod fp8;
 pub mod fused;
 pub mod host_memory;
 pub mod storage;
+pub mod upload;
 pub mod weight;
 
 #[cfg(feature = "cubecl")]
@@ -28,4 +29,5 @@ pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
 pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
+pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};

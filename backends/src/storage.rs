@@ -4,6 +4,7 @@ use burn::tensor::backend::Backend;
 
 use crate::fp8::Fp8Ops;
 use crate::fused::FusedOps;
+use crate::upload::{TensorSink, UploadError};
 
 /// Memory of a device that has its own, in bytes, as its driver reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ impl DeviceMemory {
 pub trait DeviceStorage: Backend {
     /// Whether host memory is the device's memory, so that a file mapping can be a tensor.
     const HOST_MEMORY: bool;
+
+    /// How bytes get into its memory.
+    type Sink: TensorSink<Self>;
+
+    /// A sink for a device.
+    ///
+    /// # Errors
+    /// [`UploadError::Device`] if the driver refuses.
+    fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError>;
 
     /// The driver's figures, or `None` where the device has no memory of its own or its driver
     /// does not tell.
@@ -48,6 +58,12 @@ impl<B: Fp8Ops + FusedOps + DeviceStorage> ModelBackend for B {}
 impl DeviceStorage for burn_flex::Flex {
     const HOST_MEMORY: bool = true;
 
+    type Sink = crate::upload::HostSink;
+
+    fn sink(_device: &Self::Device) -> Result<Self::Sink, UploadError> {
+        Ok(Self::Sink::new())
+    }
+
     fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
         None
     }
@@ -56,6 +72,12 @@ impl DeviceStorage for burn_flex::Flex {
 #[cfg(feature = "cuda")]
 impl DeviceStorage for burn_cuda::Cuda {
     const HOST_MEMORY: bool = false;
+
+    type Sink = crate::upload::CudaSink;
+
+    fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
+        Self::Sink::new(device)
+    }
 
     fn memory(device: &Self::Device) -> Option<DeviceMemory> {
         crate::cuda_probe::memory(device.index)
@@ -66,6 +88,12 @@ impl DeviceStorage for burn_cuda::Cuda {
 impl DeviceStorage for burn_rocm::Rocm {
     const HOST_MEMORY: bool = false;
 
+    type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::hip::HipRuntime>;
+
+    fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
+        Ok(Self::Sink::new(device))
+    }
+
     fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
         None
     }
@@ -74,6 +102,12 @@ impl DeviceStorage for burn_rocm::Rocm {
 #[cfg(feature = "wgpu")]
 impl DeviceStorage for burn_wgpu::Wgpu {
     const HOST_MEMORY: bool = false;
+
+    type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::wgpu::WgpuRuntime>;
+
+    fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
+        Ok(Self::Sink::new(device))
+    }
 
     fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
         None

@@ -155,7 +155,7 @@ def vae_decoder() -> Iterator[Peer]:
 
 def header() -> Iterator[Peer]:
     """Opens a file with the transformer's header, maps it and lists its keys."""
-    source = REPO / "tests" / "fixtures" / "real_headers" / "qwen_image_fp8_e4m3fn.txt"
+    source = real_headers.LISTS / "qwen_image_fp8_e4m3fn.txt"
     keys = real_headers.unpack(source.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "transformer.safetensors"

@@ -17,6 +17,7 @@ pub(crate) use groups::{DtypeChoice, VaeTiling};
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
+pub(crate) use raw::{FixturePart, MakeFixtureArgs};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

@@ -3,4 +3,5 @@
 pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod make_fixture;
 pub(crate) mod plan;

@@ -36,6 +36,12 @@ const FILES: [(&str, &[u8]); 6] = [
     ),
 ];
 
+/// The tokenizer's files, by their names.
+pub(crate) fn tokenizer() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let name = |(path, bytes): (&'static str, _)| Some((path.strip_prefix("tokenizer/")?, bytes));
+    FILES.into_iter().filter_map(name)
+}
+
 /// What the user is told when it is used.
 pub(crate) const NOTICE: &str = "no models given: drawing with the built-in demo model, which \
     knows simple shapes and scenes; for the real one see the README, \"With the real weights\"";

@@ -98,6 +98,7 @@ impl CliError {
             Self::Usage(_) | Self::Device(backends::DeviceError::UnknownBackend(_)) => {
                 ExitCode::Usage
             }
+            Self::Load(loader::LoadError::OutOfMemory { .. }) => ExitCode::NoMemory,
             Self::Load(_)
             | Self::Config { .. }
             | Self::ModelFile(_)

@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod exit;
 mod interrupt;
+mod mapping_fault;
 mod memory;
 mod models;
 mod output;
@@ -28,11 +29,13 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::report_clap_error(&error).into(),
     };
+    mapping_fault::listen();
     let done = panics::caught(|| match cli.command {
         Command::Generate(args) => commands::generate::run(*args),
         Command::Plan(args) => commands::plan::run(*args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
+        Command::MakeFixture(args) => commands::make_fixture::run(&args),
     });
     let code = match done {
         Ok(()) => exit::ExitCode::Done,

@@ -42,6 +42,13 @@ impl Progress {
         LoadProgress { bar }
     }
 
+    /// For writing a file: bytes and GB/s.
+    pub(crate) fn bytes(self, message: &str) -> ByteProgress {
+        ByteProgress {
+            bar: self.bar(LOAD, message),
+        }
+    }
+
     /// For `total` steps: s/it.
     pub(crate) fn steps(self, message: &str, total: usize) -> StepProgress {
         let bar = self.bar(STEPS, message);
@@ -107,6 +114,26 @@ impl loader::LoadObserver for LoadProgress {
 }
 
 impl Drop for LoadProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub(crate) struct ByteProgress {
+    bar: ProgressBar,
+}
+
+impl ByteProgress {
+    /// `done` of `total` bytes are written.
+    pub(crate) fn show(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+}
+
+impl Drop for ByteProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use backends::upload::UploadError;
 use safetensors::Dtype;
 
 use crate::checkpoint::IndexError;
@@ -243,6 +244,20 @@ pub enum LoadError {
         /// What is missing, left over or misshapen.
         misfit: Box<Misfit>,
     },
+    /// The device has no room for all tensors.
+    #[error(
+        "{}: the device is out of memory while this is loaded: a tensor of {needed} bytes, and \
+         {free} bytes are free: close other programs or use a smaller version",
+        shown(file)
+    )]
+    OutOfMemory {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Bytes of the tensor that did not fit.
+        needed: u64,
+        /// Bytes that were free.
+        free: u64,
+    },
     /// The device gave up while tensors were on their way to it.
     #[error("{}: the device failed while this was loaded: {message}", shown(file))]
     Device {
@@ -260,6 +275,18 @@ impl LoadError {
     /// Whether loading was stopped by the user, not by a fault.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
+    }
+
+    /// What an upload's failure means for a checkpoint.
+    pub(crate) fn upload(source: &Path, error: UploadError) -> Self {
+        let file = source.to_path_buf();
+        match error {
+            UploadError::OutOfMemory { needed, free } => Self::OutOfMemory { file, needed, free },
+            other => Self::Device {
+                file,
+                message: Excerpt::new(&other.to_string()),
+            },
+        }
     }
 
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {

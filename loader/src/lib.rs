@@ -21,6 +21,8 @@ pub mod header;
 pub mod keymap;
 pub mod models_dir;
 pub mod plan;
+pub mod published;
+pub mod read_through;
 pub mod record;
 pub mod report;
 pub mod summary;
@@ -28,7 +30,10 @@ pub mod text;
 pub mod weights;
 
 mod convert;
+mod measurement;
+mod progress;
 mod source;
+mod stream;
 
 pub use checkpoint::Checkpoint;
 pub use component::Component;
@@ -36,8 +41,11 @@ pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
 pub use models_dir::ModelFiles;
 pub use plan::Footprint;
-pub use record::{LoadObserver, check, load};
-pub use report::LoadReport;
+pub use progress::LoadObserver;
+pub use published::Published;
+pub use read_through::read_through;
+pub use record::{Method, check, load, load_by};
+pub use report::{LoadReport, ReadMethod};
 pub use summary::Summary;
 pub use weights::Weights;
 

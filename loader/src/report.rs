@@ -15,6 +15,10 @@ pub struct LoadReport {
     pub bytes: u64,
     /// Bytes of them that are used where they lie, in the file's mapping.
     pub mapped_bytes: u64,
+    /// How the files were read.
+    pub method: ReadMethod,
+    /// Host memory of the ring that bytes went through.
+    pub ring_bytes: u64,
     /// Duration in seconds.
     pub seconds: f64,
     /// Peak of this process's anonymous memory while loading, in bytes, where it can be known.
@@ -25,6 +29,29 @@ pub struct LoadReport {
     pub device_used_before: Option<u64>,
     /// The device's memory in use afterwards, in bytes, where its driver tells.
     pub device_used_after: Option<u64>,
+}
+
+/// How files were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadMethod {
+    /// They were mapped: weights are read where they are used.
+    Mapped,
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache, and out of it again: the file system grants no direct reads.
+    #[default]
+    Buffered,
+}
+
+impl fmt::Display for ReadMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mapped => "in place",
+            Self::Direct => "past the page cache",
+            Self::Buffered => "through the page cache",
+        })
+    }
 }
 
 impl LoadReport {

@@ -1,14 +1,16 @@
 //! Files of the published size, with the published headers and holes for weights: they are
 //! accepted, sized and loaded into the real modules, and the host's memory stays as it is.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use backends::ModelBackend;
-use loader::{Component, LoadReport, Weights, load};
+use loader::published::{Filling, Overwrite, write};
+use loader::{LoadReport, Published, Weights, load};
 use model::{
     Builder, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig, VaeConfig, VaeDecoder,
 };
-use tests::{RealHeader, shapes};
+use tests::shapes;
 
 use crate::Flex;
 
@@ -16,12 +18,18 @@ use crate::Flex;
 const MARGIN: u64 = 256 << 20;
 
 /// Opens a sparse file of the published size.
-fn open(name: &str, component: Component, folder: &Path) -> Weights {
-    let path = folder.join(format!("{name}.safetensors"));
-    RealHeader::read(name)
-        .write_sparse(&path)
-        .expect("a sparse file");
-    Weights::open(&path, component).unwrap_or_else(|error| panic!("{error}"))
+fn open(file: Published, folder: &Path) -> Weights {
+    let path = folder.join(file.file_name());
+    let watch = &mut |_, _| ControlFlow::Continue(());
+    write(
+        &path,
+        &file.layout(),
+        Filling::Holes,
+        Overwrite::Refuse,
+        watch,
+    )
+    .expect("a sparse file");
+    Weights::open(&path, file.component()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Fails if loading held more than the parameters that are kept in another form than the
@@ -35,11 +43,7 @@ fn stays_flat(report: &LoadReport, kept: u64) {
 #[test]
 fn the_transformer() {
     let folder = tempfile::tempdir().expect("a folder");
-    let weights = open(
-        "qwen_image_fp8_e4m3fn",
-        Component::Transformer,
-        folder.path(),
-    );
+    let weights = open(Published::Transformer, folder.path());
     let config = TransformerConfig::resolve(weights.config(), &shapes(&weights)).expect("sizes");
     assert_eq!(
         config,
@@ -66,11 +70,7 @@ fn the_transformer() {
 #[test]
 fn the_text_encoder() {
     let folder = tempfile::tempdir().expect("a folder");
-    let weights = open(
-        "qwen_2.5_vl_7b_fp8_scaled",
-        Component::TextEncoder,
-        folder.path(),
-    );
+    let weights = open(Published::TextEncoder, folder.path());
     let config = TextEncoderConfig::resolve(weights.config(), &shapes(&weights)).expect("sizes");
     let sizes = [
         config.vocab_size,
@@ -94,17 +94,17 @@ fn the_text_encoder() {
 #[test]
 fn the_vae_in_both_layouts() {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["qwen_image_vae", "diffusers_vae"] {
-        let weights = open(name, Component::Vae, folder.path());
+    for file in [Published::Vae, Published::DiffusersVae] {
+        let weights = open(file, folder.path());
         let config = VaeConfig::resolve(weights.config(), &shapes(&weights)).expect("sizes");
-        assert_eq!((config.base_dim, config.z_dim), (96, 16), "{name}");
-        assert_eq!(config.dim_mult, [1, 2, 4, 4], "{name}");
-        assert_eq!(config.num_res_blocks, 2, "{name}");
+        assert_eq!((config.base_dim, config.z_dim), (96, 16), "{file:?}");
+        assert_eq!(config.dim_mult, [1, 2, 4, 4], "{file:?}");
+        assert_eq!(config.num_res_blocks, 2, "{file:?}");
         let device = Default::default();
         let formats = |name: &str| weights.format(name);
         let module = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
         let (vae, report) = load(module, &weights, &device, &mut ()).expect("a VAE");
-        assert_eq!(report.tensors + report.unused, 194, "{name}");
+        assert_eq!(report.tensors + report.unused, 194, "{file:?}");
         stays_flat(&report, parameters(&vae) * 4);
     }
 }

@@ -55,7 +55,7 @@ def check_layouts(root: Path) -> list[str]:
     """The ComfyUI tree must have the real files' names, types and ranks, layer for layer."""
     failures = []
     for part, (real_name, layers) in LOOKS_LIKE.items():
-        real = real_headers.unpack((root / f"real_headers/{real_name}.txt").read_text())
+        real = real_headers.unpack((real_headers.LISTS / f"{real_name}.txt").read_text())
         expected = {
             key: (dtype, len(shape))
             for key, (dtype, shape) in real.items()

@@ -29,7 +29,7 @@ def main():
     parser.add_argument(
         "--headers",
         type=Path,
-        help="folder of the real checkpoints' key lists; without it those fixtures are left as they are",
+        help="folder of the real checkpoints' key lists; without it the loader's lists are left as they are",
     )
     parser.add_argument(
         "--only",
@@ -58,9 +58,9 @@ def main():
     else:
         print("no real tokenizer given: tokenizer_real.json is left as it is")
     if args.headers:
-        real_headers.write(args.out / "real_headers", args.headers)
+        real_headers.write(real_headers.LISTS, args.headers)
     else:
-        print("no key lists given: real_headers is left as it is")
+        print("no key lists given: those of the loader are left as they are")
 
 
 def write_traces(out: Path, names: list[str]):

@@ -10,6 +10,9 @@ from pathlib import Path
 
 SCALAR = "scalar"
 
+# Where the lists are kept: they are part of the loader.
+LISTS = Path(__file__).resolve().parents[2] / "loader" / "src" / "published" / "lists"
+
 
 def write(folder: Path, source: Path):
     folder.mkdir(parents=True, exist_ok=True)

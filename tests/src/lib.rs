@@ -5,12 +5,10 @@
 
 mod case;
 mod models;
-mod real_header;
 mod trace;
 
 pub use case::{Case, cases};
 pub use models::{Models, shapes};
-pub use real_header::RealHeader;
 pub use trace::{Trace, check, fixture};
 
 /// Relative to the largest magnitude in the reference, but at least to 1: what f32 arithmetic

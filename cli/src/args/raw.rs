@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{ComputeArgs, SizeArgs, SourceArgs};
 
@@ -29,6 +29,13 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// List the compute backends compiled in and the devices found
     Devices(DevicesArgs),
+    /// Write files of the published sizes without the trained weights, to try and to measure with
+    ///
+    /// The files have the header of the published ones, byte for byte their size, and random
+    /// weights (30 GB in all) or, with --sparse, none (no disk space). With the demo model's
+    /// tokenizer beside them, `generate --models DIR` runs on them; the picture is noise.
+    #[command(hide = true)]
+    MakeFixture(MakeFixtureArgs),
 }
 
 /// Flags of `generate`.
@@ -160,6 +167,10 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
 
+    /// Also read every tensor, the way a GPU is filled, to try the file and its disk
+    #[arg(long)]
+    pub(crate) read: bool,
+
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -171,4 +182,43 @@ pub(crate) struct DevicesArgs {
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `make-fixture`.
+#[derive(Debug, Args)]
+pub(crate) struct MakeFixtureArgs {
+    /// Folder to make a ComfyUI `models` tree in, with the shapes of the published files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) real_shapes: PathBuf,
+
+    /// Holes instead of weights: zeros that take no disk space
+    #[arg(long)]
+    pub(crate) sparse: bool,
+
+    /// Seed of the weights: the same one gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "sparse")]
+    pub(crate) seed: u64,
+
+    /// Only this file; may be given several times
+    #[arg(long, value_enum, value_name = "PART")]
+    pub(crate) only: Vec<FixturePart>,
+
+    /// Replace files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `--only`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FixturePart {
+    /// The FP8 transformer, 20.4 GB
+    Transformer,
+    /// The scaled FP8 text encoder, 9.4 GB
+    TextEncoder,
+    /// The BF16 VAE, 0.25 GB
+    Vae,
 }

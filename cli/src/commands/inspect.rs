@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use loader::{Component, LoadError, ModelFiles, Summary, Weights};
+use backends::NullSink;
+use loader::{Component, LoadError, LoadReport, ModelFiles, Summary, Weights};
 use model::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{InspectArgs, format_bytes};
-use crate::console;
+use crate::args::{InspectArgs, Verbosity, format_bytes};
+use crate::console::{self, Console, stderr_line};
 use crate::error::CliError;
+use crate::interrupt;
 use crate::models::{text_encoder_part, transformer_part, vae_part};
+use crate::progress::Progress;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -26,6 +29,9 @@ struct Described {
     summary: Summary,
     /// Sizes, from the file's config and its shapes.
     config: Value,
+    /// What reading it took, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<LoadReport>,
     #[serde(skip)]
     dialect: String,
 }
@@ -41,7 +47,11 @@ struct DescribedTokenizer {
 /// # Errors
 /// What makes the files unusable; [`CliError::Stdout`].
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let inspection = inspect(&args.path)?;
+    let inspector = Inspector { reads: args.read };
+    if inspector.reads {
+        interrupt::listen(|| stderr_line("stopping; Ctrl-C again ends at once"));
+    }
+    let inspection = inspector.inspect(&args.path)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&inspection)
             .map_err(|error| CliError::Internal(error.to_string()))?;
@@ -52,61 +62,95 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     console::stdout(&text)
 }
 
-fn inspect(path: &Path) -> Result<Inspection, CliError> {
-    match Weights::open_any(path) {
-        Ok(weights) => Ok(Inspection {
-            checkpoints: vec![describe(weights)?],
-            tokenizer: None,
-        }),
-        // A folder that is no checkpoint may hold several.
-        Err(
-            LoadError::WholeModel { .. }
-            | LoadError::EmptyFolder { .. }
-            | LoadError::AmbiguousFolder { .. },
-        ) => inspect_folder(path),
-        Err(error) => Err(error.into()),
-    }
+/// Looks at files, and into them if asked to.
+struct Inspector {
+    reads: bool,
 }
 
-fn inspect_folder(dir: &Path) -> Result<Inspection, CliError> {
-    let found = ModelFiles::discover(dir)?;
-    let parts = [
-        (Component::TextEncoder, found.text_encoder),
-        (Component::Transformer, found.transformer),
-        (Component::Vae, found.vae),
-    ];
-    let mut checkpoints = Vec::new();
-    for (component, path) in parts {
-        if let Some(path) = path {
-            checkpoints.push(describe(Weights::open(&path, component)?)?);
+impl Inspector {
+    fn inspect(&self, path: &Path) -> Result<Inspection, CliError> {
+        match Weights::open_any(path) {
+            Ok(weights) => Ok(Inspection {
+                checkpoints: vec![self.describe(weights)?],
+                tokenizer: None,
+            }),
+            // A folder that is no checkpoint may hold several.
+            Err(
+                LoadError::WholeModel { .. }
+                | LoadError::EmptyFolder { .. }
+                | LoadError::AmbiguousFolder { .. },
+            ) => self.inspect_folder(path),
+            Err(error) => Err(error.into()),
         }
     }
-    let tokenizer = match found.tokenizer {
-        Some(path) => Some(DescribedTokenizer {
-            tokens: Tokenizer::open(&path)?.len(),
-            path,
-        }),
-        None => None,
-    };
-    Ok(Inspection {
-        checkpoints,
-        tokenizer,
-    })
+
+    fn inspect_folder(&self, dir: &Path) -> Result<Inspection, CliError> {
+        let found = ModelFiles::discover(dir)?;
+        let parts = [
+            (Component::TextEncoder, found.text_encoder),
+            (Component::Transformer, found.transformer),
+            (Component::Vae, found.vae),
+        ];
+        let mut checkpoints = Vec::new();
+        for (component, path) in parts {
+            if let Some(path) = path {
+                checkpoints.push(self.describe(Weights::open(&path, component)?)?);
+            }
+        }
+        let tokenizer = match found.tokenizer {
+            Some(path) => Some(DescribedTokenizer {
+                tokens: Tokenizer::open(&path)?.len(),
+                path,
+            }),
+            None => None,
+        };
+        Ok(Inspection {
+            checkpoints,
+            tokenizer,
+        })
+    }
+
+    fn describe(&self, weights: Weights) -> Result<Described, CliError> {
+        let summary = weights.summary();
+        let dialect = weights.dialect().to_string();
+        let read = self.reads.then(|| read(&weights)).transpose()?;
+        let config = match weights.component() {
+            Component::Transformer => serde_json::to_value(transformer_part(weights)?.config),
+            Component::TextEncoder => serde_json::to_value(text_encoder_part(weights)?.config),
+            Component::Vae => serde_json::to_value(vae_part(weights)?.config),
+        };
+        Ok(Described {
+            summary,
+            config: config.map_err(|error| CliError::Internal(error.to_string()))?,
+            read,
+            dialect,
+        })
+    }
 }
 
-fn describe(weights: Weights) -> Result<Described, CliError> {
-    let summary = weights.summary();
-    let dialect = weights.dialect().to_string();
-    let config = match weights.component() {
-        Component::Transformer => serde_json::to_value(transformer_part(weights)?.config),
-        Component::TextEncoder => serde_json::to_value(text_encoder_part(weights)?.config),
-        Component::Vae => serde_json::to_value(vae_part(weights)?.config),
-    };
-    Ok(Described {
-        summary,
-        config: config.map_err(|error| CliError::Internal(error.to_string()))?,
-        dialect,
-    })
+/// Reads every tensor into a device that keeps nothing.
+fn read(weights: &Weights) -> Result<LoadReport, CliError> {
+    let console = Console::new(Verbosity::Normal);
+    let message = format!("Reading the {}", weights.component());
+    let mut observer = Progress::new(console).load(&message);
+    let report = loader::read_through(weights, &mut NullSink::new(), &mut observer)?;
+    Ok(report)
+}
+
+/// As `1933 tensors, 19.03 GiB in 8.3 s, 2.46 GB/s past the page cache, …`.
+fn read_text(report: &LoadReport) -> String {
+    let mut text = format!(
+        "{} tensors, {} in {:.1} s, {:.2} GB/s {}",
+        report.tensors,
+        format_bytes(report.bytes),
+        report.seconds,
+        report.bytes_per_second() / 1e9,
+        report.method,
+    );
+    if let Some(bytes) = report.peak_anonymous_bytes {
+        text.push_str(&format!(", peak host memory {}", format_bytes(bytes)));
+    }
+    text
 }
 
 fn as_text(inspection: &Inspection) -> String {
@@ -131,6 +175,7 @@ fn checkpoint_text(text: &mut String, described: &Described) {
         summary,
         config,
         dialect,
+        ..
     } = described;
     let _ = writeln!(text, "{}", console::printable(&summary.source));
     line(text, "component", &summary.component.to_string());
@@ -154,6 +199,9 @@ fn checkpoint_text(text: &mut String, described: &Described) {
     }
     for (reason, count) in &summary.unused {
         line(text, "not used", &format!("{count} of: {reason}"));
+    }
+    if let Some(report) = &described.read {
+        line(text, "read", &read_text(report));
     }
     line(text, "in memory", &format_bytes(summary.footprint.total()));
     if let Value::Object(fields) = config {

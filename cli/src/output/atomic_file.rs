@@ -97,7 +97,8 @@ fn temporary(place: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-fn failed(path: &Path, source: io::Error) -> CliError {
+/// A failure to write `path`, in words for the user.
+pub(crate) fn failed(path: &Path, source: io::Error) -> CliError {
     // tempfile adds its own random name to the message, which tells the user nothing.
     let reason = match source.kind() {
         io::ErrorKind::NotFound => "the folder does not exist".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use loader::LoadReport;
+use loader::{LoadReport, ReadMethod};
 use serde::Serialize;
 
 use super::atomic_file;
@@ -68,6 +68,10 @@ struct LoadFigures {
     tensors: usize,
     unused: usize,
     bytes: u64,
+    /// How the files were read.
+    method: ReadMethod,
+    /// Host memory that the bytes went through.
+    ring_bytes: u64,
     /// Of them, used where they lie in the file.
     mapped_bytes: u64,
     /// 10^9 bytes of the file a second.
@@ -133,6 +137,8 @@ impl Phase {
                 tensors: report.tensors,
                 unused: report.unused,
                 bytes: report.bytes,
+                method: report.method,
+                ring_bytes: report.ring_bytes,
                 mapped_bytes: report.mapped_bytes,
                 gb_per_s: report.bytes_per_second() / 1e9,
                 peak_anonymous_bytes: report.peak_anonymous_bytes,

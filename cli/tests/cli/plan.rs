@@ -1,10 +1,8 @@
 //! `plan`, `generate --dry-run`, and the flags that say where memory comes from.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
-use tests::RealHeader;
 
 use crate::support::{Place, Run, fixtures, program};
 
@@ -311,30 +309,14 @@ fn an_encoder_on_the_processor_changes_nothing_where_all_is_there() {
     assert!(!run.stderr.contains("VRAM"), "{}", run.stderr);
 }
 
-/// A `models` tree with the published headers and holes for weights.
-fn published(folder: &Path) {
-    for (directory, name) in [
-        ("diffusion_models", "qwen_image_fp8_e4m3fn"),
-        ("text_encoders", "qwen_2.5_vl_7b_fp8_scaled"),
-        ("vae", "qwen_image_vae"),
-    ] {
-        let directory = folder.join(directory);
-        fs::create_dir(&directory).unwrap();
-        let file = directory.join(format!("{name}.safetensors"));
-        RealHeader::read(name).write_sparse(&file).unwrap();
-    }
-}
-
 #[test]
 fn the_published_models_are_planned_from_their_headers() {
     let folder = tempfile::tempdir().unwrap();
-    published(folder.path());
-    let tokenizer = fixtures().join("comfyui/tokenizer");
-    let plan = |args: &[&str]| {
-        let models = ["--models", folder.path().to_str().unwrap()];
-        let tokenizer = ["--tokenizer", tokenizer.to_str().unwrap()];
-        plan(&[&models[..], &tokenizer, args].concat())
-    };
+    let mut command = program();
+    command.args(["make-fixture", "--sparse", "--real-shapes"]);
+    Run::from(command.arg(folder.path()).output().unwrap()).expect(0);
+    let models = ["--models", folder.path().to_str().unwrap()];
+    let plan = |args: &[&str]| plan(&[&models, args].concat());
     let table = plan(&["--vram-total=80GB"]).expect(0).stdout;
     assert!(
         table.contains("Image: 1328x1328, 6889 image and 512 text tokens"),

@@ -126,7 +126,7 @@ pub(super) fn open(index: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), Lo
         );
         files.push(CheckpointFile {
             path,
-            len: header.file_len,
+            version: header.version,
             metadata: header.metadata,
         });
     }

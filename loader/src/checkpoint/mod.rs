@@ -12,7 +12,7 @@ use serde_json::Value;
 pub use index::IndexError;
 
 use crate::error::LoadError;
-use crate::header::{Header, TensorEntry, file_metadata};
+use crate::header::{FileVersion, Header, TensorEntry, file_metadata};
 use crate::text::Excerpt;
 
 /// The largest index.json or config.json that is read. The index of a model of 100 000 tensors
@@ -37,8 +37,8 @@ pub struct Checkpoint {
 pub struct CheckpointFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Its size in bytes.
-    pub len: u64,
+    /// Which version of it was opened.
+    pub version: FileVersion,
     /// `__metadata__` of its header.
     pub metadata: BTreeMap<String, String>,
 }
@@ -115,7 +115,7 @@ impl Checkpoint {
 
     /// Size of all files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.len).sum()
+        self.files.iter().map(|file| file.version.len).sum()
     }
 }
 
@@ -123,7 +123,7 @@ fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
     let header = Header::open(path)?;
     let file = CheckpointFile {
         path: path.to_path_buf(),
-        len: header.file_len,
+        version: header.version,
         metadata: header.metadata,
     };
     let entries = header.tensors.into_iter();

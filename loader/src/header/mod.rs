@@ -8,6 +8,7 @@
 mod fault;
 mod json;
 mod sniff;
+mod version;
 
 #[cfg(test)]
 mod properties;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use fault::HeaderError;
 pub use safetensors::Dtype;
+pub use version::FileVersion;
 
 use crate::error::LoadError;
 use crate::text::Excerpt;
@@ -47,8 +49,8 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
     /// Where the first tensor begins, from the start of the file.
     pub data_start: u64,
-    /// Size of the whole file in bytes.
-    pub file_len: u64,
+    /// Which version of the file it is the header of; of bytes, only the length.
+    pub version: FileVersion,
 }
 
 /// One tensor of a file.
@@ -83,18 +85,19 @@ impl Header {
     /// [`LoadError::Header`] for a file that is not safetensors, incomplete or inconsistent;
     /// otherwise what keeps it from being read.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let metadata = file_metadata(path)?;
+        file_metadata(path)?;
         let fault = |fault| LoadError::Header {
             file: path.to_path_buf(),
             fault,
         };
         let io = |error| LoadError::io(path, error);
         let mut file = File::open(path).map_err(io)?;
+        let version = FileVersion::of(&file.metadata().map_err(io)?);
         let mut start = Vec::new();
         let mut reader = Read::by_ref(&mut file).take(SNIFF_BYTES);
         reader.read_to_end(&mut start).map_err(io)?;
 
-        let length = header_length(&start, metadata.len()).map_err(fault)?;
+        let length = header_length(&start, version.len).map_err(fault)?;
         // `length` is now known to be within the limit and within the file.
         let mut json = start.split_off(LENGTH_BYTES as usize);
         json.truncate(length as usize);
@@ -106,7 +109,7 @@ impl Header {
                 file: path.to_path_buf(),
             });
         }
-        Self::parse(&json, metadata.len()).map_err(fault)
+        Self::parse(&json, version).map_err(fault)
     }
 
     /// Reads and checks the header at the start of the bytes of a whole file.
@@ -117,11 +120,16 @@ impl Header {
         let length = header_length(file, file.len() as u64)?;
         // Within the file, so within `usize`.
         let end = (LENGTH_BYTES + length) as usize;
-        Self::parse(&file[LENGTH_BYTES as usize..end], file.len() as u64)
+        let version = FileVersion {
+            len: file.len() as u64,
+            ..FileVersion::default()
+        };
+        Self::parse(&file[LENGTH_BYTES as usize..end], version)
     }
 
     /// Checks the JSON text of a header against the size of its file.
-    fn parse(json: &[u8], file_len: u64) -> Result<Self, HeaderError> {
+    fn parse(json: &[u8], version: FileVersion) -> Result<Self, HeaderError> {
+        let file_len = version.len;
         let raw = json::parse(json)?;
         let data_start = LENGTH_BYTES + json.len() as u64;
         refuse_duplicates(&raw.tensors)?;
@@ -159,7 +167,7 @@ impl Header {
             tensors: tensors.collect(),
             metadata: raw.metadata,
             data_start,
-            file_len,
+            version,
         })
     }
 }

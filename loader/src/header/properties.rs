@@ -69,7 +69,7 @@ proptest! {
             prop_assert_eq!(tensor.range.start, at);
             at = tensor.range.end;
         }
-        prop_assert_eq!(at, read.file_len);
+        prop_assert_eq!(at, read.version.len);
     }
 
     #[test]

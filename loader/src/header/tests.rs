@@ -27,7 +27,7 @@ fn a_sound_header_is_read_in_file_order() {
     let header = read(PAIR, 10).unwrap();
     let start = 8 + PAIR.len() as u64;
     assert_eq!(header.data_start, start);
-    assert_eq!(header.file_len, start + 10);
+    assert_eq!(header.version.len, start + 10);
     assert_eq!(header.metadata["a"], "b");
     let [y, x] = header.tensors.as_slice() else {
         panic!("two tensors")

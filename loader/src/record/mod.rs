@@ -1,7 +1,7 @@
 //! Fills a Burn module from a checkpoint: a record loader of our own.
 //!
 //! The module is visited first, so that anything missing, left over or misshapen is found before
-//! a byte is read. Then the tensors are read in the order of the file, and last the module is
+//! a byte is read. Then the tensors come in, in the order of the file, and last the module is
 //! mapped and takes them. Nothing is initialised only to be replaced.
 //!
 //! What becomes of a tensor depends on the parameter that asks for it:
@@ -10,42 +10,42 @@
 //! * any other float parameter: f32.
 //!
 //! On a backend in host memory, codes and dense weights are the mapping of the file itself, if its
-//! alignment allows; on others they are read into memory of ours and uploaded.
+//! alignment allows. Everything else goes through a small ring of host buffers to the device.
 
+mod mapped;
 mod misfit;
 mod schedule;
-mod transfer;
+mod streamed;
+mod values;
 
 use std::collections::HashMap;
-use std::time::Instant;
 
-use backends::host_memory::{PeakSampler, host_memory};
 use backends::storage::{DeviceMemory, ModelBackend};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
+use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
 pub use misfit::{Misfit, Misshapen};
 
 use crate::error::LoadError;
-use crate::report::LoadReport;
+use crate::measurement::Measurement;
+use crate::progress::{LoadObserver, Progress};
+use crate::report::{LoadReport, ReadMethod};
+use crate::source::Source;
 use crate::weights::Weights;
-use transfer::{Loaded, Transfer};
+use values::Scales;
 
-/// Is told how far loading is, and may stop it. `()` does neither.
-pub trait LoadObserver {
-    /// `bytes_done` of `bytes_total` bytes of the checkpoint are in place.
-    fn progress(&mut self, bytes_done: u64, bytes_total: u64) {
-        let _ = (bytes_done, bytes_total);
-    }
-
-    /// Whether to stop with [`LoadError::Cancelled`]. Asked after at most 16 MiB.
-    fn cancelled(&self) -> bool {
-        false
-    }
+/// How weights get to where they are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// In host memory the mapping of the file is the storage; to a device they are read.
+    #[default]
+    InPlace,
+    /// They are always read: for files that may be written to while they are in use, and disks
+    /// that are slow at random.
+    Read,
 }
-
-impl LoadObserver for () {}
 
 /// Checks that [`load`] would find every parameter of a module in a checkpoint, and no tensor
 /// left over. Reads nothing and fills nothing.
@@ -66,52 +66,86 @@ fn planned<B: Backend, M: Module<B>>(
     })
 }
 
-/// Fills every parameter of a module from a checkpoint.
+/// Fills every parameter of a module from a checkpoint, [in place](Method::InPlace) where that is
+/// possible.
 ///
 /// # Errors
-/// [`LoadError::Misfit`] if a parameter has no tensor of the right shape, or a tensor no
-/// parameter; a bad scale; whatever keeps the files from being read; [`LoadError::Cancelled`].
+/// As of [`load_by`].
 pub fn load<B: ModelBackend, M: Module<B>>(
     module: M,
     weights: &Weights,
     device: &B::Device,
     observer: &mut dyn LoadObserver,
 ) -> Result<(M, LoadReport), LoadError> {
-    let start = Instant::now();
-    let cache_before = host_memory().map(|memory| memory.page_cache);
-    let device_before = B::memory(device).as_ref().map(DeviceMemory::used);
-    let sampler = PeakSampler::start();
+    load_by(Method::default(), module, weights, device, observer)
+}
+
+/// Fills every parameter of a module from a checkpoint.
+///
+/// On an error, the memory that was taken is given back.
+///
+/// # Errors
+/// [`LoadError::Misfit`] if a parameter has no tensor of the right shape, or a tensor no
+/// parameter; a bad scale; whatever keeps the files from being read;
+/// [`LoadError::OutOfMemory`]; [`LoadError::Cancelled`].
+pub fn load_by<B: ModelBackend, M: Module<B>>(
+    method: Method,
+    module: M,
+    weights: &Weights,
+    device: &B::Device,
+    observer: &mut dyn LoadObserver,
+) -> Result<(M, LoadReport), LoadError> {
+    let measurement = Measurement::start();
+    let device_used = || B::memory(device).as_ref().map(DeviceMemory::used);
+    let device_used_before = device_used();
 
     let items = planned(&module, weights)?;
-    let mut transfer = Transfer::<B>::new(weights, &items, device, observer)?;
-    let mut loaded = HashMap::with_capacity(items.len());
-    for item in items {
-        let value = transfer.load(&item)?;
-        loaded.insert(item.path, value);
-    }
-    if !B::HOST_MEMORY {
-        transfer.wait()?;
-    }
+    let source = Source::open(weights.checkpoint().files())?;
+    let scales = Scales::read(weights, &source)?;
+    let mut progress = Progress::new(bytes_of(weights, &items), observer);
+    let in_place = B::HOST_MEMORY && method == Method::InPlace;
+    let (mapped, read): (Vec<_>, Vec<_>) = items
+        .into_iter()
+        .partition(|item| in_place && mapped::can_be_mapped(weights, item));
+    let mut loaded = mapped::load::<B>(weights, &source, &mapped, device, &mut progress)?;
+    let (others, ring_bytes) =
+        streamed::load::<B>(weights, &source, &scales, &read, device, &mut progress)?;
+    loaded.extend(others);
+    let paths = mapped.iter().chain(&read).map(|item| item.path.clone());
     let module = module.map(&mut Filler {
         path: Vec::new(),
-        loaded,
+        loaded: paths.zip(loaded).collect(),
     });
 
-    let cache_after = host_memory().map(|memory| memory.page_cache);
-    let report = LoadReport {
+    let mut report = LoadReport {
         tensors: weights.used().count(),
         unused: weights.unused().len(),
-        bytes: transfer.total(),
-        mapped_bytes: transfer.mapped(),
-        seconds: start.elapsed().as_secs_f64(),
-        peak_anonymous_bytes: sampler.finish(),
-        page_cache_growth: cache_before
-            .zip(cache_after)
-            .map(|(before, after)| after as i64 - before as i64),
-        device_used_before: device_before,
-        device_used_after: B::memory(device).as_ref().map(DeviceMemory::used),
+        bytes: progress.total(),
+        mapped_bytes: bytes_of(weights, &mapped),
+        method: match mapped.is_empty() {
+            false => ReadMethod::Mapped,
+            true => source.method(),
+        },
+        ring_bytes,
+        device_used_before,
+        device_used_after: device_used(),
+        ..LoadReport::default()
     };
+    measurement.finish(&mut report);
     Ok((module, report))
+}
+
+/// Bytes of the tensors that items are made of.
+fn bytes_of(weights: &Weights, items: &[schedule::Item]) -> u64 {
+    let entries = items.iter().flat_map(|item| item.action.entries());
+    let entries = entries.flatten().map(|entry| weights.entry(entry));
+    entries.map(|entry| entry.tensor.bytes()).sum()
+}
+
+/// A parameter's value on the device.
+enum Loaded<B: ModelBackend> {
+    Float(FloatTensor<B>),
+    Int(IntTensor<B>),
 }
 
 /// Puts the loaded tensors into a module, by path.

@@ -18,3 +18,5 @@ mod mapping;
 mod modules;
 #[cfg(feature = "flex")]
 mod other_components;
+#[cfg(feature = "flex")]
+mod reading;

@@ -1,0 +1,164 @@
+//! Any CubeCL device: pieces go up as small buffers, which a kernel copies to their places.
+//!
+//! CubeCL can write to the beginning of fresh memory only, so a tensor that is larger than the
+//! host's ring needs that copy. It costs one pass over device memory, which is far faster than
+//! the way there.
+
+use burn::tensor::DType;
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::future::block_on;
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::cubecl::server::Handle;
+use burn_cubecl::element::BoolElement;
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement};
+
+use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
+
+/// Buffers whose copies may wait in the device's queue, and so lie in host memory once more.
+const QUEUED: usize = 4;
+
+/// Threads of a copy's group.
+const GROUP: u32 = 256;
+/// Groups along the first axis, within every device's limit.
+const GROUPS_ACROSS: u32 = 32_768;
+
+/// A sink through CubeCL's own copies, for devices without a way of their own.
+pub struct CubeSink<R: CubeRuntime> {
+    client: ComputeClient<R>,
+    device: R::Device,
+    memories: Vec<Option<(Handle, usize)>>,
+    /// Buffers that CubeCL has copied already.
+    buffers: Vec<HostBuffer>,
+    queued: usize,
+}
+
+impl<R: CubeRuntime> CubeSink<R> {
+    /// A sink for a device.
+    pub fn new(device: &R::Device) -> Self {
+        Self {
+            client: R::client(device),
+            device: device.clone(),
+            memories: Vec::new(),
+            buffers: Vec::new(),
+            queued: 0,
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), UploadError> {
+        self.queued = 0;
+        block_on(self.client.sync()).map_err(|error| UploadError::Device(format!("{error:?}")))
+    }
+
+    fn take(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<CubeTensor<R>, UploadError> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
+        let taken = taken.filter(|(_, size)| *size == bytes);
+        let (handle, _) = taken.ok_or_else(|| not_of_size(memory, bytes))?;
+        Ok(CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            shape.to_vec().into(),
+            handle,
+            dtype,
+        ))
+    }
+}
+
+/// `target[offset..] = source`.
+#[cube(launch)]
+fn copy_bytes(source: &Array<u8>, target: &mut Array<u8>, offset: usize) {
+    let position = ABSOLUTE_POS;
+    if position < source.len() {
+        target[offset + position] = source[position];
+    }
+}
+
+impl<R: CubeRuntime> DeviceSink for CubeSink<R> {
+    fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
+        // A device has no memory of no size.
+        let size = bytes.max(1);
+        let client = self.client.clone();
+        let handle = self
+            .client
+            .memory_persistent_allocation((), move |()| client.empty(size))
+            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+        self.memories.push(Some((handle, bytes)));
+        Ok(MemoryId::new(self.memories.len() - 1))
+    }
+
+    fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
+        for piece in pieces {
+            let memory = self.memories.get(piece.memory.index());
+            let memory = memory.and_then(Option::as_ref);
+            let bytes = piece.of(&buffer, memory.map(|(_, size)| *size))?;
+            let Some((target, size)) = memory.filter(|_| !bytes.is_empty()) else {
+                continue;
+            };
+            let source = self.client.create_from_slice(bytes);
+            let groups = (bytes.len() as u32).div_ceil(GROUP);
+            let count =
+                CubeCount::Static(groups.min(GROUPS_ACROSS), groups.div_ceil(GROUPS_ACROSS), 1);
+            // SAFETY: both lengths are those of their allocations.
+            unsafe {
+                copy_bytes::launch::<R>(
+                    &self.client,
+                    count,
+                    CubeDim::new_1d(GROUP),
+                    ArrayArg::from_raw_parts(source, bytes.len()),
+                    ArrayArg::from_raw_parts(target.clone(), *size),
+                    piece.offset,
+                );
+            }
+        }
+        self.buffers.push(buffer);
+        self.queued += 1;
+        if self.queued >= QUEUED {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    fn reclaim(&mut self, _wait: bool) -> Result<Option<HostBuffer>, UploadError> {
+        Ok(self.buffers.pop())
+    }
+
+    fn finish(&mut self) -> Result<(), UploadError> {
+        self.wait()
+    }
+}
+
+impl<R, F, I, BT> TensorSink<CubeBackend<R, F, I, BT>> for CubeSink<R>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+    CubeBackend<R, F, I, BT>: burn::tensor::backend::Backend<
+            IntTensorPrimitive = CubeTensor<R>,
+            FloatTensorPrimitive = CubeTensor<R>,
+        >,
+{
+    fn codes(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+    ) -> Result<IntTensor<CubeBackend<R, F, I, BT>>, UploadError> {
+        self.take(memory, shape, DType::U8)
+    }
+
+    fn floats(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<FloatTensor<CubeBackend<R, F, I, BT>>, UploadError> {
+        self.take(memory, shape, dtype)
+    }
+}

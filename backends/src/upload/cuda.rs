@@ -1,0 +1,239 @@
+//! NVIDIA GPUs: pinned host buffers, asynchronous copies on a stream of their own, events as
+//! fences.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use burn::tensor::DType;
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn_cubecl::cubecl::cuda::CudaRuntime;
+use burn_cubecl::cubecl::future::block_on;
+use burn_cubecl::cubecl::prelude::{ComputeClient, Runtime};
+use burn_cubecl::cubecl::server::Handle;
+use burn_cubecl::tensor::CubeTensor;
+use burn_cuda::{Cuda, CudaDevice};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
+
+use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
+use crate::cuda_probe;
+
+/// Device memory that stays free beside the tensors: kernels and the driver's own needs.
+const RESERVE: u64 = 64 << 20;
+
+/// A sink that copies straight into CubeCL's memory.
+pub struct CudaSink {
+    client: ComputeClient<CudaRuntime>,
+    device: CudaDevice,
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    memories: Vec<Option<Memory>>,
+    in_flight: VecDeque<(HostBuffer, CudaEvent)>,
+    /// Whether CubeCL's stream has allocations that ours must not touch yet.
+    unordered: bool,
+}
+
+struct Memory {
+    /// Keeps the memory, and becomes the tensor.
+    handle: Handle,
+    pointer: sys::CUdeviceptr,
+    bytes: usize,
+}
+
+impl CudaSink {
+    /// A sink for a device.
+    ///
+    /// # Errors
+    /// [`UploadError::Device`] if the driver refuses a stream.
+    pub fn new(device: &CudaDevice) -> Result<Self, UploadError> {
+        let context = CudaContext::new(device.index).map_err(failed)?;
+        let stream = context.new_stream().map_err(failed)?;
+        Ok(Self {
+            client: CudaRuntime::client(device),
+            device: device.clone(),
+            context,
+            stream,
+            memories: Vec::new(),
+            in_flight: VecDeque::new(),
+            unordered: false,
+        })
+    }
+
+    /// Waits for CubeCL's stream, on which memory is allocated: before that, a new allocation
+    /// may still be in use by what came before it there.
+    fn order_after_allocations(&mut self) -> Result<(), UploadError> {
+        if std::mem::take(&mut self.unordered) {
+            block_on(self.client.sync())
+                .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<CubeTensor<CudaRuntime>, UploadError> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
+        let taken = taken.filter(|taken| taken.bytes == bytes);
+        let taken = taken.ok_or_else(|| not_of_size(memory, bytes))?;
+        Ok(CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            shape.to_vec().into(),
+            taken.handle,
+            dtype,
+        ))
+    }
+}
+
+impl DeviceSink for CudaSink {
+    fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
+        // CubeCL ends its device thread where the driver refuses; so the driver is asked first.
+        if let Some(memory) = cuda_probe::memory(self.device.index)
+            && memory.free < bytes as u64 + RESERVE
+        {
+            return Err(UploadError::OutOfMemory {
+                needed: bytes as u64,
+                free: memory.free,
+            });
+        }
+        let size = bytes.max(1);
+        let client = self.client.clone();
+        let handle = self
+            .client
+            .memory_persistent_allocation((), move |()| client.empty(size))
+            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+        let resource = self
+            .client
+            .get_resource(handle.clone())
+            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+        self.unordered = true;
+        self.memories.push(Some(Memory {
+            handle,
+            pointer: resource.resource().ptr,
+            bytes,
+        }));
+        Ok(MemoryId::new(self.memories.len() - 1))
+    }
+
+    fn host_buffer(&mut self, bytes: usize) -> Result<HostBuffer, UploadError> {
+        let mut buffer = HostBuffer::new(bytes)?;
+        // Pages that are there already are pinned faster than pages that must be made.
+        buffer.fill(0);
+        // Where the system refuses to pin (a low limit of locked memory), copies are slower and
+        // as right.
+        match Pin::new(&self.context, &mut buffer) {
+            Ok(pin) => Ok(buffer.pinned_by(Box::new(pin) as Box<dyn Any + Send>)),
+            Err(_) => Ok(buffer),
+        }
+    }
+
+    fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
+        self.order_after_allocations()?;
+        self.context.bind_to_thread().map_err(failed)?;
+        let event = (|| {
+            for piece in pieces {
+                let memory = self.memories.get(piece.memory.index());
+                let memory = memory.and_then(Option::as_ref);
+                let bytes = piece.of(&buffer, memory.map(|memory| memory.bytes))?;
+                let Some(memory) = memory.filter(|_| !bytes.is_empty()) else {
+                    continue;
+                };
+                let target = memory.pointer + piece.offset as u64;
+                // SAFETY: the piece lies within the memory, which `handle` keeps; the buffer is
+                // kept in `in_flight` until the event behind this copy has come.
+                unsafe { result::memcpy_htod_async(target, bytes, self.stream.cu_stream()) }
+                    .map_err(failed)?;
+            }
+            self.stream.record_event(None).map_err(failed)
+        })();
+        match event {
+            Ok(event) => {
+                self.in_flight.push_back((buffer, event));
+                Ok(())
+            }
+            Err(error) => {
+                // Some of its copies may be under way: the buffer must not go before they end.
+                let _ = self.stream.synchronize();
+                Err(error)
+            }
+        }
+    }
+
+    fn reclaim(&mut self, wait: bool) -> Result<Option<HostBuffer>, UploadError> {
+        let Some((_, event)) = self.in_flight.front() else {
+            return Ok(None);
+        };
+        if wait {
+            event.synchronize().map_err(failed)?;
+        } else if !event.try_is_complete().map_err(failed)? {
+            return Ok(None);
+        }
+        Ok(self.in_flight.pop_front().map(|(buffer, _)| buffer))
+    }
+
+    fn finish(&mut self) -> Result<(), UploadError> {
+        self.order_after_allocations()?;
+        self.stream.synchronize().map_err(failed)
+    }
+}
+
+impl Drop for CudaSink {
+    fn drop(&mut self) {
+        // Neither a buffer nor device memory may go while it is copied; a device that fails
+        // here copies nothing any more.
+        let _ = self.stream.synchronize();
+    }
+}
+
+impl TensorSink<Cuda> for CudaSink {
+    fn codes(&mut self, memory: MemoryId, shape: &[usize]) -> Result<IntTensor<Cuda>, UploadError> {
+        self.take(memory, shape, DType::U8)
+    }
+
+    fn floats(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<FloatTensor<Cuda>, UploadError> {
+        self.take(memory, shape, dtype)
+    }
+}
+
+/// Pages that the driver has locked in place.
+struct Pin {
+    context: Arc<CudaContext>,
+    address: usize,
+}
+
+impl Pin {
+    fn new(context: &Arc<CudaContext>, buffer: &mut HostBuffer) -> Result<Self, DriverError> {
+        context.bind_to_thread()?;
+        let address = buffer.as_mut_ptr().cast::<c_void>();
+        // SAFETY: the range is mapped memory of ours, and stays so until `drop` has
+        // unregistered it, since the buffer drops its pin first.
+        unsafe { sys::cuMemHostRegister_v2(address, buffer.len(), 0) }.result()?;
+        Ok(Self {
+            context: context.clone(),
+            address: address as usize,
+        })
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: the address was registered by `new` and is still mapped.
+            let _ = unsafe { sys::cuMemHostUnregister(self.address as *mut c_void) };
+        }
+    }
+}
+
+fn failed(error: DriverError) -> UploadError {
+    UploadError::Device(cuda_probe::message(error))
+}

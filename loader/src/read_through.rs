@@ -1,0 +1,52 @@
+//! A checkpoint read into a device without a module: to try a disk, a file or the path itself.
+
+use backends::upload::DeviceSink;
+
+use crate::error::LoadError;
+use crate::measurement::Measurement;
+use crate::progress::{LoadObserver, Progress};
+use crate::report::LoadReport;
+use crate::source::Source;
+use crate::stream::{Need, Place, ring_bytes, stream};
+use crate::weights::Weights;
+
+/// Reads every tensor that the component uses into a sink, as a load onto a GPU does, with all of
+/// them going to the device as they are.
+///
+/// # Errors
+/// A file that cannot be read, or changes meanwhile; [`LoadError::OutOfMemory`];
+/// [`LoadError::Cancelled`].
+pub fn read_through<S: DeviceSink>(
+    weights: &Weights,
+    sink: &mut S,
+    observer: &mut dyn LoadObserver,
+) -> Result<LoadReport, LoadError> {
+    let measurement = Measurement::start();
+    let source = Source::open(weights.checkpoint().files())?;
+    let mut needs = Vec::new();
+    for entry in weights.used() {
+        let memory = sink
+            .allocate(entry.tensor.bytes() as usize)
+            .map_err(|error| LoadError::upload(weights.source(), error))?;
+        needs.push(Need {
+            file: entry.file,
+            range: entry.tensor.range.clone(),
+            place: Place::Device(memory),
+        });
+    }
+    let total = needs.iter().map(|need| need.range.end - need.range.start);
+    let mut progress = Progress::new(total.sum(), observer);
+    stream(&source.raws(), &needs, sink, &mut progress)
+        .map_err(|error| error.of(weights, &source))?;
+    source.check_versions()?;
+    let mut report = LoadReport {
+        tensors: needs.len(),
+        unused: weights.unused().len(),
+        bytes: progress.total(),
+        method: source.method(),
+        ring_bytes: ring_bytes(&needs),
+        ..LoadReport::default()
+    };
+    measurement.finish(&mut report);
+    Ok(report)
+}

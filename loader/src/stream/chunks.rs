@@ -1,0 +1,73 @@
+//! Which stretches of the files are read, and where their parts go.
+
+use std::ops::Range;
+
+use super::Need;
+use crate::source::BLOCK;
+
+/// A stretch that nothing needs is read along with its neighbours up to this size: a second read
+/// would cost more.
+const GAP_BYTES: u64 = 256 << 10;
+
+/// One read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Which file.
+    pub(super) file: usize,
+    /// Where the read begins: a multiple of [`BLOCK`].
+    pub(super) start: u64,
+    /// Up to where there are parts, from the start on.
+    pub(super) needed: usize,
+    /// What is in it.
+    pub(super) parts: Vec<Part>,
+}
+
+/// A part of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The need that it is for, as an index.
+    pub(super) need: usize,
+    /// Where in the needed bytes it begins.
+    pub(super) offset: u64,
+    /// Its bytes in the chunk.
+    pub(super) source: Range<usize>,
+}
+
+/// The reads for all needs, file by file and in order, each of at most `size` bytes, which is a
+/// multiple of [`BLOCK`].
+pub(super) fn chunks(needs: &[Need], size: usize) -> Vec<Chunk> {
+    let mut order: Vec<usize> = (0..needs.len()).collect();
+    order.sort_by_key(|&index| (needs[index].file, needs[index].range.start));
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for index in order {
+        let need = &needs[index];
+        let mut at = need.range.start;
+        while at < need.range.end {
+            let open = chunks.last_mut().filter(|last| {
+                let gap = at.checked_sub(last.start + last.needed as u64);
+                last.file == need.file
+                    && gap.is_some_and(|gap| gap <= GAP_BYTES)
+                    && at < last.start + size as u64
+            });
+            let Some(chunk) = open else {
+                chunks.push(Chunk {
+                    file: need.file,
+                    start: at - at % BLOCK as u64,
+                    needed: 0,
+                    parts: Vec::new(),
+                });
+                continue;
+            };
+            let begin = (at - chunk.start) as usize;
+            let length = (size - begin).min((need.range.end - at) as usize);
+            chunk.parts.push(Part {
+                need: index,
+                offset: at - need.range.start,
+                source: begin..begin + length,
+            });
+            chunk.needed = begin + length;
+            at += length as u64;
+        }
+    }
+    chunks
+}

@@ -1,0 +1,274 @@
+//! Files to a device through a ring of host buffers.
+//!
+//! Readers fill buffers with whole stretches of the files, in order; the calling thread hands each
+//! to the sink, which copies its parts to the tensors they belong to. Every byte is read once, the
+//! parts of a file that nothing needs are skipped, and host memory is the ring, whatever the files.
+
+mod chunks;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+
+use backends::upload::{DeviceSink, HostBuffer, MemoryId, Piece, UploadError};
+use chunks::{Chunk, chunks};
+
+use crate::error::LoadError;
+use crate::source::{ReadAt, Source, fill, read_error};
+use crate::weights::Weights;
+
+/// Bytes of a ring's buffer. Large enough for a disk's full rate, small enough for steady flow.
+const BUFFER_BYTES: usize = 16 << 20;
+/// Buffers of the ring.
+const BUFFERS: usize = 8;
+/// Threads that read.
+const READERS: usize = 4;
+
+/// Bytes of a file that are needed somewhere. Those of one stream do not overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// Which file.
+    pub(crate) file: usize,
+    /// Which bytes of it.
+    pub(crate) range: Range<u64>,
+    /// Where they go.
+    pub(crate) place: Place,
+}
+
+/// Where bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To the device as they are.
+    Device(MemoryId),
+    /// To the caller, by a number of its own.
+    Host(usize),
+}
+
+/// Why a stream ended early.
+#[derive(Debug)]
+pub(crate) enum StreamError {
+    /// A file could not be read.
+    Read { file: usize, error: io::Error },
+    /// The device did not take the bytes.
+    Upload(UploadError),
+    /// The caller wants no more.
+    Caller(LoadError),
+}
+
+impl StreamError {
+    /// What it means for a checkpoint that was read from `source`.
+    pub(crate) fn of(self, weights: &Weights, source: &Source) -> LoadError {
+        match self {
+            Self::Read { file, error } => read_error(source.path(file), error),
+            Self::Upload(error) => LoadError::upload(weights.source(), error),
+            Self::Caller(error) => error,
+        }
+    }
+}
+
+impl From<UploadError> for StreamError {
+    fn from(error: UploadError) -> Self {
+        Self::Upload(error)
+    }
+}
+
+/// What the caller does while bytes come in.
+pub(crate) trait Follow {
+    /// Takes bytes of a need whose place is the host, from `offset` of it on; parts of a need come
+    /// in any order.
+    ///
+    /// # Errors
+    /// Ends the stream.
+    fn receive(&mut self, number: usize, offset: u64, bytes: &[u8]) -> Result<(), LoadError>;
+
+    /// So many bytes more are on their way to their place.
+    ///
+    /// # Errors
+    /// Ends the stream.
+    fn advance(&mut self, bytes: u64) -> Result<(), LoadError>;
+}
+
+/// Bytes of host memory that a stream of these needs takes.
+pub(crate) fn ring_bytes(needs: &[Need]) -> u64 {
+    let chunks = chunks(needs, BUFFER_BYTES);
+    let (buffers, size) = ring(&chunks);
+    (buffers * size) as u64
+}
+
+/// Number and size of the buffers.
+fn ring(chunks: &[Chunk]) -> (usize, usize) {
+    let largest = chunks.iter().map(|chunk| chunk.needed).max().unwrap_or(0);
+    let size = largest.next_multiple_of(crate::source::BLOCK);
+    (chunks.len().min(BUFFERS), size)
+}
+
+/// Brings everything that is needed to its place.
+///
+/// On an error nothing is left running: reads under way end, what was not read stays unread.
+pub(crate) fn stream<F: ReadAt, S: DeviceSink>(
+    files: &[F],
+    needs: &[Need],
+    sink: &mut S,
+    follow: &mut dyn Follow,
+) -> Result<(), StreamError> {
+    stream_by(BUFFER_BYTES, files, needs, sink, follow)
+}
+
+/// [`stream`] with buffers of a given size.
+fn stream_by<F: ReadAt, S: DeviceSink>(
+    buffer_bytes: usize,
+    files: &[F],
+    needs: &[Need],
+    sink: &mut S,
+    follow: &mut dyn Follow,
+) -> Result<(), StreamError> {
+    let chunks = chunks(needs, buffer_bytes);
+    let (buffers, size) = ring(&chunks);
+    let reading = Reading {
+        files,
+        chunks: &chunks,
+        next: AtomicUsize::new(0),
+    };
+    let (free, to_fill) = channel();
+    let to_fill = Mutex::new(to_fill);
+    std::thread::scope(|scope| {
+        // It goes with this closure, on whatever way out, and that ends the readers.
+        let free = free;
+        let (filled, to_write) = channel();
+        let mut readers = 0;
+        for _ in 0..READERS.min(buffers) {
+            let (reading, to_fill, filled) = (&reading, &to_fill, filled.clone());
+            let reader = std::thread::Builder::new().name("reader".into());
+            let reader = reader.spawn_scoped(scope, move || reading.run(to_fill, &filled));
+            match reader {
+                Ok(_) => readers += 1,
+                // Fewer readers do as well.
+                Err(_) if readers > 0 => break,
+                Err(error) => return Err(StreamError::Read { file: 0, error }),
+            }
+        }
+        drop(filled);
+        for _ in 0..buffers {
+            let _ = free.send(sink.host_buffer(size)?);
+        }
+        let writing = Writing {
+            needs,
+            chunks: &chunks,
+            free,
+            with_readers: buffers,
+        };
+        writing.run(&to_write, sink, follow)
+    })?;
+    Ok(sink.finish()?)
+}
+
+/// A buffer that was read into, and the chunk that it holds.
+struct Filled {
+    chunk: usize,
+    buffer: HostBuffer,
+    result: io::Result<()>,
+}
+
+/// The readers' side.
+struct Reading<'a, F> {
+    files: &'a [F],
+    chunks: &'a [Chunk],
+    next: AtomicUsize,
+}
+
+impl<F: ReadAt> Reading<'_, F> {
+    /// Reads chunk after chunk until there are none, or the other side has gone.
+    fn run(&self, to_fill: &Mutex<Receiver<HostBuffer>>, filled: &Sender<Filled>) {
+        loop {
+            let free = to_fill
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
+            let Ok(mut buffer) = free else { return };
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = self.chunks.get(index) else {
+                return;
+            };
+            let file = &self.files[chunk.file];
+            let result = fill(file, &mut buffer, chunk.start, chunk.needed);
+            let filled = filled.send(Filled {
+                chunk: index,
+                buffer,
+                result,
+            });
+            if filled.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The device's side.
+struct Writing<'a> {
+    needs: &'a [Need],
+    chunks: &'a [Chunk],
+    free: Sender<HostBuffer>,
+    /// Buffers that the readers have; the sink has the others.
+    with_readers: usize,
+}
+
+impl Writing<'_> {
+    fn run<S: DeviceSink>(
+        mut self,
+        to_write: &Receiver<Filled>,
+        sink: &mut S,
+        follow: &mut dyn Follow,
+    ) -> Result<(), StreamError> {
+        for _ in 0..self.chunks.len() {
+            // With no buffer left to read into, only the device can give one.
+            while let Some(buffer) = sink.reclaim(self.with_readers == 0)? {
+                let _ = self.free.send(buffer);
+                self.with_readers += 1;
+            }
+            let Ok(filled) = to_write.recv() else {
+                let error = io::Error::other("the readers have ended early");
+                return Err(StreamError::Read { file: 0, error });
+            };
+            self.with_readers -= 1;
+            self.write(filled, sink, follow)?;
+        }
+        Ok(())
+    }
+
+    fn write<S: DeviceSink>(
+        &self,
+        filled: Filled,
+        sink: &mut S,
+        follow: &mut dyn Follow,
+    ) -> Result<(), StreamError> {
+        let chunk = &self.chunks[filled.chunk];
+        filled.result.map_err(|error| StreamError::Read {
+            file: chunk.file,
+            error,
+        })?;
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        for part in &chunk.parts {
+            bytes += part.source.len() as u64;
+            match self.needs[part.need].place {
+                Place::Device(memory) => pieces.push(Piece {
+                    memory,
+                    offset: part.offset as usize,
+                    source: part.source.clone(),
+                }),
+                Place::Host(number) => {
+                    let bytes = &filled.buffer[part.source.clone()];
+                    let received = follow.receive(number, part.offset, bytes);
+                    received.map_err(StreamError::Caller)?;
+                }
+            }
+        }
+        sink.write(filled.buffer, &pieces)?;
+        follow.advance(bytes).map_err(StreamError::Caller)
+    }
+}
