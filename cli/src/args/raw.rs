@@ -151,7 +151,13 @@ pub(crate) struct PlanArgs {
 
     /// Plan for a GPU with this much memory and nothing in use, instead of a device of this
     /// machine; as 24GB, 24GiB or bytes
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = super::size::parse_bytes,
+        allow_negative_numbers = true,
+        conflicts_with = "device"
+    )]
     pub(crate) vram_total: Option<u64>,
 
     /// Print JSON instead of a table

@@ -34,6 +34,13 @@ impl PhaseName {
             Self::Decode => "decode",
         }
     }
+
+    fn place(self, setting: &Setting) -> Place {
+        match self {
+            Self::Encode => setting.encoder_place,
+            Self::Denoise | Self::Decode => setting.place,
+        }
+    }
 }
 
 /// Whether a phase fits.
@@ -119,15 +126,6 @@ impl PhasePlan {
                 (Some(_), Place::Device) => Verdict::TooLarge,
                 (Some(_), Place::Processor) => Verdict::OverHostMemory,
             },
-        }
-    }
-}
-
-impl PhaseName {
-    fn place(self, setting: &Setting) -> Place {
-        match self {
-            Self::Encode => setting.encoder_place,
-            Self::Denoise | Self::Decode => setting.place,
         }
     }
 }

@@ -241,6 +241,39 @@ fn wrong_flags_are_exit_2_and_bad_models_exit_3() {
 }
 
 #[test]
+fn an_assumed_gpu_has_no_number_and_needs_no_backend_of_this_build() {
+    let run = plan(&["--vram-total=8GB", "--device=0"]).expect(2);
+    assert!(run.stderr.contains("--device"), "{}", run.stderr);
+    plan_of(
+        "comfyui",
+        &["--vram-total=8GB", "--backend=rocm", "-W64", "-H48"],
+    )
+    .expect(0);
+}
+
+#[test]
+fn dense_files_that_are_too_large_are_told_of_fp8_ones() {
+    let plan = |total: &str| -> Value {
+        let total = ["--vram-total", total, "-W16", "-H16", "-px", "--json"];
+        serde_json::from_str(&plan_of("diffusers", &total).stdout).unwrap()
+    };
+    let denoise = &plan("8GB")["phases"][1];
+    assert_eq!(denoise["fp8_bytes"], 0);
+    let peak = bytes(&denoise["peak_bytes"]);
+    let json = plan(&total_with_room_for(peak - 1));
+    let advice = json["advice"].as_array().unwrap();
+    let advice = advice
+        .iter()
+        .find(|advice| advice["remedy"] == "fp8_checkpoint" && advice["phases"][0] == "denoise")
+        .unwrap_or_else(|| panic!("no FP8 in {json}"));
+    let (dense, fp8) = (
+        bytes(&denoise["other_bytes"]),
+        bytes(&advice["weight_bytes"]),
+    );
+    assert!(fp8 < dense && 5 * fp8 > dense, "{fp8} of {dense}");
+}
+
+#[test]
 fn the_limit_may_come_from_the_environment() {
     let limited = |value: &str, flags: &[&str]| -> Run {
         let mut command = program();
@@ -256,6 +289,12 @@ fn the_limit_may_come_from_the_environment() {
     limited("", &[]).expect(0);
     limited("some", &[]).expect_error(2, &["QWEN_IMAGE_VRAM_LIMIT", "some", "12GB"]);
     limited("some", &["--vram-limit=4GB"]).expect(0);
+    // On the processor a limit for all runs is nothing to remark upon.
+    let place = Place::new();
+    let mut command = place.command();
+    command.arg("--dry-run").env("QWEN_IMAGE_VRAM_LIMIT", "1KB");
+    let run = Run::from(command.output().unwrap()).expect(0);
+    assert_eq!(run.stderr, "");
 }
 
 #[test]
