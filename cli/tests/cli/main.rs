@@ -13,6 +13,7 @@ mod interrupt;
 mod make_fixture;
 mod outputs;
 mod picture;
+mod reading;
 mod records;
 mod safetensors_file;
 mod support;
