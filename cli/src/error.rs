@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use loader::LoadError;
 use model::pipeline::PipelineError;
 
 use crate::args::format_bytes;
@@ -15,7 +16,7 @@ pub(crate) enum CliError {
     Usage(String),
     /// A checkpoint is missing, broken or another model's.
     #[error(transparent)]
-    Load(loader::LoadError),
+    Load(LoadError),
     /// A checkpoint's sizes are no model of ours.
     #[error("{}: {source}", path.display())]
     Config {
@@ -98,7 +99,9 @@ impl CliError {
             Self::Usage(_) | Self::Device(backends::DeviceError::UnknownBackend(_)) => {
                 ExitCode::Usage
             }
-            Self::Load(loader::LoadError::OutOfMemory { .. }) => ExitCode::NoMemory,
+            Self::Load(LoadError::OutOfMemory { .. } | LoadError::HostMemory { .. }) => {
+                ExitCode::NoMemory
+            }
             Self::Load(_)
             | Self::Config { .. }
             | Self::ModelFile(_)
@@ -123,8 +126,8 @@ impl CliError {
     }
 }
 
-impl From<loader::LoadError> for CliError {
-    fn from(error: loader::LoadError) -> Self {
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
         if error.is_cancelled() {
             Self::Interrupted
         } else {

@@ -11,6 +11,7 @@ use crate::component::Component;
 use crate::dialect::DialectError;
 use crate::header::HeaderError;
 use crate::record::Misfit;
+use crate::report::Size;
 use crate::text::{Excerpt, listed, shown};
 
 /// How many keys or files an error names before it only counts.
@@ -246,9 +247,9 @@ pub enum LoadError {
     },
     /// The device has no room for all tensors.
     #[error(
-        "{}: the device is out of memory while this is loaded: a tensor of {needed} bytes, and \
-         {free} bytes are free: close other programs or use a smaller version",
-        shown(file)
+        "{}: the device is out of memory: a tensor of {} is to be loaded and {} are free: close \
+         other programs or use a smaller version",
+        shown(file), Size(*needed), Size(*free)
     )]
     OutOfMemory {
         /// The checkpoint.
@@ -257,6 +258,17 @@ pub enum LoadError {
         needed: u64,
         /// Bytes that were free.
         free: u64,
+    },
+    /// The system has no room for the few buffers that bytes go through.
+    #[error(
+        "{}: out of memory: the system gives no {} to read it with: close other programs",
+        shown(file), Size(*needed)
+    )]
+    HostMemory {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Bytes of the buffer that it refused.
+        needed: u64,
     },
     /// The device gave up while tensors were on their way to it.
     #[error("{}: the device failed while this was loaded: {message}", shown(file))]
@@ -282,6 +294,7 @@ impl LoadError {
         let file = source.to_path_buf();
         match error {
             UploadError::OutOfMemory { needed, free } => Self::OutOfMemory { file, needed, free },
+            UploadError::HostMemory { needed } => Self::HostMemory { file, needed },
             other => Self::Device {
                 file,
                 message: Excerpt::new(&other.to_string()),

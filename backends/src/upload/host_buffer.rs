@@ -19,13 +19,12 @@ impl HostBuffer {
     /// A buffer of at least `bytes` zeros, a whole number of pages.
     ///
     /// # Errors
-    /// [`UploadError::OutOfMemory`] if the system has none.
+    /// [`UploadError::HostMemory`] if the system has none.
     pub fn new(bytes: usize) -> Result<Self, UploadError> {
         const PAGE: usize = 4096;
         let bytes = bytes.max(1).next_multiple_of(PAGE);
-        let memory = MmapMut::map_anon(bytes).map_err(|_| UploadError::OutOfMemory {
+        let memory = MmapMut::map_anon(bytes).map_err(|_| UploadError::HostMemory {
             needed: bytes as u64,
-            free: crate::host_memory::available().unwrap_or(0),
         })?;
         Ok(Self { pin: None, memory })
     }

@@ -56,6 +56,12 @@ pub enum UploadError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The system has no memory for a host buffer.
+    #[error("no host memory for a buffer of {needed} bytes")]
+    HostMemory {
+        /// Bytes of the buffer.
+        needed: u64,
+    },
     /// The driver reports a failure.
     #[error("the device fails: {0}")]
     Device(String),
@@ -95,7 +101,7 @@ pub trait DeviceSink {
     /// system grants such memory.
     ///
     /// # Errors
-    /// [`UploadError::OutOfMemory`] of the host.
+    /// [`UploadError::HostMemory`].
     fn host_buffer(&mut self, bytes: usize) -> Result<HostBuffer, UploadError> {
         HostBuffer::new(bytes)
     }

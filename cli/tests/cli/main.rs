@@ -14,6 +14,7 @@ mod make_fixture;
 mod outputs;
 mod picture;
 mod plan;
+mod reading;
 mod records;
 mod safetensors_file;
 mod support;

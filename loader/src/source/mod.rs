@@ -59,10 +59,8 @@ impl Source {
         let aligned = start - start % BLOCK as u64;
         let before = (start - aligned) as usize;
         let path = self.path(entry.file);
-        // Not the file's fault, and not likely: it is a page or a few.
         let buffer = HostBuffer::new(before + length);
-        let mut buffer = buffer
-            .map_err(|error| LoadError::io(path, std::io::Error::other(error.to_string())))?;
+        let mut buffer = buffer.map_err(|error| LoadError::upload(path, error))?;
         fill(self.raw(entry.file), &mut buffer, aligned, before + length)
             .map_err(|error| read_error(path, error))?;
         Ok(buffer[before..before + length].to_vec())

@@ -1,0 +1,130 @@
+//! Files of the published size through the reader, within little memory.
+#![cfg(target_os = "linux")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use memmap2::Mmap;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Place, Run, program};
+
+const TENSORS: u64 = 1933;
+const BYTES: u64 = 20_430_401_088;
+const MIB: u64 = 1 << 20;
+
+/// The published transformer, all holes.
+fn sparse_transformer(folder: &TempDir) -> PathBuf {
+    let run: Run = program()
+        .args(["make-fixture", "--sparse", "--only=transformer", "--quiet"])
+        .arg("--real-shapes")
+        .arg(folder.path())
+        .output()
+        .unwrap()
+        .into();
+    let path = PathBuf::from(run.expect(0).stdout.lines().next().unwrap());
+    assert!(path.metadata().unwrap().len() > BYTES);
+    path
+}
+
+/// Bytes of a file that are in the page cache.
+fn cached(path: &Path) -> u64 {
+    const PAGE: usize = 4096;
+    // SAFETY: nobody writes to the file meanwhile.
+    let mapping = unsafe { Mmap::map(&File::open(path).unwrap()) }.unwrap();
+    let mut pages = vec![0u8; mapping.len().div_ceil(PAGE)];
+    // SAFETY: the list has a byte for each page of the mapping.
+    let answer = unsafe {
+        libc::mincore(
+            mapping.as_ptr().cast_mut().cast(),
+            mapping.len(),
+            pages.as_mut_ptr(),
+        )
+    };
+    assert_eq!(answer, 0);
+    pages.iter().filter(|&page| page & 1 == 1).count() as u64 * PAGE as u64
+}
+
+fn read_figures(run: Run) -> Value {
+    let text = run.expect(0).stdout;
+    let inspection: Value = serde_json::from_str(&text).unwrap();
+    inspection["checkpoints"][0]["read"].clone()
+}
+
+#[test]
+fn twenty_gigabytes_leave_memory_and_page_cache_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = sparse_transformer(&folder);
+    let mut command = program();
+    command.args(["inspect", "--read", "--json"]).arg(&path);
+    let figures = read_figures(command.output().unwrap().into());
+    assert_eq!(figures["tensors"], TENSORS);
+    assert_eq!(figures["bytes"], BYTES);
+    let peak = figures["peak_anonymous_bytes"].as_u64().unwrap();
+    assert!(peak < 256 * MIB, "{peak} bytes of anonymous memory");
+    let cached = cached(&path);
+    if figures["method"] == "direct" {
+        assert!(cached < 256 * MIB, "{cached} bytes in the page cache");
+    } else {
+        eprintln!("not looked at: the page cache, since this file system grants no direct reads");
+    }
+}
+
+/// `inspect --read` with at most so many KiB of data in memory (RLIMIT_DATA).
+fn read_within(kib: u64, path: &Path) -> Run {
+    let program = program();
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("ulimit -d {kib} && exec \"$@\""))
+        .arg("sh")
+        .arg(program.get_program())
+        .args(["inspect", "--read", "--json"])
+        .arg(path);
+    shell.output().unwrap().into()
+}
+
+#[test]
+fn a_hard_limit_of_512_mib_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = sparse_transformer(&folder);
+    let figures = read_figures(read_within(512 << 10, &path));
+    assert_eq!(figures["bytes"], BYTES);
+    // The limit is one: below the ring's size there is no reading, and a clear refusal.
+    let refused = read_within(100 << 10, &path).expect(4);
+    assert!(
+        refused.stderr.contains("out of memory"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_mapped_file_that_is_cut_off_ends_the_program_with_a_word() {
+    let place = Place::new();
+    let mut generate = place.command();
+    generate.args(["--width=512", "--height=512", "--steps=1000"]);
+    generate.args(["--output=out/x.png"]).stderr(Stdio::piped());
+    let mut child = generate.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Denoising") {
+        assert!(
+            stderr.read_line(&mut said).unwrap() > 0,
+            "ended early: {said}"
+        );
+    }
+    let file = OpenOptions::new().write(true).open(place.transformer());
+    file.unwrap().set_len(0).unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("error: a model file was cut off"),
+        "{said}"
+    );
+    assert_eq!(place.written(), [""; 0]);
+}
