@@ -81,6 +81,12 @@ impl Level {
     }
 }
 
+/// Elements of the mid block's maps that exist at once at the peak, in its attention: the input,
+/// queries, keys and values in one and each by itself, and the output.
+pub(crate) fn mid_elements(channels: usize, height: usize, width: usize) -> u64 {
+    8 * (channels * height * width) as u64
+}
+
 impl Step {
     /// As [`Level::elements`]. A convolution copies its input into one with a border of zeros.
     pub(crate) fn elements(&self, height: usize, width: usize) -> u64 {
