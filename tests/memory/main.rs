@@ -2,6 +2,8 @@
 
 mod counting;
 
+use std::num::NonZeroUsize;
+
 use backends::{Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
@@ -23,7 +25,7 @@ type Flex = burn_flex::Flex;
 static MEMORY: Counting = Counting::new();
 
 /// Threads of the processor: their scratch is part of what is measured.
-const THREADS: usize = 2;
+const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// How far above a measured peak its formula may lie.
 const SLACK: f64 = 1.5;
@@ -56,7 +58,7 @@ fn holds(what: &str, measured: u64, formula: u64) -> bool {
 #[test]
 fn formulas_bound_measured_peaks() {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(THREADS)
+        .num_threads(THREADS.get())
         .build_global()
         .expect("the first use of the pool");
     // All are measured before any fails.

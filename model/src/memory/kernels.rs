@@ -104,7 +104,7 @@ impl Numerics {
     /// What threads keep between products.
     pub(super) fn slabs(self) -> u64 {
         match self.kernels {
-            Kernels::Processor { threads } => threads as u64 * SLAB,
+            Kernels::Processor { threads } => threads.get() as u64 * SLAB,
             Kernels::Portable => 0,
         }
     }
@@ -114,7 +114,7 @@ impl Numerics {
     pub(super) fn tiles_and_slabs(self, rows: u64) -> u64 {
         match self.kernels {
             Kernels::Processor { threads } if rows >= MANY_ROWS => {
-                threads as u64 * F32 * KEPT_ELEMENTS + self.slabs()
+                threads.get() as u64 * F32 * KEPT_ELEMENTS + self.slabs()
             }
             _ => self.slabs(),
         }
@@ -125,11 +125,11 @@ impl Numerics {
         let result = rows * output;
         match self.kernels {
             Kernels::Processor { threads } => {
-                let threads = threads as u64;
+                let threads = threads.get() as u64;
                 let tile = if rows < MANY_ROWS {
                     let tile = (SMALL_TILE_ELEMENTS / input.max(1)).max(SMALL_TILE_ROWS) * input;
                     // The rows may instead be transposed into vector lanes.
-                    threads * tile.max((rows + LANES) * input / threads)
+                    (threads * tile).max((rows + LANES) * input)
                 } else {
                     let tile = TILE_ROWS.min(output.div_ceil(threads)) * input;
                     let kept = if tile <= KEPT_ELEMENTS { tile } else { 0 };
@@ -206,7 +206,7 @@ impl Numerics {
                 let scratch = rows * (keys + 2 * dim) + PACKED_DEPTH * (keys + rows + dim);
                 // A head's keys and values, side by side.
                 let by_head = if kv_heads == 1 { 0 } else { pairs };
-                let scratch = F32 * threads as u64 * scratch;
+                let scratch = F32 * threads.get() as u64 * scratch;
                 self.widened(queries + pairs)
                     + F32 * (by_head + queries)
                     + scratch.max(self.narrowing(queries))
@@ -228,8 +228,8 @@ impl Numerics {
         }
     }
 
-    /// A convolution's scratch on maps of `height` x `width`, beside its input, its padded input and its
-    /// output: the weight tap by tap, the threads' accumulators and packed operands.
+    /// A convolution's scratch on maps of `height` x `width`, beside its input, its padded input
+    /// and its output: the weight tap by tap, the threads' accumulators and packed operands.
     pub(super) fn convolution_scratch(
         self,
         [height, width]: [u64; 2],
@@ -238,7 +238,7 @@ impl Numerics {
     ) -> u64 {
         match self.kernels {
             Kernels::Processor { threads } => {
-                let threads = threads as u64;
+                let threads = threads.get() as u64;
                 let width = width + 2;
                 let pixels = CONVOLUTION_PIXELS.max(CONVOLUTION_ELEMENTS / output.max(1));
                 let rows = (pixels / width).min(height.div_ceil(threads)).max(1);
