@@ -11,7 +11,6 @@ mod error;
 mod exit;
 mod interrupt;
 mod mapping_fault;
-mod memory;
 mod models;
 mod output;
 mod panics;

@@ -2,13 +2,14 @@
 
 use loader::Component;
 use model::VaeConfig;
-use serde::Serialize;
+use model::memory;
+use model::vae::Tiling;
+use serde::{Serialize, Serializer};
 
 use super::setting::{Place, Setting};
 use super::subject::{ModelBytes, Subject};
 use super::tiling::tiling;
 use super::work::Work;
-use crate::memory::{self, Tiling};
 
 /// A phase that has a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,8 +84,9 @@ pub(crate) struct PhasePlan {
     pub(crate) peak_bytes: u64,
     /// What may be taken, where that is known.
     pub(crate) available_bytes: Option<u64>,
-    /// Image pixels along the side of the decoder's tiles; none where it decodes the whole.
-    pub(crate) tile_side: Option<usize>,
+    /// How the image is decoded; whole in the other phases.
+    #[serde(rename = "tile_side", serialize_with = "tile_side")]
+    pub(crate) tiling: Tiling,
     /// Whether it fits.
     pub(crate) verdict: Verdict,
 }
@@ -119,7 +121,7 @@ impl PhasePlan {
             working_bytes: working,
             peak_bytes: peak,
             available_bytes: available,
-            tile_side: None,
+            tiling: Tiling::Whole,
             verdict: match (available, place) {
                 (None, _) => Verdict::Unknown,
                 (Some(available), _) if peak <= available => Verdict::Fits,
@@ -127,6 +129,14 @@ impl PhasePlan {
                 (Some(_), Place::Processor) => Verdict::OverHostMemory,
             },
         }
+    }
+}
+
+/// Image pixels along the side of the decoder's tiles; none where it decodes the whole.
+fn tile_side<S: Serializer>(tiling: &Tiling, serializer: S) -> Result<S::Ok, S::Error> {
+    match tiling {
+        Tiling::Whole => serializer.serialize_none(),
+        Tiling::Tiles { side } => serializer.serialize_some(side),
     }
 }
 
@@ -177,10 +187,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [Phas
             denoising,
         ),
         PhasePlan {
-            tile_side: match tiling {
-                Tiling::Whole => None,
-                Tiling::Tiles { side } => Some(side),
-            },
+            tiling,
             ..phase(PhaseName::Decode, Component::Vae, &vae.bytes, decoding)
         },
     ]

@@ -1,14 +1,17 @@
 //! Where work is done, and with how much memory.
 
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
 use backends::host_memory::available as host_available;
 use backends::{DeviceChoice, DeviceMemory, ModelBackend};
 use burn::tensor::{DType, FloatDType};
+use model::memory::{Kernels, Numerics};
 use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
 use crate::args::{ComputeConfig, DtypeChoice, VaeTiling};
 use crate::error::CliError;
-use crate::memory::Numerics;
 
 /// What a backend says of its device.
 #[derive(Debug, Clone, Copy)]
@@ -225,7 +228,13 @@ impl Setting {
         } else {
             FloatDType::F32
         };
-        Numerics { dtype }
+        let kernels = match place {
+            Place::Processor => Kernels::Processor {
+                threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            },
+            Place::Device => Kernels::Portable,
+        };
+        Numerics { dtype, kernels }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use model::vae::Tiling;
+
 use super::Plan;
 use super::budget::RUNTIME_ALLOWANCE;
-use super::phase::{PhasePlan, Verdict};
+use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Chosen, Place, Setting};
 use super::work::Work;
 use crate::args::format_bytes;
@@ -195,7 +197,7 @@ fn notes(text: &mut String, plan: &Plan) {
             ),
         );
     }
-    if let Some(side) = plan.phases.iter().find_map(|phase| phase.tile_side) {
+    if let Tiling::Tiles { side } = plan.phase(PhaseName::Decode).tiling {
         line(
             text,
             &format!("The image is decoded in tiles of {side} pixels."),

@@ -201,6 +201,19 @@ fn tiles_are_taken_where_they_are_asked_for_or_needed() {
 }
 
 #[test]
+fn tiles_make_the_same_image() {
+    let place = Place::new();
+    let size = ["-W320", "-H192"];
+    let image = |tiling: &str| {
+        place.generate(&[&size[..], &[tiling]].concat()).expect(0);
+        fs::read(place.path("out/x.png")).unwrap()
+    };
+    let tile = &json(&["--backend=flex", "--vae-tiling=on", "-W320", "-H192"])["phases"][2];
+    assert!(bytes(&tile["tile_side"]) < 320, "{tile}");
+    assert!(image("--vae-tiling=on") == image("--vae-tiling=off"));
+}
+
+#[test]
 fn a_batch_takes_the_memory_of_one_image() {
     let one = plan_of("comfyui", &["--vram-total=8GB", "-W64", "-H48"]).expect(0);
     let four = plan_of("comfyui", &["--vram-total=8GB", "-W64", "-H48", "-b4"]).expect(0);

@@ -130,7 +130,8 @@ fn decode<B: ModelBackend>(
     for (image, (latents, target)) in latents.into_iter().zip(&job.targets).enumerate() {
         let busy = run.progress.busy("Decoding the image");
         let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
-        let pixels = pipeline::decode(&loaded.module, latents, job.grid(), &Interruptible)?;
+        let tiling = loaded.planned.tiling;
+        let pixels = pipeline::decode(&loaded.module, latents, job.grid(), tiling, &Interruptible)?;
         let planes = to_host(pixels)?;
         drop(busy);
         if let Some(trace) = &mut run.trace {
