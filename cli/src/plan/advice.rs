@@ -33,6 +33,15 @@ pub(crate) enum Remedy {
         /// Its weights in memory.
         weight_bytes: u64,
     },
+    /// Such a checkpoint and a smaller image as well.
+    Fp8CheckpointAndSize {
+        /// The checkpoint's weights in memory.
+        weight_bytes: u64,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
     /// `--vae-tiling on`.
     VaeTiling,
     /// A smaller image.
@@ -74,7 +83,7 @@ pub(super) fn advice(
     };
     let mut found = Vec::new();
     found.extend(search.text_encoder_on_cpu());
-    found.extend(now.iter().filter_map(|phase| search.fp8(phase)));
+    found.extend(now.iter().flat_map(|phase| search.fp8(phase)));
     found.extend(search.vae_tiling());
     found.extend(search.sizes());
     found.extend(search.limit(now));
@@ -125,13 +134,21 @@ impl Search<'_> {
         )
     }
 
-    fn fp8(&self, phase: &PhasePlan) -> Option<Advice> {
+    /// An FP8 checkpoint for a phase, alone or, where neither is enough, with a smaller image.
+    fn fp8(&self, phase: &PhasePlan) -> Vec<Advice> {
         if !self.failing.contains(&phase.phase) {
-            return None;
+            return Vec::new();
         }
-        let subject = self.subject.with_fp8(phase.model);
-        let phases = phases(&subject, self.work, self.setting);
-        let with = phases.iter().find(|with| with.phase == phase.phase)?;
+        let subject = &self.subject.with_fp8(phase.model);
+        let with_fp8 = Search {
+            subject,
+            failing: self.failing.clone(),
+            ..*self
+        };
+        let phases = phases(subject, self.work, self.setting);
+        let Some(with) = phases.iter().find(|with| with.phase == phase.phase) else {
+            return Vec::new();
+        };
         let weight_bytes = with.fp8_bytes + with.other_bytes;
         let text = format!(
             "take an FP8 file of the {}, whose weights are {} instead of {}",
@@ -139,7 +156,31 @@ impl Search<'_> {
             format_bytes(weight_bytes),
             format_bytes(phase.fp8_bytes + phase.other_bytes)
         );
-        self.propose(&phases, Remedy::Fp8Checkpoint { weight_bytes }, text)
+        if !with.too_large() {
+            let remedy = Remedy::Fp8Checkpoint { weight_bytes };
+            return self.propose(&phases, remedy, text).into_iter().collect();
+        }
+        let smallest = self.at(SIDE_MULTIPLE, SIDE_MULTIPLE);
+        if self.mended(&smallest).contains(&phase.phase) {
+            return Vec::new();
+        }
+        let and_sizes = with_fp8.sizes().into_iter().map(|advice| {
+            let Remedy::Size { width, height } = advice.remedy else {
+                return advice;
+            };
+            Advice {
+                remedy: Remedy::Fp8CheckpointAndSize {
+                    weight_bytes,
+                    width,
+                    height,
+                },
+                text: format!("{text}, and {}", advice.text),
+                ..advice
+            }
+        });
+        and_sizes
+            .filter(|advice| advice.phases.contains(&phase.phase))
+            .collect()
     }
 
     fn vae_tiling(&self) -> Option<Advice> {
@@ -154,24 +195,26 @@ impl Search<'_> {
         )
     }
 
+    /// The phases of an image of another size.
+    fn at(&self, width: u32, height: u32) -> [PhasePlan; 3] {
+        let work = Work {
+            width,
+            height,
+            ..*self.work
+        };
+        phases(self.subject, &work, self.setting)
+    }
+
     /// The largest square and the largest image of about the same shape at which every phase fits that
     /// can fit at any size.
     fn sizes(&self) -> Vec<Advice> {
-        let at = |width, height| {
-            let work = Work {
-                width,
-                height,
-                ..*self.work
-            };
-            phases(self.subject, &work, self.setting)
-        };
         // Whatever fits at some size fits at the smallest.
-        let possible = self.mended(&at(SIDE_MULTIPLE, SIDE_MULTIPLE));
+        let possible = self.mended(&self.at(SIDE_MULTIPLE, SIDE_MULTIPLE));
         if possible.is_empty() {
             return Vec::new();
         }
         let all_fit = |&(width, height): &(u32, u32)| {
-            let phases = at(width, height);
+            let phases = self.at(width, height);
             self.mended(&phases) == possible
                 && phases
                     .iter()
@@ -199,7 +242,7 @@ impl Search<'_> {
             .chain(others)
             .filter_map(|((width, height), kind)| {
                 self.propose(
-                    &at(width, height),
+                    &self.at(width, height),
                     Remedy::Size { width, height },
                     format!("make the image smaller: -W {width} -H {height} is the largest {kind} that fits"),
                 )

@@ -236,6 +236,27 @@ fn dense_files_are_to_be_replaced_only_where_that_is_enough() {
 }
 
 #[test]
+fn a_dense_file_and_a_large_image_are_told_of_both() {
+    let total = total_for(1024, 1024);
+    let plan = Plan::new(&dense_subject(), work(4096, 4096), setting(total));
+    let (width, height) = plan
+        .advice
+        .iter()
+        .find_map(|advice| match advice.remedy {
+            Remedy::Fp8CheckpointAndSize { width, height, .. }
+                if advice.phases.contains(&PhaseName::Denoise) =>
+            {
+                Some((width, height))
+            }
+            _ => None,
+        })
+        .unwrap_or_default();
+    assert!(width >= 1024, "{:?}", plan.advice);
+    let fits = |width, height| Plan::new(&subject(), work(width, height), setting(total)).fits;
+    assert!(fits(width, height) && !fits(width + 16, height + 16));
+}
+
+#[test]
 fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
     let mut subject = subject();
     subject.text_encoder.bytes = fp8(GIB);
