@@ -159,6 +159,14 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) read: bool,
 
+    /// Read into the memory of this backend's device instead of nowhere
+    #[arg(long, value_enum, value_name = "NAME", requires = "read")]
+    pub(crate) backend: Option<BackendName>,
+
+    /// Number of the device, as listed by `devices` [default: the first]
+    #[arg(long, value_name = "INDEX", requires = "backend")]
+    pub(crate) device: Option<usize>,
+
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
