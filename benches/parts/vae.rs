@@ -3,6 +3,7 @@
 use backends::WeightFormat;
 use benches::{random, randomize};
 use criterion::Criterion;
+use model::vae::Tiling;
 use model::{Builder, VaeConfig, VaeDecoder};
 
 use crate::Flex;
@@ -29,7 +30,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("vae_decoder");
     group.sample_size(10);
     group.bench_function(SIDE.to_string(), |bencher| {
-        bencher.iter(|| vae.decode(latents.clone(), &|| false));
+        bencher.iter(|| vae.decode(latents.clone(), Tiling::Whole, &|| false));
     });
     group.finish();
 }

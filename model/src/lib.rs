@@ -14,6 +14,7 @@ pub mod config;
 pub mod guidance;
 pub mod latents;
 pub mod linear;
+pub mod memory;
 pub mod noise;
 pub mod norm;
 pub mod pipeline;

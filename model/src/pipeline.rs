@@ -14,7 +14,7 @@ use crate::scheduler::Schedule;
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::PromptTokens;
 use crate::transformer::Transformer;
-use crate::vae::VaeDecoder;
+use crate::vae::{Tiling, VaeDecoder};
 
 /// Most embeddings of a prompt that the transformer gets.
 const MAX_SEQUENCE_LENGTH: usize = 512;
@@ -181,7 +181,7 @@ pub fn denoise<B: ModelBackend>(
 }
 
 /// Latents f32 `[1, image tokens, features]` to pixels f32 `[1, 3, height, width]` in
-/// `[-1, 1]`.
+/// `[-1, 1]`. The tiling says how much memory it takes, and changes nothing else.
 ///
 /// # Errors
 /// Cancellation.
@@ -189,9 +189,10 @@ pub fn decode<B: ModelBackend>(
     vae: &VaeDecoder<B>,
     latents: Tensor<B, 3>,
     grid: TokenGrid,
+    tiling: Tiling,
     observer: &dyn Observer<B>,
 ) -> Result<Tensor<B, 4>, PipelineError> {
-    vae.decode(unpack(latents, grid), &|| observer.cancelled())
+    vae.decode(unpack(latents, grid), tiling, &|| observer.cancelled())
         .ok_or(PipelineError::Cancelled)
 }
 

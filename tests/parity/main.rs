@@ -4,6 +4,7 @@ mod full_size;
 mod numbers;
 mod pipeline;
 mod text_encoder;
+mod tiling;
 mod tokenizer;
 mod transformer;
 mod vae;

@@ -7,6 +7,7 @@ use model::pipeline::{
     Branch, Denoising, Observer, PipelineError, decode, denoise, encode_prompt, noise_of_seed,
 };
 use model::scheduler::Schedule;
+use model::vae::Tiling;
 use tests::{Case, FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases};
 
 use crate::{Flex, compare, recorded};
@@ -105,7 +106,7 @@ fn every_case_is_that_of_the_reference() {
             FINAL_TOLERANCE,
         );
 
-        let image = decode(&models.vae(), latents, grid, &()).expect("an image");
+        let image = decode(&models.vae(), latents, grid, Tiling::Whole, &()).expect("an image");
         compare(&case.name, &trace, "image", image, FINAL_TOLERANCE);
         println!("{}: equal", case.name);
     }

@@ -1,6 +1,7 @@
 //! The VAE's decoder, stage by stage.
 
 use model::latents::{TokenGrid, unpack};
+use model::vae::Tiling;
 use tests::{FINAL_TOLERANCE, Models, TOLERANCE};
 
 use crate::{Flex, compare, deep, recorded};
@@ -28,7 +29,9 @@ fn stages_are_those_of_the_reference() {
         }
         let normed = vae.decoder.norm_out.forward(x);
         compare(name, &trace, "vae.norm_out", normed, TOLERANCE);
-        let image = vae.decode(latents, &|| false).expect("not cancelled");
+        let image = vae
+            .decode(latents, Tiling::Whole, &|| false)
+            .expect("not cancelled");
         compare(name, &trace, "image", image, FINAL_TOLERANCE);
     }
 }
@@ -40,5 +43,5 @@ fn a_cancelled_decode_has_no_result() {
     let vae = Models::<Flex>::new(&case, device).vae();
     let grid = TokenGrid::of_image(case.width, case.height);
     let latents = unpack(recorded::<Flex, 3>(&trace, "latents.final", &device), grid);
-    assert!(vae.decode(latents, &|| true).is_none());
+    assert!(vae.decode(latents, Tiling::Whole, &|| true).is_none());
 }

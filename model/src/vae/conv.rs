@@ -35,6 +35,17 @@ impl<B: Backend> Conv<B> {
         }
     }
 
+    /// Channels coming out and going in.
+    pub(crate) fn channels(&self) -> [usize; 2] {
+        let [output, input, ..]: [usize; 4] = self.weight.lazy_shape().dims();
+        [output, input]
+    }
+
+    /// How many pixels away a pixel still matters.
+    pub(crate) fn margin(&self) -> usize {
+        self.weight.lazy_shape()[2] / 2
+    }
+
     /// f32 `[batch, in, height, width]` to `[batch, out, height, width]`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4>
     where

@@ -8,8 +8,10 @@
 mod attention;
 mod conv;
 mod decoder;
+pub(crate) mod levels;
 mod norm;
 mod resnet;
+mod tiling;
 mod upsample;
 
 pub use attention::AttentionBlock;
@@ -17,6 +19,7 @@ pub use conv::Conv;
 pub use decoder::{Decoder, MidBlock, UpBlock};
 pub use norm::ChannelNorm;
 pub use resnet::ResidualBlock;
+pub use tiling::Tiling;
 pub use upsample::Upsample;
 
 use backends::ModelBackend;
@@ -62,14 +65,17 @@ impl<B: ModelBackend> VaeDecoder<B> {
     /// Latents f32 `[batch, z_dim, h, w]`, as the transformer leaves them, to pixels f32
     /// `[batch, 3, 8h, 8w]` in `[-1, 1]`.
     ///
-    /// `cancelled` is asked before each block; once it says so, there is no result.
+    /// With tiles, the feature maps of full resolution never exist as a whole; see [`Tiling`].
+    /// `cancelled` is asked before each level and each tile; once it says so, there is no
+    /// result.
     pub fn decode(
         &self,
         latents: Tensor<B, 4>,
+        tiling: Tiling,
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 4>> {
         let x = self.post_quant_conv.forward(self.denormalise(latents));
-        Some(self.decoder.forward(x, cancelled)?.clamp(-1.0, 1.0))
+        Some(self.decoder.forward(x, tiling, cancelled)?.clamp(-1.0, 1.0))
     }
 
     /// Undoes the normalisation of the latents: `x * std + mean`, channel by channel.

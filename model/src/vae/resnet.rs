@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::conv::Conv;
+use super::levels::{Step, StepKind};
 use super::norm::ChannelNorm;
 use crate::builder::Builder;
 
@@ -33,6 +34,16 @@ impl<B: Backend> ResidualBlock<B> {
             norm2: ChannelNorm::uninitialized(output, at),
             conv2: Conv::spatial(output, output, at),
             conv_shortcut: (input != output).then(|| Conv::pointwise(input, output, at)),
+        }
+    }
+
+    /// What tiling must know of it.
+    pub(crate) fn step(&self) -> Step {
+        Step {
+            kind: StepKind::Residual,
+            input: self.conv1.channels()[1],
+            output: self.conv2.channels()[0],
+            margin: self.conv1.margin() + self.conv2.margin(),
         }
     }
 }

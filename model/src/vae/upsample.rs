@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::conv::Conv;
+use super::levels::{Step, StepKind};
 use crate::builder::Builder;
 
 /// Each pixel becomes four, then a convolution halves the channels.
@@ -20,6 +21,17 @@ impl<B: Backend> Upsample<B> {
     pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
         Self {
             resample_1: Conv::spatial(channels, channels / 2, at),
+        }
+    }
+
+    /// What tiling must know of it.
+    pub(crate) fn step(&self) -> Step {
+        let [output, input] = self.resample_1.channels();
+        Step {
+            kind: StepKind::Upsample,
+            input,
+            output,
+            margin: self.resample_1.margin(),
         }
     }
 }

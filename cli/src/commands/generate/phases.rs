@@ -8,6 +8,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use loader::{LoadReport, Weights};
 use model::pipeline::{self, Denoising};
 use model::tokenizer::PromptTokens;
+use model::vae::Tiling;
 use model::{Builder, TextEncoder, Transformer, VaeDecoder};
 
 use super::job::{Done, Job};
@@ -225,7 +226,8 @@ impl Phases<'_> {
         for (image, (latents, target)) in latents.into_iter().zip(&job.targets).enumerate() {
             let busy = self.progress.busy("Decoding the image");
             let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
-            let pixels = pipeline::decode(&vae, latents, job.grid(), &Interruptible)?;
+            let pixels =
+                pipeline::decode(&vae, latents, job.grid(), Tiling::Whole, &Interruptible)?;
             let planes = to_host(pixels)?;
             drop(busy);
             if let Some(trace) = &mut self.trace {

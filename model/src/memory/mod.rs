@@ -1,0 +1,185 @@
+//! The memory that each phase needs at its peak beside its weights: feature maps, and what the
+//! kernels hold while they run.
+//!
+//! The functions go through the modules' forward passes line by line, and add up what is alive.
+//! They are upper bounds, held against measured peaks for the processor's kernels; a backend's
+//! pools, which may keep more than is in use, come on top.
+
+mod kernels;
+mod ledger;
+mod text_encoder;
+mod transformer;
+mod vae;
+
+pub use text_encoder::text_encoder;
+pub use transformer::transformer;
+pub use vae::vae_decoder;
+
+use std::num::NonZeroUsize;
+
+use backends::ModelBackend;
+use burn::tensor::FloatDType;
+
+/// What decides, beside the sizes, how much memory a computation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numerics {
+    /// What activations are in.
+    pub dtype: FloatDType,
+    /// Which kernels run.
+    pub kernels: Kernels,
+}
+
+/// The kernels of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// The processor's own. They work in f32 and in place, each thread on a scratch of its own.
+    Processor {
+        /// Threads that work at the same time.
+        threads: NonZeroUsize,
+    },
+    /// The bodies made of Burn's operations, which hold f32 copies, decoded weights and attention
+    /// scores.
+    Portable,
+}
+
+impl Numerics {
+    /// Those of a backend that computes in `dtype`.
+    pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
+        let kernels = if B::HOST_MEMORY {
+            Kernels::Processor {
+                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            }
+        } else {
+            Kernels::Portable
+        };
+        Self { dtype, kernels }
+    }
+
+    /// As these, with activations in f32.
+    fn in_f32(self) -> Self {
+        Self {
+            dtype: FloatDType::F32,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{TextEncoderConfig, TransformerConfig, VaeConfig};
+    use crate::vae::Tiling;
+
+    const PROCESSOR: Numerics = Numerics {
+        dtype: FloatDType::F32,
+        kernels: Kernels::Processor {
+            threads: NonZeroUsize::MIN,
+        },
+    };
+    const PORTABLE: Numerics = Numerics {
+        dtype: FloatDType::BF16,
+        kernels: Kernels::Portable,
+    };
+
+    /// The published sizes.
+    fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
+        let text_encoder = TextEncoderConfig {
+            vocab_size: 152_064,
+            hidden_size: 3584,
+            intermediate_size: 18_944,
+            num_hidden_layers: 28,
+            num_attention_heads: 28,
+            num_key_value_heads: 4,
+            head_dim: 128,
+            rope_theta: 1e6,
+            rms_norm_eps: 1e-6,
+        };
+        let transformer = TransformerConfig {
+            patch_size: 2,
+            in_channels: 64,
+            out_channels: 16,
+            num_layers: 60,
+            attention_head_dim: 128,
+            num_attention_heads: 24,
+            joint_attention_dim: 3584,
+            axes_dims_rope: [16, 56, 56],
+        };
+        let vae = VaeConfig {
+            base_dim: 96,
+            z_dim: 16,
+            dim_mult: vec![1, 2, 4, 4],
+            num_res_blocks: 2,
+            latents_mean: vec![0.0; 16],
+            latents_std: vec![1.0; 16],
+        };
+        (text_encoder, transformer, vae)
+    }
+
+    #[test]
+    fn larger_work_never_needs_less() {
+        let (encoder, dit, vae) = published();
+        for numerics in [PROCESSOR, PORTABLE] {
+            let sizes = [1, 2, 64, 127, 128, 512, 1000, 4096, 16_384, 65_536];
+            for pair in sizes.windows(2) {
+                let [few, many] = [pair[0], pair[1]];
+                let of = |tokens| {
+                    [
+                        text_encoder(&encoder, tokens, numerics),
+                        transformer(&dit, tokens, 64, numerics),
+                        transformer(&dit, 4096, tokens, numerics),
+                    ]
+                };
+                // At 128 rows a product changes its way.
+                if many != 128 {
+                    let (few, many) = (of(few), of(many));
+                    assert!(few.iter().zip(many).all(|(few, many)| *few <= many));
+                }
+                let of = |side| vae_decoder(&vae, side, side, Tiling::Whole, numerics);
+                assert!(of(few as u32) <= of(many as u32));
+            }
+        }
+    }
+
+    #[test]
+    fn smaller_tiles_never_need_more() {
+        let (_, _, vae) = published();
+        for numerics in [PROCESSOR, PORTABLE] {
+            for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
+                let of = |tiling| vae_decoder(&vae, width, height, tiling, numerics);
+                let mut before = of(Tiling::Whole);
+                for side in [4096, 2048, 1024, 512, 256, 128] {
+                    let now = of(Tiling::Tiles { side });
+                    assert!(
+                        now <= before,
+                        "{width} x {height}, {side}: {now} > {before}"
+                    );
+                    before = now;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_level_decides_what_a_whole_image_needs() {
+        // The upsampler of 192 channels into full resolution: its input, doubled and with a
+        // border, and its output.
+        let (_, _, vae) = published();
+        let pixels = 1328 * 1328;
+        let maps = 4 * pixels * (192 + 192 + 96);
+        let bytes = vae_decoder(&vae, 1328, 1328, Tiling::Whole, PROCESSOR);
+        assert!((maps..maps + maps / 50).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn the_portable_bodies_hold_the_scores() {
+        let (_, dit, vae) = published();
+        let tokens = 83 * 83 + 64;
+        let scores = 2 * 24 * tokens * tokens;
+        let bytes = transformer(&dit, 83 * 83, 64, PORTABLE);
+        assert!((scores..2 * scores).contains(&bytes), "{bytes}");
+        // The VAE has one head, and computes in f32.
+        let scores = 4 * (166u64 * 166).pow(2);
+        let bytes = vae_decoder(&vae, 1328, 1328, Tiling::Tiles { side: 256 }, PORTABLE);
+        assert!((scores..scores * 3 / 2).contains(&bytes), "{bytes}");
+    }
+}

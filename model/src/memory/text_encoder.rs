@@ -1,0 +1,69 @@
+//! Encoding prompts.
+
+use super::Numerics;
+use super::kernels::{Attention, F32};
+use super::ledger::Ledger;
+use crate::config::TextEncoderConfig;
+
+/// Bytes that [`encode_prompt`](crate::pipeline::encode_prompt) needs at its peak beside the
+/// text encoder's weights, for a prompt of `tokens` including the template, with the embeddings
+/// of another one beside it.
+pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numerics) -> u64 {
+    let tokens = tokens as u64;
+    let hidden = config.hidden_size as u64;
+    let inner = config.intermediate_size as u64;
+    let dim = config.head_dim as u64;
+    let heads = config.num_attention_heads as u64;
+    let kv_heads = config.num_key_value_heads as u64;
+
+    let mut ledger = Ledger::default();
+    ledger.hold(numerics.tiles_and_slabs(tokens));
+    // The other prompt's embeddings.
+    ledger.hold(F32 * tokens * hidden);
+    // Cosines and sines.
+    ledger.hold(F32 * tokens * dim);
+    // The codes, as bytes and as integers, and their values before and after the scale.
+    ledger.spike((1 + 3 * F32) * tokens * hidden);
+
+    let residual = numerics.bytes(tokens * hidden);
+    ledger.hold(residual);
+    ledger.spike(numerics.norm(tokens * hidden));
+    ledger.hold(residual);
+    let (q, k) = (heads * dim, kv_heads * dim);
+    for width in [q, k, k] {
+        ledger.spike(numerics.linear(tokens, hidden, width));
+        ledger.hold(numerics.bytes(tokens * width));
+        ledger.spike(numerics.replace(tokens * width));
+    }
+    // The normalised input.
+    ledger.release(residual);
+    ledger.spike(numerics.attention(Attention {
+        tokens,
+        keys: tokens,
+        heads,
+        kv_heads,
+        dim,
+        causal: true,
+    }));
+    ledger.release(numerics.bytes(tokens * (q + 2 * k)));
+    ledger.hold(numerics.bytes(tokens * q));
+    ledger.spike(numerics.linear(tokens, q, hidden));
+    ledger.release(numerics.bytes(tokens * q));
+    ledger.hold(residual);
+    // The sum may be a tensor of its own.
+    ledger.spike(residual);
+    ledger.release(residual);
+
+    ledger.spike(numerics.norm(tokens * hidden));
+    ledger.hold(residual);
+    let wide = numerics.bytes(tokens * inner);
+    ledger.spike(numerics.linear(tokens, hidden, inner));
+    ledger.hold(wide);
+    ledger.spike(numerics.linear(tokens, hidden, inner));
+    ledger.hold(wide);
+    ledger.release(residual);
+    ledger.spike(numerics.silu_mul(tokens * inner));
+    ledger.release(wide);
+    ledger.spike(numerics.linear(tokens, inner, hidden));
+    ledger.peak()
+}

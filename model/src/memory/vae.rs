@@ -1,0 +1,99 @@
+//! Decoding latents.
+
+use super::kernels::{Attention, F32};
+use super::{Kernels, Numerics};
+use crate::config::VaeConfig;
+use crate::vae::levels::{Level, Step, StepKind};
+use crate::vae::{SCALE, Tiling};
+
+/// Bytes that [`decode`](crate::pipeline::decode) needs at its peak beside the VAE's weights, for
+/// an image of `width` x `height` pixels. The VAE computes in f32, whatever the dtype.
+pub fn vae_decoder(
+    config: &VaeConfig,
+    width: u32,
+    height: u32,
+    tiling: Tiling,
+    numerics: Numerics,
+) -> u64 {
+    let numerics = numerics.in_f32();
+    let levels = Level::of_config(config);
+    let latent = [height, width].map(|size| size as usize / SCALE);
+    let plan = tiling.plan(&levels, latent);
+    let whole = plan.as_ref().map_or(levels.len(), |plan| plan.first);
+
+    let image = F32 * 3 * u64::from(width) * u64::from(height);
+    let [rows, columns] = latent;
+    let mut peak = mid_block(config, (rows * columns) as u64, columns as u64, numerics);
+    for (i, level) in levels[..whole].iter().enumerate() {
+        peak = peak.max(of_level(level, rows << i, columns << i, numerics));
+    }
+    if let Some(plan) = plan {
+        let kept = levels[whole - 1].output() * (rows << (whole - 1)) * (columns << (whole - 1));
+        for (level, [height, width]) in levels[whole..].iter().zip(plan.largest()) {
+            // The map that all tiles read, and the finished ones with what is left of their
+            // halos.
+            let beside = F32 * kept as u64 + image + image / 2;
+            peak = peak.max(beside + of_level(level, height, width, numerics));
+        }
+    }
+    // In the end the image is put together and clamped; the latents are small.
+    let latents = F32 * 4 * (config.z_dim * rows * columns) as u64;
+    numerics.slabs() + latents + peak.max(3 * image)
+}
+
+/// The mid block: its residual blocks, and attention over all pixels in one head.
+fn mid_block(config: &VaeConfig, pixels: u64, width: u64, numerics: Numerics) -> u64 {
+    let channels = config.decoder_widths()[0] as u64;
+    let map = F32 * pixels * channels;
+    let attention = numerics.attention(Attention {
+        tokens: pixels,
+        keys: pixels,
+        heads: 1,
+        kv_heads: 1,
+        dim: channels,
+        causal: false,
+    });
+    // The input, queries, keys and values in one and each by itself.
+    let attention = 7 * map + attention;
+    let convolution = Step {
+        kind: StepKind::Residual,
+        input: channels as usize,
+        output: channels as usize,
+        margin: 0,
+    };
+    let height = pixels / width.max(1);
+    attention.max(of_step(
+        convolution,
+        height as usize,
+        width as usize,
+        numerics,
+    ))
+}
+
+fn of_level(level: &Level, height: usize, width: usize, numerics: Numerics) -> u64 {
+    let steps = level.0.iter();
+    let steps = steps.map(|&step| of_step(step, height, width, numerics));
+    steps.max().unwrap_or(0)
+}
+
+/// A step's maps and scratch.
+fn of_step(step: Step, height: usize, width: usize, numerics: Numerics) -> u64 {
+    let (input, output) = (step.input as u64, step.output as u64);
+    let area = (height * width) as u64;
+    let widest = input.max(output);
+    let maps = match numerics.kernels {
+        Kernels::Processor { .. } => step.elements(height, width),
+        // A convolution copies its input into another layout, and its output back; a norm with
+        // its activation has two maps beside its input and output.
+        Kernels::Portable => match step.kind {
+            StepKind::Upsample => (2 * input + 2 * output) * area,
+            StepKind::Residual => {
+                let norm = 3 * widest;
+                let convolution = (2 * input + 2 * output).max(4 * output);
+                (input + norm.max(convolution)) * area
+            }
+            StepKind::Output => (4 * input).max(2 * input + 2 * output) * area,
+        },
+    };
+    F32 * maps + numerics.convolution_scratch([height as u64, width as u64], widest, output)
+}

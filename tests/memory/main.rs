@@ -1,0 +1,218 @@
+//! The formulas for working memory against measured peaks, at the real models' widths.
+
+mod counting;
+
+use std::num::NonZeroUsize;
+
+use backends::{Fp8Format, WeightFormat};
+use benches::{random, randomize};
+use burn::tensor::{FloatDType, Tensor};
+use counting::Counting;
+use model::latents::{TokenGrid, pack};
+use model::memory::{self, Kernels, Numerics};
+use model::pipeline::{Denoising, Observer, PipelineError, decode, denoise, encode_prompt};
+use model::scheduler::Schedule;
+use model::tokenizer::PromptTokens;
+use model::vae::Tiling;
+use model::{
+    Builder, SchedulerConfig, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig,
+    VaeConfig, VaeDecoder,
+};
+
+type Flex = burn_flex::Flex;
+
+#[global_allocator]
+static MEMORY: Counting = Counting::new();
+
+/// Threads of the processor: their scratch is part of what is measured.
+const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// How far above a measured peak its formula may lie.
+const SLACK: f64 = 1.5;
+
+fn fp8(_: &str) -> WeightFormat {
+    WeightFormat::Fp8(Fp8Format::E4M3)
+}
+
+fn numerics(dtype: FloatDType) -> Numerics {
+    Numerics {
+        dtype,
+        kernels: Kernels::Processor { threads: THREADS },
+    }
+}
+
+/// Whether the formula bounds the peak, and not by far.
+fn holds(what: &str, measured: u64, formula: u64) -> bool {
+    const MIB: f64 = (1 << 20) as f64;
+    let (peak, bound) = (measured as f64, formula as f64);
+    let ratio = bound / peak;
+    println!(
+        "{what}: {:.1} MiB measured, {:.1} MiB by the formula, ratio {ratio:.2}",
+        peak / MIB,
+        bound / MIB
+    );
+    (1.0..=SLACK).contains(&ratio)
+}
+
+/// One test, since only one thing can be measured at a time.
+#[test]
+fn formulas_bound_measured_peaks() {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(THREADS.get())
+        .build_global()
+        .expect("the first use of the pool");
+    // All are measured before any fails.
+    let hold = [the_vae(), the_transformer(), the_text_encoder()];
+    assert_eq!(hold, [true; 3], "VAE, transformer, text encoder");
+}
+
+fn the_vae() -> bool {
+    let mut hold = true;
+    let device = Default::default();
+    let config = VaeConfig {
+        base_dim: 96,
+        z_dim: 16,
+        dim_mult: vec![1, 2, 4, 4],
+        num_res_blocks: 2,
+        latents_mean: vec![0.0; 16],
+        latents_std: vec![1.0; 16],
+    };
+    let formats = |_: &str| WeightFormat::Dense;
+    let vae = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let vae = randomize::<Flex, _>(vae);
+    let tiles = |side| Tiling::Tiles { side };
+    for (width, height, tilings) in [
+        (128, 128, vec![Tiling::Whole, tiles(64)]),
+        (256, 192, vec![Tiling::Whole, tiles(96)]),
+    ] {
+        let grid = TokenGrid::of_image(width, height);
+        let latents = random::<Flex, 4>(grid.latent_shape(16), &device);
+        let mut whole: Option<Tensor<Flex, 4>> = None;
+        for tiling in tilings {
+            let (measured, image) = MEMORY.peak_of(|| {
+                decode(&vae, pack(latents.clone()), grid, tiling, &()).expect("an image")
+            });
+            let formula = memory::vae_decoder(
+                &config,
+                width as u32,
+                height as u32,
+                tiling,
+                numerics(FloatDType::F32),
+            );
+            let what = format!("VAE, {width} x {height}, {tiling:?}");
+            hold &= holds(&what, measured, formula);
+            let whole = whole.get_or_insert_with(|| image.clone());
+            let largest = whole.clone().abs().max().into_scalar();
+            let distance = (image - whole.clone()).abs().max().into_scalar();
+            println!("{what}: {:e} from the whole", distance / largest);
+            assert!(largest > 0.0 && distance <= 1e-6 * largest, "{what}");
+        }
+    }
+    hold
+}
+
+/// Ends a run after its first step: the others need the same.
+struct OneStep {
+    done: bool,
+}
+
+impl Observer<Flex> for OneStep {
+    fn latents(&mut self, _step: usize, latents: &Tensor<Flex, 3>) {
+        assert!(latents.clone().abs().max().into_scalar() > 0.0);
+        self.done = true;
+    }
+
+    fn cancelled(&self) -> bool {
+        self.done
+    }
+}
+
+fn the_transformer() -> bool {
+    let mut hold = true;
+    let device = Default::default();
+    let config = TransformerConfig {
+        patch_size: 2,
+        in_channels: 64,
+        out_channels: 16,
+        num_layers: 1,
+        attention_head_dim: 128,
+        num_attention_heads: 24,
+        joint_attention_dim: 3584,
+        axes_dims_rope: [16, 56, 56],
+    };
+    let transformer = Transformer::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
+    let transformer = randomize::<Flex, _>(transformer);
+    for (side, text_tokens, guided, dtype) in [
+        (16, 64, true, FloatDType::F32),
+        (16, 200, false, FloatDType::BF16),
+        (32, 64, false, FloatDType::F32),
+    ] {
+        let grid = TokenGrid {
+            height: side,
+            width: side,
+        };
+        let schedule = Schedule::new(&SchedulerConfig::default(), 2, grid.tokens());
+        let schedule = schedule.expect("a schedule");
+        let (measured, latents) = MEMORY.peak_of(|| {
+            let embeds =
+                || random::<Flex, 3>([1, text_tokens, config.joint_attention_dim], &device);
+            let work = Denoising {
+                prompt_embeds: embeds(),
+                guidance: guided.then(|| (embeds(), 4.0)),
+                noise: random(grid.latent_shape(16), &device),
+                grid,
+                schedule: &schedule,
+                dtype,
+            };
+            denoise(&transformer, work, &mut OneStep { done: false })
+        });
+        assert_eq!(latents.err(), Some(PipelineError::Cancelled));
+        let formula = memory::transformer(&config, grid.tokens(), text_tokens, numerics(dtype));
+        let what = format!(
+            "transformer, {} image and {text_tokens} text tokens, {dtype:?}",
+            grid.tokens()
+        );
+        hold &= holds(&what, measured, formula);
+    }
+    hold
+}
+
+fn the_text_encoder() -> bool {
+    let mut hold = true;
+    let device = Default::default();
+    let config = TextEncoderConfig {
+        vocab_size: 1000,
+        hidden_size: 3584,
+        intermediate_size: 18_944,
+        num_hidden_layers: 1,
+        num_attention_heads: 28,
+        num_key_value_heads: 4,
+        head_dim: 128,
+        rope_theta: 1e6,
+        rms_norm_eps: 1e-6,
+    };
+    let encoder = TextEncoder::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
+    let encoder = randomize::<Flex, _>(encoder);
+    for (tokens, dtype) in [
+        (100, FloatDType::F32),
+        (200, FloatDType::BF16),
+        (512, FloatDType::F32),
+    ] {
+        let prompt = PromptTokens {
+            ids: (0..tokens as u32).collect(),
+            prefix: 34,
+        };
+        let (measured, _) = MEMORY.peak_of(|| {
+            let other = random::<Flex, 3>([1, tokens, config.hidden_size], &device);
+            let embeds = encode_prompt(&encoder, &prompt, dtype, &device, &());
+            (embeds.expect("embeddings"), other)
+        });
+        let formula = memory::text_encoder(&config, tokens, numerics(dtype));
+        hold &= holds(
+            &format!("text encoder, {tokens} tokens, {dtype:?}"),
+            measured,
+            formula,
+        );
+    }
+    hold
+}
