@@ -290,7 +290,7 @@ impl LoadError {
     }
 
     /// What an upload's failure means for a checkpoint.
-    pub(crate) fn upload(source: &Path, error: UploadError) -> Self {
+    pub fn upload(source: &Path, error: UploadError) -> Self {
         let file = source.to_path_buf();
         match error {
             UploadError::OutOfMemory { needed, free } => Self::OutOfMemory { file, needed, free },

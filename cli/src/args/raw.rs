@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::groups::{ComputeArgs, SizeArgs, SourceArgs};
+use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -176,6 +176,14 @@ pub(crate) struct InspectArgs {
     /// Also read every tensor, the way a GPU is filled, to try the file and its disk
     #[arg(long)]
     pub(crate) read: bool,
+
+    /// Read into the memory of this backend's device instead of nowhere
+    #[arg(long, value_enum, value_name = "NAME", requires = "read")]
+    pub(crate) backend: Option<BackendName>,
+
+    /// Number of the device, as listed by `devices` [default: the first]
+    #[arg(long, value_name = "INDEX", requires = "backend")]
+    pub(crate) device: Option<usize>,
 
     /// Print JSON instead of text
     #[arg(long)]

@@ -1,20 +1,21 @@
 //! `inspect`: what a checkpoint is.
 
+mod read;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use backends::NullSink;
 use loader::{Component, LoadError, LoadReport, ModelFiles, Summary, Weights};
 use model::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{InspectArgs, Verbosity, format_bytes};
-use crate::console::{self, Console, stderr_line};
+use crate::args::{InspectArgs, format_bytes};
+use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::models::{text_encoder_part, transformer_part, vae_part};
-use crate::progress::Progress;
+use read::Target;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -47,8 +48,10 @@ struct DescribedTokenizer {
 /// # Errors
 /// What makes the files unusable; [`CliError::Stdout`].
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let inspector = Inspector { reads: args.read };
-    if inspector.reads {
+    let inspector = Inspector {
+        target: Target::of(args)?,
+    };
+    if inspector.target.is_some() {
         interrupt::listen(|| stderr_line("stopping; Ctrl-C again ends at once"));
     }
     let inspection = inspector.inspect(&args.path)?;
@@ -64,7 +67,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
 
 /// Looks at files, and into them if asked to.
 struct Inspector {
-    reads: bool,
+    /// Where tensors are read to, if they are.
+    target: Option<Target>,
 }
 
 impl Inspector {
@@ -113,7 +117,8 @@ impl Inspector {
     fn describe(&self, weights: Weights) -> Result<Described, CliError> {
         let summary = weights.summary();
         let dialect = weights.dialect().to_string();
-        let read = self.reads.then(|| read(&weights)).transpose()?;
+        let target = self.target.as_ref();
+        let read = target.map(|target| target.read(&weights)).transpose()?;
         let config = match weights.component() {
             Component::Transformer => serde_json::to_value(transformer_part(weights)?.config),
             Component::TextEncoder => serde_json::to_value(text_encoder_part(weights)?.config),
@@ -126,31 +131,6 @@ impl Inspector {
             dialect,
         })
     }
-}
-
-/// Reads every tensor into a device that keeps nothing.
-fn read(weights: &Weights) -> Result<LoadReport, CliError> {
-    let console = Console::new(Verbosity::Normal);
-    let message = format!("Reading the {}", weights.component());
-    let mut observer = Progress::new(console).load(&message);
-    let report = loader::read_through(weights, &mut NullSink::new(), &mut observer)?;
-    Ok(report)
-}
-
-/// As `1933 tensors, 19.03 GiB in 8.3 s, 2.46 GB/s past the page cache, …`.
-fn read_text(report: &LoadReport) -> String {
-    let mut text = format!(
-        "{} tensors, {} in {:.1} s, {:.2} GB/s {}",
-        report.tensors,
-        format_bytes(report.bytes),
-        report.seconds,
-        report.bytes_per_second() / 1e9,
-        report.method,
-    );
-    if let Some(bytes) = report.peak_anonymous_bytes {
-        text.push_str(&format!(", peak host memory {}", format_bytes(bytes)));
-    }
-    text
 }
 
 fn as_text(inspection: &Inspection) -> String {
@@ -201,7 +181,7 @@ fn checkpoint_text(text: &mut String, described: &Described) {
         line(text, "not used", &format!("{count} of: {reason}"));
     }
     if let Some(report) = &described.read {
-        line(text, "read", &read_text(report));
+        line(text, "read", &read::text(report));
     }
     line(text, "in memory", &format_bytes(summary.footprint.total()));
     if let Value::Object(fields) = config {

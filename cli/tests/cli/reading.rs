@@ -128,3 +128,19 @@ fn a_mapped_file_that_is_cut_off_ends_the_program_with_a_word() {
     );
     assert_eq!(place.written(), [""; 0]);
 }
+
+#[test]
+fn a_file_is_read_into_a_device() {
+    let place = Place::new();
+    let read = |more: &[&str]| -> Run {
+        let mut command = program();
+        command.arg("inspect").arg(place.transformer()).args(more);
+        command.output().unwrap().into()
+    };
+    let text = read(&["--read", "--backend=flex"]).expect(0).stdout;
+    assert!(text.contains("77 tensors"), "{text}");
+    assert!(text.contains("GB/s"), "{text}");
+    read(&["--backend=flex"]).expect(2);
+    let missing = read(&["--read", "--backend=rocm"]).expect(5);
+    assert!(missing.stderr.contains("rocm"), "{}", missing.stderr);
+}
