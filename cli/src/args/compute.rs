@@ -1,6 +1,7 @@
 //! Where and how to compute, checked.
 
 use backends::{BackendKind, DeviceChoice};
+use loader::Method;
 
 use super::environment::Environment;
 use super::format_bytes;
@@ -30,6 +31,8 @@ pub(crate) struct ComputeConfig {
     pub(crate) text_encoder_on_cpu: bool,
     /// Whether to decode in tiles.
     pub(crate) vae_tiling: VaeTiling,
+    /// Whether the processor uses weights in their files, or reads them first.
+    pub(crate) weights: Method,
 }
 
 impl ComputeConfig {
@@ -68,6 +71,11 @@ impl ComputeConfig {
             limit_flag: args.vram_limit.is_some(),
             text_encoder_on_cpu: args.text_encoder_on_cpu,
             vae_tiling: args.vae_tiling,
+            weights: if args.no_mmap {
+                Method::Read
+            } else {
+                Method::InPlace
+            },
         })
     }
 

@@ -66,6 +66,11 @@ pub(crate) struct ComputeArgs {
     #[arg(long)]
     pub(crate) text_encoder_on_cpu: bool,
 
+    /// On the processor, read weights into memory instead of using them in place in their files:
+    /// for files that may change meanwhile, or disks that are slow at random
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+
     /// Decode the image in tiles, which takes less memory; auto does so where the whole would
     /// not fit
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = VaeTiling::Auto)]

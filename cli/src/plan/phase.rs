@@ -1,6 +1,6 @@
 //! What one phase needs, and whether that fits.
 
-use loader::Component;
+use loader::{Component, Method};
 use model::VaeConfig;
 use model::memory;
 use model::vae::Tiling;
@@ -106,7 +106,7 @@ impl PhasePlan {
     ) -> Self {
         let place = phase.place(setting);
         let weights = bytes.loaded;
-        let mapped = mapped(bytes, place);
+        let mapped = mapped(bytes, place, setting);
         let peak = weights.total() - mapped + working;
         let available = setting.available(place);
         Self {
@@ -141,10 +141,10 @@ fn tile_side<S: Serializer>(tiling: &Tiling, serializer: S) -> Result<S::Ok, S::
 }
 
 /// Bytes of weights that need no memory of their own in a place.
-fn mapped(bytes: &ModelBytes, place: Place) -> u64 {
-    match place {
-        Place::Processor => bytes.loaded.fp8 + bytes.loaded.dense,
-        Place::Device => 0,
+fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
+    match (place, setting.weights) {
+        (Place::Processor, Method::InPlace) => bytes.loaded.fp8 + bytes.loaded.dense,
+        (Place::Processor, Method::Read) | (Place::Device, _) => 0,
     }
 }
 
@@ -199,7 +199,7 @@ fn decoder_tiling(
     work: &Work,
     setting: &Setting,
 ) -> Tiling {
-    let weights = bytes.loaded.total() - mapped(bytes, setting.place);
+    let weights = bytes.loaded.total() - mapped(bytes, setting.place, setting);
     tiling(
         setting.vae_tiling,
         config,

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use backends::host_memory::available as host_available;
 use backends::{DeviceChoice, DeviceMemory, ModelBackend};
 use burn::tensor::{DType, FloatDType};
+use loader::Method;
 use model::memory::{Kernels, Numerics};
 use serde::{Serialize, Serializer};
 
@@ -99,6 +100,9 @@ pub(crate) struct Setting {
     /// Whether the image may be decoded in tiles.
     #[serde(skip)]
     pub(crate) vae_tiling: VaeTiling,
+    /// How weights get to the processor.
+    #[serde(skip)]
+    pub(crate) weights: Method,
 }
 
 /// [`DeviceChoice`] for JSON.
@@ -172,6 +176,7 @@ impl Setting {
             host_available: host_available(),
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,
+            weights: compute.weights,
         }
     }
 

@@ -118,6 +118,7 @@ fn setting(total: u64) -> Setting {
         host_available: Some(GIB),
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Off,
+        weights: loader::Method::InPlace,
     }
 }
 

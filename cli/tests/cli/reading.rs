@@ -144,3 +144,23 @@ fn a_file_is_read_into_a_device() {
     let missing = read(&["--read", "--backend=rocm"]).expect(5);
     assert!(missing.stderr.contains("rocm"), "{}", missing.stderr);
 }
+
+#[test]
+fn without_mapping_the_picture_is_the_same() {
+    let place = Place::new();
+    let picture = |more: &[&str]| {
+        place.generate(more).expect(0);
+        std::fs::read(place.path("out/x.png")).unwrap()
+    };
+    let mapped = picture(&[]);
+    let read = picture(&["--no-mmap", "--report", "out/r.json"]);
+    assert!(mapped == read, "another picture");
+    let report = std::fs::read_to_string(place.path("out/r.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let load = &report["phases"][2];
+    assert_eq!(
+        (&load["mapped_bytes"], &load["tensors"]),
+        (&0.into(), &77.into())
+    );
+    assert_ne!(load["method"], "mapped");
+}

@@ -84,7 +84,8 @@ impl<'a> Run<'a> {
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
         let peak = follow::<B>(device);
-        let (module, report) = loader::load(module, weights, device, &mut observer)?;
+        let (module, report) =
+            loader::load_by(self.setting.weights, module, weights, device, &mut observer)?;
         let device_peak = peak.finish();
         drop(observer);
         let console = self.job.console;
