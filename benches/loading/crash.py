@@ -27,7 +27,6 @@ class Limited:
     """What became of a command under the limit."""
 
     outcome: process.Outcome
-    how: str
     # Page cache included; `None` where the system does not tell.
     charged: int | None
 
@@ -83,7 +82,7 @@ def watched(command: list[str], args: argparse.Namespace, limit: int) -> Limited
     box = memory_group.limited(limit)
     try:
         outcome = process.run(command, enter=box.enter)
-        return Limited(outcome, box.how, box.peak())
+        return Limited(outcome, box.peak())
     finally:
         box.close()
 
@@ -153,7 +152,7 @@ WAYS = {"diffusers": diffusers_way, "ours": our_way}
 def print_runs(runs: list[Run], args: argparse.Namespace, limit: int):
     total = sum(path.stat().st_size for path in args.files)
     print(f"{args.transformer.name}, {gb(args.transformer.stat().st_size)} GB; all files {gb(total)} GB.")
-    print(f"{args.threads} threads; limit {gb(limit)} GB, by {runs[0].limited.how}.\n")
+    print(f"{args.threads} threads; memory limit {gb(limit)} GB.\n")
     header = ["program", "load method", "dtype handling", "device memory"]
     header += ["RAM peak, GB", "mapped, GB", "charged, GB", "load", "step"]
     rows = [

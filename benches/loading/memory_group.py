@@ -1,7 +1,6 @@
-"""A limit on a process's memory: a control group, where this process may make one."""
+"""A limit on a process's memory, by a control group."""
 
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -18,12 +17,17 @@ class MemoryGroup:
         self.path = path
         self.peak_file = "memory.peak" if unified else "memory.max_usage_in_bytes"
         path.mkdir()
-        (path / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(limit))
-        swap = path / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes")
-        if swap.exists():
-            swap.write_text("0" if unified else str(limit))
-
-    how = "control group"
+        try:
+            most = path / ("memory.max" if unified else "memory.limit_in_bytes")
+            if not most.exists():
+                raise FileNotFoundError(most)
+            most.write_text(str(limit))
+            swap = path / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes")
+            if swap.exists():
+                swap.write_text("0" if unified else str(limit))
+        except OSError:
+            self.close()
+            raise
 
     def enter(self):
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
@@ -37,26 +41,12 @@ class MemoryGroup:
         self.path.rmdir()
 
 
-class DataLimit:
-    """Where there is no group: allocation fails beyond the limit. File mappings do not count."""
+def limited(limit: int) -> MemoryGroup:
+    """A new group with that limit.
 
-    how = "RLIMIT_DATA"
-
-    def __init__(self, limit: int):
-        self.limit = limit
-
-    def enter(self):
-        resource.setrlimit(resource.RLIMIT_DATA, (self.limit, self.limit))
-
-    def peak(self) -> int | None:
-        return None
-
-    def close(self):
-        pass
-
-
-def limited(limit: int) -> MemoryGroup | DataLimit:
-    """The best limit that this machine allows."""
+    Resource limits are no substitute: RLIMIT_DATA and RLIMIT_AS count private file mappings, which
+    cost no memory, and refuse what a machine of that size would allow.
+    """
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, inside = line.split(":", 2)
         parent = {"memory": ROOT / "memory", "": ROOT}.get(controllers)
@@ -64,13 +54,13 @@ def limited(limit: int) -> MemoryGroup | DataLimit:
             continue
         # In version 2 a group holds either processes or groups, so make a sister of our own.
         own = parent / inside.lstrip("/")
-        place = own if controllers else own.parent
+        place = own if controllers or own == ROOT else own.parent
         try:
             return MemoryGroup(place / f"loading-{os.getpid()}", limit, unified=not controllers)
         except OSError:
             # No right to, or no memory controller there.
             continue
-    return DataLimit(limit)
+    raise SystemExit("cannot limit memory: no right to make a control group; run this as root")
 
 
 def died_how(status: int) -> str:

@@ -74,7 +74,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often to measure everything")
     parser.add_argument("--search-rounds", type=int, default=2, metavar="N", help="how often to try each fio setting")
     parser.add_argument("--search-gb", type=float, default=4, metavar="GB", help="how much to read in each try")
-    parser.add_argument("--setting", type=parse_setting, metavar="ENGINE,JOBS,DEPTH,MIB", help="fio's, not searched")
+    setting = "ENGINE,JOBS,DEPTH,MIB,PAGES"
+    parser.add_argument("--setting", type=parse_setting, metavar=setting, help="fio's, in place of a search")
     parser.add_argument("--drop-caches", action="store_true", help="drop all of the page cache, not the file's part")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX")
     args = parser.parse_args()
@@ -87,8 +88,10 @@ def arguments() -> argparse.Namespace:
 
 
 def parse_setting(text: str) -> fio.Setting:
-    engine, jobs, depth, block = text.split(",")
-    return fio.Setting(engine, int(jobs), int(depth), int(block) * fio.MIB)
+    engine, jobs, depth, block, pages = text.split(",")
+    if pages not in ("huge", "small"):
+        raise ValueError
+    return fio.Setting(engine, int(jobs), int(depth), int(block) * fio.MIB, huge=pages == "huge")
 
 
 def cores() -> int:
@@ -125,7 +128,7 @@ def bf16_file(args: argparse.Namespace) -> Path:
 def all_ways(args: argparse.Namespace, best: fio.Setting, path: Path) -> list[Way]:
     ways = [Way(CEILING, lambda path: fio.read(path, best))]
     if best != fio.LIKE_OURS:
-        ways.append(Way("fio, 4 threads of 16 MiB", lambda path: fio.read(path, fio.LIKE_OURS)))
+        ways.append(Way(f"fio ({fio.LIKE_OURS})", lambda path: fio.read(path, fio.LIKE_OURS)))
     ways += [
         Way(OURS, lambda path: ours(args.release / "qwen-image", path)),
         Way("safetensors crate, mapped, pages touched", program(args.release / "examples" / "safetensors_mmap")),
@@ -184,13 +187,10 @@ def measure(path: Path, ways: list[Way], args: argparse.Namespace) -> dict[str, 
         for way in order if turn % 2 == 0 else order[::-1]:
             file_cache.evict(path, everything=args.drop_caches)
             outcome, seconds, count = way.read(path)
-            reading = Reading(
-                seconds, count, outcome.peak_anonymous, outcome.peak_file, file_cache.resident(path)
-            )
+            cached = file_cache.resident(path)
+            reading = Reading(seconds, count, outcome.peak_anonymous, outcome.peak_file, cached)
             readings[way.name].append(reading)
-            progress(
-                f"{turn + 1}/{args.rounds} {way.name}: {gb(reading.rate)} GB/s, load {os.getloadavg()[0]:.1f}"
-            )
+            progress(f"{turn + 1}/{args.rounds} {way.name}: {gb(reading.rate)} GB/s, load {os.getloadavg()[0]:.1f}")
     file_cache.evict(path)
     return readings
 

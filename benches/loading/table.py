@@ -9,7 +9,8 @@ def table(header: list[str], rows: list[list[str]], names: int = 1) -> str:
     rule = ["-" * width if i < names else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines = []
     for row in (header, rule, *rows):
-        cells = [cell.ljust(width) if i < names else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [cell.ljust(width) for cell, width in zip(row[:names], widths)]
+        cells += [cell.rjust(width) for cell, width in zip(row[names:], widths[names:])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
