@@ -94,7 +94,7 @@ fn a_hard_limit_of_512_mib_is_enough() {
     let figures = read_figures(read_within(512 << 10, &path));
     assert_eq!(figures["bytes"], BYTES);
     // The limit is one: below the ring's size there is no reading, and a clear refusal.
-    let refused = read_within(100 << 10, &path).expect(4);
+    let refused = read_within(48 << 10, &path).expect(4);
     assert!(
         refused.stderr.contains("out of memory"),
         "{}",
