@@ -168,7 +168,7 @@ impl Piece {
         bytes.ok_or(UploadError::OutOfBounds {
             memory: self.memory.0,
             start: self.offset as u64,
-            end: (self.offset + self.source.len()) as u64,
+            end: self.offset.saturating_add(self.source.len()) as u64,
         })
     }
 }
