@@ -15,10 +15,10 @@ pub mod storage;
 pub mod upload;
 pub mod weight;
 
-#[cfg(feature = "cubecl")]
+#[cfg(any(feature = "rocm", feature = "wgpu"))]
 mod cube;
 #[cfg(feature = "cuda")]
-mod cuda_probe;
+mod cuda;
 #[cfg(feature = "flex")]
 mod flex_tensor;
 #[cfg(any(feature = "rocm", feature = "wgpu"))]

@@ -80,7 +80,7 @@ impl DeviceStorage for burn_cuda::Cuda {
     }
 
     fn memory(device: &Self::Device) -> Option<DeviceMemory> {
-        crate::cuda_probe::memory(device.index)
+        crate::cuda::probe::memory(device.index)
     }
 }
 

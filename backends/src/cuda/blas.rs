@@ -38,6 +38,8 @@ pub(super) struct Product {
     pub(super) k: usize,
     /// How `w` lies in memory.
     pub(super) weight: Layout,
+    /// Elements from one row of `y` to the next; `n` where nothing lies between.
+    pub(super) y_leading: usize,
     /// Of `x`, `w`, `y` and `bias`. Sums are f32.
     pub(super) element: Element,
     /// Whether there is a bias.
@@ -190,7 +192,7 @@ impl Description {
             operation,
             w: layout(w)?,
             x: layout((k, m, k))?,
-            y: layout((n, m, n))?,
+            y: layout((n, m, product.y_leading as u64))?,
         };
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         description.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &transposed)?;

@@ -1,6 +1,5 @@
 //! The kernels, from source to functions on a device.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
@@ -13,8 +12,24 @@ use super::probe;
 
 /// All kernels, as one text: they share their helpers, and one compilation is faster than many.
 const SOURCE: &str = concat!(
-    include_str!("kernels/common.cuh"),
+    include_str!("kernels/ptx.cuh"),
+    include_str!("kernels/element.cuh"),
+    include_str!("kernels/fp8_code.cuh"),
+    include_str!("kernels/reduce.cuh"),
+    include_str!("kernels/fp8_decode.cu"),
+    include_str!("kernels/fp8_gemv.cu"),
+    include_str!("kernels/layer_norm.cu"),
+    include_str!("kernels/rms_norm.cu"),
+    include_str!("kernels/rms_norm_rotate.cu"),
+    include_str!("kernels/copy_tokens.cu"),
+    include_str!("kernels/activation.cu"),
+    include_str!("kernels/gated_add.cu"),
+    include_str!("kernels/channel_norm.cu"),
+    include_str!("kernels/channel_bias.cu"),
+    include_str!("kernels/im2col.cu"),
+    include_str!("kernels/softmax_rows.cu"),
     include_str!("kernels/cast.cu"),
+    include_str!("kernels/attention.cu"),
 );
 
 /// Why there are no kernels.
@@ -48,49 +63,30 @@ struct Target {
     native: bool,
 }
 
-/// Every kernel by name, compiled for the context's device or read from the cache.
+/// All kernels, compiled for the context's device or read from the cache.
 ///
 /// # Errors
 /// What the compiler or the driver says.
-pub(super) fn functions(
-    context: &Arc<CudaContext>,
-) -> Result<HashMap<String, sys::CUfunction>, CompileError> {
+pub(super) fn module(context: &Arc<CudaContext>) -> Result<sys::CUmodule, CompileError> {
     let target = Target::of(context)?;
     let entry = Entry::of(SOURCE, &target.name, compiler_version()?);
     context.bind_to_thread()?;
     // What is cached may be damaged: then the driver refuses it, and it is made anew.
-    if let Some(functions) = entry.read().and_then(|code| load(&code).ok()) {
-        return Ok(functions);
+    if let Some(module) = entry.read().and_then(|code| load(&code).ok()) {
+        return Ok(module);
     }
     let code = compile(&target)?;
-    let functions = load(&code)?;
+    let module = load(&code)?;
     entry.write(&code);
-    Ok(functions)
+    Ok(module)
 }
 
-fn load(code: &[u8]) -> Result<HashMap<String, sys::CUfunction>, DriverError> {
+fn load(code: &[u8]) -> Result<sys::CUmodule, DriverError> {
     // The driver reads a text up to its end mark.
     let mut code = code.to_vec();
     code.push(0);
-    // SAFETY: the driver checks what it is given; the module is never unloaded.
-    let module = unsafe { result::module::load_data(code.as_ptr().cast()) }?;
-    let mut functions = HashMap::new();
-    for name in names() {
-        let c_name = CString::new(name).unwrap_or_default();
-        // SAFETY: the module was just loaded.
-        let function = unsafe { result::module::get_function(module, c_name) }?;
-        functions.insert(name.to_owned(), function);
-    }
-    Ok(functions)
-}
-
-/// The names that the source declares: `extern "C" __global__ … void NAME(`.
-fn names() -> impl Iterator<Item = &'static str> {
-    SOURCE.split("extern \"C\" __global__").skip(1).filter_map(|rest| {
-        let head = rest.split('{').next()?;
-        let (before, _) = head.split_once("(const").or_else(|| head.split_once('('))?;
-        before.split_whitespace().next_back()
-    })
+    // SAFETY: the driver checks what it is given.
+    unsafe { result::module::load_data(code.as_ptr().cast()) }
 }
 
 impl Target {

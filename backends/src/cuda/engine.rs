@@ -7,7 +7,7 @@
 //! reused before our work with it has ended.
 
 use std::collections::HashMap;
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn_cubecl::cubecl::cuda::CudaRuntime;
@@ -48,7 +48,10 @@ pub(super) struct Engine {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     order: Order,
-    functions: HashMap<String, sys::CUfunction>,
+    shared_memory: usize,
+    module: sys::CUmodule,
+    /// Kernels by name, as they were first used.
+    functions: Mutex<HashMap<String, sys::CUfunction>>,
     /// Matrix products; none where the library is missing.
     blas: Option<Blas>,
     scratch: Mutex<Scratch>,
@@ -92,11 +95,16 @@ impl Engine {
     fn new(device: &CudaDevice) -> Result<Self, EngineError> {
         let context = CudaContext::new(device.index)?;
         let stream = context.new_stream()?;
-        let functions = compile::functions(&context)?;
+        let module = compile::module(&context)?;
         let blas = Blas::new(&context);
+        let shared_memory = context.attribute(
+            sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
+        )?;
         Ok(Self {
             order: Order::new(&context)?,
-            functions,
+            shared_memory: usize::try_from(shared_memory).unwrap_or(0),
+            module,
+            functions: Mutex::default(),
             blas,
             scratch: Mutex::new(Scratch::default()),
             stream,
@@ -104,9 +112,29 @@ impl Engine {
         })
     }
 
+    /// Bytes of shared memory of a multiprocessor.
+    pub(super) fn shared_memory(&self) -> usize {
+        self.shared_memory
+    }
+
     /// Matrix products by cuBLASLt, if it is there.
     pub(super) fn has_blas(&self) -> bool {
         self.blas.is_some()
+    }
+
+    fn function(&self, name: &str) -> Result<sys::CUfunction, DriverError> {
+        let mut known = self
+            .functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(&function) = known.get(name) {
+            return Ok(function);
+        }
+        let c_name = CString::new(name).unwrap_or_default();
+        // SAFETY: the module is never unloaded.
+        let function = unsafe { result::module::get_function(self.module, c_name) }?;
+        known.insert(name.to_owned(), function);
+        Ok(function)
     }
 
     /// Runs `work` on the device thread, in order with Burn's work.
@@ -234,9 +262,7 @@ impl Scope<'_> {
     /// # Errors
     /// The driver's.
     pub(super) fn launch(&self, name: &str, grid: Grid, args: &[Arg]) -> Result<(), DriverError> {
-        let Some(&function) = self.engine.functions.get(name) else {
-            panic!("CUDA: no kernel {name}");
-        };
+        let function = self.engine.function(name)?;
         let stream = self.stream()?.cu_stream();
         let mut addresses: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
         if grid.shared > 48 << 10 {

@@ -12,6 +12,7 @@ mod conv;
 mod engine;
 mod fused;
 mod linear;
+mod ops;
 pub(crate) mod probe;
 mod tensor;
 

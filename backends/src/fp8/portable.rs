@@ -10,7 +10,7 @@ use super::codec::Fp8Format;
 const DECODE_CHUNK: usize = 16 << 20;
 
 /// See [`Fp8Ops::fp8_linear`](super::Fp8Ops::fp8_linear).
-pub(super) fn fp8_linear<B: Backend>(
+pub(crate) fn fp8_linear<B: Backend>(
     x: FloatTensor<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
@@ -37,7 +37,7 @@ pub(super) fn fp8_linear<B: Backend>(
 }
 
 /// See [`Fp8Ops::dense_linear`](super::Fp8Ops::dense_linear).
-pub(super) fn dense_linear<B: Backend>(
+pub(crate) fn dense_linear<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: Option<FloatTensor<B>>,

@@ -12,7 +12,7 @@ mod flex_channel_norm;
 #[cfg(feature = "flex")]
 mod flex_conv;
 mod ops;
-mod portable;
+pub(crate) mod portable;
 #[cfg(feature = "flex")]
 mod vector_math;
 
