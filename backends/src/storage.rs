@@ -40,6 +40,24 @@ pub trait DeviceStorage: Backend {
     /// does not tell.
     fn memory(device: &Self::Device) -> Option<DeviceMemory>;
 
+    /// Makes what computing on a device needs beside Burn: once, before the first use.
+    ///
+    /// # Errors
+    /// Why the device's own kernels cannot be had; portable ones do their work then.
+    fn prepare(device: &Self::Device) -> Result<(), String> {
+        let _ = device;
+        Ok(())
+    }
+
+    /// Runs work that calls the device very often where its calls cost least.
+    ///
+    /// # Panics
+    /// If `work` does.
+    fn near<T: Send + 'static>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        let _ = device;
+        work()
+    }
+
     /// Gives back to the driver what Burn's pools hold and no tensor uses.
     fn release_unused(device: &Self::Device) {
         Self::memory_cleanup(device);
@@ -81,6 +99,14 @@ impl DeviceStorage for burn_cuda::Cuda {
 
     fn memory(device: &Self::Device) -> Option<DeviceMemory> {
         crate::cuda::probe::memory(device.index)
+    }
+
+    fn prepare(device: &Self::Device) -> Result<(), String> {
+        crate::cuda::prepare(device).map_err(|error| error.to_string())
+    }
+
+    fn near<T: Send + 'static>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        crate::cuda::near(device, work)
     }
 }
 

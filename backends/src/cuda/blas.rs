@@ -13,6 +13,10 @@ use super::tensor::Element;
 /// Scratch memory that algorithms may use: what the library's authors recommend for Hopper.
 const WORKSPACE: usize = 32 << 20;
 
+/// `CUBLAS_OP_N` and `CUBLAS_OP_T`, which are of another library's headers.
+const AS_IT_IS: i32 = 0;
+const TRANSPOSED: i32 = 1;
+
 /// A handle of the library, and what it has chosen so far.
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
@@ -174,11 +178,11 @@ impl Description {
         let (w, transposed) = match product.weight {
             Layout::Rows => (
                 (k, n, k),
-                sys::cublasOperation_t::CUBLAS_OP_T,
+                TRANSPOSED,
             ),
             Layout::Columns => (
                 (n, k, n),
-                sys::cublasOperation_t::CUBLAS_OP_N,
+                AS_IT_IS,
             ),
         };
         let layout = |(rows, columns, leading): (u64, u64, u64)| {

@@ -141,7 +141,7 @@ impl Engine {
     ///
     /// # Panics
     /// If the driver fails, as Burn's own operations do: they have no way to return an error.
-    pub(super) fn run<T: Send>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         client: &ComputeClient<CudaRuntime>,
         work: impl FnOnce(&Scope<'_>) -> Result<T, DriverError> + Send,
@@ -405,7 +405,17 @@ impl ContextCalls {
     }
 }
 
-/// The client of a device.
-pub(super) fn client(device: &CudaDevice) -> ComputeClient<CudaRuntime> {
-    CudaRuntime::client(device)
+/// Runs `work` on the device's own thread, where Burn's calls are made at once instead of being
+/// sent there one by one.
+///
+/// # Panics
+/// If `work` does.
+pub(crate) fn near<T: Send + 'static>(
+    device: &CudaDevice,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    match CudaRuntime::client(device).exclusive(work) {
+        Ok(result) => result,
+        Err(error) => panic!("CUDA: {error}"),
+    }
 }

@@ -16,4 +16,4 @@ mod ops;
 pub(crate) mod probe;
 mod tensor;
 
-pub(crate) use engine::prepare;
+pub(crate) use engine::{near, prepare};
