@@ -26,7 +26,7 @@ mod gpu_probe;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{Fp8Format, Fp8Ops, WeightFormat};
+pub use fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
 pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};

@@ -28,7 +28,12 @@ pub(super) fn attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Option
         }
         return None;
     }
-    Some(narrow(&engine, element, [q, k, v].map(rows_of_heads), causal))
+    Some(narrow(
+        &engine,
+        element,
+        [q, k, v].map(rows_of_heads),
+        causal,
+    ))
 }
 
 /// A tensor `[batch, tokens, heads, dim]` whose heads lie side by side; tokens and batches may
@@ -52,8 +57,11 @@ fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> 
     let out = engine.run(&q.client, |scope| {
         let out = scope.empty(elements * element.size());
         if elements > 0 {
-            let [[q_batch, q_token, ..], [k_batch, k_token, ..], [v_batch, v_token, ..]] =
-                [&q, &k, &v].map(strides::<4>);
+            let [
+                [q_batch, q_token, ..],
+                [k_batch, k_token, ..],
+                [v_batch, v_token, ..],
+            ] = [&q, &k, &v].map(strides::<4>);
             let mut args = vec![
                 Arg::Pointer(scope.pointer(&q.handle)),
                 Arg::Pointer(scope.pointer(&k.handle)),
@@ -96,7 +104,9 @@ fn launch(
         Element::F32 => ("attention_f32", 64, 0),
         Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 32_768),
         // Two blocks to a multiprocessor hide each other's waits, if both fit.
-        Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => ("attention_bf16_d128", 128, 65_536),
+        Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => {
+            ("attention_bf16_d128", 128, 65_536)
+        }
         Element::Bf16 => ("attention_bf16_d128_narrow", 128, 49_152),
     };
     let name = match (element, causal) {
@@ -104,11 +114,7 @@ fn launch(
         _ => name.to_owned(),
     };
     let grid = Grid {
-        blocks: (
-            tokens.div_ceil(queries) as u32,
-            heads as u32,
-            batch as u32,
-        ),
+        blocks: (tokens.div_ceil(queries) as u32, heads as u32, batch as u32),
         threads: 128,
         shared,
     };
@@ -153,11 +159,7 @@ struct Wide {
 }
 
 impl Wide {
-    fn attend(
-        &self,
-        scope: &Scope<'_>,
-        [rows, keys, dim]: [usize; 3],
-    ) -> Result<(), DriverError> {
+    fn attend(&self, scope: &Scope<'_>, [rows, keys, dim]: [usize; 3]) -> Result<(), DriverError> {
         let Some(blas) = scope.blas() else {
             return Ok(());
         };

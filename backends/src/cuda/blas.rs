@@ -176,14 +176,8 @@ impl Description {
         let (m, n, k) = (product.m as u64, product.n as u64, product.k as u64);
         // Column-major, `w [n, k]` in rows is `[k, n]`, which is transposed.
         let (w, transposed) = match product.weight {
-            Layout::Rows => (
-                (k, n, k),
-                TRANSPOSED,
-            ),
-            Layout::Columns => (
-                (n, k, n),
-                AS_IT_IS,
-            ),
+            Layout::Rows => ((k, n, k), TRANSPOSED),
+            Layout::Columns => ((n, k, n), AS_IT_IS),
         };
         let layout = |(rows, columns, leading): (u64, u64, u64)| {
             result::create_matrix_layout(dtype, rows, columns, leading as i64)
@@ -240,23 +234,18 @@ impl Description {
         let workspace = std::ptr::from_ref(&WORKSPACE).cast();
         // SAFETY: all objects are alive, and the attribute is a size.
         let chosen = unsafe {
-            result::set_matmul_pref_attribute(
-                preference,
-                attribute,
-                workspace,
-                size_of::<usize>(),
-            )
-            .and_then(|()| {
-                result::get_matmul_algo_heuristic(
-                    handle,
-                    self.operation,
-                    self.w,
-                    self.x,
-                    self.y,
-                    self.y,
-                    preference,
-                )
-            })
+            result::set_matmul_pref_attribute(preference, attribute, workspace, size_of::<usize>())
+                .and_then(|()| {
+                    result::get_matmul_algo_heuristic(
+                        handle,
+                        self.operation,
+                        self.w,
+                        self.x,
+                        self.y,
+                        self.y,
+                        preference,
+                    )
+                })
         };
         // SAFETY: nothing uses it any more.
         let _ = unsafe { result::destroy_matmul_pref(preference) };

@@ -163,10 +163,7 @@ fn log(program: nvrtc_sys::nvrtcProgram) -> String {
 
 /// # Safety
 /// The program must be compiled, for a device's own target if `native`.
-unsafe fn output(
-    program: nvrtc_sys::nvrtcProgram,
-    native: bool,
-) -> Result<Vec<u8>, CompileError> {
+unsafe fn output(program: nvrtc_sys::nvrtcProgram, native: bool) -> Result<Vec<u8>, CompileError> {
     if !native {
         // SAFETY: by this function's contract.
         let ptx = unsafe { nvrtc::get_ptx(program) }?;

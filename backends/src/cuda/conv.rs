@@ -33,7 +33,8 @@ pub(super) fn conv_same(x: Tensor, weight: Tensor, bias: Tensor) -> Option<Tenso
             bias: scope.pointer(&bias.handle),
         };
         for image in 0..batch {
-            let at = |tensor: u64, channels: usize| tensor + (image * channels * plane * size) as u64;
+            let at =
+                |tensor: u64, channels: usize| tensor + (image * channels * plane * size) as u64;
             convolution.of_image(
                 scope,
                 at(scope.pointer(&x.handle), channels),

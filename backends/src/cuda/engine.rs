@@ -222,7 +222,10 @@ impl Scope<'_> {
 
     /// Takes memory of Burn's. All of it must be taken before the first launch.
     pub(super) fn empty(&self, bytes: usize) -> Handle {
-        debug_assert!(!self.entered.get(), "memory is taken before the first launch");
+        debug_assert!(
+            !self.entered.get(),
+            "memory is taken before the first launch"
+        );
         self.client.empty(bytes.max(1))
     }
 
@@ -410,10 +413,7 @@ impl ContextCalls {
 ///
 /// # Panics
 /// If `work` does.
-pub(crate) fn near<T: Send + 'static>(
-    device: &CudaDevice,
-    work: impl FnOnce() -> T + Send,
-) -> T {
+pub(crate) fn near<T: Send + 'static>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
     match CudaRuntime::client(device).exclusive(work) {
         Ok(result) => result,
         Err(error) => panic!("CUDA: {error}"),

@@ -263,5 +263,10 @@ pub(super) fn channel_norm(x: Tensor, gamma: Tensor, silu: bool) -> Option<Tenso
         }
         Ok(y)
     });
-    Some(over(&x, y, [batch, channels, height, width].into(), x.dtype))
+    Some(over(
+        &x,
+        y,
+        [batch, channels, height, width].into(),
+        x.dtype,
+    ))
 }

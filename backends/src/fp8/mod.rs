@@ -11,5 +11,5 @@ mod ops;
 pub(crate) mod portable;
 
 pub use codec::{Fp8Format, WeightFormat};
-pub use ops::Fp8Ops;
+pub use ops::{Activation, Fp8Ops};
 pub(crate) use portable::decode_all;

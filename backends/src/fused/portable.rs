@@ -301,6 +301,30 @@ mod tests {
     }
 
     #[test]
+    fn a_norm_and_a_rotation_in_one_pass_agree_with_two() {
+        let x = random([2, 19, 3, 8]) * 3.0;
+        let weight = random([8]);
+        let angles = random([19, 4]);
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
+            let normed = rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6);
+            close(
+                "rms_norm_rotate",
+                fused::rms_norm_rotate(
+                    x.clone(),
+                    weight.clone(),
+                    cos.clone(),
+                    sin.clone(),
+                    rotation,
+                    1e-6,
+                ),
+                rotate::<Flex>(normed, raw(&cos), raw(&sin), rotation),
+                1e-5,
+            );
+        }
+    }
+
+    #[test]
     fn attention_agrees_at_all_block_edges() {
         for (tokens, heads, kv_heads, causal) in [
             (1, 2, 2, false),

@@ -2,7 +2,7 @@
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
 use backends::ModelBackend;
-use backends::fused::{gated_add, gelu_tanh, modulated_layer_norm};
+use backends::fused::{gated_add, modulated_layer_norm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -126,6 +126,6 @@ impl<B: Backend> FeedForward<B> {
 impl<B: ModelBackend> FeedForward<B> {
     /// Float `[batch, tokens, channels]` to the same.
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.net_2.forward(gelu_tanh(self.net_0_proj.forward(x)))
+        self.net_2.forward(self.net_0_proj.forward_gelu(x))
     }
 }

@@ -4,5 +4,5 @@
 
 extern "C" __global__ void cast_f32_bf16(const float* x, bf16* y, long long n) {
     const long long step = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) y[i] = __float2bfloat16(x[i]);
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) store(y + i, x[i]);
 }
