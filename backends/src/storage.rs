@@ -49,15 +49,6 @@ pub trait DeviceStorage: Backend {
         Ok(())
     }
 
-    /// Runs work that calls the device very often where its calls cost least.
-    ///
-    /// # Panics
-    /// If `work` does.
-    fn near<T: Send + 'static>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
-        let _ = device;
-        work()
-    }
-
     /// Gives back to the driver what Burn's pools hold and no tensor uses.
     fn release_unused(device: &Self::Device) {
         Self::memory_cleanup(device);
@@ -103,10 +94,6 @@ impl DeviceStorage for burn_cuda::Cuda {
 
     fn prepare(device: &Self::Device) -> Result<(), String> {
         crate::cuda::prepare(device).map_err(|error| error.to_string())
-    }
-
-    fn near<T: Send + 'static>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
-        crate::cuda::near(device, work)
     }
 }
 

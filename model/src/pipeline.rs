@@ -198,7 +198,7 @@ pub fn decode<B: ModelBackend>(
 
 /// Whether no element is NaN or infinite.
 fn all_finite<B: Backend>(latents: &Tensor<B, 3>) -> bool {
-    // An infinity or NaN anywhere makes the sum of magnitudes so.
-    let sum = latents.clone().abs().sum().into_data();
-    sum.iter::<f32>().all(f32::is_finite)
+    // They are a megabyte at most: the host looks at them itself.
+    let values = latents.clone().into_data();
+    values.iter::<f32>().all(f32::is_finite)
 }

@@ -127,7 +127,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     float sums[ATTENTION_Q_TILES][DIM_TILES][4] = {};
     float maxima[ATTENTION_Q_TILES][2], totals[ATTENTION_Q_TILES][2] = {};
 #pragma unroll
-    for (int m = 0; m < ATTENTION_Q_TILES; ++m) maxima[m][0] = maxima[m][1] = -INFINITY;
+    for (int m = 0; m < ATTENTION_Q_TILES; ++m) maxima[m][0] = maxima[m][1] = __uint_as_float(0xff800000u);
     const float log2_scale = shape.scale * 1.4426950408889634f;
 
     // The last keys come first, so that the blocks of keys with hidden ones come before all others.
@@ -191,7 +191,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
 #pragma unroll
                         for (int e = 0; e < 2; ++e) {
                             const int key = key_start + n * 8 + lane % 4 * 2 + e;
-                            if (key >= seen) scores[m][n][half * 2 + e] = -INFINITY;
+                            if (key >= seen) scores[m][n][half * 2 + e] = __uint_as_float(0xff800000u);
                         }
                     }
                 }
@@ -222,7 +222,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
                     const float maximum = fmaxf(maxima[m][half], seen_maxima[m][half]);
                     // A row that has seen no key yet has sums of 0, which any finite factor keeps.
                     const float factor =
-                        maximum == -INFINITY ? 1.0f : exp2_approx(maxima[m][half] - maximum);
+                        maximum == __uint_as_float(0xff800000u) ? 1.0f : exp2_approx(maxima[m][half] - maximum);
                     maxima[m][half] = maximum;
                     totals[m][half] *= factor;
 #pragma unroll
@@ -240,7 +240,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
         for (int m = 0; m < ATTENTION_Q_TILES; ++m) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                const float base = maxima[m][half] == -INFINITY ? 0.0f : maxima[m][half];
+                const float base = maxima[m][half] == __uint_as_float(0xff800000u) ? 0.0f : maxima[m][half];
 #pragma unroll
                 for (int n = 0; n < KEY_TILES; ++n) {
                     const float a = exp2_approx(fmaf(scores[m][n][half * 2], log2_scale, -base));
