@@ -104,11 +104,9 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     const bool asynchronous = attention_moves_vectors(q, shape.q_token_stride, shape.q_batch_stride, shape.dim) &&
                               attention_moves_vectors(k, shape.k_token_stride, shape.k_batch_stride, shape.dim) &&
                               attention_moves_vectors(v, shape.v_token_stride, shape.v_batch_stride, shape.dim);
-    const bool out_vector = attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
     q += blockIdx.z * shape.q_batch_stride + q_start * shape.q_token_stride + head * shape.dim;
     k += blockIdx.z * shape.k_batch_stride + kv_head * shape.dim;
     v += blockIdx.z * shape.v_batch_stride + kv_head * shape.dim;
-    out += blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride + head * shape.dim;
 
     // Keys from `keys` on are seen by no token of the block, those before `all_seen` by all.
     int keys = shape.k_len;
@@ -127,7 +125,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     float sums[ATTENTION_Q_TILES][DIM_TILES][4] = {};
     float maxima[ATTENTION_Q_TILES][2], totals[ATTENTION_Q_TILES][2] = {};
 #pragma unroll
-    for (int m = 0; m < ATTENTION_Q_TILES; ++m) maxima[m][0] = maxima[m][1] = __uint_as_float(0xff800000u);
+    for (int m = 0; m < ATTENTION_Q_TILES; ++m) maxima[m][0] = maxima[m][1] = minus_infinity();
     const float log2_scale = shape.scale * 1.4426950408889634f;
 
     // The last keys come first, so that the blocks of keys with hidden ones come before all others.
@@ -191,7 +189,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
 #pragma unroll
                         for (int e = 0; e < 2; ++e) {
                             const int key = key_start + n * 8 + lane % 4 * 2 + e;
-                            if (key >= seen) scores[m][n][half * 2 + e] = __uint_as_float(0xff800000u);
+                            if (key >= seen) scores[m][n][half * 2 + e] = minus_infinity();
                         }
                     }
                 }
@@ -222,7 +220,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
                     const float maximum = fmaxf(maxima[m][half], seen_maxima[m][half]);
                     // A row that has seen no key yet has sums of 0, which any finite factor keeps.
                     const float factor =
-                        maximum == __uint_as_float(0xff800000u) ? 1.0f : exp2_approx(maxima[m][half] - maximum);
+                        maximum == minus_infinity() ? 1.0f : exp2_approx(maxima[m][half] - maximum);
                     maxima[m][half] = maximum;
                     totals[m][half] *= factor;
 #pragma unroll
@@ -240,7 +238,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
         for (int m = 0; m < ATTENTION_Q_TILES; ++m) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                const float base = maxima[m][half] == __uint_as_float(0xff800000u) ? 0.0f : maxima[m][half];
+                const float base = maxima[m][half] == minus_infinity() ? 0.0f : maxima[m][half];
 #pragma unroll
                 for (int n = 0; n < KEY_TILES; ++n) {
                     const float a = exp2_approx(fmaf(scores[m][n][half * 2], log2_scale, -base));
@@ -265,6 +263,9 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
             }
         }
     }
+
+    const bool out_vector = attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
+    out += blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride + (int)blockIdx.y * shape.dim;
 
     // The result leaves through the queries' place, in which each warp reads its own rows only.
     const int warp_row = warp * ATTENTION_Q_TILES * 16;

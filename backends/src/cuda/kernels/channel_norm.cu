@@ -81,12 +81,12 @@ __device__ __forceinline__ void channel_norm_held(const T* x, const float* gamma
                                                   long long plane, int count, bool vector, bool silu) {
     constexpr int PIXELS = PixelWord<T>::PIXELS;
     const int warp = threadIdx.x / 32;
+    const long long step = CHANNEL_NORM_WARPS * plane;
     unsigned int held[HELD];
+    const T* from = x + warp * plane;
 #pragma unroll
-    for (int i = 0; i < HELD; ++i) {
-        const int c = warp + i * CHANNEL_NORM_WARPS;
-        held[i] = PixelWord<T>::read(x + c * plane, c < channels ? count : 0, vector);
-    }
+    for (int i = 0; i < HELD; ++i, from += step)
+        held[i] = PixelWord<T>::read(from, warp + i * CHANNEL_NORM_WARPS < channels ? count : 0, vector);
     float squares[PIXELS] = {};
 #pragma unroll
     for (int i = 0; i < HELD; ++i) {
@@ -103,10 +103,11 @@ __device__ __forceinline__ void channel_norm_held(const T* x, const float* gamma
     }
     float factor[PIXELS];
     channel_norm_factors(squares, channels, factor);
+    T* to = y + warp * plane;
 #pragma unroll
-    for (int i = 0; i < HELD; ++i) {
+    for (int i = 0; i < HELD; ++i, to += step) {
         const int c = warp + i * CHANNEL_NORM_WARPS;
-        if (c < channels) channel_norm_store(held[i], factor, gamma[c], silu, y + c * plane, count, vector);
+        if (c < channels) channel_norm_store(held[i], factor, gamma[c], silu, to, count, vector);
     }
     for (int c = warp + HELD * CHANNEL_NORM_WARPS; c < channels; c += CHANNEL_NORM_WARPS)
         channel_norm_store(PixelWord<T>::read(x + c * plane, count, vector), factor, gamma[c], silu, y + c * plane,
@@ -131,12 +132,12 @@ __device__ __forceinline__ void channel_norm(const T* x, const float* gamma, T* 
         channel_norm_held<T, 48>(x, gamma, y, channels, plane, count, vector, silu != 0);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * CHANNEL_NORM_WARPS, 3)
+extern "C" __global__ void __launch_bounds__(32 * CHANNEL_NORM_WARPS, 2)
     channel_norm_bf16(const bf16* x, const float* gamma, bf16* y, int channels, long long plane, int silu) {
     channel_norm(x, gamma, y, channels, plane, silu);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * CHANNEL_NORM_WARPS, 3)
+extern "C" __global__ void __launch_bounds__(32 * CHANNEL_NORM_WARPS, 2)
     channel_norm_f32(const float* x, const float* gamma, float* y, int channels, long long plane, int silu) {
     channel_norm(x, gamma, y, channels, plane, silu);
 }

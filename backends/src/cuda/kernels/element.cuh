@@ -9,6 +9,8 @@ struct bf16 {
 
 constexpr int GROUP = 8;
 
+__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
+
 __device__ __forceinline__ float low_to_float(unsigned int pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high_to_float(unsigned int pair) { return __uint_as_float(pair & 0xffff0000u); }
 

@@ -8,6 +8,13 @@ constexpr int FP8_GEMV_THREADS = 128;
 constexpr int FP8_GEMV_OUTPUTS = 2;
 constexpr int FP8_GEMV_ROWS = 8;
 
+// Sixteen codes of each output.
+__device__ __forceinline__ void fp8_gemv_load(const unsigned char* const (&weights)[FP8_GEMV_OUTPUTS], int at,
+                                              uint4 (&codes)[FP8_GEMV_OUTPUTS]) {
+#pragma unroll
+    for (int o = 0; o < FP8_GEMV_OUTPUTS; ++o) codes[o] = *(const uint4*)(weights[o] + at);
+}
+
 // Sixteen weights of each output times those of x, for vectors at aligned addresses.
 template <class T, int ROWS>
 __device__ __forceinline__ void fp8_gemv_accumulate(float (&sums)[FP8_GEMV_OUTPUTS][ROWS],
@@ -55,23 +62,19 @@ __device__ __forceinline__ void fp8_gemv_rows(const T* x, const unsigned char* w
 
     float sums[FP8_GEMV_OUTPUTS][ROWS] = {};
     if (in % 16 == 0 && is_aligned(w, 16) && is_aligned(x, 16)) {
-        int i = lane * 16;
-        uint4 next[FP8_GEMV_OUTPUTS];
-        if (i < in) {
+        // The next codes are under way while these are used; eight rows have work enough without.
+        constexpr bool AHEAD = ROWS < FP8_GEMV_ROWS;
+        uint4 codes[FP8_GEMV_OUTPUTS], next[FP8_GEMV_OUTPUTS];
+        if (AHEAD && lane * 16 < in) fp8_gemv_load(weights, lane * 16, next);
+        for (int i = lane * 16; i < in; i += 32 * 16) {
+            if (AHEAD) {
 #pragma unroll
-            for (int o = 0; o < FP8_GEMV_OUTPUTS; ++o) next[o] = *(const uint4*)(weights[o] + i);
-        }
-        while (i < in) {
-            uint4 codes[FP8_GEMV_OUTPUTS];
-#pragma unroll
-            for (int o = 0; o < FP8_GEMV_OUTPUTS; ++o) codes[o] = next[o];
-            const int after = i + 32 * 16;
-            if (after < in) {
-#pragma unroll
-                for (int o = 0; o < FP8_GEMV_OUTPUTS; ++o) next[o] = *(const uint4*)(weights[o] + after);
+                for (int o = 0; o < FP8_GEMV_OUTPUTS; ++o) codes[o] = next[o];
+                if (i + 32 * 16 < in) fp8_gemv_load(weights, i + 32 * 16, next);
+            } else {
+                fp8_gemv_load(weights, i, codes);
             }
             fp8_gemv_accumulate<T, ROWS>(sums, codes, x + i, rows, in, f);
-            i = after;
         }
     } else {
         for (int i = lane; i < in; i += 32) {
@@ -110,13 +113,13 @@ __device__ __forceinline__ void fp8_gemv(const T* x, const unsigned char* w, con
     else fp8_gemv_rows<T, 8>(x, w, scale, bias, y, rows, in, out, format);
 }
 
-extern "C" __global__ void __launch_bounds__(FP8_GEMV_THREADS, 6)
+extern "C" __global__ void __launch_bounds__(FP8_GEMV_THREADS, 4)
     fp8_gemv_bf16(const bf16* x, const unsigned char* w, const float* scale, const float* bias, bf16* y, int rows,
                   int in, int out, int format) {
     fp8_gemv(x, w, scale, bias, y, rows, in, out, format);
 }
 
-extern "C" __global__ void __launch_bounds__(FP8_GEMV_THREADS, 6)
+extern "C" __global__ void __launch_bounds__(FP8_GEMV_THREADS, 4)
     fp8_gemv_f32(const float* x, const unsigned char* w, const float* scale, const float* bias, float* y, int rows,
                  int in, int out, int format) {
     fp8_gemv(x, w, scale, bias, y, rows, in, out, format);
