@@ -152,6 +152,19 @@ impl Numerics {
         }
     }
 
+    /// A linear layer with an activation of its result.
+    pub(super) fn activated_linear(self, rows: u64, input: u64, output: u64) -> u64 {
+        let linear = self.linear(rows, input, output);
+        match self.kernels {
+            // In place, before the result is cast.
+            Kernels::Processor { .. } => linear,
+            Kernels::Portable => {
+                let result = rows * output;
+                linear.max(self.bytes(result) + self.replace(result))
+            }
+        }
+    }
+
     /// A norm of rows whose input stays.
     pub(super) fn norm(self, elements: u64) -> u64 {
         match self.kernels {

@@ -125,8 +125,8 @@ mod tests {
                 let of = |tokens| {
                     [
                         text_encoder(&encoder, tokens, numerics),
-                        transformer(&dit, tokens, 64, numerics),
-                        transformer(&dit, 4096, tokens, numerics),
+                        transformer(&dit, tokens, &[64, 20], numerics),
+                        transformer(&dit, 4096, &[tokens], numerics),
                     ]
                 };
                 // At 128 rows a product changes its way.
@@ -138,6 +138,20 @@ mod tests {
                 assert!(of(few as u32) <= of(many as u32));
             }
         }
+    }
+
+    #[test]
+    fn guidance_holds_both_streams_and_one_attention() {
+        let (_, dit, _) = published();
+        for tokens in [256, 4096, 16_384] {
+            let of = |lengths| transformer(&dit, tokens, lengths, PROCESSOR);
+            let (one, two) = (of(&[64]), of(&[64, 20]));
+            assert!((one + one / 2..2 * one).contains(&two), "{one} to {two}");
+        }
+        // Where scores are held, they are those of one branch.
+        let of = |lengths| transformer(&dit, 83 * 83, lengths, PORTABLE);
+        let (one, two) = (of(&[64]), of(&[64, 20]));
+        assert!((one + 1..one + one / 2).contains(&two), "{one} to {two}");
     }
 
     #[test]
@@ -175,7 +189,7 @@ mod tests {
         let (_, dit, vae) = published();
         let tokens = 83 * 83 + 64;
         let scores = 2 * 24 * tokens * tokens;
-        let bytes = transformer(&dit, 83 * 83, 64, PORTABLE);
+        let bytes = transformer(&dit, 83 * 83, &[64], PORTABLE);
         assert!((scores..2 * scores).contains(&bytes), "{bytes}");
         // The VAE has one head, and computes in f32.
         let scores = 4 * (166u64 * 166).pow(2);
