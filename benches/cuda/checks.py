@@ -138,7 +138,7 @@ class Checks:
         sizes += [] if self.small else [(3072, 18432), (3584, 3072)]
         for dtype in (BF16, F32):
             for inputs, outputs in sizes:
-                for rows in (1, 2, 3, 4, 5, 8, 11):
+                for rows in (1, 2, 3, 4, 5, 8, 11) if outputs < 1000 else (1, 2, 8):
                     format, offset = rows % 2, rows == 3
                     x = self.random(rows, inputs, dtype=dtype, offset=offset)
                     w = self.codes(outputs, inputs, format=format, offset=offset, specials=False)
@@ -311,7 +311,7 @@ class Checks:
         ]
         # Elements past an aligned address (which takes the slow loads), and the queries' size: large
         # scores make the running maximum grow again and again.
-        variants = [(0, 1.0), (0, 4.0), (1, 1.0)]
+        variants = [(0, 1.0), (0, 16.0), (1, 4.0)]
         cases = [(*size, *variant) for size in sizes for variant in variants]
         if not self.small:
             cases += [(1, 4173, 4173, 6, 6, 128, 0, 2.0), (2, 1031, 1031, 28, 4, 128, 0, 1.0)]
@@ -330,13 +330,14 @@ class Checks:
                     expected = reference.attention(q, k, v, causal)
                     what = f"attention {kernel} {batch}x{q_len}x{k_len} heads {heads}/{kv_heads} dim {dim}"
                     what += f" causal {causal} offset {offset} scale {scale}"
-                    self.check_norm(what, out, expected)
-                    # Weights are rounded to bf16 before they multiply the values.
-                    absolute = float(v.abs().max()) * 2**-8 if dtype == BF16 else 3e-5
+                    # bf16: weights are rounded before they multiply the values. f32: what rounding
+                    # the scores changes grows with them.
+                    growth = max(1.0, scale)
+                    self.check_norm(what, out, expected, 6e-3 if dtype == BF16 else 5e-6 * growth)
+                    absolute = float(v.abs().max()) * 2**-8 if dtype == BF16 else 1e-5 * growth
                     yield self.compare(what, out, expected, absolute, whole=joint)
 
-    def check_norm(self, what: str, ours: Tensor, expected: Tensor) -> None:
-        limit = 6e-3 if ours.dtype == BF16 else 1e-5
+    def check_norm(self, what: str, ours: Tensor, expected: Tensor, limit: float) -> None:
         error = float((ours.double() - expected).norm() / expected.norm().clamp_min(1e-30))
         if not error <= limit:
             raise Mismatch(f"{what}: relative error {error:.2e} of the whole, more than {limit:.0e}")
