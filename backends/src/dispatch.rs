@@ -20,6 +20,8 @@ pub fn dispatch<W>(choice: &DeviceChoice, work: W) -> Result<W::Output, DeviceEr
 where
     W: OnBackend<Output: Send + 'static> + Send,
 {
+    #[cfg(feature = "cubecl")]
+    crate::kernel_cache::use_for_cubecl();
     match choice.kind {
         #[cfg(feature = "flex")]
         BackendKind::Flex => Ok(work.run::<burn_flex::Flex>(burn_flex::FlexDevice)),

@@ -23,6 +23,8 @@ mod cuda;
 mod flex_tensor;
 #[cfg(any(feature = "rocm", feature = "wgpu"))]
 mod gpu_probe;
+#[cfg(feature = "cubecl")]
+mod kernel_cache;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};

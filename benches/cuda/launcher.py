@@ -1,10 +1,10 @@
 """Compiles the CUDA sources with NVRTC and launches their kernels by name.
 
-The tables say how the sources become one program and how each kernel is launched; the engine in
-Rust follows the same ones.
+The table says how each kernel is launched; the engine in Rust does the same.
 """
 
 import ctypes
+import re
 import site
 import sys
 from collections.abc import Sequence
@@ -16,12 +16,8 @@ import torch
 
 FOLDER = Path(__file__).resolve().parents[2] / "backends" / "src" / "cuda" / "kernels"
 
-# In this order the files are one program.
-SOURCES = (
-    "ptx.cuh element.cuh reduce.cuh fp8_code.cuh fp8_decode.cu fp8_gemv.cu layer_norm.cu rms_norm.cu "
-    "rms_norm_rotate.cu copy_tokens.cu activation.cu gated_add.cu channel_norm.cu im2col.cu attention.cu "
-    "attention_f32.cu"
-).split()
+# The engine says which files are one program, and in which order.
+SOURCES = re.findall(r'include_str!\("kernels/([^"]+)"\)', (FOLDER.parent / "compile.rs").read_text())
 
 POINTER, INT, LONG, FLOAT = c_void_p, c_int, c_longlong, c_float
 LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}

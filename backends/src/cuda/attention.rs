@@ -83,9 +83,6 @@ fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> 
                 .map(Arg::Long),
             );
             args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
-            if element == Element::F32 {
-                args.push(Arg::Int(i32::from(causal)));
-            }
             scope.launch(&kernel, grid, &args)?;
         }
         Ok(out)
@@ -100,22 +97,23 @@ fn launch(
     [batch, tokens, heads, dim]: [usize; 4],
     causal: bool,
 ) -> (String, Grid) {
-    let (name, queries, shared) = match element {
-        Element::F32 => ("attention_f32", 64, 0),
-        Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 32_768),
+    let (name, queries, threads, shared) = match element {
+        Element::F32 => ("attention_f32", 64, 256, 76_800),
+        Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 128, 32_768),
         // Two blocks to a multiprocessor hide each other's waits, if both fit.
         Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => {
-            ("attention_bf16_d128", 128, 65_536)
+            ("attention_bf16_d128", 128, 128, 65_536)
         }
-        Element::Bf16 => ("attention_bf16_d128_narrow", 128, 49_152),
+        Element::Bf16 => ("attention_bf16_d128_narrow", 128, 128, 49_152),
     };
-    let name = match (element, causal) {
-        (Element::Bf16, true) => format!("{name}_causal"),
-        _ => name.to_owned(),
+    let name = if causal {
+        format!("{name}_causal")
+    } else {
+        name.to_owned()
     };
     let grid = Grid {
         blocks: (tokens.div_ceil(queries) as u32, heads as u32, batch as u32),
-        threads: 128,
+        threads,
         shared,
     };
     (name, grid)

@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::kernel_cache;
+
 /// One compiled text.
 pub(super) struct Entry {
     path: Option<PathBuf>,
@@ -16,7 +18,7 @@ impl Entry {
         let mut hasher = DefaultHasher::new();
         (source, target, compiler, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
         let name = format!("{target}-{:016x}.bin", hasher.finish());
-        let folder = dirs::cache_dir().map(|dir| dir.join("qwen-image-burn").join("kernels"));
+        let folder = kernel_cache::folder().map(|folder| folder.join("kernels"));
         Self {
             path: folder.map(|folder| folder.join(name)),
         }

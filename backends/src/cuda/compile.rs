@@ -30,6 +30,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/softmax_rows.cu"),
     include_str!("kernels/cast.cu"),
     include_str!("kernels/attention.cu"),
+    include_str!("kernels/attention_f32.cu"),
 );
 
 /// Why there are no kernels.
