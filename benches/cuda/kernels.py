@@ -6,7 +6,7 @@ import sys
 import time
 
 import torch
-from checks import Checks, Mismatch
+from checks import Checks
 from launcher import CudaError, Launcher
 
 
@@ -21,30 +21,35 @@ def main() -> int:
     torch.manual_seed(args.seed)
     random.seed(args.seed)
     try:
-        run(args)
-    except (CudaError, Mismatch) as error:
-        print(f"FAILED: {error} (seed {args.seed})", file=sys.stderr)
+        failed = run(args)
+    except CudaError as error:
+        print(error, file=sys.stderr)
         return 1
-    return 0
+    if failed:
+        print(f"wrong results (seed {args.seed}): {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[str]:
+    """The names of the checks that failed."""
     start = time.monotonic()
     launch = Launcher()
     size = len(launch.image) // 1024
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, seed {args.seed}")
     print(f"compiled for {launch.architecture} in {time.monotonic() - start:.1f} s, {size} KiB\n", flush=True)
-    for line in Checks(launch, "cuda").kernels():
+    checks = Checks(launch, "cuda")
+    for line in checks.kernels():
         print(line, flush=True)
-    print(f"all right after {time.monotonic() - start:.0f} s\n", flush=True)
+    print(f"checked after {time.monotonic() - start:.0f} s\n", flush=True)
     if args.check_only:
-        return
+        return checks.failed
     import timings
 
     torch.cuda.empty_cache()
     for line in timings.rows(launch):
         print(line, flush=True)
     print(f"\n{time.monotonic() - start:.0f} s")
+    return checks.failed
 
 
 if __name__ == "__main__":

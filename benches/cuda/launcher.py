@@ -25,11 +25,15 @@ LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}
 
 @dataclass(frozen=True)
 class Kernel:
-    """`arguments`: a letter each, see LETTERS. `threads`: a block's. `shared`: dynamic shared memory in bytes."""
+    """`arguments`: a letter each, see LETTERS. `threads`: a block's. `shared`: dynamic shared memory in bytes.
+
+    `only`: the one architecture that has it.
+    """
 
     arguments: str
     threads: int
     shared: int = 0
+    only: str | None = None
 
 
 def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
@@ -53,12 +57,13 @@ KERNELS: dict[str, Kernel] = {
     **both("im2col", Kernel("ppiiiill", 128)),
     "im2col_f32_bf16": Kernel("ppiiiill", 128),
     **{
-        f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared)
-        for name, threads, shared in (
-            ("bf16_d128", 128, 65536),
-            ("bf16_d128_narrow", 128, 49152),
-            ("bf16_d64", 128, 32768),
-            ("f32", 256, 76800),
+        f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
+        for name, threads, shared, only in (
+            ("bf16_d128", 128, 65536, None),
+            ("bf16_d128_narrow", 128, 49152, None),
+            ("bf16_d128_sm90", 256, 163840, "sm_90a"),
+            ("bf16_d64", 128, 32768, None),
+            ("f32", 256, 76800, None),
         )
         for causal in ("", "_causal")
     },
@@ -128,6 +133,8 @@ class Launcher:
         self.check("cuModuleLoadData", self.cuda.cuModuleLoadData(byref(self.module), self.image))
         self.functions = {}
         for name, kernel in KERNELS.items():
+            if kernel.only not in (None, self.architecture):
+                continue
             function = c_void_p()
             self.check(name, self.cuda.cuModuleGetFunction(byref(function), self.module, name.encode()))
             if kernel.shared > 48 * 1024:
@@ -140,6 +147,9 @@ class Launcher:
             text = c_char_p()
             self.cuda.cuGetErrorString(status, byref(text))
             raise CudaError(f"{what}: {(text.value or b'unknown error').decode()} ({status})")
+
+    def has(self, name: str) -> bool:
+        return name in self.functions
 
     def __call__(self, name: str, grid: Sequence[int], *arguments, threads: int | None = None) -> None:
         """Tensors pass as pointers to their first element, None as a null pointer."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import launches
 import torch
-from launches import Launch
+from launcher import Launcher
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -61,7 +61,7 @@ def seconds(run: Callable[[int], object], variants: int) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def rows(launch: Launch) -> Iterator[str]:
+def rows(launch: Launcher) -> Iterator[str]:
     yield f"{'':34} {'ours':>9} {'rate':>14} {'peer':>9} {'ours/peer':>9}  peer"
     for make in (device_copy, fp8, norms, tokens, activations, convolution, attention):
         for work in make(launch):
@@ -85,12 +85,12 @@ def random(*shape: int, dtype=BF16) -> torch.Tensor:
     return torch.randn(shape, device="cuda", dtype=dtype)
 
 
-def device_copy(_: Launch) -> Iterator[Work]:
+def device_copy(_: Launcher) -> Iterator[Work]:
     x = [random(500_000_000) for _ in range(2)]
     yield Work("device copy (torch)", 1, lambda i: x[1].copy_(x[0]), None, bytes=2e9)
 
 
-def fp8(launch: Launch) -> Iterator[Work]:
+def fp8(launch: Launcher) -> Iterator[Work]:
     for outputs, inputs in ((12288, 3072), (18432, 3072), (3584, 18944)):
         n = outputs * inputs
         count = variants(3 * n)
@@ -120,7 +120,7 @@ def fp8(launch: Launch) -> Iterator[Work]:
             )
 
 
-def norms(launch: Launch) -> Iterator[Work]:
+def norms(launch: Launcher) -> Iterator[Work]:
     moved = 2 * TOKENS * DIM * 2
     count = variants(moved)
     x = [random(1, TOKENS, DIM) for _ in range(count)]
@@ -154,7 +154,7 @@ def norms(launch: Launch) -> Iterator[Work]:
     )
 
 
-def tokens(launch: Launch) -> Iterator[Work]:
+def tokens(launch: Launcher) -> Iterator[Work]:
     moved = 2 * TOKENS * DIM * 2
     count = variants(moved)
     x = [random(1, TOKENS, HEADS, HEAD_DIM) for _ in range(count)]
@@ -188,7 +188,7 @@ def tokens(launch: Launch) -> Iterator[Work]:
     )
 
 
-def activations(launch: Launch) -> Iterator[Work]:
+def activations(launch: Launcher) -> Iterator[Work]:
     n = TOKENS * 4 * DIM
     count = variants(4 * n)
     x = [random(n) for _ in range(count)]
@@ -211,7 +211,7 @@ def activations(launch: Launch) -> Iterator[Work]:
     )
 
 
-def convolution(launch: Launch) -> Iterator[Work]:
+def convolution(launch: Launcher) -> Iterator[Work]:
     for channels, side in ((96, 1024), (384, 128)):
         for dtype in (BF16, torch.float32):
             moved = 2 * channels * side * side * dtype.itemsize
@@ -243,7 +243,7 @@ def convolution(launch: Launch) -> Iterator[Work]:
     )
 
 
-def attention(launch: Launch) -> Iterator[Work]:
+def attention(launch: Launcher) -> Iterator[Work]:
     backends = {"flash": SDPBackend.FLASH_ATTENTION, "cuDNN": SDPBackend.CUDNN_ATTENTION}
     for length, heads, kv_heads, causal in (
         (TOKENS, HEADS, HEADS, False),
@@ -261,12 +261,14 @@ def attention(launch: Launch) -> Iterator[Work]:
                 inputs = (t.transpose(1, 2) for t in (q, k_all, v_all))
                 return functional.scaled_dot_product_attention(*inputs, is_causal=causal)
 
-        for kernel, (name, backend) in zip(("bf16_d128", "bf16_d128_narrow"), backends.items()):
+        for kernel, name in (("bf16_d128", "flash"), ("bf16_d128_narrow", None), ("bf16_d128_sm90", "cuDNN")):
+            if not launch.has(f"attention_{kernel}"):
+                continue
             yield Work(
-                f"attention_{kernel} {length} {heads}/{kv_heads}{' causal' if causal else ''}",
+                f"{kernel} {length} {heads}/{kv_heads}{' causal' if causal else ''}",
                 1,
                 lambda i: launches.attention(launch, q, k, v, out, causal, kernel),
-                lambda i: peer(i, backend),
+                None if name is None else lambda i: peer(i, backends[name]),
                 f"SDPA {name}",
                 flops=flops,
             )

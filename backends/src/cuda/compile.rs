@@ -13,6 +13,7 @@ use super::probe;
 /// All kernels, as one text: they share their helpers, and one compilation is faster than many.
 const SOURCE: &str = concat!(
     include_str!("kernels/ptx.cuh"),
+    include_str!("kernels/wgmma.cuh"),
     include_str!("kernels/element.cuh"),
     include_str!("kernels/fp8_code.cuh"),
     include_str!("kernels/reduce.cuh"),
@@ -31,6 +32,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/cast.cu"),
     include_str!("kernels/attention.cu"),
     include_str!("kernels/attention_f32.cu"),
+    include_str!("kernels/attention_sm90.cu"),
 );
 
 /// Why there are no kernels.

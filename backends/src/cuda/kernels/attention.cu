@@ -31,6 +31,30 @@ struct AttentionShape {
     float scale;
 };
 
+// Eight elements one by one, of which the first `left` exist and the others are 0.
+__device__ __forceinline__ uint4 attention_chunk(const bf16* from, int left) {
+    unsigned int words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const unsigned int low = 2 * i < left ? from[2 * i].bits : 0u;
+        const unsigned int high = 2 * i + 1 < left ? from[2 * i + 1].bits : 0u;
+        words[i] = low | (high << 16);
+    }
+    return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+// Writes the first `left` of eight elements; `vector` promises that a whole group may go as one.
+__device__ __forceinline__ void attention_store_chunk(bf16* to, uint4 words, int left, bool vector) {
+    if (vector && left >= 8) {
+        *(uint4*)to = words;
+        return;
+    }
+    const unsigned int pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+        if (e < left) to[e].bits = (unsigned short)(pairs[e / 2] >> (16 * (e % 2)));
+}
+
 // Tiles of tokens in shared memory: rows of DIM bf16 in chunks of 16 bytes, chunk c of row r at
 // place c ^ (r % 8), so that the eight rows of a matrix fall into different banks.
 template <int DIM>
@@ -57,21 +81,14 @@ struct TokenTile {
 #pragma unroll
             for (int i = 0; i < ROWS / STEP; ++i) {
                 const bool valid = exists && first_row + i * STEP < available;
-                copy_async(to + i * STEP * ROW_BYTES, valid ? from + i * STEP * token_stride : source, valid);
+                copy_async(to + i * STEP * ROW_BYTES, from + i * STEP * token_stride, valid);
             }
         } else {
 #pragma unroll 1
             for (int row = first_row; row < ROWS; row += STEP) {
                 const bf16* from = source + row * token_stride + chunk * 8;
                 const int left = row < available ? dim - chunk * 8 : 0;
-                unsigned int words[4];
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const unsigned int low = 2 * i < left ? from[2 * i].bits : 0u;
-                    const unsigned int high = 2 * i + 1 < left ? from[2 * i + 1].bits : 0u;
-                    words[i] = low | (high << 16);
-                }
-                store_shared(tile + offset(row, chunk), make_uint4(words[0], words[1], words[2], words[3]));
+                store_shared(tile + offset(row, chunk), attention_chunk(from, left));
             }
         }
     }
@@ -232,33 +249,36 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
             }
         }
 
-        // The scores' places are those of the left operand of the next product.
-        unsigned int weights[ATTENTION_Q_TILES][KEYS / 16][4];
+        float base[ATTENTION_Q_TILES][2];
 #pragma unroll
-        for (int m = 0; m < ATTENTION_Q_TILES; ++m) {
+        for (int m = 0; m < ATTENTION_Q_TILES; ++m)
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const float base = maxima[m][half] == minus_infinity() ? 0.0f : maxima[m][half];
-#pragma unroll
-                for (int n = 0; n < KEY_TILES; ++n) {
-                    const float a = exp2_approx(fmaf(scores[m][n][half * 2], log2_scale, -base));
-                    const float b = exp2_approx(fmaf(scores[m][n][half * 2 + 1], log2_scale, -base));
-                    totals[m][half] += a + b;
-                    weights[m][n / 2][n % 2 * 2 + half] = bf16_pair(a, b);
-                }
-            }
-        }
-
+            for (int half = 0; half < 2; ++half)
+                base[m][half] = maxima[m][half] == minus_infinity() ? 0.0f : maxima[m][half];
 #pragma unroll
         for (int j = 0; j < KEYS / 16; ++j) {
+            // The scores' places are those of the left operand of this product.
+            unsigned int weights[ATTENTION_Q_TILES][4];
+#pragma unroll
+            for (int m = 0; m < ATTENTION_Q_TILES; ++m) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    const int half = i % 2;
+                    const float* pair = &scores[m][2 * j + i / 2][half * 2];
+                    const float a = exp2_approx(fmaf(pair[0], log2_scale, -base[m][half]));
+                    const float b = exp2_approx(fmaf(pair[1], log2_scale, -base[m][half]));
+                    totals[m][half] += a + b;
+                    weights[m][i] = bf16_pair(a, b);
+                }
+            }
 #pragma unroll
             for (int n = 0; n < DIM_TILES; n += 2) {
                 unsigned int pair[4];
                 load_matrices_transposed(pair, (v_lane + j * 16 * Tile::ROW_BYTES) ^ (n << 4));
 #pragma unroll
                 for (int m = 0; m < ATTENTION_Q_TILES; ++m) {
-                    multiply_add(sums[m][n], weights[m][j], pair[0], pair[1]);
-                    multiply_add(sums[m][n + 1], weights[m][j], pair[2], pair[3]);
+                    multiply_add(sums[m][n], weights[m], pair[0], pair[1]);
+                    multiply_add(sums[m][n + 1], weights[m], pair[2], pair[3]);
                 }
             }
         }
@@ -290,18 +310,9 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     for (int i = lane; i < ATTENTION_Q_TILES * 16 * Tile::CHUNKS; i += 32) {
         const int row = warp_row + i / Tile::CHUNKS;
         const int chunk = i % Tile::CHUNKS;
-        const int left = q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0;
-        bf16* to = out + row * shape.out_token_stride + chunk * 8;
-        const unsigned int from = q_tile + Tile::offset(row, chunk);
-        if (out_vector && left >= 8) {
-            *(uint4*)to = load_shared(from);
-        } else {
-            const uint4 words = load_shared(from);
-            const unsigned int pairs[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-            for (int e = 0; e < 8; ++e)
-                if (e < left) to[e].bits = (unsigned short)(pairs[e / 2] >> (16 * (e % 2)));
-        }
+        attention_store_chunk(out + row * shape.out_token_stride + chunk * 8,
+                              load_shared(q_tile + Tile::offset(row, chunk)),
+                              q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
     }
 }
 

@@ -1,6 +1,7 @@
 // Decodes FP8 weights to the activations' dtype.
 //
-// Launch: 256 threads, any grid; ceil(n / FP8_DECODE_TILE) blocks leave one tile to each block.
+// Launch: 256 threads, any grid; ceil(n / 8192) blocks for bf16 and ceil(n / 4096) for f32 leave one
+// tile to each.
 
 constexpr int FP8_DECODE_THREADS = 256;
 // Vectors in flight in each thread. One thread's vector writes 16 bytes, so that a warp reads and
