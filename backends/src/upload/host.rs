@@ -68,7 +68,7 @@ impl DeviceSink for HostSink {
             }
             *free -= needed;
         }
-        let storage = HostBuffer::new(bytes)?.prefer_huge_pages();
+        let storage = HostBuffer::new(bytes)?;
         self.memories.push(Some(Memory { bytes, storage }));
         Ok(MemoryId::new(self.memories.len() - 1))
     }

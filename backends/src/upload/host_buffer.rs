@@ -26,6 +26,10 @@ impl HostBuffer {
         let memory = MmapMut::map_anon(bytes).map_err(|_| UploadError::HostMemory {
             needed: bytes as u64,
         })?;
+        // Disks and drivers take memory in few large pieces faster than in many small ones. Only
+        // advice: without huge pages the memory works as well.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
         Ok(Self { pin: None, memory })
     }
 
@@ -39,15 +43,6 @@ impl HostBuffer {
     /// Whether a driver has pinned it.
     pub fn is_pinned(&self) -> bool {
         self.pin.is_some()
-    }
-
-    /// Asks for huge pages, which are faster to fill.
-    #[cfg(feature = "flex")]
-    pub(super) fn prefer_huge_pages(self) -> Self {
-        // Only advice: without huge pages the memory works as well.
-        #[cfg(target_os = "linux")]
-        let _ = self.memory.advise(memmap2::Advice::HugePage);
-        self
     }
 }
 

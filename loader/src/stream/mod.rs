@@ -22,12 +22,12 @@ use crate::error::LoadError;
 use crate::source::{ReadAt, Source, fill, read_error};
 use crate::weights::Weights;
 
-/// Bytes of a ring's buffer. Large enough for a disk's full rate, small enough for steady flow.
-const BUFFER_BYTES: usize = 16 << 20;
+/// Bytes of a ring's buffer: two huge pages. Larger ones are no faster (`benches/loading`).
+const BUFFER_BYTES: usize = 4 << 20;
 /// Buffers of the ring.
-const BUFFERS: usize = 8;
+const BUFFERS: usize = 16;
 /// Threads that read.
-const READERS: usize = 4;
+const READERS: usize = 8;
 
 /// Bytes of a file that are needed somewhere. Those of one stream do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
