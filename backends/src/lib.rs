@@ -30,6 +30,6 @@ pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, 
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
-pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
+pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};

@@ -22,10 +22,24 @@ impl DeviceMemory {
     }
 }
 
+/// Which kernels do a backend's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelSet {
+    /// The processor's own.
+    Processor,
+    /// Those for NVIDIA GPUs.
+    Cuda,
+    /// Burn's operations, put together.
+    Portable,
+}
+
 /// Where a backend keeps tensors.
 pub trait DeviceStorage: Backend {
     /// Whether host memory is the device's memory, so that a file mapping can be a tensor.
     const HOST_MEMORY: bool;
+
+    /// Which kernels do its work.
+    const KERNELS: KernelSet;
 
     /// How bytes get into its memory.
     type Sink: TensorSink<Self>;
@@ -67,6 +81,8 @@ impl<B: Fp8Ops + FusedOps + DeviceStorage> ModelBackend for B {}
 impl DeviceStorage for burn_flex::Flex {
     const HOST_MEMORY: bool = true;
 
+    const KERNELS: KernelSet = KernelSet::Processor;
+
     type Sink = crate::upload::HostSink;
 
     fn sink(_device: &Self::Device) -> Result<Self::Sink, UploadError> {
@@ -81,6 +97,8 @@ impl DeviceStorage for burn_flex::Flex {
 #[cfg(feature = "cuda")]
 impl DeviceStorage for burn_cuda::Cuda {
     const HOST_MEMORY: bool = false;
+
+    const KERNELS: KernelSet = KernelSet::Cuda;
 
     type Sink = crate::upload::CudaSink;
 
@@ -101,6 +119,8 @@ impl DeviceStorage for burn_cuda::Cuda {
 impl DeviceStorage for burn_rocm::Rocm {
     const HOST_MEMORY: bool = false;
 
+    const KERNELS: KernelSet = KernelSet::Portable;
+
     type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::hip::HipRuntime>;
 
     fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
@@ -115,6 +135,8 @@ impl DeviceStorage for burn_rocm::Rocm {
 #[cfg(feature = "wgpu")]
 impl DeviceStorage for burn_wgpu::Wgpu {
     const HOST_MEMORY: bool = false;
+
+    const KERNELS: KernelSet = KernelSet::Portable;
 
     type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::wgpu::WgpuRuntime>;
 

@@ -28,18 +28,19 @@ def main():
         subprocess.run([args.binary, "make-fixture", "--real-shapes", args.folder, "--quiet"], check=True)
     ceilings = json.loads(python(CEILINGS))
     print(f"bf16 products: {ceilings['tflops']:.0f} TFLOP/s; copy in device memory: {ceilings['copy']:.2f} TB/s")
-    rows = []
     for size in args.sizes:
         floor = flops(size) / ceilings["tflops"] / 1e12
-        runs = [ours(args, size, steps) for steps in (2, 2 + args.steps)]
-        step = (runs[1]["denoise"] - runs[0]["denoise"]) / args.steps
-        rows.append((f"qwen-image {size}", step, floor, runs[1]["peak"], runs[1]))
+        # The second run has what the first has compiled.
+        first, run = ours(args, size, 3), ours(args, size, 3 + args.steps)
+        step = run["step"]
         print(
-            f"{size}: {step:.4f} s a guided step, {floor / step:.0%} of the ceiling, peak {runs[1]['peak'] / 2**30:.2f} GiB; "
-            f"first step {runs[1]['first_step']:.2f} s after the load, decode {runs[1]['decode']:.2f} s, "
-            f"loads {', '.join(f'{name} {value:.1f} s' for name, value in runs[1]['loads'].items())}",
+            f"{size}: {step:.4f} s a guided step, {floor / step:.0%} of the ceiling; first step {run['first_step']:.2f} s "
+            f"after the load ({first['first_step']:.1f} s in the run before); decode {run['decode']:.2f} s; "
+            f"loads {', '.join(f'{name} {value:.1f} s' for name, value in run['loads'].items())}",
             flush=True,
         )
+        for name, peak, working in run["memory"]:
+            print(f"    {name:8} peak {peak / 2**30:6.2f} GiB, {working[0] / 2**20:6.0f} MiB beside the weights, {working[1] / 2**20:6.0f} estimated")
     if args.peer:
         for line in python(PEER, *map(str, args.sizes)).splitlines():
             print(line, flush=True)
@@ -50,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--steps", type=int, default=6, help="steps that are timed, after two")
+    parser.add_argument("--steps", type=int, default=6, help="steps that are timed")
     parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="more flags for generate")
     parser.add_argument("--peer", action="store_true", help="time diffusers too")
     args = parser.parse_args()
@@ -83,12 +84,16 @@ def ours(args, size: int, steps: int) -> dict:
         raise SystemExit("\n".join(line for _, line in said[-12:]))
     phases = {phase["name"]: phase for phase in json.loads(report.read_text())["phases"]}
     begun = next(at for at, line in said if line == "Denoising")
-    first = next(at for at, line in said if line.startswith("Denoising 1/"))
+    steps = [at for at, line in said if line.startswith("Denoising ") and "/" in line]
+    memory = []
+    for load, phase in (("load_text_encoder", "encode"), ("load_transformer", "denoise"), ("load_vae", "decode")):
+        peak, loaded = phases[phase]["device_peak"], phases[load]["device_used_after"]
+        memory.append((phase, peak, (peak - loaded, phases[phase]["working_estimate"])))
     return {
-        "denoise": phases["denoise"]["seconds"],
+        "step": (steps[-1] - steps[1]) / (len(steps) - 2),
+        "memory": memory,
         "decode": phases["decode"]["seconds"],
-        "first_step": first - begun,
-        "peak": max(phase.get("device_peak") or 0 for phase in phases.values()),
+        "first_step": steps[0] - begun,
         "loads": {name[5:]: phase["seconds"] for name, phase in phases.items() if name.startswith("load_")},
     }
 

@@ -43,12 +43,16 @@ impl From<CompileError> for EngineError {
     }
 }
 
+/// The compute capability whose own instructions some kernels use.
+const HOPPER: (i32, i32) = (9, 0);
+
 /// Our stream on one device, and what runs on it.
 pub(super) struct Engine {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     order: Order,
     shared_memory: usize,
+    capability: (i32, i32),
     module: sys::CUmodule,
     /// Kernels by name, as they were first used.
     functions: Mutex<HashMap<String, sys::CUfunction>>,
@@ -103,6 +107,7 @@ impl Engine {
         Ok(Self {
             order: Order::new(&context)?,
             shared_memory: usize::try_from(shared_memory).unwrap_or(0),
+            capability: context.compute_capability()?,
             module,
             functions: Mutex::default(),
             blas,
@@ -110,6 +115,11 @@ impl Engine {
             stream,
             context,
         })
+    }
+
+    /// Whether the kernels for Hopper's own instructions are there.
+    pub(super) fn is_hopper(&self) -> bool {
+        self.capability == HOPPER
     }
 
     /// Bytes of shared memory of a multiprocessor.

@@ -119,6 +119,7 @@ fn setting(total: u64) -> Setting {
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Off,
         weights: loader::Method::InPlace,
+        kernels: backends::KernelSet::Portable,
     }
 }
 

@@ -17,7 +17,7 @@ pub use vae::vae_decoder;
 
 use std::num::NonZeroUsize;
 
-use backends::ModelBackend;
+use backends::{KernelSet, ModelBackend};
 use burn::tensor::FloatDType;
 
 /// What decides, beside the sizes, how much memory a computation takes.
@@ -37,22 +37,33 @@ pub enum Kernels {
         /// Threads that work at the same time.
         threads: NonZeroUsize,
     },
+    /// Those for NVIDIA GPUs: each makes its result in one go, and all share scratch memory.
+    Cuda,
     /// The bodies made of Burn's operations, which hold f32 copies, decoded weights and attention
     /// scores.
     Portable,
 }
 
+impl Kernels {
+    /// Those of a set, on this machine.
+    pub fn of(set: KernelSet) -> Self {
+        match set {
+            KernelSet::Processor => Self::Processor {
+                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            },
+            KernelSet::Cuda => Self::Cuda,
+            KernelSet::Portable => Self::Portable,
+        }
+    }
+}
+
 impl Numerics {
     /// Those of a backend that computes in `dtype`.
     pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
-        let kernels = if B::HOST_MEMORY {
-            Kernels::Processor {
-                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            }
-        } else {
-            Kernels::Portable
-        };
-        Self { dtype, kernels }
+        Self {
+            dtype,
+            kernels: Kernels::of(B::KERNELS),
+        }
     }
 
     /// As these, with activations in f32.
@@ -75,6 +86,10 @@ mod tests {
         kernels: Kernels::Processor {
             threads: NonZeroUsize::MIN,
         },
+    };
+    const CUDA: Numerics = Numerics {
+        dtype: FloatDType::BF16,
+        kernels: Kernels::Cuda,
     };
     const PORTABLE: Numerics = Numerics {
         dtype: FloatDType::BF16,
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn larger_work_never_needs_less() {
         let (encoder, dit, vae) = published();
-        for numerics in [PROCESSOR, PORTABLE] {
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
             let sizes = [1, 2, 64, 127, 128, 512, 1000, 4096, 16_384, 65_536];
             for pair in sizes.windows(2) {
                 let [few, many] = [pair[0], pair[1]];
@@ -157,7 +172,7 @@ mod tests {
     #[test]
     fn smaller_tiles_never_need_more() {
         let (_, _, vae) = published();
-        for numerics in [PROCESSOR, PORTABLE] {
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
             for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
                 let of = |tiling| vae_decoder(&vae, width, height, tiling, numerics);
                 let mut before = of(Tiling::Whole);

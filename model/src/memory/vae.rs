@@ -82,7 +82,7 @@ fn of_step(step: Step, height: usize, width: usize, numerics: Numerics) -> u64 {
     let area = (height * width) as u64;
     let widest = input.max(output);
     let maps = match numerics.kernels {
-        Kernels::Processor { .. } => step.elements(height, width),
+        Kernels::Processor { .. } | Kernels::Cuda => step.elements(height, width),
         // A convolution copies its input into another layout, and its output back; a norm with
         // its activation has two maps beside its input and output.
         Kernels::Portable => match step.kind {
