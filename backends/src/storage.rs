@@ -63,6 +63,13 @@ pub trait DeviceStorage: Backend {
         Ok(())
     }
 
+    /// Runs work whose tensors come and go in the same few sizes, with no more memory than they
+    /// need.
+    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        let _ = device;
+        work()
+    }
+
     /// Gives back to the driver what Burn's pools hold and no tensor uses.
     fn release_unused(device: &Self::Device) {
         Self::memory_cleanup(device);
@@ -112,6 +119,10 @@ impl DeviceStorage for burn_cuda::Cuda {
 
     fn prepare(device: &Self::Device) -> Result<(), String> {
         crate::cuda::prepare(device).map_err(|error| error.to_string())
+    }
+
+    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        crate::cuda::in_exact_memory(device, work)
     }
 }
 

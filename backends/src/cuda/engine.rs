@@ -270,6 +270,20 @@ impl Scope<'_> {
         scratch.of(using, bytes, &self.engine.stream)
     }
 
+    /// Starts a copy within the device's memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn copy(&self, source: u64, target: u64, bytes: usize) -> Result<(), DriverError> {
+        let stream = self.stream()?.cu_stream();
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: both are of memory that the caller's tensors keep until this is ordered before
+        // what comes later, and hold so many bytes.
+        unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }
+    }
+
     /// Starts a kernel.
     ///
     /// # Errors
@@ -425,6 +439,15 @@ impl ContextCalls {
 /// If `work` does.
 pub(crate) fn near<T: Send + 'static>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
     match CudaRuntime::client(device).exclusive(work) {
+        Ok(result) => result,
+        Err(error) => panic!("CUDA: {error}"),
+    }
+}
+
+/// Runs `work` with each tensor in memory of just its size, which the next of that size takes
+/// over. Burn's own pools take memory in pages that grow with the device's.
+pub(crate) fn in_exact_memory<T: Send>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
+    match CudaRuntime::client(device).memory_persistent_allocation((), |()| work()) {
         Ok(result) => result,
         Err(error) => panic!("CUDA: {error}"),
     }

@@ -8,6 +8,7 @@ mod attention;
 mod blas;
 mod cache;
 mod compile;
+mod concatenate;
 mod conv;
 mod engine;
 mod fused;
@@ -16,4 +17,4 @@ mod ops;
 pub(crate) mod probe;
 mod tensor;
 
-pub(crate) use engine::{near, prepare};
+pub(crate) use engine::{in_exact_memory, near, prepare};

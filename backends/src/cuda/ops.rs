@@ -4,6 +4,7 @@
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cuda::Cuda;
 
+use super::concatenate::concatenate;
 use super::linear::{Stored, linear};
 use super::{attention, conv, fused};
 use crate::fp8::{self, Activation, Fp8Format, Fp8Ops};
@@ -122,6 +123,11 @@ impl FusedOps for Cuda {
     ) -> FloatTensor<Self> {
         attention::attention(q.clone(), k.clone(), v.clone(), causal)
             .unwrap_or_else(|| portable::scaled_attention::<Self>(q, k, v, causal))
+    }
+
+    fn concatenate(parts: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        use burn::tensor::ops::FloatTensorOps;
+        concatenate(&parts, dim).unwrap_or_else(|| Self::float_cat(parts, dim))
     }
 
     fn conv_same(

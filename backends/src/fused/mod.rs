@@ -130,6 +130,15 @@ pub fn attention<B: FusedOps>(
     wrap(B::scaled_attention(unwrap(q), unwrap(k), unwrap(v), causal))
 }
 
+/// Float tensors one after the other along a dimension, in which alone they may differ.
+pub fn concatenate<B: FusedOps, const D: usize>(
+    parts: Vec<Tensor<B, D>>,
+    dim: usize,
+) -> Tensor<B, D> {
+    let parts = parts.into_iter().map(unwrap).collect();
+    wrap(B::concatenate(parts, dim))
+}
+
 /// A convolution with stride 1 and a border of zeros that keeps the image's size.
 ///
 /// * `x`: float `[batch, in, height, width]`.

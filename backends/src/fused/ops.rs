@@ -98,6 +98,11 @@ pub trait FusedOps: Backend {
         portable::scaled_attention::<Self>(q, k, v, causal)
     }
 
+    /// See [`concatenate`](super::concatenate).
+    fn concatenate(parts: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        Self::float_cat(parts, dim)
+    }
+
     /// See [`conv_same`](super::conv_same).
     fn conv_same(
         x: FloatTensor<Self>,

@@ -1,5 +1,6 @@
 //! What guides a pass beside the noise level.
 
+use backends::FusedOps;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -18,7 +19,7 @@ pub struct Prompts<B: Backend> {
     pub rotary: JointRotary<B>,
 }
 
-impl<B: Backend> Prompts<B> {
+impl<B: FusedOps> Prompts<B> {
     /// * `embeds`: f32 `[1, tokens, joint_attention_dim]` of each branch, each of its own length;
     ///   at least one.
     /// * `grid`: the size of the image in tokens.

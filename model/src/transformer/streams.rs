@@ -3,6 +3,8 @@
 //! Linear layers, norms, modulations and feed-forwards see one row at a time, so that all
 //! branches go through them together; only attention takes each branch by itself.
 
+use backends::FusedOps;
+use backends::fused::concatenate;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -31,7 +33,7 @@ impl JointLayout {
 
     /// The joint sequence of each branch, its text before its image: float
     /// `[1, text + image tokens, ..]`.
-    pub fn join<B: Backend, const D: usize>(&self, streams: Streams<B, D>) -> Vec<Tensor<B, D>> {
+    pub fn join<B: FusedOps, const D: usize>(&self, streams: Streams<B, D>) -> Vec<Tensor<B, D>> {
         let mut start = 0;
         let joint = self
             .text_lengths
@@ -40,13 +42,13 @@ impl JointLayout {
             .map(|(branch, &length)| {
                 let text = streams.text.clone().narrow(1, start, length);
                 start += length;
-                Tensor::cat(vec![text, streams.image.clone().narrow(0, branch, 1)], 1)
+                concatenate(vec![text, streams.image.clone().narrow(0, branch, 1)], 1)
             });
         joint.collect()
     }
 
     /// The streams of joint sequences, one a branch: the opposite of [`join`](Self::join).
-    pub fn part<B: Backend, const D: usize>(&self, joint: Vec<Tensor<B, D>>) -> Streams<B, D> {
+    pub fn part<B: FusedOps, const D: usize>(&self, joint: Vec<Tensor<B, D>>) -> Streams<B, D> {
         let (image, text) = joint
             .into_iter()
             .zip(&self.text_lengths)
@@ -64,13 +66,13 @@ impl JointLayout {
 }
 
 /// Concatenates tensors; a single one stays where it is.
-pub(super) fn cat<B: Backend, const D: usize>(
+pub(super) fn cat<B: FusedOps, const D: usize>(
     mut tensors: Vec<Tensor<B, D>>,
     dim: usize,
 ) -> Tensor<B, D> {
     match tensors.len() {
         1 => tensors.remove(0),
-        _ => Tensor::cat(tensors, dim),
+        _ => concatenate(tensors, dim),
     }
 }
 
