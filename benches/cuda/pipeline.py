@@ -138,7 +138,7 @@ def step(size, model):
         for text in texts:
             mask = torch.ones(1, text.shape[1], device="cuda", dtype=torch.long)
             model(hidden_states=x, encoder_hidden_states=text, encoder_hidden_states_mask=mask, timestep=t,
-                  img_shapes=[[(1, side, side)]], txt_seq_lens=[text.shape[1]], return_dict=False)
+                  img_shapes=[[(1, side, side)]], return_dict=False)
 def seconds(work, warm, repeats):
     for _ in range(warm): work()
     torch.cuda.synchronize(); begin = time.perf_counter()
