@@ -17,14 +17,8 @@ const SIDES: [usize; 2] = [16, 32];
 pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = TransformerConfig {
-        patch_size: 2,
-        in_channels: 64,
-        out_channels: 16,
         num_layers: 1,
-        attention_head_dim: 128,
-        num_attention_heads: 24,
-        joint_attention_dim: 3584,
-        axes_dims_rope: [16, 56, 56],
+        ..TransformerConfig::published()
     };
     let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
     let block = TransformerBlock::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));

@@ -69,14 +69,7 @@ fn formulas_bound_measured_peaks() {
 fn the_vae() -> bool {
     let mut hold = true;
     let device = Default::default();
-    let config = VaeConfig {
-        base_dim: 96,
-        z_dim: 16,
-        dim_mult: vec![1, 2, 4, 4],
-        num_res_blocks: 2,
-        latents_mean: vec![0.0; 16],
-        latents_std: vec![1.0; 16],
-    };
+    let config = VaeConfig::published();
     let formats = |_: &str| WeightFormat::Dense;
     let vae = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let vae = randomize::<Flex, _>(vae);
@@ -131,14 +124,8 @@ fn the_transformer() -> bool {
     let mut hold = true;
     let device = Default::default();
     let config = TransformerConfig {
-        patch_size: 2,
-        in_channels: 64,
-        out_channels: 16,
         num_layers: 1,
-        attention_head_dim: 128,
-        num_attention_heads: 24,
-        joint_attention_dim: 3584,
-        axes_dims_rope: [16, 56, 56],
+        ..TransformerConfig::published()
     };
     let transformer = Transformer::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
     let transformer = randomize::<Flex, _>(transformer);
@@ -183,14 +170,8 @@ fn the_text_encoder() -> bool {
     let device = Default::default();
     let config = TextEncoderConfig {
         vocab_size: 1000,
-        hidden_size: 3584,
-        intermediate_size: 18_944,
         num_hidden_layers: 1,
-        num_attention_heads: 28,
-        num_key_value_heads: 4,
-        head_dim: 128,
-        rope_theta: 1e6,
-        rms_norm_eps: 1e-6,
+        ..TextEncoderConfig::published()
     };
     let encoder = TextEncoder::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
     let encoder = randomize::<Flex, _>(encoder);
