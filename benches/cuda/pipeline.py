@@ -42,7 +42,7 @@ def main():
         for name, peak, working in run["memory"]:
             print(f"    {name:8} peak {peak / 2**30:6.2f} GiB, {working[0] / 2**20:6.0f} MiB beside the weights, {working[1] / 2**20:6.0f} estimated")
     if args.peer:
-        for line in python(PEER, *map(str, args.sizes)).splitlines():
+        for line in python(PEER, *map(str, args.peer_sizes or args.sizes)).splitlines():
             print(line, flush=True)
 
 
@@ -53,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--steps", type=int, default=6, help="steps that are timed")
     parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="more flags for generate")
+    parser.add_argument("--peer-sizes", type=int, nargs="*", help="sizes of the peer, instead of --sizes")
     parser.add_argument("--peer", action="store_true", help="time diffusers too")
     args = parser.parse_args()
     args.binary = args.binary.resolve()

@@ -5,6 +5,9 @@ use super::kernels::{Attention, F32};
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
 
+/// See [`Numerics::pooled`].
+const POOLED_PERCENT: u64 = 215;
+
 /// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
 /// weights, for an image of `image_tokens` and a prompt of each of `text_lengths` tokens (one, or
 /// two with guidance): latents, prompts, rotary tables, and a block's activations. All prompts go
@@ -48,7 +51,7 @@ pub fn transformer(
         numerics,
     }
     .go_through(&mut ledger);
-    ledger.peak()
+    numerics.pooled(ledger.peak(), POOLED_PERCENT)
 }
 
 /// One block, with both residual streams of all branches alive.

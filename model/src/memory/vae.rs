@@ -6,6 +6,9 @@ use crate::config::VaeConfig;
 use crate::vae::levels::{Level, Step, StepKind};
 use crate::vae::{SCALE, Tiling};
 
+/// See [`Numerics::pooled`].
+const POOLED_PERCENT: u64 = 160;
+
 /// Bytes that [`decode`](crate::pipeline::decode) needs at its peak beside the VAE's weights, for
 /// an image of `width` x `height` pixels. The VAE computes in f32, whatever the dtype.
 pub fn vae_decoder(
@@ -38,7 +41,10 @@ pub fn vae_decoder(
     }
     // In the end the image is put together and clamped; the latents are small.
     let latents = F32 * 4 * (config.z_dim * rows * columns) as u64;
-    numerics.slabs() + latents + peak.max(3 * image)
+    numerics.pooled(
+        numerics.slabs() + latents + peak.max(3 * image),
+        POOLED_PERCENT,
+    )
 }
 
 /// The mid block: its residual blocks, and attention over all pixels in one head.
