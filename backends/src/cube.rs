@@ -1,27 +1,14 @@
-//! CubeCL backends (CUDA, ROCm, Vulkan, Metal, WebGPU): the portable bodies of all operations.
-
-use burn::tensor::backend::Backend;
-use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement, element::BoolElement};
+//! ROCm, Vulkan, Metal and WebGPU: the portable bodies of all operations.
 
 use crate::fp8::Fp8Ops;
 use crate::fused::FusedOps;
 
-impl<R, F, I, BT> Fp8Ops for CubeBackend<R, F, I, BT>
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-    Self: Backend,
-{
-}
+#[cfg(feature = "rocm")]
+impl Fp8Ops for burn_rocm::Rocm {}
+#[cfg(feature = "rocm")]
+impl FusedOps for burn_rocm::Rocm {}
 
-impl<R, F, I, BT> FusedOps for CubeBackend<R, F, I, BT>
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-    Self: Backend,
-{
-}
+#[cfg(feature = "wgpu")]
+impl Fp8Ops for burn_wgpu::Wgpu {}
+#[cfg(feature = "wgpu")]
+impl FusedOps for burn_wgpu::Wgpu {}

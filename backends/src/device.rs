@@ -169,7 +169,7 @@ pub fn probe(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
             memory: None,
         }]),
         #[cfg(feature = "cuda")]
-        BackendKind::Cuda => crate::cuda_probe::devices(),
+        BackendKind::Cuda => crate::cuda::probe::devices(),
         #[cfg(any(feature = "rocm", feature = "wgpu"))]
         _ => crate::gpu_probe::devices(kind),
         #[cfg(not(any(feature = "rocm", feature = "wgpu")))]

@@ -16,13 +16,24 @@ pub trait OnBackend {
 ///
 /// # Errors
 /// [`DeviceError::NotCompiledIn`] if the choice did not come from [`choose`](crate::choose).
-pub fn dispatch<W: OnBackend>(choice: &DeviceChoice, work: W) -> Result<W::Output, DeviceError> {
+pub fn dispatch<W>(choice: &DeviceChoice, work: W) -> Result<W::Output, DeviceError>
+where
+    W: OnBackend<Output: Send + 'static> + Send,
+{
+    #[cfg(feature = "cubecl")]
+    crate::kernel_cache::use_for_cubecl();
     match choice.kind {
         #[cfg(feature = "flex")]
         BackendKind::Flex => Ok(work.run::<burn_flex::Flex>(burn_flex::FlexDevice)),
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
-            Ok(work.run::<burn_cuda::Cuda>(burn_cuda::CudaDevice::new(choice.index)))
+            let device = burn_cuda::CudaDevice::new(choice.index);
+            // On the device's own thread Burn's calls are made at once, instead of being sent
+            // there one by one.
+            let there = device.clone();
+            Ok(crate::cuda::near(&device, || {
+                work.run::<burn_cuda::Cuda>(there)
+            }))
         }
         #[cfg(feature = "rocm")]
         BackendKind::Rocm => {

@@ -15,19 +15,21 @@ pub mod storage;
 pub mod upload;
 pub mod weight;
 
-#[cfg(feature = "cubecl")]
+#[cfg(any(feature = "rocm", feature = "wgpu"))]
 mod cube;
 #[cfg(feature = "cuda")]
-mod cuda_probe;
+mod cuda;
 #[cfg(feature = "flex")]
 mod flex_tensor;
 #[cfg(any(feature = "rocm", feature = "wgpu"))]
 mod gpu_probe;
+#[cfg(feature = "cubecl")]
+mod kernel_cache;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{Fp8Format, Fp8Ops, WeightFormat};
+pub use fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
-pub use storage::{DeviceMemory, DeviceStorage, ModelBackend};
+pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};

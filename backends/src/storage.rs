@@ -22,10 +22,24 @@ impl DeviceMemory {
     }
 }
 
+/// Which kernels do a backend's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelSet {
+    /// The processor's own.
+    Processor,
+    /// Those for NVIDIA GPUs.
+    Cuda,
+    /// Burn's operations, put together.
+    Portable,
+}
+
 /// Where a backend keeps tensors.
 pub trait DeviceStorage: Backend {
     /// Whether host memory is the device's memory, so that a file mapping can be a tensor.
     const HOST_MEMORY: bool;
+
+    /// Which kernels do its work.
+    const KERNELS: KernelSet;
 
     /// How bytes get into its memory.
     type Sink: TensorSink<Self>;
@@ -39,6 +53,22 @@ pub trait DeviceStorage: Backend {
     /// The driver's figures, or `None` where the device has no memory of its own or its driver
     /// does not tell.
     fn memory(device: &Self::Device) -> Option<DeviceMemory>;
+
+    /// Makes what computing on a device needs beside Burn: once, before the first use.
+    ///
+    /// # Errors
+    /// Why the device's own kernels cannot be had; portable ones do their work then.
+    fn prepare(device: &Self::Device) -> Result<(), String> {
+        let _ = device;
+        Ok(())
+    }
+
+    /// Runs work whose tensors come and go in the same few sizes, with no more memory than they
+    /// need.
+    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        let _ = device;
+        work()
+    }
 
     /// Gives back to the driver what Burn's pools hold and no tensor uses.
     fn release_unused(device: &Self::Device) {
@@ -58,6 +88,8 @@ impl<B: Fp8Ops + FusedOps + DeviceStorage> ModelBackend for B {}
 impl DeviceStorage for burn_flex::Flex {
     const HOST_MEMORY: bool = true;
 
+    const KERNELS: KernelSet = KernelSet::Processor;
+
     type Sink = crate::upload::HostSink;
 
     fn sink(_device: &Self::Device) -> Result<Self::Sink, UploadError> {
@@ -73,6 +105,8 @@ impl DeviceStorage for burn_flex::Flex {
 impl DeviceStorage for burn_cuda::Cuda {
     const HOST_MEMORY: bool = false;
 
+    const KERNELS: KernelSet = KernelSet::Cuda;
+
     type Sink = crate::upload::CudaSink;
 
     fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
@@ -80,13 +114,23 @@ impl DeviceStorage for burn_cuda::Cuda {
     }
 
     fn memory(device: &Self::Device) -> Option<DeviceMemory> {
-        crate::cuda_probe::memory(device.index)
+        crate::cuda::probe::memory(device.index)
+    }
+
+    fn prepare(device: &Self::Device) -> Result<(), String> {
+        crate::cuda::prepare(device).map_err(|error| error.to_string())
+    }
+
+    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        crate::cuda::in_exact_memory(device, work)
     }
 }
 
 #[cfg(feature = "rocm")]
 impl DeviceStorage for burn_rocm::Rocm {
     const HOST_MEMORY: bool = false;
+
+    const KERNELS: KernelSet = KernelSet::Portable;
 
     type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::hip::HipRuntime>;
 
@@ -102,6 +146,8 @@ impl DeviceStorage for burn_rocm::Rocm {
 #[cfg(feature = "wgpu")]
 impl DeviceStorage for burn_wgpu::Wgpu {
     const HOST_MEMORY: bool = false;
+
+    const KERNELS: KernelSet = KernelSet::Portable;
 
     type Sink = crate::upload::CubeSink<burn_cubecl::cubecl::wgpu::WgpuRuntime>;
 

@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
-use crate::fp8::{Fp8Format, Fp8Ops, WeightFormat};
+use crate::fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -58,11 +58,12 @@ impl<B: Backend> Weight<B> {
 }
 
 impl<B: Fp8Ops> Weight<B> {
-    /// `x · weightᵀ + bias` for `x` float `[..., in]`, giving `[..., out]` in `x`'s dtype.
+    /// `activation(x · weightᵀ + bias)` for `x` float `[..., in]`, giving `[..., out]` in `x`'s dtype.
     pub fn linear<const D: usize>(
         &self,
         x: Tensor<B, D>,
         bias: Option<&Param<Tensor<B, 1>>>,
+        activation: Activation,
     ) -> Tensor<B, D> {
         let mut shape = x.dims();
         let width = shape[D - 1];
@@ -70,13 +71,17 @@ impl<B: Fp8Ops> Weight<B> {
         let x = x.reshape([rows, width]).into_primitive().tensor();
         let bias = bias.map(|bias| bias.val().into_primitive().tensor());
         let y = match self {
-            Self::Dense(weight) => B::dense_linear(x, weight.val().into_primitive().tensor(), bias),
+            Self::Dense(weight) => {
+                let weight = weight.val().into_primitive().tensor();
+                B::dense_linear(x, weight, bias, activation)
+            }
             Self::Fp8(weight) => B::fp8_linear(
                 x,
                 weight.bytes.val().into_primitive(),
                 weight.scale.val().into_primitive().tensor(),
                 bias,
                 weight.format,
+                activation,
             ),
         };
         shape[D - 1] = self.shape()[0];

@@ -1,6 +1,6 @@
 //! Linear layers on FP8, BF16 and F32 weights of the same shape.
 
-use backends::{Fp8Format, Fp8Weight, Weight};
+use backends::{Activation, Fp8Format, Fp8Weight, Weight};
 use benches::{random, random_codes};
 use burn::module::Param;
 use burn::tensor::{FloatDType, Tensor};
@@ -34,7 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ];
         for (name, weight) in weights {
             group.bench_function(format!("{name}_{rows}x{input}x{output}"), |bencher| {
-                bencher.iter(|| weight.linear(x.clone(), Some(&bias)));
+                bencher.iter(|| weight.linear(x.clone(), Some(&bias), Activation::None));
             });
         }
     }

@@ -12,15 +12,8 @@ use crate::Flex;
 pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = TextEncoderConfig {
-        vocab_size: 152_064,
-        hidden_size: 3584,
-        intermediate_size: 18_944,
         num_hidden_layers: 1,
-        num_attention_heads: 28,
-        num_key_value_heads: 4,
-        head_dim: 128,
-        rope_theta: 1e6,
-        rms_norm_eps: 1e-6,
+        ..TextEncoderConfig::published()
     };
     let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
     let layer = DecoderLayer::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));

@@ -1,10 +1,10 @@
-//! One transformer block at its real width.
+//! One transformer block at its real width, with one prompt and with the two of guidance.
 
 use backends::{Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use criterion::Criterion;
 use model::latents::TokenGrid;
-use model::transformer::{JointRotary, TransformerBlock};
+use model::transformer::{JointLayout, JointRotary, Streams, TransformerBlock};
 use model::{Builder, TransformerConfig};
 
 use crate::Flex;
@@ -17,20 +17,13 @@ const SIDES: [usize; 2] = [16, 32];
 pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
     let config = TransformerConfig {
-        patch_size: 2,
-        in_channels: 64,
-        out_channels: 16,
         num_layers: 1,
-        attention_head_dim: 128,
-        num_attention_heads: 24,
-        joint_attention_dim: 3584,
-        axes_dims_rope: [16, 56, 56],
+        ..TransformerConfig::published()
     };
     let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
     let block = TransformerBlock::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let block = randomize::<Flex, _>(block);
     let channels = config.inner_dim();
-    let text = random::<Flex, 3>([1, TEXT_TOKENS, channels], &device);
     let temb = random::<Flex, 3>([1, 1, channels], &device);
 
     let mut group = criterion.benchmark_group("transformer_block");
@@ -40,11 +33,19 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             height: side,
             width: side,
         };
-        let image = random::<Flex, 3>([1, grid.tokens(), channels], &device);
-        let rotary = JointRotary::new(grid, TEXT_TOKENS, config.axes_dims_rope, &device);
-        group.bench_function(grid.tokens().to_string(), |bencher| {
-            bencher.iter(|| block.forward(image.clone(), text.clone(), temb.clone(), &rotary));
-        });
+        for (branches, name) in [(1, ""), (2, "_guided")] {
+            let layout = JointLayout {
+                text_lengths: vec![TEXT_TOKENS; branches],
+            };
+            let streams = Streams::<Flex> {
+                image: random([branches, grid.tokens(), channels], &device),
+                text: random([1, branches * TEXT_TOKENS, channels], &device),
+            };
+            let rotary = JointRotary::new(grid, &layout, config.axes_dims_rope, &device);
+            group.bench_function(format!("{}{name}", grid.tokens()), |bencher| {
+                bencher.iter(|| block.forward(streams.clone(), temb.clone(), &layout, &rotary));
+            });
+        }
     }
     group.finish();
 }

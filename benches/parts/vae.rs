@@ -13,14 +13,7 @@ const SIDE: usize = 256;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let device = Default::default();
-    let config = VaeConfig {
-        base_dim: 96,
-        z_dim: 16,
-        dim_mult: vec![1, 2, 4, 4],
-        num_res_blocks: 2,
-        latents_mean: vec![0.0; 16],
-        latents_std: vec![1.0; 16],
-    };
+    let config = VaeConfig::published();
     let formats = |_: &str| WeightFormat::Dense;
     let vae = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let vae = randomize::<Flex, _>(vae);

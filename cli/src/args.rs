@@ -13,7 +13,7 @@ mod sources;
 pub(crate) use compute::ComputeConfig;
 pub(crate) use environment::Environment;
 pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
-pub(crate) use groups::{DtypeChoice, VaeTiling};
+pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};

@@ -1,6 +1,6 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Fp8Ops, Weight};
+use backends::{Activation, Fp8Ops, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor};
@@ -17,7 +17,13 @@ pub struct Linear<B: Backend> {
 impl<B: Fp8Ops> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        self.weight.linear(x, self.bias.as_ref())
+        self.weight.linear(x, self.bias.as_ref(), Activation::None)
+    }
+
+    /// As [`forward`](Self::forward), with the tanh form of GELU on the result.
+    pub fn forward_gelu<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        self.weight
+            .linear(x, self.bias.as_ref(), Activation::GeluTanh)
     }
 }
 

@@ -69,14 +69,7 @@ fn formulas_bound_measured_peaks() {
 fn the_vae() -> bool {
     let mut hold = true;
     let device = Default::default();
-    let config = VaeConfig {
-        base_dim: 96,
-        z_dim: 16,
-        dim_mult: vec![1, 2, 4, 4],
-        num_res_blocks: 2,
-        latents_mean: vec![0.0; 16],
-        latents_std: vec![1.0; 16],
-    };
+    let config = VaeConfig::published();
     let formats = |_: &str| WeightFormat::Dense;
     let vae = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let vae = randomize::<Flex, _>(vae);
@@ -131,21 +124,16 @@ fn the_transformer() -> bool {
     let mut hold = true;
     let device = Default::default();
     let config = TransformerConfig {
-        patch_size: 2,
-        in_channels: 64,
-        out_channels: 16,
         num_layers: 1,
-        attention_head_dim: 128,
-        num_attention_heads: 24,
-        joint_attention_dim: 3584,
-        axes_dims_rope: [16, 56, 56],
+        ..TransformerConfig::published()
     };
     let transformer = Transformer::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
     let transformer = randomize::<Flex, _>(transformer);
-    for (side, text_tokens, guided, dtype) in [
-        (16, 64, true, FloatDType::F32),
-        (16, 200, false, FloatDType::BF16),
-        (32, 64, false, FloatDType::F32),
+    for (side, text_lengths, dtype) in [
+        (16, vec![64, 20], FloatDType::F32),
+        (16, vec![200], FloatDType::BF16),
+        (16, vec![30, 200], FloatDType::BF16),
+        (32, vec![64], FloatDType::F32),
     ] {
         let grid = TokenGrid {
             height: side,
@@ -155,10 +143,10 @@ fn the_transformer() -> bool {
         let schedule = schedule.expect("a schedule");
         let (measured, latents) = MEMORY.peak_of(|| {
             let embeds =
-                || random::<Flex, 3>([1, text_tokens, config.joint_attention_dim], &device);
+                |tokens| random::<Flex, 3>([1, tokens, config.joint_attention_dim], &device);
             let work = Denoising {
-                prompt_embeds: embeds(),
-                guidance: guided.then(|| (embeds(), 4.0)),
+                prompt_embeds: embeds(text_lengths[0]),
+                guidance: text_lengths.get(1).map(|&tokens| (embeds(tokens), 4.0)),
                 noise: random(grid.latent_shape(16), &device),
                 grid,
                 schedule: &schedule,
@@ -167,9 +155,9 @@ fn the_transformer() -> bool {
             denoise(&transformer, work, &mut OneStep { done: false })
         });
         assert_eq!(latents.err(), Some(PipelineError::Cancelled));
-        let formula = memory::transformer(&config, grid.tokens(), text_tokens, numerics(dtype));
+        let formula = memory::transformer(&config, grid.tokens(), &text_lengths, numerics(dtype));
         let what = format!(
-            "transformer, {} image and {text_tokens} text tokens, {dtype:?}",
+            "transformer, {} image and {text_lengths:?} text tokens, {dtype:?}",
             grid.tokens()
         );
         hold &= holds(&what, measured, formula);
@@ -182,14 +170,8 @@ fn the_text_encoder() -> bool {
     let device = Default::default();
     let config = TextEncoderConfig {
         vocab_size: 1000,
-        hidden_size: 3584,
-        intermediate_size: 18_944,
         num_hidden_layers: 1,
-        num_attention_heads: 28,
-        num_key_value_heads: 4,
-        head_dim: 128,
-        rope_theta: 1e6,
-        rms_norm_eps: 1e-6,
+        ..TextEncoderConfig::published()
     };
     let encoder = TextEncoder::<Flex>::uninitialized(&config, &Builder::new(&device, &fp8));
     let encoder = randomize::<Flex, _>(encoder);

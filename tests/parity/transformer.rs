@@ -2,7 +2,7 @@
 
 use burn::tensor::{FloatDType, Tensor, TensorData, activation};
 use model::latents::{TokenGrid, pack};
-use model::transformer::{image_angles, sinusoid, text_angles};
+use model::transformer::{Streams, image_angles, sinusoid, text_angles};
 use tests::{Models, TOLERANCE, Trace, check};
 
 use crate::{Flex, compare, deep, recorded};
@@ -20,7 +20,7 @@ fn the_first_pass_is_that_of_the_reference() {
         let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
         let embeds = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
         let grid = TokenGrid::of_image(case.width, case.height);
-        let rotary = transformer.rotary(grid, embeds.dims()[1], &device);
+        let prompts = transformer.prompts(vec![embeds.clone()], grid);
 
         let projected = sinusoid(timestep);
         let expected = trace.f32("transformer.time_proj");
@@ -41,17 +41,19 @@ fn the_first_pass_is_that_of_the_reference() {
         );
         let temb = activation::silu(temb);
 
-        let mut image = transformer.img_in.forward(pack(noise));
+        let image = transformer.img_in.forward(pack(noise));
         compare(name, &trace, "transformer.img_in", image.clone(), TOLERANCE);
-        let mut text = transformer.embed_text(embeds, FloatDType::F32);
+        let text = transformer.embed_text(embeds, FloatDType::F32);
         compare(name, &trace, "transformer.txt_in", text.clone(), TOLERANCE);
+        let mut streams = Streams { image, text };
         for (i, block) in transformer.transformer_blocks.iter().enumerate() {
-            (image, text) = block.forward(image, text, temb.clone(), &rotary);
+            streams = block.forward(streams, temb.clone(), &prompts.layout, &prompts.rotary);
+            let Streams { image, text } = streams.clone();
             let recorded = |stream| format!("transformer.block{i}.{stream}");
-            compare(name, &trace, &recorded("img"), image.clone(), TOLERANCE);
-            compare(name, &trace, &recorded("txt"), text.clone(), TOLERANCE);
+            compare(name, &trace, &recorded("img"), image, TOLERANCE);
+            compare(name, &trace, &recorded("txt"), text, TOLERANCE);
         }
-        let normed = transformer.norm_out.forward(image, temb);
+        let normed = transformer.norm_out.forward(streams.image, temb);
         compare(
             name,
             &trace,
@@ -66,6 +68,48 @@ fn the_first_pass_is_that_of_the_reference() {
             transformer.proj_out.forward(normed),
             TOLERANCE,
         );
+    }
+}
+
+#[test]
+fn two_prompts_in_one_pass_are_two_passes() {
+    for (case, trace) in deep("transformer") {
+        let name = case.name.as_str();
+        let device = Default::default();
+        let transformer = Models::<Flex>::new(&case, device).transformer();
+        let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
+        let long = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
+        let short = recorded::<Flex, 3>(&trace, "negative_prompt_embeds", &device);
+        assert_ne!(long.dims(), short.dims(), "{name}: equal lengths");
+        let grid = TokenGrid::of_image(case.width, case.height);
+        let forward = |embeds| {
+            let prompts = transformer.prompts(embeds, grid);
+            let latents = pack(noise.clone());
+            let never = || false;
+            let predictions = transformer.forward(latents, &prompts, 0.7, FloatDType::F32, &never);
+            predictions.expect("not cancelled")
+        };
+        let alone = [long.clone(), short.clone()].map(|embeds| forward(vec![embeds]));
+        let largest = alone[0].clone().abs().max().into_scalar();
+        let distance = |a: &Tensor<Flex, 3>, b: &Tensor<Flex, 3>| {
+            (a.clone() - b.clone()).abs().max().into_scalar() / largest
+        };
+        // The prompts must matter, or a mix-up would go unnoticed.
+        let apart = distance(&alone[0], &alone[1]);
+        assert!(apart > 1e-3, "{name}: the prompts are {apart:e} apart");
+        for (embeds, order) in [
+            (vec![long.clone(), short.clone()], [0, 1]),
+            (vec![short, long], [1, 0]),
+        ] {
+            let together = forward(embeds);
+            assert_eq!(together.dims()[0], 2, "{name}");
+            for (branch, expected) in order.into_iter().enumerate() {
+                let found = together.clone().narrow(0, branch, 1);
+                let distance = distance(&found, &alone[expected]);
+                println!("{name}: branch {branch} is {distance:e} apart");
+                assert!(distance <= 1e-6, "{name}: branch {branch}, {distance:e}");
+            }
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use super::codec::Fp8Format;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
 #[cfg(target_arch = "x86_64")]
 use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
-use super::ops::Fp8Ops;
+use super::ops::{Activation, Fp8Ops};
 use crate::flex_tensor::{in_dtype, to_f32};
+use crate::fused::FusedOps;
 
 /// Weight rows in a tile when `x` has many rows: each tile packs `x` anew, so a tile must be
 /// worth it. A multiple of the product's own blocking; measured best from 128 rows of `x` up.
@@ -49,10 +50,15 @@ impl Fp8Ops for Flex {
         scale: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
+        activation: Activation,
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
-        let scale = to_f32(scale).storage::<f32>()[0];
-        linear(x, &weight, weight.bytes(), scale, bias, |codes, scratch| {
+        let finish = Finish {
+            scale: to_f32(scale).storage::<f32>()[0],
+            bias,
+            activation,
+        };
+        linear(x, &weight, weight.bytes(), finish, |codes, scratch| {
             decode_fp8(codes, scratch, format);
             scratch
         })
@@ -62,47 +68,47 @@ impl Fp8Ops for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
+        let finish = Finish {
+            scale: 1.0,
+            bias,
+            activation,
+        };
         match weight.dtype() {
-            DType::BF16 => linear(
-                x,
-                &weight,
-                weight.storage::<bf16>(),
-                1.0,
-                bias,
-                |elements, scratch| {
+            DType::BF16 => {
+                let elements = weight.storage::<bf16>();
+                linear(x, &weight, elements, finish, |elements, scratch| {
                     decode_bf16(elements, scratch);
                     scratch
-                },
-            ),
-            DType::F16 => linear(
-                x,
-                &weight,
-                weight.storage::<f16>(),
-                1.0,
-                bias,
-                |elements, scratch| {
+                })
+            }
+            DType::F16 => {
+                let elements = weight.storage::<f16>();
+                linear(x, &weight, elements, finish, |elements, scratch| {
                     decode_f16(elements, scratch);
                     scratch
-                },
-            ),
+                })
+            }
             _ => {
                 let weight = to_f32(weight);
-                linear(
-                    x,
-                    &weight,
-                    weight.storage::<f32>(),
-                    1.0,
-                    bias,
-                    |elements, _| elements,
-                )
+                let elements = weight.storage::<f32>();
+                linear(x, &weight, elements, finish, |elements, _| elements)
             }
         }
     }
 }
 
-/// `(x · weightᵀ) * scale + bias` in f32, returned in `x`'s dtype.
+/// What follows the product.
+struct Finish {
+    scale: f32,
+    /// Float `[out]`.
+    bias: Option<FlexTensor>,
+    activation: Activation,
+}
+
+/// `activation((x · weightᵀ) * scale + bias)` in f32, returned in `x`'s dtype.
 ///
 /// `decode` gives a tile of `elements` as f32: in the scratch slice of the same length, or as
 /// it lies.
@@ -110,13 +116,12 @@ fn linear<T: Sync>(
     x: FlexTensor,
     weight: &FlexTensor,
     elements: &[T],
-    scale: f32,
-    bias: Option<FlexTensor>,
+    finish: Finish,
     decode: impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync,
 ) -> FlexTensor {
     let dtype = x.dtype();
     let x = to_f32(x);
-    let bias = bias.map(to_f32);
+    let bias = finish.bias.map(to_f32);
     let [rows, width] = x.layout().shape().dims();
     let [out, _] = weight.layout().shape().dims();
     assert_eq!(width, weight.layout().shape()[1], "inner dimensions differ");
@@ -133,7 +138,7 @@ fn linear<T: Sync>(
         x,
         width,
         elements,
-        scale,
+        scale: finish.scale,
         bias,
         out,
         columns,
@@ -151,6 +156,10 @@ fn linear<T: Sync>(
         Layout::contiguous(Shape::new([rows, out])),
         DType::F32,
     );
+    let y = match finish.activation {
+        Activation::None => y,
+        Activation::GeluTanh => Flex::gelu_tanh(y),
+    };
     in_dtype(y, dtype)
 }
 

@@ -8,8 +8,8 @@ mod flex;
 #[cfg(all(feature = "flex", target_arch = "x86_64"))]
 mod narrow;
 mod ops;
-mod portable;
+pub(crate) mod portable;
 
 pub use codec::{Fp8Format, WeightFormat};
-pub use ops::Fp8Ops;
+pub use ops::{Activation, Fp8Ops};
 pub(crate) use portable::decode_all;

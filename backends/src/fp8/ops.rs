@@ -1,18 +1,28 @@
 //! The backend extension that multiplies with weights in their file's format.
 
-use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::codec::Fp8Format;
 use super::portable;
+use crate::fused::FusedOps;
+
+/// What a linear layer does to its result, element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// The tanh form of GELU, as [`gelu_tanh`](crate::fused::gelu_tanh).
+    GeluTanh,
+}
 
 /// Linear layers on weights that stay in their storage format.
 ///
 /// Every method has a portable body made of Burn operations; a backend overrides it where it
 /// can do better. Weights are decoded exactly (each FP8 code is exact in bf16 and f32) and the
-/// tensor's scale multiplies the result, not the weight.
-pub trait Fp8Ops: Backend {
-    /// `y = (x · decode(weight)ᵀ) * scale + bias`.
+/// tensor's scale multiplies the result, not the weight. An activation may be applied before the
+/// result is rounded to its dtype.
+pub trait Fp8Ops: FusedOps {
+    /// `y = activation((x · decode(weight)ᵀ) * scale + bias)`.
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
     /// * `weight`: U8 `[out, in]`, FP8 codes.
@@ -24,11 +34,12 @@ pub trait Fp8Ops: Backend {
         scale: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        portable::fp8_linear::<Self>(x, weight, scale, bias, format)
+        portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
     }
 
-    /// `y = x · weightᵀ + bias` for a dense weight in any float dtype.
+    /// `y = activation(x · weightᵀ + bias)` for a dense weight in any float dtype.
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
     /// * `weight`: float `[out, in]`.
@@ -37,7 +48,8 @@ pub trait Fp8Ops: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        portable::dense_linear::<Self>(x, weight, bias)
+        portable::dense_linear::<Self>(x, weight, bias, activation)
     }
 }

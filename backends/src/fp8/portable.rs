@@ -5,17 +5,20 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
 
 use super::codec::Fp8Format;
+use super::ops::Activation;
+use crate::fused::FusedOps;
 
 /// Weight elements decoded at a time: 64 MiB as `f32`.
 const DECODE_CHUNK: usize = 16 << 20;
 
 /// See [`Fp8Ops::fp8_linear`](super::Fp8Ops::fp8_linear).
-pub(super) fn fp8_linear<B: Backend>(
+pub(crate) fn fp8_linear<B: FusedOps>(
     x: FloatTensor<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
     bias: Option<FloatTensor<B>>,
     format: Fp8Format,
+    activation: Activation,
 ) -> FloatTensor<B> {
     let x = float::<B, 2>(x);
     let weight = Tensor::<B, 2, Int>::from_primitive(weight);
@@ -33,18 +36,19 @@ pub(super) fn fp8_linear<B: Backend>(
         })
         .collect();
     let y = Tensor::cat(products, 1).cast(FloatDType::F32) * float::<B, 1>(scale).unsqueeze::<2>();
-    finish(y.cast(dtype), bias)
+    finish(y.cast(dtype), bias, activation)
 }
 
 /// See [`Fp8Ops::dense_linear`](super::Fp8Ops::dense_linear).
-pub(super) fn dense_linear<B: Backend>(
+pub(crate) fn dense_linear<B: FusedOps>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: Option<FloatTensor<B>>,
+    activation: Activation,
 ) -> FloatTensor<B> {
     let x = float::<B, 2>(x);
     let weight = float::<B, 2>(weight).cast(x.dtype()).transpose();
-    finish(x.matmul(weight), bias)
+    finish(x.matmul(weight), bias, activation)
 }
 
 /// Wraps a float primitive.
@@ -52,15 +56,22 @@ fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> 
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-/// Adds the bias and unwraps.
-fn finish<B: Backend>(y: Tensor<B, 2>, bias: Option<FloatTensor<B>>) -> FloatTensor<B> {
+/// Adds the bias, applies the activation and unwraps.
+fn finish<B: FusedOps>(
+    y: Tensor<B, 2>,
+    bias: Option<FloatTensor<B>>,
+    activation: Activation,
+) -> FloatTensor<B> {
     let dtype = y.dtype();
-    match bias {
+    let y = match bias {
         Some(bias) => y + float::<B, 1>(bias).cast(dtype).unsqueeze::<2>(),
         None => y,
+    };
+    let y = y.into_primitive().tensor();
+    match activation {
+        Activation::None => y,
+        Activation::GeluTanh => B::gelu_tanh(y),
     }
-    .into_primitive()
-    .tensor()
 }
 
 /// U8 codes `[rows, in]` as f32 values of the same shape, by table look-up.
@@ -129,24 +140,28 @@ mod tests {
         [3, 1, 5],
     ];
 
+    const ACTIVATIONS: [Activation; 2] = [Activation::None, Activation::GeluTanh];
+
     #[test]
     fn fp8_linear_agrees() {
         for format in [Fp8Format::E4M3, Fp8Format::E5M2] {
-            for [rows, input, output] in SHAPES {
+            for ([rows, input, output], activation) in shapes_and_activations() {
                 let x = random([rows, input]);
                 let weight = codes([output, input], format).into_primitive();
                 let scale = Tensor::<Flex, 1>::from_floats([0.37], &Default::default());
-                let bias = random([output]);
+                let bias = Some(raw(&random([output])));
+                let (scale, fast_bias) = (raw(&scale), bias.clone());
                 close(
-                    &format!("{format:?} {rows}x{input}x{output}"),
+                    &format!("{format:?} {rows}x{input}x{output} {activation:?}"),
                     Flex::fp8_linear(
                         raw(&x),
                         weight.clone(),
-                        raw(&scale),
-                        Some(raw(&bias)),
+                        scale.clone(),
+                        fast_bias,
                         format,
+                        activation,
                     ),
-                    fp8_linear::<Flex>(raw(&x), weight, raw(&scale), Some(raw(&bias)), format),
+                    fp8_linear::<Flex>(raw(&x), weight, scale, bias, format, activation),
                 );
             }
         }
@@ -155,14 +170,44 @@ mod tests {
     #[test]
     fn dense_linear_agrees_in_every_dtype() {
         for dtype in [FloatDType::F32, FloatDType::BF16, FloatDType::F16] {
-            for [rows, input, output] in SHAPES {
+            for ([rows, input, output], activation) in shapes_and_activations() {
                 let x = random([rows, input]);
                 let weight = random([output, input]).cast(dtype);
                 close(
-                    &format!("{dtype:?} {rows}x{input}x{output}"),
-                    Flex::dense_linear(raw(&x), raw(&weight), None),
-                    dense_linear::<Flex>(raw(&x), raw(&weight), None),
+                    &format!("{dtype:?} {rows}x{input}x{output} {activation:?}"),
+                    Flex::dense_linear(raw(&x), raw(&weight), None, activation),
+                    dense_linear::<Flex>(raw(&x), raw(&weight), None, activation),
                 );
+            }
+        }
+    }
+
+    fn shapes_and_activations() -> impl Iterator<Item = ([usize; 3], Activation)> {
+        let each = |shape| ACTIVATIONS.map(|activation| (shape, activation));
+        SHAPES.into_iter().flat_map(each)
+    }
+
+    #[test]
+    fn an_activation_is_what_follows_the_layer_without() {
+        let device = Default::default();
+        let format = Fp8Format::E4M3;
+        let fp8 = Weight::<Flex>::Fp8(Fp8Weight {
+            bytes: Param::initialized(Default::default(), codes([130, 70], format)),
+            scale: Param::from_tensor(Tensor::from_floats([0.002], &device)),
+            format,
+        });
+        let dense = Weight::Dense(Param::from_tensor(random([130, 70]) * 0.1));
+        let bias = Param::from_tensor(random([130]));
+        for weight in [fp8, dense] {
+            // Few rows and many go different ways.
+            for rows in [1, 5, 200] {
+                let x = random([1, rows, 70]);
+                let plain = weight.linear(x.clone(), Some(&bias), Activation::None);
+                let expected = crate::fused::gelu_tanh(plain.clone());
+                let found = weight.linear(x, Some(&bias), Activation::GeluTanh);
+                let moved = (plain - expected.clone()).abs().max().into_scalar();
+                assert!(moved > 0.01, "{rows} rows: GELU changes nothing");
+                found.into_data().assert_eq(&expected.into_data(), true);
             }
         }
     }

@@ -47,11 +47,7 @@ impl FusedOps for Flex {
         let weight = to_f32(weight);
         let weight = weight.storage::<f32>();
         map_rows(x, weight.len(), |_, row| {
-            let mean_square = sum_of(row, |v| v * v) / weight.len() as f32;
-            let inverse = 1.0 / (mean_square + epsilon as f32).sqrt();
-            for (value, weight) in row.iter_mut().zip(weight) {
-                *value = *value * inverse * weight;
-            }
+            rms_normalise(row, weight, epsilon as f32);
         })
     }
 
@@ -61,31 +57,24 @@ impl FusedOps for Flex {
         sin: FloatTensor<Self>,
         rotation: Rotation,
     ) -> FloatTensor<Self> {
-        let [_, tokens, heads, dim] = x.layout().shape().dims();
-        let half = dim / 2;
-        let (cos, sin) = (to_f32(cos), to_f32(sin));
-        let (cos, sin) = (cos.storage::<f32>(), sin.storage::<f32>());
-        map_rows(x, heads * dim, |index, row| {
-            let angles = index % tokens * half;
-            let cos = &cos[angles..angles + half];
-            let sin = &sin[angles..angles + half];
-            for head in row.chunks_exact_mut(dim) {
-                match rotation {
-                    Rotation::AdjacentPairs => {
-                        for ((pair, c), s) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
-                            let (a, b) = (pair[0], pair[1]);
-                            pair[0] = a * c - b * s;
-                            pair[1] = a * s + b * c;
-                        }
-                    }
-                    Rotation::Halves => {
-                        let (first, second) = head.split_at_mut(half);
-                        for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                            (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
-                        }
-                    }
-                }
-            }
+        map_heads(x, cos, sin, |head, cos, sin| {
+            rotate_head(head, cos, sin, rotation)
+        })
+    }
+
+    fn rms_norm_rotate(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let weight = to_f32(weight);
+        let weight = weight.storage::<f32>();
+        map_heads(x, cos, sin, |head, cos, sin| {
+            rms_normalise(head, weight, epsilon as f32);
+            rotate_head(head, cos, sin, rotation);
         })
     }
 
@@ -149,6 +138,58 @@ impl FusedOps for Flex {
     ) -> FloatTensor<Self> {
         conv_same(x, weight, bias)
     }
+}
+
+/// `row / sqrt(mean(row²) + epsilon) * weight`, in place.
+#[inline(always)]
+fn rms_normalise(row: &mut [f32], weight: &[f32], epsilon: f32) {
+    let mean_square = sum_of(row, |v| v * v) / weight.len() as f32;
+    let inverse = 1.0 / (mean_square + epsilon).sqrt();
+    for (value, weight) in row.iter_mut().zip(weight) {
+        *value = *value * inverse * weight;
+    }
+}
+
+/// Rotates one head's vector, in place.
+#[inline(always)]
+fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], rotation: Rotation) {
+    match rotation {
+        Rotation::AdjacentPairs => {
+            for ((pair, c), s) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
+                let (a, b) = (pair[0], pair[1]);
+                pair[0] = a * c - b * s;
+                pair[1] = a * s + b * c;
+            }
+        }
+        Rotation::Halves => {
+            let (first, second) = head.split_at_mut(head.len() / 2);
+            for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+            }
+        }
+    }
+}
+
+/// Applies `f(head, cos, sin)` to every head of `[batch, tokens, heads, head_dim]`, with its
+/// token's angles, as [`map_rows`] does to rows.
+fn map_heads(
+    x: FlexTensor,
+    cos: FlexTensor,
+    sin: FlexTensor,
+    f: impl Fn(&mut [f32], &[f32], &[f32]) + Sync,
+) -> FlexTensor {
+    let [_, tokens, heads, dim] = x.layout().shape().dims();
+    let half = dim / 2;
+    let (cos, sin) = (to_f32(cos), to_f32(sin));
+    let (cos, sin) = (cos.storage::<f32>(), sin.storage::<f32>());
+    map_rows(x, heads * dim, |index, row| {
+        let angles = index % tokens * half;
+        let cos = &cos[angles..angles + half];
+        let sin = &sin[angles..angles + half];
+        for head in row.chunks_exact_mut(dim) {
+            f(head, cos, sin);
+        }
+    })
 }
 
 /// Applies `f(row index, row)` to every row of `width` elements, in f32 and in place where the

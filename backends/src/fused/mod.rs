@@ -12,7 +12,7 @@ mod flex_channel_norm;
 #[cfg(feature = "flex")]
 mod flex_conv;
 mod ops;
-mod portable;
+pub(crate) mod portable;
 #[cfg(feature = "flex")]
 mod vector_math;
 
@@ -62,6 +62,28 @@ pub fn rotate<B: FusedOps>(
     wrap(B::rotate(unwrap(x), unwrap(cos), unwrap(sin), rotation))
 }
 
+/// [`rms_norm`] of each head's vector, then [`rotate`].
+///
+/// * `x`: float `[batch, tokens, heads, head_dim]`; `weight`: f32 `[head_dim]`.
+/// * `cos`, `sin`: f32 `[tokens, head_dim / 2]`.
+pub fn rms_norm_rotate<B: FusedOps>(
+    x: Tensor<B, 4>,
+    weight: Tensor<B, 1>,
+    cos: Tensor<B, 2>,
+    sin: Tensor<B, 2>,
+    rotation: Rotation,
+    epsilon: f64,
+) -> Tensor<B, 4> {
+    wrap(B::rms_norm_rotate(
+        unwrap(x),
+        unwrap(weight),
+        unwrap(cos),
+        unwrap(sin),
+        rotation,
+        epsilon,
+    ))
+}
+
 /// The tanh form of GELU: `0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))` (Hendrycks & Gimpel).
 pub fn gelu_tanh<B: FusedOps, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     wrap(B::gelu_tanh(unwrap(x)))
@@ -106,6 +128,15 @@ pub fn attention<B: FusedOps>(
     causal: bool,
 ) -> Tensor<B, 4> {
     wrap(B::scaled_attention(unwrap(q), unwrap(k), unwrap(v), causal))
+}
+
+/// Float tensors one after the other along a dimension, in which alone they may differ.
+pub fn concatenate<B: FusedOps, const D: usize>(
+    parts: Vec<Tensor<B, D>>,
+    dim: usize,
+) -> Tensor<B, D> {
+    let parts = parts.into_iter().map(unwrap).collect();
+    wrap(B::concatenate(parts, dim))
 }
 
 /// A convolution with stride 1 and a border of zeros that keeps the image's size.

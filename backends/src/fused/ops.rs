@@ -48,6 +48,18 @@ pub trait FusedOps: Backend {
         portable::rotate::<Self>(x, cos, sin, rotation)
     }
 
+    /// See [`rms_norm_rotate`](super::rms_norm_rotate).
+    fn rms_norm_rotate(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        Self::rotate(Self::rms_norm(x, weight, epsilon), cos, sin, rotation)
+    }
+
     /// See [`gelu_tanh`](super::gelu_tanh).
     fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
         portable::gelu_tanh::<Self>(x)
@@ -84,6 +96,11 @@ pub trait FusedOps: Backend {
         causal: bool,
     ) -> FloatTensor<Self> {
         portable::scaled_attention::<Self>(q, k, v, causal)
+    }
+
+    /// See [`concatenate`](super::concatenate).
+    fn concatenate(parts: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        Self::float_cat(parts, dim)
     }
 
     /// See [`conv_same`](super::conv_same).

@@ -8,7 +8,7 @@ use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activati
 use super::ops::Rotation;
 
 /// See [`modulated_layer_norm`](super::modulated_layer_norm).
-pub(super) fn modulated_layer_norm<B: Backend>(
+pub(crate) fn modulated_layer_norm<B: Backend>(
     x: FloatTensor<B>,
     shift: FloatTensor<B>,
     scale: FloatTensor<B>,
@@ -24,7 +24,7 @@ pub(super) fn modulated_layer_norm<B: Backend>(
 }
 
 /// See [`rms_norm`](super::rms_norm).
-pub(super) fn rms_norm<B: Backend>(
+pub(crate) fn rms_norm<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     epsilon: f64,
@@ -41,7 +41,7 @@ pub(super) fn rms_norm<B: Backend>(
 }
 
 /// See [`rotate`](super::rotate).
-pub(super) fn rotate<B: Backend>(
+pub(crate) fn rotate<B: Backend>(
     x: FloatTensor<B>,
     cos: FloatTensor<B>,
     sin: FloatTensor<B>,
@@ -75,7 +75,7 @@ pub(super) fn rotate<B: Backend>(
 }
 
 /// See [`gelu_tanh`](super::gelu_tanh).
-pub(super) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let shape = x.shape();
     let (x, dtype) = widen_flat::<B>(x);
     let cube = x.clone().powi_scalar(3) * 0.044715;
@@ -85,7 +85,7 @@ pub(super) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// See [`silu_mul`](super::silu_mul).
-pub(super) fn silu_mul<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn silu_mul<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
     let shape = gate.shape();
     let (gate, dtype) = widen_flat::<B>(gate);
     let (up, _) = widen_flat::<B>(up);
@@ -93,7 +93,7 @@ pub(super) fn silu_mul<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> 
 }
 
 /// See [`gated_add`](super::gated_add).
-pub(super) fn gated_add<B: Backend>(
+pub(crate) fn gated_add<B: Backend>(
     residual: FloatTensor<B>,
     x: FloatTensor<B>,
     gate: FloatTensor<B>,
@@ -105,7 +105,7 @@ pub(super) fn gated_add<B: Backend>(
 }
 
 /// See [`channel_norm`](super::channel_norm).
-pub(super) fn channel_norm<B: Backend>(
+pub(crate) fn channel_norm<B: Backend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     silu: bool,
@@ -120,7 +120,7 @@ pub(super) fn channel_norm<B: Backend>(
 }
 
 /// See [`attention`](super::attention).
-pub(super) fn scaled_attention<B: Backend>(
+pub(crate) fn scaled_attention<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
@@ -154,7 +154,7 @@ pub(super) fn scaled_attention<B: Backend>(
 }
 
 /// See [`conv_same`](super::conv_same).
-pub(super) fn conv_same<B: Backend>(
+pub(crate) fn conv_same<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
@@ -295,6 +295,30 @@ mod tests {
                 "rotate",
                 fast,
                 rotate::<Flex>(raw(&x), raw(&cos), raw(&sin), rotation),
+                1e-5,
+            );
+        }
+    }
+
+    #[test]
+    fn a_norm_and_a_rotation_in_one_pass_agree_with_two() {
+        let x = random([2, 19, 3, 8]) * 3.0;
+        let weight = random([8]);
+        let angles = random([19, 4]);
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
+            let normed = rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6);
+            close(
+                "rms_norm_rotate",
+                fused::rms_norm_rotate(
+                    x.clone(),
+                    weight.clone(),
+                    cos.clone(),
+                    sin.clone(),
+                    rotation,
+                    1e-6,
+                ),
+                rotate::<Flex>(normed, raw(&cos), raw(&sin), rotation),
                 1e-5,
             );
         }

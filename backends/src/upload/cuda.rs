@@ -17,7 +17,7 @@ use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
-use crate::cuda_probe;
+use crate::cuda::probe;
 
 /// Device memory that stays free beside the tensors: kernels and the driver's own needs.
 const RESERVE: u64 = 64 << 20;
@@ -93,7 +93,7 @@ impl CudaSink {
 impl DeviceSink for CudaSink {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // CubeCL ends its device thread where the driver refuses; so the driver is asked first.
-        if let Some(memory) = cuda_probe::memory(self.device.index)
+        if let Some(memory) = probe::memory(self.device.index)
             && memory.free < bytes as u64 + RESERVE
         {
             return Err(UploadError::OutOfMemory {
@@ -235,5 +235,5 @@ impl Drop for Pin {
 }
 
 fn failed(error: DriverError) -> UploadError {
-    UploadError::Device(cuda_probe::message(error))
+    UploadError::Device(probe::message(error))
 }

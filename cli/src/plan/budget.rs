@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// What the driver's context, compiled kernels and the allocator's rounding may take beside
 /// tensors.
-pub(crate) const RUNTIME_ALLOWANCE: u64 = 512 << 20;
+pub(crate) const RUNTIME_ALLOWANCE: u64 = 640 << 20;
 
 /// Device memory that this process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

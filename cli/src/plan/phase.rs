@@ -160,7 +160,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [Phas
     let denoising = memory::transformer(
         &transformer.config,
         work.image_tokens(),
-        work.text_tokens,
+        &work.text_lengths(),
         setting.numerics(setting.place),
     );
     let vae = &subject.vae;

@@ -1,17 +1,14 @@
 //! Where work is done, and with how much memory.
 
-use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
-
 use backends::host_memory::available as host_available;
-use backends::{DeviceChoice, DeviceMemory, ModelBackend};
+use backends::{DeviceChoice, DeviceMemory, KernelSet, ModelBackend};
 use burn::tensor::{DType, FloatDType};
 use loader::Method;
 use model::memory::{Kernels, Numerics};
 use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
-use crate::args::{ComputeConfig, DtypeChoice, VaeTiling};
+use crate::args::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
 use crate::error::CliError;
 
 /// What a backend says of its device.
@@ -19,6 +16,8 @@ use crate::error::CliError;
 pub(crate) struct Facts {
     /// Whether it computes in host memory, so that a file's mapping can be a tensor.
     pub(crate) host_memory: bool,
+    /// Whose kernels work there.
+    pub(crate) kernels: KernelSet,
     /// What blocks compute in.
     pub(crate) dtype: FloatDType,
     /// The driver's figures, where there are any.
@@ -27,9 +26,13 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Of a GPU with `total` bytes and nothing in use but this process's own context and kernels.
-    fn of_gpu(total: u64, dtype: DtypeChoice) -> Self {
+    fn of_gpu(total: u64, dtype: DtypeChoice, backend: BackendName) -> Self {
         Self {
             host_memory: false,
+            kernels: match backend {
+                BackendName::Auto | BackendName::Cuda => KernelSet::Cuda,
+                _ => KernelSet::Portable,
+            },
             dtype: match dtype {
                 DtypeChoice::F32 => FloatDType::F32,
                 DtypeChoice::Auto | DtypeChoice::Bf16 => FloatDType::BF16,
@@ -63,6 +66,7 @@ pub(crate) fn facts<B: ModelBackend>(
     };
     Ok(Facts {
         host_memory: B::HOST_MEMORY,
+        kernels: B::KERNELS,
         dtype,
         memory: B::memory(device),
     })
@@ -103,6 +107,9 @@ pub(crate) struct Setting {
     /// How weights get to the processor.
     #[serde(skip)]
     pub(crate) weights: Method,
+    /// Whose kernels work on the device.
+    #[serde(skip)]
+    pub(crate) kernels: KernelSet,
 }
 
 /// [`DeviceChoice`] for JSON.
@@ -154,7 +161,11 @@ impl Setting {
             limit: compute.vram_limit,
             used_before: 0,
         };
-        Self::new(compute, Facts::of_gpu(total, compute.dtype), budget)
+        Self::new(
+            compute,
+            Facts::of_gpu(total, compute.dtype, compute.backend),
+            budget,
+        )
     }
 
     fn new(compute: &ComputeConfig, facts: Facts, budget: Budget) -> Self {
@@ -177,6 +188,7 @@ impl Setting {
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,
             weights: compute.weights,
+            kernels: facts.kernels,
         }
     }
 
@@ -234,12 +246,13 @@ impl Setting {
             FloatDType::F32
         };
         let kernels = match place {
-            Place::Processor => Kernels::Processor {
-                threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            },
-            Place::Device => Kernels::Portable,
+            Place::Processor => KernelSet::Processor,
+            Place::Device => self.kernels,
         };
-        Numerics { dtype, kernels }
+        Numerics {
+            dtype,
+            kernels: Kernels::of(kernels),
+        }
     }
 }
 

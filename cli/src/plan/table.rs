@@ -68,15 +68,15 @@ fn line(text: &mut String, line: &str) {
 }
 
 fn heading(text: &mut String, work: &Work) {
-    let passes = if work.guided {
-        "two passes a step, one after the other"
+    let predictions = if work.guided {
+        "two predictions a step, made together"
     } else {
-        "one pass a step"
+        "one prediction a step"
     };
     line(
         text,
         &format!(
-            "Image: {}x{}, {} image and {} text tokens, {passes}",
+            "Image: {}x{}, {} image and {} text tokens, {predictions}",
             work.width,
             work.height,
             work.image_tokens(),

@@ -19,35 +19,9 @@ const GIB: u64 = 1 << 30;
 
 /// The published models' sizes.
 pub(crate) fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
-    let text_encoder = TextEncoderConfig {
-        vocab_size: 152_064,
-        hidden_size: 3584,
-        intermediate_size: 18_944,
-        num_hidden_layers: 28,
-        num_attention_heads: 28,
-        num_key_value_heads: 4,
-        head_dim: 128,
-        rope_theta: 1e6,
-        rms_norm_eps: 1e-6,
-    };
-    let transformer = TransformerConfig {
-        patch_size: 2,
-        in_channels: 64,
-        out_channels: 16,
-        num_layers: 60,
-        attention_head_dim: 128,
-        num_attention_heads: 24,
-        joint_attention_dim: 3584,
-        axes_dims_rope: [16, 56, 56],
-    };
-    let vae = VaeConfig {
-        base_dim: 96,
-        z_dim: 16,
-        dim_mult: vec![1, 2, 4, 4],
-        num_res_blocks: 2,
-        latents_mean: vec![0.0; 16],
-        latents_std: vec![1.0; 16],
-    };
+    let text_encoder = TextEncoderConfig::published();
+    let transformer = TransformerConfig::published();
+    let vae = VaeConfig::published();
     (text_encoder, transformer, vae)
 }
 
@@ -119,6 +93,7 @@ fn setting(total: u64) -> Setting {
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Off,
         weights: loader::Method::InPlace,
+        kernels: backends::KernelSet::Portable,
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Work {
     pub(crate) encoder_tokens: usize,
     /// Most text tokens beside the image's in the transformer.
     pub(crate) text_tokens: usize,
-    /// Whether a step has a second pass.
+    /// Whether a step has a second prediction.
     pub(crate) guided: bool,
     /// Images, made one after the other.
     pub(crate) images: usize,
@@ -28,6 +28,11 @@ impl Work {
     /// The tokens of the image.
     pub(crate) fn image_tokens(&self) -> usize {
         TokenGrid::of_image(self.width as usize, self.height as usize).tokens()
+    }
+
+    /// Text tokens of each of the transformer's branches, at most.
+    pub(crate) fn text_lengths(&self) -> Vec<usize> {
+        vec![self.text_tokens; 1 + usize::from(self.guided)]
     }
 
     /// With the tokens of these texts.

@@ -35,7 +35,7 @@ fn row<'t>(table: &'t str, phase: &str) -> &'t str {
 
 /// What a device of this size needs beside what the driver takes for itself.
 fn total_with_room_for(bytes: u64) -> String {
-    (bytes + (512 << 20)).to_string()
+    (bytes + (640 << 20)).to_string()
 }
 
 #[test]

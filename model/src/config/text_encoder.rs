@@ -62,6 +62,21 @@ struct RopeParameters {
 }
 
 impl TextEncoderConfig {
+    /// The published model's sizes (Qwen/Qwen-Image, `text_encoder/config.json`).
+    pub fn published() -> Self {
+        Self {
+            vocab_size: 152_064,
+            hidden_size: 3584,
+            intermediate_size: 18_944,
+            num_hidden_layers: 28,
+            num_attention_heads: 28,
+            num_key_value_heads: 4,
+            head_dim: 128,
+            rope_theta: 1e6,
+            rms_norm_eps: 1e-6,
+        }
+    }
+
     /// The sizes from a config, where there is one, and the file's shapes. The config of the
     /// whole vision-language model serves as well as that of its language part.
     ///

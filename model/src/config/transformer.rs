@@ -46,6 +46,20 @@ struct Partial {
 }
 
 impl TransformerConfig {
+    /// The published model's sizes (Qwen/Qwen-Image, `transformer/config.json`).
+    pub fn published() -> Self {
+        Self {
+            patch_size: 2,
+            in_channels: 64,
+            out_channels: 16,
+            num_layers: 60,
+            attention_head_dim: 128,
+            num_attention_heads: 24,
+            joint_attention_dim: 3584,
+            axes_dims_rope: [16, 56, 56],
+        }
+    }
+
     /// The width of the residual stream.
     pub fn inner_dim(&self) -> usize {
         self.num_attention_heads * self.attention_head_dim

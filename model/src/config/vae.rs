@@ -50,6 +50,18 @@ struct Partial {
 }
 
 impl VaeConfig {
+    /// The published model's sizes (Qwen/Qwen-Image, `vae/config.json`).
+    pub fn published() -> Self {
+        Self {
+            base_dim: 96,
+            z_dim: 16,
+            dim_mult: vec![1, 2, 4, 4],
+            num_res_blocks: 2,
+            latents_mean: LATENTS_MEAN.to_vec(),
+            latents_std: LATENTS_STD.to_vec(),
+        }
+    }
+
     /// The sizes from a config, where there is one, and the file's shapes.
     ///
     /// # Errors

@@ -45,6 +45,13 @@ const CONVOLUTION_PIXELS: u64 = 512;
 const SCORES: u64 = 256 << 10;
 const QUERIES: std::ops::RangeInclusive<u64> = 64..=256;
 
+/// Scratch memory of the products on an NVIDIA GPU, and that of columns and wide heads' scores.
+const PRODUCT_SCRATCH: u64 = 32 << 20;
+const COLUMN_SCRATCH: u64 = 128 << 20;
+
+/// The widest head whose scores stay in a GPU's registers.
+const WIDEST_HEAD: u64 = 128;
+
 /// The sizes of an attention call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attention {
@@ -105,6 +112,7 @@ impl Numerics {
     pub(super) fn slabs(self) -> u64 {
         match self.kernels {
             Kernels::Processor { threads } => threads.get() as u64 * SLAB,
+            Kernels::Cuda => PRODUCT_SCRATCH,
             Kernels::Portable => 0,
         }
     }
@@ -140,6 +148,8 @@ impl Numerics {
                 let scratch = (F32 * tile).max(self.narrowing(result));
                 self.widening(rows * input).max(x + F32 * result + scratch)
             }
+            // The decoded weight, and the bias.
+            Kernels::Cuda => self.bytes(result + output * input + output),
             Kernels::Portable => {
                 let chunk = (DECODE_CHUNK / input.max(1)).max(1).min(output) * input;
                 // The codes as integers and the table's values; then those in the compute dtype.
@@ -152,10 +162,24 @@ impl Numerics {
         }
     }
 
+    /// A linear layer with an activation of its result.
+    pub(super) fn activated_linear(self, rows: u64, input: u64, output: u64) -> u64 {
+        let linear = self.linear(rows, input, output);
+        match self.kernels {
+            // In place, before the result is cast, or as part of the product.
+            Kernels::Processor { .. } | Kernels::Cuda => linear,
+            Kernels::Portable => {
+                let result = rows * output;
+                linear.max(self.bytes(result) + self.replace(result))
+            }
+        }
+    }
+
     /// A norm of rows whose input stays.
     pub(super) fn norm(self, elements: u64) -> u64 {
         match self.kernels {
             Kernels::Processor { .. } => F32 * elements + self.narrowing(elements),
+            Kernels::Cuda => self.bytes(elements),
             // The centred rows and their squares.
             Kernels::Portable => 2 * F32 * elements,
         }
@@ -165,6 +189,7 @@ impl Numerics {
     pub(super) fn replace(self, elements: u64) -> u64 {
         match self.kernels {
             Kernels::Processor { .. } => self.widening(elements),
+            Kernels::Cuda => self.bytes(elements),
             // The rows and their squares, cubes or rotated halves, both in f32.
             Kernels::Portable => 2 * F32 * elements - self.bytes(elements),
         }
@@ -174,6 +199,7 @@ impl Numerics {
     pub(super) fn silu_mul(self, elements: u64) -> u64 {
         match self.kernels {
             Kernels::Processor { .. } => self.widened(elements) + self.narrowing(elements),
+            Kernels::Cuda => self.bytes(elements),
             // Both factors and the sigmoid, all in f32.
             Kernels::Portable => F32 * elements + 2 * self.widened(elements),
         }
@@ -183,6 +209,7 @@ impl Numerics {
     pub(super) fn gated_add(self, elements: u64) -> u64 {
         match self.kernels {
             Kernels::Processor { .. } => self.widened(elements) + self.narrowing(elements),
+            Kernels::Cuda => self.bytes(elements),
             Kernels::Portable => 2 * self.widened(elements),
         }
     }
@@ -210,6 +237,11 @@ impl Numerics {
                 self.widened(queries + pairs)
                     + F32 * (by_head + queries)
                     + scratch.max(self.narrowing(queries))
+            }
+            // Wide heads, which the VAE has, meet a share of their scores at a time.
+            Kernels::Cuda => {
+                let scores = if dim > WIDEST_HEAD { COLUMN_SCRATCH } else { 0 };
+                self.bytes(queries) + scores
             }
             Kernels::Portable => {
                 // Keys and values once for each head that shares them, and what the products
@@ -246,6 +278,7 @@ impl Numerics {
                 let packed = PACKED_DEPTH.min(input) * (pixels + output);
                 F32 * (9 * input * output + threads * (pixels * output + packed))
             }
+            Kernels::Cuda => COLUMN_SCRATCH,
             Kernels::Portable => F32 * 9 * input * output,
         }
     }

@@ -17,7 +17,7 @@ pub use vae::vae_decoder;
 
 use std::num::NonZeroUsize;
 
-use backends::ModelBackend;
+use backends::{KernelSet, ModelBackend};
 use burn::tensor::FloatDType;
 
 /// What decides, beside the sizes, how much memory a computation takes.
@@ -37,22 +37,42 @@ pub enum Kernels {
         /// Threads that work at the same time.
         threads: NonZeroUsize,
     },
+    /// Those for NVIDIA GPUs: each makes its result in one go, and all share scratch memory.
+    Cuda,
     /// The bodies made of Burn's operations, which hold f32 copies, decoded weights and attention
     /// scores.
     Portable,
 }
 
+impl Kernels {
+    /// Those of a set, on this machine.
+    pub fn of(set: KernelSet) -> Self {
+        match set {
+            KernelSet::Processor => Self::Processor {
+                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            },
+            KernelSet::Cuda => Self::Cuda,
+            KernelSet::Portable => Self::Portable,
+        }
+    }
+}
+
 impl Numerics {
     /// Those of a backend that computes in `dtype`.
     pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
-        let kernels = if B::HOST_MEMORY {
-            Kernels::Processor {
-                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            }
-        } else {
-            Kernels::Portable
-        };
-        Self { dtype, kernels }
+        Self {
+            dtype,
+            kernels: Kernels::of(B::KERNELS),
+        }
+    }
+
+    /// What a phase takes of a device that keeps memory of every size that was in use: so many
+    /// percent of what is in use at once. Measured, as the tests below say.
+    fn pooled(self, bytes: u64, percent: u64) -> u64 {
+        match self.kernels {
+            Kernels::Cuda => bytes / 100 * percent,
+            Kernels::Processor { .. } | Kernels::Portable => bytes,
+        }
     }
 
     /// As these, with activations in f32.
@@ -76,6 +96,10 @@ mod tests {
             threads: NonZeroUsize::MIN,
         },
     };
+    const CUDA: Numerics = Numerics {
+        dtype: FloatDType::BF16,
+        kernels: Kernels::Cuda,
+    };
     const PORTABLE: Numerics = Numerics {
         dtype: FloatDType::BF16,
         kernels: Kernels::Portable,
@@ -83,50 +107,24 @@ mod tests {
 
     /// The published sizes.
     fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
-        let text_encoder = TextEncoderConfig {
-            vocab_size: 152_064,
-            hidden_size: 3584,
-            intermediate_size: 18_944,
-            num_hidden_layers: 28,
-            num_attention_heads: 28,
-            num_key_value_heads: 4,
-            head_dim: 128,
-            rope_theta: 1e6,
-            rms_norm_eps: 1e-6,
-        };
-        let transformer = TransformerConfig {
-            patch_size: 2,
-            in_channels: 64,
-            out_channels: 16,
-            num_layers: 60,
-            attention_head_dim: 128,
-            num_attention_heads: 24,
-            joint_attention_dim: 3584,
-            axes_dims_rope: [16, 56, 56],
-        };
-        let vae = VaeConfig {
-            base_dim: 96,
-            z_dim: 16,
-            dim_mult: vec![1, 2, 4, 4],
-            num_res_blocks: 2,
-            latents_mean: vec![0.0; 16],
-            latents_std: vec![1.0; 16],
-        };
+        let text_encoder = TextEncoderConfig::published();
+        let transformer = TransformerConfig::published();
+        let vae = VaeConfig::published();
         (text_encoder, transformer, vae)
     }
 
     #[test]
     fn larger_work_never_needs_less() {
         let (encoder, dit, vae) = published();
-        for numerics in [PROCESSOR, PORTABLE] {
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
             let sizes = [1, 2, 64, 127, 128, 512, 1000, 4096, 16_384, 65_536];
             for pair in sizes.windows(2) {
                 let [few, many] = [pair[0], pair[1]];
                 let of = |tokens| {
                     [
                         text_encoder(&encoder, tokens, numerics),
-                        transformer(&dit, tokens, 64, numerics),
-                        transformer(&dit, 4096, tokens, numerics),
+                        transformer(&dit, tokens, &[64, 20], numerics),
+                        transformer(&dit, 4096, &[tokens], numerics),
                     ]
                 };
                 // At 128 rows a product changes its way.
@@ -141,9 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn guidance_holds_both_streams_and_one_attention() {
+        let (_, dit, _) = published();
+        for tokens in [4096, 16_384] {
+            let of = |lengths| transformer(&dit, tokens, lengths, PROCESSOR);
+            let (one, two) = (of(&[64]), of(&[64, 20]));
+            assert!((one + one / 2..2 * one).contains(&two), "{one} to {two}");
+        }
+        // Where scores are held, they are those of one branch.
+        let of = |lengths| transformer(&dit, 83 * 83, lengths, PORTABLE);
+        let (one, two) = (of(&[64]), of(&[64, 20]));
+        assert!((one + 1..one + one / 2).contains(&two), "{one} to {two}");
+    }
+
+    #[test]
     fn smaller_tiles_never_need_more() {
         let (_, _, vae) = published();
-        for numerics in [PROCESSOR, PORTABLE] {
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
             for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
                 let of = |tiling| vae_decoder(&vae, width, height, tiling, numerics);
                 let mut before = of(Tiling::Whole);
@@ -171,11 +183,39 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_hold_on_an_nvidia_gpu() {
+        // What an H200's driver had in use at the peak beside the weights, in MiB, by
+        // `benches/cuda/pipeline.py`: sides of the image; encoding, denoising with guidance and
+        // decoding.
+        const MEASURED: [(u32, [u64; 3]); 3] = [
+            (512, [192, 354, 800]),
+            (1024, [192, 834, 2816]),
+            (1328, [192, 1218, 5184]),
+        ];
+        let (encoder, dit, vae) = published();
+        for (side, measured) in MEASURED {
+            let tokens = (side as usize / 16).pow(2);
+            let bounds = [
+                text_encoder(&encoder, 100, CUDA),
+                transformer(&dit, tokens, &[64, 6], CUDA),
+                vae_decoder(&vae, side, side, Tiling::Whole, CUDA),
+            ];
+            for (measured, bound) in measured.into_iter().zip(bounds) {
+                let ratio = bound as f64 / (measured << 20) as f64;
+                assert!(
+                    (1.0..1.4).contains(&ratio),
+                    "{side}: {measured} MiB, {ratio:.2}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_portable_bodies_hold_the_scores() {
         let (_, dit, vae) = published();
         let tokens = 83 * 83 + 64;
         let scores = 2 * 24 * tokens * tokens;
-        let bytes = transformer(&dit, 83 * 83, 64, PORTABLE);
+        let bytes = transformer(&dit, 83 * 83, &[64], PORTABLE);
         assert!((scores..2 * scores).contains(&bytes), "{bytes}");
         // The VAE has one head, and computes in f32.
         let scores = 4 * (166u64 * 166).pow(2);

@@ -5,6 +5,9 @@ use super::kernels::{Attention, F32};
 use super::ledger::Ledger;
 use crate::config::TextEncoderConfig;
 
+/// See [`Numerics::pooled`].
+const POOLED_PERCENT: u64 = 130;
+
 /// Bytes that [`encode_prompt`](crate::pipeline::encode_prompt) needs at its peak beside the
 /// text encoder's weights, for a prompt of `tokens` including the template, with the embeddings
 /// of another one beside it.
@@ -65,5 +68,5 @@ pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numeric
     ledger.spike(numerics.silu_mul(tokens * inner));
     ledger.release(wide);
     ledger.spike(numerics.linear(tokens, inner, hidden));
-    ledger.peak()
+    numerics.pooled(ledger.peak(), POOLED_PERCENT)
 }

@@ -5,28 +5,37 @@ use super::kernels::{Attention, F32};
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
 
+/// See [`Numerics::pooled`].
+const POOLED_PERCENT: u64 = 215;
+
 /// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
-/// weights, for an image of `image_tokens` and prompts of at most `text_tokens`: latents,
-/// prompts, rotary tables, and a block's activations. The two passes of guidance run one after
-/// the other.
+/// weights, for an image of `image_tokens` and a prompt of each of `text_lengths` tokens (one, or
+/// two with guidance): latents, prompts, rotary tables, and a block's activations. All prompts go
+/// through a block together.
 pub fn transformer(
     config: &TransformerConfig,
     image_tokens: usize,
-    text_tokens: usize,
+    text_lengths: &[usize],
     numerics: Numerics,
 ) -> u64 {
-    let (image, text) = (image_tokens as u64, text_tokens as u64);
+    let lengths: Vec<u64> = text_lengths.iter().map(|&length| length as u64).collect();
+    let branches = lengths.len() as u64;
+    let (branch_image, text) = (image_tokens as u64, lengths.iter().sum::<u64>());
+    let image = branches * branch_image;
     let mut ledger = Ledger::default();
-    ledger.hold(numerics.tiles_and_slabs(image));
-    // The latents and their noise, two predictions, and their combination.
-    ledger.hold(5 * F32 * image * config.in_channels as u64);
+    ledger.hold(numerics.tiles_and_slabs(image.max(text)));
+    // The latents and their noise; the predictions, each by itself too, and their combination.
+    let features = branch_image * config.in_channels as u64;
+    ledger.hold((3 + 2 * branches) * F32 * features);
+    // Each prompt's by itself, and all of them.
     let embeds = text * config.joint_attention_dim as u64;
     ledger.hold(2 * F32 * embeds);
-    // Cosines and sines, for each prompt.
-    ledger.hold(2 * F32 * (image + text) * config.attention_head_dim as u64);
+    // Cosines and sines.
+    ledger.hold(F32 * (branch_image + text) * config.attention_head_dim as u64);
 
     let inner = config.inner_dim() as u64;
     ledger.hold(numerics.bytes(image * inner));
+    ledger.spike(numerics.bytes(branch_image * inner));
     // The normalised embeddings, in f32 and in the compute dtype.
     ledger.hold(numerics.bytes(embeds));
     ledger.spike(numerics.in_f32().norm(embeds));
@@ -37,18 +46,23 @@ pub fn transformer(
         config,
         image,
         text,
+        text_lengths: &lengths,
         inner,
         numerics,
     }
     .go_through(&mut ledger);
-    ledger.peak()
+    numerics.pooled(ledger.peak(), POOLED_PERCENT)
 }
 
-/// One block, with both residual streams alive.
+/// One block, with both residual streams of all branches alive.
 struct Block<'a> {
     config: &'a TransformerConfig,
+    /// Image tokens of all branches.
     image: u64,
+    /// Text tokens of all branches.
     text: u64,
+    /// Text tokens of each branch.
+    text_lengths: &'a [u64],
     inner: u64,
     numerics: Numerics,
 }
@@ -87,40 +101,60 @@ impl Block<'_> {
             numerics,
             ..
         } = *self;
-        let tokens = image + text;
-        let both = numerics.bytes(tokens * inner);
+        let both = numerics.bytes((image + text) * inner);
         for _ in ["q", "k"] {
-            ledger.hold(numerics.bytes(text * inner));
             ledger.spike(numerics.linear(image, inner, inner));
             ledger.hold(numerics.bytes(image * inner));
             ledger.spike(numerics.replace(image * inner));
-            // The streams, and the joint sequence.
-            ledger.hold(both);
-            ledger.release(both);
+            ledger.spike(numerics.linear(text, inner, inner));
+            ledger.hold(numerics.bytes(text * inner));
+            ledger.spike(numerics.replace(text * inner));
+            self.join(ledger);
         }
-        ledger.hold(numerics.bytes(text * inner));
         ledger.spike(numerics.linear(image, inner, inner));
         ledger.hold(numerics.bytes(image * inner));
+        ledger.spike(numerics.linear(text, inner, inner));
+        ledger.hold(numerics.bytes(text * inner));
         // The normalised streams were needed until here; now there are q, k, v.
         ledger.release(both);
-        ledger.hold(both);
-        ledger.release(both);
-        ledger.spike(numerics.attention(Attention {
-            tokens,
-            keys: tokens,
-            heads: self.config.num_attention_heads as u64,
-            kv_heads: self.config.num_attention_heads as u64,
-            dim: self.config.attention_head_dim as u64,
-            causal: false,
-        }));
-        ledger.release(3 * both);
-        // What was attended to, and each stream's part of it, projected.
-        ledger.hold(both);
+        self.join(ledger);
+        for &length in self.text_lengths {
+            self.branch_attention(length, ledger);
+        }
+        // What was attended to becomes streams again, and those are projected. One branch's are
+        // views, which the projections copy.
+        self.join(ledger);
         ledger.spike(numerics.bytes(image * inner) + numerics.linear(image, inner, inner));
         ledger.hold(numerics.bytes(image * inner));
         ledger.spike(numerics.bytes(text * inner) + numerics.linear(text, inner, inner));
         ledger.hold(numerics.bytes(text * inner));
         ledger.release(both);
+    }
+
+    /// Streams that give way to joint sequences, or the other way round.
+    fn join(&self, ledger: &mut Ledger) {
+        let both = self.numerics.bytes((self.image + self.text) * self.inner);
+        ledger.hold(both);
+        // One branch's tokens on their way.
+        ledger.spike(both / self.text_lengths.len() as u64);
+        ledger.release(both);
+    }
+
+    /// One branch, whose queries, keys and values give way to what was attended to.
+    fn branch_attention(&self, text: u64, ledger: &mut Ledger) {
+        let Self {
+            config, numerics, ..
+        } = *self;
+        let tokens = self.image / self.text_lengths.len() as u64 + text;
+        ledger.spike(numerics.attention(Attention {
+            tokens,
+            keys: tokens,
+            heads: config.num_attention_heads as u64,
+            kv_heads: config.num_attention_heads as u64,
+            dim: config.attention_head_dim as u64,
+            causal: false,
+        }));
+        ledger.release(2 * numerics.bytes(tokens * self.inner));
     }
 
     fn feed_forward(&self, tokens: u64, ledger: &mut Ledger) {
@@ -131,10 +165,9 @@ impl Block<'_> {
         let wide = numerics.bytes(tokens * 4 * inner);
         ledger.spike(numerics.norm(tokens * inner));
         ledger.hold(outer);
-        ledger.spike(numerics.linear(tokens, inner, 4 * inner));
+        ledger.spike(numerics.activated_linear(tokens, inner, 4 * inner));
         ledger.hold(wide);
         ledger.release(outer);
-        ledger.spike(numerics.replace(tokens * 4 * inner));
         ledger.spike(numerics.linear(tokens, 4 * inner, inner));
         ledger.release(wide);
         // The result waits until both streams have one.

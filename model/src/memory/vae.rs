@@ -6,6 +6,9 @@ use crate::config::VaeConfig;
 use crate::vae::levels::{Level, Step, StepKind};
 use crate::vae::{SCALE, Tiling};
 
+/// See [`Numerics::pooled`].
+const POOLED_PERCENT: u64 = 160;
+
 /// Bytes that [`decode`](crate::pipeline::decode) needs at its peak beside the VAE's weights, for
 /// an image of `width` x `height` pixels. The VAE computes in f32, whatever the dtype.
 pub fn vae_decoder(
@@ -38,7 +41,10 @@ pub fn vae_decoder(
     }
     // In the end the image is put together and clamped; the latents are small.
     let latents = F32 * 4 * (config.z_dim * rows * columns) as u64;
-    numerics.slabs() + latents + peak.max(3 * image)
+    numerics.pooled(
+        numerics.slabs() + latents + peak.max(3 * image),
+        POOLED_PERCENT,
+    )
 }
 
 /// The mid block: its residual blocks, and attention over all pixels in one head.
@@ -82,7 +88,7 @@ fn of_step(step: Step, height: usize, width: usize, numerics: Numerics) -> u64 {
     let area = (height * width) as u64;
     let widest = input.max(output);
     let maps = match numerics.kernels {
-        Kernels::Processor { .. } => step.elements(height, width),
+        Kernels::Processor { .. } | Kernels::Cuda => step.elements(height, width),
         // A convolution copies its input into another layout, and its output back; a norm with
         // its activation has two maps beside its input and output.
         Kernels::Portable => match step.kind {

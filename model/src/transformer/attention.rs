@@ -1,20 +1,22 @@
 //! Attention over image and text tokens together.
 
 use backends::ModelBackend;
-use backends::fused::{Rotation, attention, rotate};
+use backends::fused::{Rotation, attention, rms_norm_rotate};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::EPSILON;
 use super::rope::JointRotary;
+use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::linear::Linear;
 use crate::norm::RmsNorm;
 use crate::rotary::RotaryTable;
 
-/// Joint attention: each stream has projections of its own, and all tokens see all tokens.
+/// Joint attention: each stream has projections of its own, and all tokens of a branch see each
+/// other.
 #[derive(Module, Debug)]
 pub struct JointAttention<B: Backend> {
     /// Queries of the image.
@@ -67,53 +69,61 @@ impl<B: Backend> JointAttention<B> {
 }
 
 impl<B: ModelBackend> JointAttention<B> {
-    /// Float `[batch, tokens, channels]` of image and text to the same.
+    /// The streams to the same shapes and dtype.
     pub fn forward(
         &self,
-        image: Tensor<B, 3>,
-        text: Tensor<B, 3>,
+        streams: Streams<B>,
+        layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
-        let text_tokens = text.dims()[1];
-        let image_tokens = image.dims()[1];
-        let positioned = |x, linear: &Linear<B>, norm: &RmsNorm<B>, rotary: &RotaryTable<B>| {
-            let x = norm.forward(heads(linear.forward(x), norm));
-            rotate(
-                x,
-                rotary.cos.clone(),
-                rotary.sin.clone(),
-                Rotation::AdjacentPairs,
-            )
-        };
-        // Text comes first in the joint sequence.
-        let joint = |text, image| Tensor::cat(vec![text, image], 1);
-        let q = joint(
-            positioned(
+    ) -> Streams<B> {
+        let Streams { image, text } = streams;
+        let q = layout.join(Streams {
+            image: positioned(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
+            text: positioned(
                 text.clone(),
                 &self.add_q_proj,
                 &self.norm_added_q,
                 &rotary.text,
             ),
-            positioned(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
-        );
-        let k = joint(
-            positioned(
+        });
+        let k = layout.join(Streams {
+            image: positioned(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
+            text: positioned(
                 text.clone(),
                 &self.add_k_proj,
                 &self.norm_added_k,
                 &rotary.text,
             ),
-            positioned(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
-        );
-        let v = joint(
-            heads(self.add_v_proj.forward(text), &self.norm_added_k),
-            heads(self.to_v.forward(image), &self.norm_k),
-        );
-        let attended = attention(q, k, v, false).flatten::<3>(2, 3);
-        let text = attended.clone().narrow(1, 0, text_tokens);
-        let image = attended.narrow(1, text_tokens, image_tokens);
-        (self.to_out.forward(image), self.to_add_out.forward(text))
+        });
+        let v = layout.join(Streams {
+            image: heads(self.to_v.forward(image), &self.norm_k),
+            text: heads(self.add_v_proj.forward(text), &self.norm_added_k),
+        });
+        let branches = q.into_iter().zip(k).zip(v);
+        let attended = branches.map(|((q, k), v)| attention(q, k, v, false).flatten::<3>(2, 3));
+        let Streams { image, text } = layout.part(attended.collect());
+        Streams {
+            image: self.to_out.forward(image),
+            text: self.to_add_out.forward(text),
+        }
     }
+}
+
+/// Queries or keys: projected, normalised head by head, and turned by their tokens' angles.
+fn positioned<B: ModelBackend>(
+    x: Tensor<B, 3>,
+    projection: &Linear<B>,
+    norm: &RmsNorm<B>,
+    rotary: &RotaryTable<B>,
+) -> Tensor<B, 4> {
+    rms_norm_rotate(
+        heads(projection.forward(x), norm),
+        norm.weight.val(),
+        rotary.cos.clone(),
+        rotary.sin.clone(),
+        Rotation::AdjacentPairs,
+        norm.epsilon,
+    )
 }
 
 /// `[batch, tokens, channels]` as `[batch, tokens, heads, head_dim]`, for heads as wide as the

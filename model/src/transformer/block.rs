@@ -2,19 +2,20 @@
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
 use backends::ModelBackend;
-use backends::fused::{gated_add, gelu_tanh, modulated_layer_norm};
+use backends::fused::{gated_add, modulated_layer_norm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::attention::JointAttention;
 use super::rope::JointRotary;
+use super::streams::{JointLayout, Streams, as_one};
 use super::{EPSILON, split};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::linear::Linear;
 
-/// A transformer block over an image and a text stream.
+/// A transformer block over the image and text streams of all branches.
 #[derive(Module, Debug)]
 pub struct TransformerBlock<B: Backend> {
     /// Modulation of the image stream (`img_mod.1` in checkpoints).
@@ -44,35 +45,37 @@ impl<B: Backend> TransformerBlock<B> {
 }
 
 impl<B: ModelBackend> TransformerBlock<B> {
-    /// * `image`, `text`: float `[batch, tokens, channels]`.
-    /// * `temb`: float `[batch, 1, channels]`, after SiLU.
+    /// * `streams`: float, in the dtype to compute in; so is the result.
+    /// * `temb`: float `[1, 1, channels]`, after SiLU. All branches are at the same noise level,
+    ///   so that one modulation serves them all.
     pub fn forward(
         &self,
-        image: Tensor<B, 3>,
-        text: Tensor<B, 3>,
+        streams: Streams<B>,
         temb: Tensor<B, 3>,
+        layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
+    ) -> Streams<B> {
         let [image_attn, image_mlp] = Modulation::pair(self.img_mod.forward(temb.clone()));
         let [text_attn, text_mlp] = Modulation::pair(self.txt_mod.forward(temb));
-        let (image_attended, text_attended) = self.attn.forward(
-            image_attn.normed(image.clone()),
-            text_attn.normed(text.clone()),
-            rotary,
-        );
-        let image = gated_add(image, image_attended, image_attn.gate);
-        let text = gated_add(text, text_attended, text_attn.gate);
+        let Streams { image, text } = streams;
+        let normed = Streams {
+            image: image_attn.normed(image.clone()),
+            text: text_attn.normed(text.clone()),
+        };
+        let attended = self.attn.forward(normed, layout, rotary);
+        let image = image_attn.add_gated(image, attended.image);
+        let text = text_attn.add_gated(text, attended.text);
 
         let image_fed = self.img_mlp.forward(image_mlp.normed(image.clone()));
         let text_fed = self.txt_mlp.forward(text_mlp.normed(text.clone()));
-        (
-            gated_add(image, image_fed, image_mlp.gate),
-            gated_add(text, text_fed, text_mlp.gate),
-        )
+        Streams {
+            image: image_mlp.add_gated(image, image_fed),
+            text: text_mlp.add_gated(text, text_fed),
+        }
     }
 }
 
-/// What the noise level does to one sub-layer; each is float `[batch, 1, channels]`.
+/// What the noise level does to one sub-layer; each is float `[1, 1, channels]`.
 #[derive(Clone, Debug)]
 pub struct Modulation<B: Backend> {
     /// Added to the normalised input.
@@ -84,7 +87,7 @@ pub struct Modulation<B: Backend> {
 }
 
 impl<B: Backend> Modulation<B> {
-    /// The modulations of attention and feed-forward, from `[batch, 1, 6 * channels]`.
+    /// The modulations of attention and feed-forward, from `[1, 1, 6 * channels]`.
     fn pair(x: Tensor<B, 3>) -> [Self; 2] {
         split::<B, 2>(x).map(|half| {
             let [shift, scale, gate] = split(half);
@@ -94,9 +97,18 @@ impl<B: Backend> Modulation<B> {
 }
 
 impl<B: ModelBackend> Modulation<B> {
-    /// The normalised, scaled and shifted input of the sub-layer.
+    /// The normalised, scaled and shifted input of the sub-layer: float
+    /// `[branches, tokens, channels]`.
     fn normed(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        modulated_layer_norm(x, self.shift.clone(), self.scale.clone(), EPSILON)
+        let shape = x.dims();
+        let (shift, scale) = (self.shift.clone(), self.scale.clone());
+        modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
+    }
+
+    /// `residual` and the gated output of the sub-layer: float `[branches, tokens, channels]`.
+    fn add_gated(&self, residual: Tensor<B, 3>, output: Tensor<B, 3>) -> Tensor<B, 3> {
+        let shape = residual.dims();
+        gated_add(as_one(residual), as_one(output), self.gate.clone()).reshape(shape)
     }
 }
 
@@ -126,6 +138,6 @@ impl<B: Backend> FeedForward<B> {
 impl<B: ModelBackend> FeedForward<B> {
     /// Float `[batch, tokens, channels]` to the same.
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.net_2.forward(gelu_tanh(self.net_0_proj.forward(x)))
+        self.net_2.forward(self.net_0_proj.forward_gelu(x))
     }
 }

@@ -4,12 +4,16 @@
 
 mod attention;
 mod block;
+mod prompts;
 mod rope;
+mod streams;
 mod timestep;
 
 pub use attention::JointAttention;
 pub use block::{FeedForward, Modulation, TransformerBlock};
+pub use prompts::Prompts;
 pub use rope::{JointRotary, image_angles, text_angles};
+pub use streams::{JointLayout, Streams};
 pub use timestep::{TimestepEmbedding, TimestepProjection, sinusoid};
 
 use backends::ModelBackend;
@@ -18,6 +22,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, activation};
 
+use self::streams::{as_one, cat};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::latents::TokenGrid;
@@ -27,7 +32,7 @@ use crate::norm::RmsNorm;
 /// Added to variances and mean squares throughout the model.
 pub(crate) const EPSILON: f64 = 1e-6;
 
-/// Predicts, for noisy image tokens and a prompt, the velocity from image to noise.
+/// Predicts, for noisy image tokens and each of some prompts, the velocity from image to noise.
 #[derive(Module, Debug)]
 pub struct Transformer<B: Backend> {
     /// From the features of an image token to the residual stream.
@@ -69,51 +74,49 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: ModelBackend> Transformer<B> {
-    /// The rotary angles for an image of `grid` tokens and a prompt of `text_tokens`. They are
-    /// the same at every step.
-    pub fn rotary(
-        &self,
-        grid: TokenGrid,
-        text_tokens: usize,
-        device: &B::Device,
-    ) -> JointRotary<B> {
-        JointRotary::new(grid, text_tokens, self.axes_dims_rope, device)
+    /// One branch for each of `embeds`, of an image of `grid` tokens. There must be at least one;
+    /// they are f32 `[1, text tokens, joint_attention_dim]`, each of its own length.
+    pub fn prompts(&self, embeds: Vec<Tensor<B, 3>>, grid: TokenGrid) -> Prompts<B> {
+        Prompts::new(embeds, grid, self.axes_dims_rope)
     }
 
-    /// One prediction.
+    /// One prediction for each prompt, all from the same latents.
     ///
-    /// * `latents`: f32 `[batch, image tokens, in_channels]`.
-    /// * `prompt_embeds`: f32 `[batch, text tokens, joint_attention_dim]`.
+    /// * `latents`: f32 `[1, image tokens, in_channels]`.
+    /// * `prompts`: see [`prompts`](Self::prompts).
     /// * `timestep`: the noise level, from 0 to 1.
     /// * `dtype`: what the blocks compute in.
     ///
-    /// Returns f32 `[batch, image tokens, in_channels]`. `cancelled` is asked before each
+    /// Returns f32 `[prompts, image tokens, in_channels]`. `cancelled` is asked before each
     /// block; once it says so, there is no result.
     pub fn forward(
         &self,
         latents: Tensor<B, 3>,
-        prompt_embeds: Tensor<B, 3>,
+        prompts: &Prompts<B>,
         timestep: f32,
-        rotary: &JointRotary<B>,
         dtype: FloatDType,
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 3>> {
-        let mut image = self.img_in.forward(latents.cast(dtype));
-        let mut text = self.embed_text(prompt_embeds, dtype);
-        let temb = self.time_text_embed.forward(timestep, &image.device());
+        let device = latents.device();
+        let image = self.img_in.forward(latents.cast(dtype));
+        let mut streams = Streams {
+            image: cat(vec![image; prompts.layout.branches()], 0),
+            text: self.embed_text(prompts.embeds.clone(), dtype),
+        };
+        let temb = self.time_text_embed.forward(timestep, &device);
         // Every modulation starts with this activation of the same vector.
         let temb = activation::silu(temb).cast(dtype);
         for block in &self.transformer_blocks {
             if cancelled() {
                 return None;
             }
-            (image, text) = block.forward(image, text, temb.clone(), rotary);
+            streams = block.forward(streams, temb.clone(), &prompts.layout, &prompts.rotary);
         }
-        let out = self.proj_out.forward(self.norm_out.forward(image, temb));
-        Some(out.cast(FloatDType::F32))
+        let normed = self.norm_out.forward(streams.image, temb);
+        Some(self.proj_out.forward(normed).cast(FloatDType::F32))
     }
 
-    /// The prompt's embeddings on the residual stream, in `dtype`.
+    /// Embeddings of prompts on the residual stream, in `dtype`.
     pub fn embed_text(&self, prompt_embeds: Tensor<B, 3>, dtype: FloatDType) -> Tensor<B, 3> {
         self.txt_in
             .forward(self.txt_norm.forward(prompt_embeds).cast(dtype))
@@ -128,11 +131,12 @@ pub struct OutputNorm<B: Backend> {
 }
 
 impl<B: ModelBackend> OutputNorm<B> {
-    /// * `x`: float `[batch, tokens, channels]`.
-    /// * `temb`: float `[batch, 1, channels]`, after SiLU.
+    /// * `x`: float `[branches, tokens, channels]`.
+    /// * `temb`: float `[1, 1, channels]`, after SiLU.
     pub fn forward(&self, x: Tensor<B, 3>, temb: Tensor<B, 3>) -> Tensor<B, 3> {
         let [scale, shift]: [Tensor<B, 3>; 2] = split(self.linear.forward(temb));
-        modulated_layer_norm(x, shift, scale, EPSILON)
+        let shape = x.dims();
+        modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
     }
 }
 

@@ -3,28 +3,38 @@
 
 use burn::tensor::backend::Backend;
 
+use super::streams::JointLayout;
 use crate::latents::TokenGrid;
 use crate::rotary::{RotaryTable, inverse_frequencies};
 
 /// The base of the rotary frequencies.
 const THETA: f64 = 10_000.0;
 
-/// The angles of both streams.
+/// The angles of both streams of all branches.
 #[derive(Clone, Debug)]
 pub struct JointRotary<B: Backend> {
-    /// Of the image tokens, row by row.
+    /// Of the image tokens, row by row; the same for each branch.
     pub image: RotaryTable<B>,
-    /// Of the text tokens.
+    /// Of the text tokens, branch after branch.
     pub text: RotaryTable<B>,
 }
 
 impl<B: Backend> JointRotary<B> {
-    /// The angles for an image of `grid` tokens and a prompt of `text_tokens`.
-    pub fn new(grid: TokenGrid, text_tokens: usize, axes: [usize; 3], device: &B::Device) -> Self {
+    /// The angles for images of `grid` tokens, with the text tokens of `layout`.
+    pub fn new(
+        grid: TokenGrid,
+        layout: &JointLayout,
+        axes: [usize; 3],
+        device: &B::Device,
+    ) -> Self {
         let planes = axes.iter().sum::<usize>() / 2;
+        let lengths = layout.text_lengths.iter();
+        let text: Vec<f32> = lengths
+            .flat_map(|&length| text_angles(grid, length, axes))
+            .collect();
         Self {
             image: RotaryTable::new(&image_angles(grid, axes), planes, device),
-            text: RotaryTable::new(&text_angles(grid, text_tokens, axes), planes, device),
+            text: RotaryTable::new(&text, planes, device),
         }
     }
 }

@@ -119,6 +119,8 @@ impl<B: ModelBackend> Decoder<B> {
                 return None;
             }
             x = self.level(level, x);
+            // The maps of the next level are of another size.
+            B::memory_cleanup(&x.device());
         }
         let Some(plan) = plan else {
             return Some(x);

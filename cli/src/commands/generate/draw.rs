@@ -75,7 +75,9 @@ fn denoise<B: ModelBackend>(
             schedule: &job.schedule,
             dtype: run.setting.dtype,
         };
-        let latents = pipeline::denoise(&loaded.module, work, &mut observer);
+        let latents = B::in_exact_memory(device, || {
+            pipeline::denoise(&loaded.module, work, &mut observer)
+        });
         if let Some(error) = observer.failed {
             return Err(error);
         }
@@ -131,7 +133,9 @@ fn decode<B: ModelBackend>(
         let busy = run.progress.busy("Decoding the image");
         let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
         let tiling = loaded.planned.tiling;
-        let pixels = pipeline::decode(&loaded.module, latents, job.grid(), tiling, &Interruptible)?;
+        let pixels = B::in_exact_memory(device, || {
+            pipeline::decode(&loaded.module, latents, job.grid(), tiling, &Interruptible)
+        })?;
         let planes = to_host(pixels)?;
         drop(busy);
         if let Some(trace) = &mut run.trace {

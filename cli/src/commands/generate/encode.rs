@@ -37,8 +37,9 @@ impl OnBackend for Encode<'_, '_> {
         let computing = run.compute::<B>(&device);
         let busy = run.progress.busy("Encoding the prompt");
         let encode = |tokens: &PromptTokens| {
-            let embeds =
-                pipeline::encode_prompt(&loaded.module, tokens, dtype, &device, &Interruptible)?;
+            let embeds = B::in_exact_memory(&device, || {
+                pipeline::encode_prompt(&loaded.module, tokens, dtype, &device, &Interruptible)
+            })?;
             let shape = embeds.dims();
             Ok::<_, CliError>(TensorData::new(to_host(embeds)?, shape))
         };

@@ -1,6 +1,6 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
-use backends::{BackendKind, DeviceChoice};
+use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
 use burn::tensor::FloatDType;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
@@ -18,6 +18,21 @@ use crate::output::names::Target;
 use crate::output::parameters::{NoiseSource, Parameters};
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
+
+/// Makes a device ready.
+struct Prepare(Console);
+
+impl OnBackend for Prepare {
+    type Output = ();
+
+    fn run<B: ModelBackend>(self, device: B::Device) {
+        if let Err(reason) = B::prepare(&device) {
+            self.0.note(&format!(
+                "note: without kernels of its own for this device, the program is slow: {reason}"
+            ));
+        }
+    }
+}
 
 /// What will be computed.
 #[derive(Debug)]
@@ -180,6 +195,7 @@ impl<'a> Job<'a> {
         } else {
             *device
         };
+        backends::dispatch(device, Prepare(self.console))?;
         let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
         let draw = Draw {
             run: &mut run,

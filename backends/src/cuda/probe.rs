@@ -24,7 +24,7 @@ pub(crate) fn devices() -> Result<Vec<FoundDevice>, DeviceError> {
             "install the CUDA toolkit (12.8 or later)",
         ));
     }
-    if !headers_present() {
+    if header_folder().is_none() {
         return Err(missing(
             "the CUDA headers (include/cuda_fp16.h)",
             "install the CUDA toolkit and set CUDA_PATH to its folder",
@@ -58,7 +58,8 @@ pub(crate) fn memory(index: usize) -> Option<DeviceMemory> {
     })
 }
 
-fn headers_present() -> bool {
+/// The folder of CUDA's headers, if it is found.
+pub(crate) fn header_folder() -> Option<PathBuf> {
     let mut roots: Vec<PathBuf> = std::env::var_os("CUDA_PATH")
         .map(PathBuf::from)
         .into_iter()
@@ -66,9 +67,10 @@ fn headers_present() -> bool {
     if roots.is_empty() {
         roots.extend(["/usr/local/cuda", "/usr"].map(PathBuf::from));
     }
-    roots
-        .iter()
-        .any(|root| root.join("include").join("cuda_fp16.h").exists())
+    let folders = roots.into_iter().map(|root| root.join("include"));
+    folders
+        .into_iter()
+        .find(|folder| folder.join("cuda_fp16.h").exists())
 }
 
 fn missing(library: &'static str, advice: &'static str) -> DeviceError {

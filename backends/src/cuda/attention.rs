@@ -1,0 +1,208 @@
+//! Attention without a matrix of all scores.
+
+use burn::tensor::DType;
+use cudarc::driver::DriverError;
+
+use super::blas::{Layout, Operands, Product};
+use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::linear::in_dtype;
+use super::tensor::{Element, Tensor, contiguous, dims, over, strides};
+
+/// The widest head that the kernels hold in shared memory.
+const LARGEST_DIM: usize = 128;
+
+/// Bytes of scores at a time where heads are wider.
+const SCORES: usize = 128 << 20;
+
+/// `softmax(q kᵀ / sqrt(dim)) v`; see [`crate::fused::attention`].
+pub(super) fn attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Option<Tensor> {
+    let element = Element::of(q.dtype)?;
+    let engine = Engine::of(&q.device).ok()?;
+    let [k, v] = [k, v].map(|tensor| in_dtype(tensor, q.dtype));
+    let [_, _, heads, dim]: [usize; 4] = dims(&q);
+    if dim > LARGEST_DIM {
+        let [_, _, kv_heads, _]: [usize; 4] = dims(&k);
+        let one_head = heads == 1 && kv_heads == 1 && !causal;
+        if element == Element::F32 && one_head && engine.has_blas() {
+            return Some(wide(&engine, q, k, v));
+        }
+        return None;
+    }
+    Some(narrow(
+        &engine,
+        element,
+        [q, k, v].map(rows_of_heads),
+        causal,
+    ))
+}
+
+/// A tensor `[batch, tokens, heads, dim]` whose heads lie side by side; tokens and batches may
+/// have something between them.
+fn rows_of_heads(tensor: Tensor) -> Tensor {
+    let [_, _, heads, dim]: [usize; 4] = dims(&tensor);
+    let [_, _, head_stride, stride]: [i64; 4] = strides(&tensor);
+    if (stride == 1 || dim == 1) && (head_stride == dim as i64 || heads == 1) {
+        tensor
+    } else {
+        contiguous(tensor)
+    }
+}
+
+fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> Tensor {
+    let [q, k, v] = qkv;
+    let [batch, tokens, heads, dim] = dims(&q);
+    let [_, keys, kv_heads, _] = dims::<4>(&k);
+    let elements = batch * tokens * heads * dim;
+    let (kernel, grid) = launch(engine, element, [batch, tokens, heads, dim], causal);
+    let out = engine.run(&q.client, |scope| {
+        let out = scope.empty(elements * element.size());
+        if elements > 0 {
+            let [
+                [q_batch, q_token, ..],
+                [k_batch, k_token, ..],
+                [v_batch, v_token, ..],
+            ] = [&q, &k, &v].map(strides::<4>);
+            let mut args = vec![
+                Arg::Pointer(scope.pointer(&q.handle)),
+                Arg::Pointer(scope.pointer(&k.handle)),
+                Arg::Pointer(scope.pointer(&v.handle)),
+                Arg::Pointer(scope.pointer(&out)),
+            ];
+            args.extend([tokens, keys, heads, kv_heads, dim].map(|size| Arg::Int(size as i32)));
+            args.extend(
+                [
+                    q_token,
+                    k_token,
+                    v_token,
+                    (heads * dim) as i64,
+                    q_batch,
+                    k_batch,
+                    v_batch,
+                    (tokens * heads * dim) as i64,
+                ]
+                .map(Arg::Long),
+            );
+            args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
+            scope.launch(&kernel, grid, &args)?;
+        }
+        Ok(out)
+    });
+    over(&q, out, [batch, tokens, heads, dim].into(), q.dtype)
+}
+
+/// The kernel for a shape, and its grid.
+fn launch(
+    engine: &Engine,
+    element: Element,
+    [batch, tokens, heads, dim]: [usize; 4],
+    causal: bool,
+) -> (String, Grid) {
+    let (name, queries, threads, shared) = match element {
+        Element::F32 => ("attention_f32", 64, 256, 76_800),
+        Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 128, 32_768),
+        Element::Bf16 if engine.is_hopper() => ("attention_bf16_d128_sm90", 128, 256, 163_840),
+        // Two blocks to a multiprocessor hide each other's waits, if both fit.
+        Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => {
+            ("attention_bf16_d128", 128, 128, 65_536)
+        }
+        Element::Bf16 => ("attention_bf16_d128_narrow", 128, 128, 49_152),
+    };
+    let name = if causal {
+        format!("{name}_causal")
+    } else {
+        name.to_owned()
+    };
+    let grid = Grid {
+        blocks: (tokens.div_ceil(queries) as u32, heads as u32, batch as u32),
+        threads,
+        shared,
+    };
+    (name, grid)
+}
+
+/// One head that is wider than the kernels hold, f32: scores of some rows at a time, by products.
+fn wide(engine: &Engine, q: Tensor, k: Tensor, v: Tensor) -> Tensor {
+    let [q, k, v] = [q, k, v].map(contiguous);
+    let [batch, tokens, _, dim] = dims(&q);
+    let [_, keys, _, _] = dims::<4>(&k);
+    let size = size_of::<f32>();
+    let out = engine.run(&q.client, |scope| {
+        let out = scope.empty(batch * tokens * dim * size);
+        let rows = (SCORES / (keys * size).max(1)).clamp(1, tokens.max(1));
+        for image in 0..batch {
+            let at = |tensor: u64, row: usize, length: usize| {
+                tensor + ((image * length + row) * dim * size) as u64
+            };
+            for row in (0..tokens).step_by(rows) {
+                let count = rows.min(tokens - row);
+                let operands = Wide {
+                    q: at(scope.pointer(&q.handle), row, tokens),
+                    k: at(scope.pointer(&k.handle), 0, keys),
+                    v: at(scope.pointer(&v.handle), 0, keys),
+                    out: at(scope.pointer(&out), row, tokens),
+                };
+                operands.attend(scope, [count, keys, dim])?;
+            }
+        }
+        Ok(out)
+    });
+    over(&q, out, [batch, tokens, 1, dim].into(), DType::F32)
+}
+
+/// Addresses of some rows of one image.
+struct Wide {
+    q: u64,
+    k: u64,
+    v: u64,
+    out: u64,
+}
+
+impl Wide {
+    fn attend(&self, scope: &Scope<'_>, [rows, keys, dim]: [usize; 3]) -> Result<(), DriverError> {
+        let Some(blas) = scope.blas() else {
+            return Ok(());
+        };
+        let scores = scope.scratch(Use::Columns, rows * keys * size_of::<f32>())?;
+        let product = Product {
+            m: rows,
+            n: keys,
+            k: dim,
+            weight: Layout::Rows,
+            y_leading: keys,
+            element: Element::F32,
+            bias: false,
+            gelu: false,
+        };
+        let operands = |x, w, y| Operands {
+            x,
+            w,
+            y,
+            bias: 0,
+            alpha: None,
+        };
+        blas.multiply(scope, product, operands(self.q, self.k, scores))?;
+        let grid = Grid {
+            blocks: (rows as u32, 1, 1),
+            threads: 256,
+            shared: 0,
+        };
+        let scale = 1.0 / (dim as f32).sqrt();
+        scope.launch(
+            "softmax_rows_f32",
+            grid,
+            &[
+                Arg::Pointer(scores),
+                Arg::Long(keys as i64),
+                Arg::Float(scale),
+            ],
+        )?;
+        let product = Product {
+            n: dim,
+            k: keys,
+            weight: Layout::Columns,
+            y_leading: dim,
+            ..product
+        };
+        blas.multiply(scope, product, operands(scores, self.v, self.out))
+    }
+}

@@ -1,0 +1,151 @@
+//! Convolutions as matrix products over columns of pixels.
+
+use burn::tensor::DType;
+use cudarc::driver::DriverError;
+
+use super::blas::{Layout, Operands, Product};
+use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::linear::{THREADS, blocks, in_dtype};
+use super::tensor::{Element, Tensor, contiguous, dims, over};
+
+/// Bytes of columns at a time.
+const COLUMNS: usize = 128 << 20;
+
+/// See [`crate::fused::conv_same`]; for f32 images.
+pub(super) fn conv_same(x: Tensor, weight: Tensor, bias: Tensor) -> Option<Tensor> {
+    let engine = Engine::of(&x.device).ok()?;
+    if x.dtype != DType::F32 || !engine.has_blas() {
+        return None;
+    }
+    let [x, weight, bias] =
+        [x, weight, bias].map(|tensor| contiguous(in_dtype(tensor, DType::F32)));
+    let [batch, channels, height, width] = dims(&x);
+    let [out, _, side, _] = dims(&weight);
+    let plane = height * width;
+    let size = size_of::<f32>();
+    let y = engine.run(&x.client, |scope| {
+        let y = scope.empty(batch * out * plane * size);
+        let convolution = Convolution {
+            sizes: [channels, height, width],
+            out,
+            side,
+            weight: scope.pointer(&weight.handle),
+            bias: scope.pointer(&bias.handle),
+        };
+        for image in 0..batch {
+            let at =
+                |tensor: u64, channels: usize| tensor + (image * channels * plane * size) as u64;
+            convolution.of_image(
+                scope,
+                at(scope.pointer(&x.handle), channels),
+                at(scope.pointer(&y), out),
+            )?;
+        }
+        Ok(y)
+    });
+    Some(over(&x, y, [batch, out, height, width].into(), DType::F32))
+}
+
+struct Convolution {
+    sizes: [usize; 3],
+    out: usize,
+    side: usize,
+    weight: u64,
+    bias: u64,
+}
+
+impl Convolution {
+    fn of_image(&self, scope: &Scope<'_>, x: u64, y: u64) -> Result<(), DriverError> {
+        let Some(blas) = scope.blas() else {
+            return Ok(());
+        };
+        let [channels, height, width] = self.sizes;
+        let plane = height * width;
+        let rows = channels * self.side * self.side;
+        let size = size_of::<f32>();
+        if plane * self.out == 0 {
+            return Ok(());
+        }
+        // A convolution over single pixels has the image itself as its columns.
+        let at_once = match self.side {
+            1 => plane,
+            _ => (COLUMNS / (rows * size)).clamp(1, plane),
+        };
+        for first in (0..plane).step_by(at_once) {
+            let pixels = at_once.min(plane - first);
+            let columns = match self.side {
+                1 => x,
+                _ => self.columns(scope, x, first, pixels)?,
+            };
+            let product = Product {
+                m: self.out,
+                n: pixels,
+                k: rows,
+                weight: Layout::Columns,
+                y_leading: plane,
+                element: Element::F32,
+                bias: false,
+                gelu: false,
+            };
+            let operands = Operands {
+                x: self.weight,
+                w: columns,
+                y: y + (first * size) as u64,
+                bias: 0,
+                alpha: None,
+            };
+            blas.multiply(scope, product, operands)?;
+        }
+        let grid = Grid {
+            blocks: (blocks(plane, 4 * THREADS as usize), self.out as u32, 1),
+            threads: THREADS,
+            shared: 0,
+        };
+        scope.launch(
+            "channel_bias_f32",
+            grid,
+            &[
+                Arg::Pointer(y),
+                Arg::Pointer(self.bias),
+                Arg::Long(plane as i64),
+            ],
+        )
+    }
+
+    /// The columns of some pixels, `[channels * side * side, pixels]`, in scratch memory.
+    fn columns(
+        &self,
+        scope: &Scope<'_>,
+        x: u64,
+        first: usize,
+        pixels: usize,
+    ) -> Result<u64, DriverError> {
+        let [channels, height, width] = self.sizes;
+        let rows = channels * self.side * self.side;
+        let columns = scope.scratch(Use::Columns, rows * pixels * size_of::<f32>())?;
+        let grid = Grid {
+            blocks: (
+                pixels.div_ceil(1024) as u32,
+                (channels * self.side) as u32,
+                1,
+            ),
+            threads: 128,
+            shared: 0,
+        };
+        scope.launch(
+            "im2col_f32",
+            grid,
+            &[
+                Arg::Pointer(x),
+                Arg::Pointer(columns),
+                Arg::Int(channels as i32),
+                Arg::Int(height as i32),
+                Arg::Int(width as i32),
+                Arg::Int(self.side as i32),
+                Arg::Long(first as i64),
+                Arg::Long(pixels as i64),
+            ],
+        )?;
+        Ok(columns)
+    }
+}

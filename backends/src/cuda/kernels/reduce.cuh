@@ -1,0 +1,21 @@
+// Sums over the lanes of a warp and over the threads of a block.
+
+// The sum over each run of LANES consecutive lanes, on all of them. LANES is a power of two.
+template <int LANES>
+__device__ __forceinline__ float sum_lanes(float value) {
+#pragma unroll
+    for (int step = LANES / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+    return value;
+}
+
+// The sum over the block, on all of its threads: whole warps, at most 32 of them.
+__device__ __forceinline__ float sum_block(float value) {
+    __shared__ float partial[32];
+    value = sum_lanes<32>(value);
+    // Whoever still reads the sums of an earlier call must be done.
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+    __syncthreads();
+    const int lane = threadIdx.x % 32;
+    return sum_lanes<32>(lane < blockDim.x / 32 ? partial[lane] : 0.0f);
+}

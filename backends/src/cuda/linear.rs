@@ -1,0 +1,264 @@
+//! Linear layers: a weight is decoded into scratch memory and multiplied by cuBLASLt; for a few
+//! rows a kernel multiplies with the codes themselves.
+
+use burn::tensor::DType;
+use burn_cubecl::kernel::cast;
+use cudarc::driver::DriverError;
+
+use super::blas::{Layout, Operands, Product};
+use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::tensor::{Element, Tensor, contiguous, dims, over};
+use crate::fp8::{Activation, Fp8Format};
+
+/// Up to so many rows the codes are read once and used as they are.
+const FEW_ROWS: usize = 8;
+
+/// Threads of the element-wise kernels' blocks.
+pub(super) const THREADS: u32 = 256;
+
+/// Blocks of an element-wise kernel over `n` elements, `each` a block.
+pub(super) fn blocks(n: usize, each: usize) -> u32 {
+    n.div_ceil(each).clamp(1, 1 << 20) as u32
+}
+
+/// A weight as it is stored.
+pub(super) enum Stored {
+    /// FP8 codes, U8 `[out, in]`, and their scale, f32 `[1]`.
+    Fp8 {
+        codes: Tensor,
+        scale: Tensor,
+        format: Fp8Format,
+    },
+    /// Floats `[out, in]`.
+    Dense(Tensor),
+}
+
+/// `y = activation(x · weightᵀ + bias)` for `x [rows, in]`; `None` where neither our kernels nor
+/// cuBLASLt can do it.
+pub(super) fn linear(
+    x: Tensor,
+    weight: Stored,
+    bias: Option<Tensor>,
+    activation: Activation,
+) -> Option<Tensor> {
+    let element = Element::of(x.dtype)?;
+    let engine = Engine::of(&x.device).ok()?;
+    let x = contiguous(x);
+    let [rows, width] = dims(&x);
+    let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
+    let weight = match weight {
+        Stored::Fp8 {
+            codes,
+            scale,
+            format,
+        } => Stored::Fp8 {
+            codes: contiguous(codes),
+            scale: contiguous(scale),
+            format,
+        },
+        Stored::Dense(weight) => Stored::Dense(contiguous(in_dtype(weight, x.dtype))),
+    };
+    let [out, _] = match &weight {
+        Stored::Fp8 { codes, .. } => dims(codes),
+        Stored::Dense(weight) => dims::<2>(weight),
+    };
+    let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
+    if !few && !engine.has_blas() {
+        return None;
+    }
+    let layer = Layer {
+        element,
+        rows,
+        width,
+        out,
+        activation,
+    };
+    let y = engine.run(&x.client, |scope| {
+        let y = scope.empty(rows * out * element.size());
+        if rows * out > 0 {
+            match &weight {
+                Stored::Fp8 {
+                    codes,
+                    scale,
+                    format,
+                } if few => layer.few_rows(scope, &x, (codes, scale, *format), &bias, &y)?,
+                _ => layer.product(scope, &x, &weight, &bias, &y)?,
+            }
+        }
+        Ok(y)
+    });
+    Some(over(&x, y, [rows, out].into(), x.dtype))
+}
+
+/// A tensor in another dtype, by Burn.
+pub(super) fn in_dtype(tensor: Tensor, dtype: DType) -> Tensor {
+    if tensor.dtype == dtype {
+        tensor
+    } else {
+        cast(tensor, dtype)
+    }
+}
+
+/// The number that kernels know a format by.
+fn code_of(format: Fp8Format) -> i32 {
+    match format {
+        Fp8Format::E4M3 => 0,
+        Fp8Format::E5M2 => 1,
+    }
+}
+
+struct Layer {
+    element: Element,
+    rows: usize,
+    width: usize,
+    out: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    fn few_rows(
+        &self,
+        scope: &Scope<'_>,
+        x: &Tensor,
+        (codes, scale, format): (&Tensor, &Tensor, Fp8Format),
+        bias: &Option<Tensor>,
+        y: &burn_cubecl::cubecl::server::Handle,
+    ) -> Result<(), DriverError> {
+        const OUTPUTS: usize = 8;
+        let y = scope.pointer(y);
+        let bias = bias.as_ref().map_or(0, |bias| scope.pointer(&bias.handle));
+        scope.launch(
+            &self.element.kernel("fp8_gemv"),
+            Grid {
+                blocks: (
+                    self.out.div_ceil(OUTPUTS) as u32,
+                    self.rows.div_ceil(FEW_ROWS) as u32,
+                    1,
+                ),
+                threads: 128,
+                shared: 0,
+            },
+            &[
+                Arg::Pointer(scope.pointer(&x.handle)),
+                Arg::Pointer(scope.pointer(&codes.handle)),
+                Arg::Pointer(scope.pointer(&scale.handle)),
+                Arg::Pointer(bias),
+                Arg::Pointer(y),
+                Arg::Int(self.rows as i32),
+                Arg::Int(self.width as i32),
+                Arg::Int(self.out as i32),
+                Arg::Int(code_of(format)),
+            ],
+        )?;
+        if self.activation == Activation::GeluTanh {
+            let n = self.rows * self.out;
+            scope.launch(
+                &self.element.kernel("gelu_tanh"),
+                Grid {
+                    blocks: (blocks(n, 2048), 1, 1),
+                    threads: THREADS,
+                    shared: 0,
+                },
+                &[Arg::Pointer(y), Arg::Pointer(y), Arg::Long(n as i64)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn product(
+        &self,
+        scope: &Scope<'_>,
+        x: &Tensor,
+        weight: &Stored,
+        bias: &Option<Tensor>,
+        y: &burn_cubecl::cubecl::server::Handle,
+    ) -> Result<(), DriverError> {
+        let Some(blas) = scope.blas() else {
+            return Ok(());
+        };
+        let (w, alpha) = match weight {
+            Stored::Dense(weight) => (scope.pointer(&weight.handle), None),
+            Stored::Fp8 {
+                codes,
+                scale,
+                format,
+            } => {
+                let scale = scope.pointer(&scale.handle);
+                (self.decoded(scope, codes, *format)?, Some(scale))
+            }
+        };
+        let bias_pointer = match bias {
+            None => 0,
+            Some(bias) => self.bias(scope, bias)?,
+        };
+        let product = Product {
+            m: self.rows,
+            n: self.out,
+            k: self.width,
+            weight: Layout::Rows,
+            y_leading: self.out,
+            element: self.element,
+            bias: bias.is_some(),
+            gelu: self.activation == Activation::GeluTanh,
+        };
+        let operands = Operands {
+            x: scope.pointer(&x.handle),
+            w,
+            y: scope.pointer(y),
+            bias: bias_pointer,
+            alpha,
+        };
+        blas.multiply(scope, product, operands)
+    }
+
+    /// The weight in the dtype of the computation, in scratch memory.
+    fn decoded(
+        &self,
+        scope: &Scope<'_>,
+        codes: &Tensor,
+        format: Fp8Format,
+    ) -> Result<u64, DriverError> {
+        const TILE: usize = 8192;
+        let n = self.out * self.width;
+        let codes = scope.pointer(&codes.handle);
+        let weight = scope.scratch(Use::Weight, n * self.element.size())?;
+        scope.launch(
+            &self.element.kernel("fp8_decode"),
+            Grid {
+                blocks: (blocks(n, TILE), 1, 1),
+                threads: THREADS,
+                shared: 0,
+            },
+            &[
+                Arg::Pointer(codes),
+                Arg::Pointer(weight),
+                Arg::Long(n as i64),
+                Arg::Int(code_of(format)),
+            ],
+        )?;
+        Ok(weight)
+    }
+
+    /// The bias in the dtype of the computation, as cuBLASLt wants it.
+    fn bias(&self, scope: &Scope<'_>, bias: &Tensor) -> Result<u64, DriverError> {
+        let source = scope.pointer(&bias.handle);
+        if self.element == Element::F32 {
+            return Ok(source);
+        }
+        let narrow = scope.scratch(Use::Bias, self.out * self.element.size())?;
+        scope.launch(
+            "cast_f32_bf16",
+            Grid {
+                blocks: (blocks(self.out, THREADS as usize), 1, 1),
+                threads: THREADS,
+                shared: 0,
+            },
+            &[
+                Arg::Pointer(source),
+                Arg::Pointer(narrow),
+                Arg::Long(self.out as i64),
+            ],
+        )?;
+        Ok(narrow)
+    }
+}

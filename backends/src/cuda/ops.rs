@@ -1,0 +1,141 @@
+//! Burn's CUDA backend with our kernels: each operation, or its portable body where a kernel does
+//! not know the shape or the dtype.
+
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn_cuda::Cuda;
+
+use super::concatenate::concatenate;
+use super::linear::{Stored, linear};
+use super::{attention, conv, fused};
+use crate::fp8::{self, Activation, Fp8Format, Fp8Ops};
+use crate::fused::{FusedOps, Rotation, portable};
+
+impl Fp8Ops for Cuda {
+    fn fp8_linear(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        format: Fp8Format,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let stored = Stored::Fp8 {
+            codes: weight.clone(),
+            scale: scale.clone(),
+            format,
+        };
+        linear(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
+            fp8::portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
+        })
+    }
+
+    fn dense_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let stored = Stored::Dense(weight.clone());
+        linear(x.clone(), stored, bias.clone(), activation)
+            .unwrap_or_else(|| fp8::portable::dense_linear::<Self>(x, weight, bias, activation))
+    }
+}
+
+impl FusedOps for Cuda {
+    fn modulated_layer_norm(
+        x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        fused::modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), epsilon)
+            .unwrap_or_else(|| portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon))
+    }
+
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        fused::rms_norm(x.clone(), weight.clone(), epsilon)
+            .unwrap_or_else(|| portable::rms_norm::<Self>(x, weight, epsilon))
+    }
+
+    fn rotate(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        rotation: Rotation,
+    ) -> FloatTensor<Self> {
+        let table = (cos.clone(), sin.clone());
+        fused::rms_norm_rotate(x.clone(), None, table, rotation, 0.0)
+            .unwrap_or_else(|| portable::rotate::<Self>(x, cos, sin, rotation))
+    }
+
+    fn rms_norm_rotate(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let table = (cos.clone(), sin.clone());
+        fused::rms_norm_rotate(x.clone(), Some(weight.clone()), table, rotation, epsilon)
+            .unwrap_or_else(|| {
+                let normed = portable::rms_norm::<Self>(x, weight, epsilon);
+                portable::rotate::<Self>(normed, cos, sin, rotation)
+            })
+    }
+
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        fused::gelu_tanh(x.clone()).unwrap_or_else(|| portable::gelu_tanh::<Self>(x))
+    }
+
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        fused::silu_mul(gate.clone(), up.clone())
+            .unwrap_or_else(|| portable::silu_mul::<Self>(gate, up))
+    }
+
+    fn gated_add(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        fused::gated_add(residual.clone(), x.clone(), gate.clone())
+            .unwrap_or_else(|| portable::gated_add::<Self>(residual, x, gate))
+    }
+
+    fn channel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        silu: bool,
+    ) -> FloatTensor<Self> {
+        fused::channel_norm(x.clone(), gamma.clone(), silu)
+            .unwrap_or_else(|| portable::channel_norm::<Self>(x, gamma, silu))
+    }
+
+    fn scaled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        attention::attention(q.clone(), k.clone(), v.clone(), causal)
+            .unwrap_or_else(|| portable::scaled_attention::<Self>(q, k, v, causal))
+    }
+
+    fn concatenate(parts: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        use burn::tensor::ops::FloatTensorOps;
+        concatenate(&parts, dim).unwrap_or_else(|| Self::float_cat(parts, dim))
+    }
+
+    fn conv_same(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        conv::conv_same(x.clone(), weight.clone(), bias.clone())
+            .unwrap_or_else(|| portable::conv_same::<Self>(x, weight, bias))
+    }
+}

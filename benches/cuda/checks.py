@@ -1,0 +1,354 @@
+"""Holds every kernel against float64 on fresh random inputs.
+
+Inputs lie between NaNs, outputs in memory filled with a mark that must survive around them.
+"""
+
+import random
+from collections.abc import Iterator
+
+import launches
+import reference
+import torch
+from launcher import Launcher
+from torch import Tensor
+
+BF16, F32 = torch.bfloat16, torch.float32
+MARK = -12288.0
+# Elements of a buffer before and after a tensor: a multiple of 16 bytes in every dtype.
+MARGIN = 64
+# A result may be off by the rounding to its dtype, and by f32 arithmetic before that.
+RELATIVE = {BF16: 1 / 200, F32: 1e-5}
+ABSOLUTE = {BF16: 1e-5, F32: 1e-5}
+
+
+class Mismatch(Exception):
+    """A kernel's result is wrong."""
+
+
+class Checks:
+    """`small` leaves out the model's own sizes."""
+
+    def __init__(self, launch: Launcher, device: str, small: bool = False) -> None:
+        self.launch, self.device, self.small = launch, device, small
+        self.count = 0
+        self.failed: list[str] = []
+
+    def kernels(self) -> Iterator[str]:
+        """Runs everything; yields a line for each kernel, which it leaves at its first mismatch."""
+        for check in (
+            self.fp8_decode,
+            self.fp8_gemv,
+            self.layer_norm_modulate,
+            self.rms_norm,
+            self.rms_norm_rotate,
+            self.copy_tokens,
+            self.gelu_tanh,
+            self.silu_mul,
+            self.gated_add,
+            self.channel_norm,
+            self.im2col,
+            self.attention_f32,
+            self.attention_bf16,
+            *([self.attention_bf16_sm90] if self.launch.has("attention_bf16_d128_sm90") else []),
+        ):
+            self.count = 0
+            try:
+                worst = max(check())
+            except Mismatch as error:
+                self.failed.append(check.__name__)
+                yield f"{check.__name__:22} FAILED {error}"
+            else:
+                yield f"{check.__name__:22} {self.count:4} cases   largest error {worst:.2f} of the tolerance"
+
+    # Tensors
+
+    def random(self, *shape: int, dtype=F32, offset: int = 0, scale: float = 1.0) -> Tensor:
+        """Normal numbers, `offset` elements past a 16-byte aligned address, between NaNs."""
+        values = torch.randn(shape, device=self.device) * scale
+        return self.place(values.to(dtype), offset, torch.nan)
+
+    def codes(self, *shape: int, format: int, offset: int = 0, specials: bool = False) -> Tensor:
+        codes = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
+        if not specials:
+            first = 0x7F if format == 0 else 0x7C
+            codes = torch.where(codes.bitwise_and(0x7F) >= first, codes.bitwise_and(0x9F), codes)
+        return self.place(codes, offset, 0x7F)
+
+    def place(self, values: Tensor, offset: int, around: float) -> Tensor:
+        count = values.numel()
+        buffer = torch.full((2 * MARGIN + offset + count,), around, dtype=values.dtype, device=self.device)
+        view = buffer[MARGIN + offset : MARGIN + offset + count].view(values.shape)
+        return view.copy_(values)
+
+    def output(self, *shape: int, dtype, offset: int = 0) -> Tensor:
+        return self.place(torch.full(shape, MARK, dtype=dtype, device=self.device), offset, MARK)
+
+    # Comparison
+
+    def compare(
+        self, what: str, ours: Tensor, expected: Tensor, absolute: float | None = None, whole: Tensor | None = None
+    ) -> float:
+        """The largest error in units of the tolerance, of which `absolute` is a part.
+
+        `whole` contains `ours`; the rest of its memory must be intact.
+        """
+        self.count += 1
+        whole = ours if whole is None else whole
+        memory = torch.empty(0, dtype=whole.dtype, device=whole.device).set_(whole.untyped_storage()).clone()
+        values = ours.double()
+        memory.as_strided(ours.shape, ours.stride(), ours.storage_offset()).fill_(MARK)
+        touched = int((memory != MARK).sum())
+        if touched:
+            raise Mismatch(f"{what}: {touched} elements outside of the result were written")
+        equal = (values == expected) | (values.isnan() & expected.isnan())
+        finite = values.isfinite() & expected.isfinite()
+        absolute = ABSOLUTE[ours.dtype] if absolute is None else absolute
+        error = (values - expected).abs() / (absolute + RELATIVE[ours.dtype] * expected.abs())
+        error = torch.where(equal, 0.0, torch.where(finite, error, torch.inf))
+        worst = float(error.max())
+        if not worst <= 1:
+            at = torch.unravel_index(error.argmax(), error.shape)
+            place = tuple(int(i) for i in at)
+            raise Mismatch(
+                f"{what}: {int((error > 1).sum())} of {error.numel()} wrong; at {place} {float(values[place])!r} "
+                f"instead of {float(expected[place])!r}"
+            )
+        return worst
+
+    # Kernels
+
+    def fp8_decode(self):
+        for dtype in (BF16, F32):
+            for format in (0, 1):
+                every = self.place(torch.arange(256, device=self.device).to(torch.uint8), 0, 0)
+                out = self.output(256, dtype=dtype)
+                launches.fp8_decode(self.launch, every, out, format)
+                yield self.exact(f"fp8_decode {dtype} {format} each code", out, reference.fp8_decode(every, format))
+                for n in (1, 15, 16, 31, 4096, 8192, 20_001, *([] if self.small else [50_000_003])):
+                    for offset in (0, 1, 8):
+                        codes = self.codes(n, format=format, offset=offset, specials=True)
+                        out = self.output(n, dtype=dtype, offset=offset // 8)
+                        launches.fp8_decode(self.launch, codes, out, format)
+                        expected = reference.fp8_decode(codes, format)
+                        yield self.exact(f"fp8_decode {dtype} {format} n {n} offset {offset}", out, expected)
+
+    def exact(self, what: str, ours: Tensor, expected: Tensor) -> float:
+        """Zero where every element is the same, NaN being equal to NaN."""
+        self.compare(what, ours, expected)
+        wrong = int(((ours.double() != expected) & ~expected.isnan()).sum())
+        if wrong:
+            raise Mismatch(f"{what}: {wrong} of {expected.numel()} elements are not exact")
+        return 0.0
+
+    def fp8_gemv(self):
+        sizes = [(1, 1), (3, 7), (16, 9), (48, 8), (130, 33), (512, 17), (528, 31), (1040, 5)]
+        sizes += [] if self.small else [(3072, 18432), (3584, 3072)]
+        for dtype in (BF16, F32):
+            for inputs, outputs in sizes:
+                for rows in (1, 2, 3, 4, 5, 8, 11) if outputs < 1000 else (1, 2, 8):
+                    format, offset = rows % 2, rows == 3
+                    x = self.random(rows, inputs, dtype=dtype, offset=offset)
+                    w = self.codes(outputs, inputs, format=format, offset=offset, specials=False)
+                    # E5M2 reaches 57344: keep sums in reach of the absolute tolerance.
+                    scale = self.place(torch.tensor([2e-3 if format == 0 else 2e-5], device=self.device), 0, torch.nan)
+                    bias = self.random(outputs) if rows != 2 else None
+                    y = self.output(rows, outputs, dtype=dtype, offset=offset)
+                    launches.fp8_gemv(self.launch, x, w, scale, bias, y, format)
+                    expected = reference.fp8_gemv(x, w, scale, bias, format)
+                    # Rounding errors grow with the terms, not with their sum.
+                    terms = reference.fp8_gemv(x.abs(), w.bitwise_and(0x7F), scale, None, format)
+                    absolute = ABSOLUTE[dtype] + 1e-6 * float(terms.max())
+                    what = f"fp8_gemv {dtype} rows {rows} in {inputs} out {outputs}"
+                    yield self.compare(what, y, expected, absolute)
+
+    def layer_norm_modulate(self):
+        sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 2, 4097), (1, 2, 8192), (2, 1, 9001)]
+        sizes += [] if self.small else [(2, 4173, 3072)]
+        for dtype in (BF16, F32):
+            for batch, tokens, cols in sizes:
+                for offset in (0, 3):
+                    # Activations of the model reach far from their mean.
+                    x = self.random(batch, tokens, cols, dtype=dtype, offset=offset, scale=20.0) + 5
+                    x = self.place(x, offset, torch.nan)
+                    modulation = self.random(batch, 6 * cols, dtype=dtype, offset=offset)
+                    shift, scale = modulation[:, cols : 2 * cols], modulation[:, 2 * cols : 3 * cols]
+                    y = self.output(batch, tokens, cols, dtype=dtype, offset=offset)
+                    launches.layer_norm_modulate(self.launch, x, shift, scale, y, 1e-6)
+                    what = f"layer_norm_modulate {dtype} {batch}x{tokens}x{cols} offset {offset}"
+                    yield self.compare(what, y, reference.layer_norm_modulate(x, shift, scale, 1e-6), 3e-5)
+
+    def rms_norm(self):
+        sizes = [(1, 1), (5, 3), (33, 64), (17, 65), (100, 128), (9, 129), (9, 1000), (9, 1024), (3, 1025), (2, 3584)]
+        sizes += [(2, 9001)] + ([] if self.small else [(400_003, 128), (4173, 3584)])
+        for dtype in (BF16, F32):
+            for rows, cols in sizes:
+                for offset in (0, 1):
+                    # Small activations show a wrong epsilon.
+                    x = self.random(rows, cols, dtype=dtype, offset=offset, scale=1e-3 if offset else 1.0)
+                    w = self.random(cols, offset=offset)
+                    y = self.output(rows, cols, dtype=dtype, offset=offset)
+                    launches.rms_norm(self.launch, x, w, y, 1e-6, grid=2 if rows < 1000 else None)
+                    what = f"rms_norm {dtype} {rows}x{cols} offset {offset}"
+                    yield self.compare(what, y, reference.rms_norm(x, w, 1e-6))
+
+    def rms_norm_rotate(self):
+        sizes = [(1, 1, 1, 2), (2, 3, 2, 6), (1, 5, 3, 8), (2, 4, 3, 40), (1, 9, 4, 64), (2, 5, 3, 66)]
+        sizes += [(2, 7, 3, 128), (1, 3, 2, 250), (2, 3, 5, 256)] + ([] if self.small else [(2, 4173, 24, 128)])
+        for dtype in (BF16, F32):
+            for batch, tokens, heads, dim in sizes:
+                for halves in (False, True):
+                    for normed, offset in ((True, 0), (False, 0), (True, 1)):
+                        x = self.random(batch, tokens, 3, heads, dim, dtype=dtype, offset=offset)[:, :, 1]
+                        w = self.random(dim) if normed else None
+                        angles = self.random(tokens, dim // 2) * 3
+                        cos, sin = (self.place(t, 0, torch.nan) for t in (angles.cos(), angles.sin()))
+                        joint = self.output(batch, tokens + 4, heads, dim, dtype=dtype, offset=offset)
+                        y = joint[:, 3 : 3 + tokens]
+                        grid = 1 if tokens < 1000 and offset else None
+                        launches.rms_norm_rotate(self.launch, x, w, cos, sin, y, 1e-6, halves, grid)
+                        expected = reference.rms_norm_rotate(x, w, cos, sin, 1e-6, halves)
+                        what = f"rms_norm_rotate {dtype} {batch}x{tokens}x{heads}x{dim} {halves} {normed} {offset}"
+                        yield self.compare(what, y, expected, whole=joint)
+            x = self.place(torch.randn(1, 5, 3, 128, device=self.device).to(dtype), 0, MARK)
+            w, cos, sin = self.random(128), self.random(5, 64), self.random(5, 64)
+            expected = reference.rms_norm_rotate(x, w, cos, sin, 1e-6, True)
+            launches.rms_norm_rotate(self.launch, x, w, cos, sin, x, 1e-6, True)
+            yield self.compare(f"rms_norm_rotate {dtype} in place", x, expected)
+
+    def copy_tokens(self):
+        for dtype in (BF16, F32):
+            for batch, tokens, heads, dim in [(1, 1, 1, 1), (2, 3, 5, 7), (2, 4, 3, 128), (1, 9, 24, 128), (2, 5, 2, 10)]:
+                for offset in (0, 1):
+                    x = self.random(batch, tokens, 3, heads, dim, dtype=dtype, offset=offset)[:, :, 2]
+                    joint = self.output(batch, tokens + 3, heads, dim, dtype=dtype)
+                    y = joint[:, 2 : 2 + tokens]
+                    launches.copy_tokens(self.launch, x, y)
+                    what = f"copy_tokens {dtype} {batch}x{tokens}x{heads}x{dim} offset {offset}"
+                    yield self.compare(what, y, x.double(), whole=joint)
+                    if not torch.equal(y, x):
+                        raise Mismatch(f"{what}: not a copy")
+
+    def elementwise_sizes(self):
+        for dtype in (BF16, F32):
+            for n in (1, 7, 8, 2047, 2048, 10_001, *([] if self.small else [30_000_001])):
+                for offset in (0, 1):
+                    yield dtype, n, offset, 2 if n < 100_000 else None
+
+    def gelu_tanh(self):
+        for dtype, n, offset, grid in self.elementwise_sizes():
+            x = self.random(n, dtype=dtype, offset=offset, scale=3.0)
+            x[: min(n, 6)] = torch.tensor([0.0, -0.0, 60.0, -60.0, 1e4, -1e4])[:n]
+            y = self.output(n, dtype=dtype, offset=offset)
+            launches.gelu_tanh(self.launch, x, y, grid)
+            yield self.compare(f"gelu_tanh {dtype} n {n} offset {offset}", y, reference.gelu_tanh(x))
+
+    def silu_mul(self):
+        for dtype, n, offset, grid in self.elementwise_sizes():
+            gate = self.random(n, dtype=dtype, offset=offset, scale=3.0)
+            gate[: min(n, 4)] = torch.tensor([0.0, 1e3, -1e3, -80.0])[:n]
+            up = self.random(n, dtype=dtype)
+            y = self.output(n, dtype=dtype, offset=offset)
+            launches.silu_mul(self.launch, gate, up, y, grid)
+            yield self.compare(f"silu_mul {dtype} n {n} offset {offset}", y, reference.silu_mul(gate, up))
+
+    def gated_add(self):
+        sizes = [(1, 1, 1), (2, 3, 7), (3, 2, 1024), (2, 5, 3072), (1, 2, 3001)]
+        for dtype in (BF16, F32):
+            for batch, tokens, cols in sizes + ([] if self.small else [(2, 4173, 3072)]):
+                for offset in (0, 1):
+                    residual = self.random(batch, tokens, cols, dtype=dtype)
+                    x = self.random(batch, tokens, cols, dtype=dtype, offset=offset)
+                    gate = self.random(batch, 6 * cols, dtype=dtype)[:, 2 * cols : 3 * cols]
+                    expected = reference.gated_add(residual, x, gate)
+                    what = f"gated_add {dtype} {batch}x{tokens}x{cols} offset {offset}"
+                    y = self.output(batch, tokens, cols, dtype=dtype, offset=offset)
+                    launches.gated_add(self.launch, residual, x, gate, y)
+                    yield self.compare(what, y, expected)
+                    x = self.place(x, offset, MARK)
+                    launches.gated_add(self.launch, residual, x, gate, x)
+                    yield self.compare(f"{what} in place", x, expected)
+
+    def channel_norm(self):
+        sizes = [(1, 1, 1), (2, 3, 7), (1, 96, 64), (2, 96, 130), (1, 97, 33), (2, 192, 100), (1, 384, 65), (1, 385, 66)]
+        for dtype in (BF16, F32):
+            for batch, channels, plane in sizes + [(1, 1000, 31)] + ([] if self.small else [(1, 384, 16_384)]):
+                for silu, offset in ((False, 0), (True, 0), (True, 1)):
+                    x = self.random(batch, channels, plane, dtype=dtype, offset=offset)
+                    x[:, :, 0] = 0
+                    gamma = self.random(channels)
+                    y = self.output(batch, channels, plane, dtype=dtype, offset=offset)
+                    launches.channel_norm(self.launch, x, gamma, y, silu)
+                    what = f"channel_norm {dtype} {batch}x{channels}x{plane} silu {silu} offset {offset}"
+                    yield self.compare(what, y, reference.channel_norm(x, gamma, silu))
+
+    def im2col(self):
+        sizes = [(1, 1, 1), (2, 3, 5), (3, 8, 8), (2, 5, 16), (4, 9, 33), (1, 40, 40)]
+        for dtypes in ((BF16, BF16), (F32, F32), (F32, BF16)):
+            for channels, height, width in sizes + ([] if self.small else [(96, 129, 256)]):
+                for side in (1, 3, 5):
+                    whole = height * width
+                    runs = {(0, whole), (whole // 2, whole - whole // 2), (whole // 3, max(1, whole // 3))}
+                    for first, pixels in sorted(runs):
+                        offset = random.choice((0, 0, 1))
+                        x = self.random(channels, height, width, dtype=dtypes[0], offset=offset)
+                        columns = self.output(channels * side * side, pixels, dtype=dtypes[1], offset=offset)
+                        launches.im2col(self.launch, x, columns, side, first)
+                        expected = reference.im2col(x, side, first, pixels).to(dtypes[1]).double()
+                        what = f"im2col {dtypes} {channels}x{height}x{width} side {side} pixels {first}+{pixels}"
+                        yield self.exact(what, columns, expected)
+
+    def attention_f32(self):
+        yield from self.attention(F32, {"f32": 128})
+
+    def attention_bf16(self):
+        yield from self.attention(BF16, {"bf16_d64": 64, "bf16_d128": 128, "bf16_d128_narrow": 128})
+
+    def attention_bf16_sm90(self):
+        yield from self.attention(BF16, {"bf16_d128_sm90": 128})
+
+    def attention(self, dtype, kernels: dict[str, int]):
+        # batch, q_len, k_len, heads, kv_heads, dim
+        sizes = [
+            (1, 1, 1, 1, 1, 8),
+            (2, 5, 9, 2, 1, 24),
+            (1, 64, 64, 2, 2, 64),
+            (1, 70, 129, 3, 3, 40),
+            (1, 130, 63, 4, 2, 64),
+            (1, 129, 200, 2, 1, 128),
+            (2, 33, 65, 2, 2, 120),
+            (1, 300, 300, 2, 2, 128),
+            (1, 17, 40, 2, 1, 13),
+            (1, 40, 700, 1, 1, 128),
+        ]
+        # Elements past an aligned address (which takes the slow loads), and the queries' size: large
+        # scores make the running maximum grow again and again.
+        variants = [(0, 1.0), (0, 16.0), (1, 4.0)]
+        cases = [(*size, *variant) for size in sizes for variant in variants]
+        if not self.small:
+            cases += [(1, 4173, 4173, 6, 6, 128, 0, 2.0), (2, 1031, 1031, 28, 4, 128, 0, 1.0)]
+            cases += [(1, 257, 999, 8, 2, 56, 0, 1.0), (1, 2085, 2085, 3, 3, 128, 0, 1.0)]
+        for kernel, limit in kernels.items():
+            for batch, q_len, k_len, heads, kv_heads, dim, offset, scale in cases:
+                if dim > limit:
+                    continue
+                for causal in (False, True):
+                    q = self.random(batch, q_len, heads, dim, dtype=dtype, offset=offset, scale=scale)
+                    kv = self.random(batch, k_len, 2, kv_heads, dim, dtype=dtype, offset=offset)
+                    k, v = kv[:, :, 0], kv[:, :, 1]
+                    joint = self.output(batch, q_len + 2, heads, dim, dtype=dtype, offset=offset)
+                    out = joint[:, 1 : 1 + q_len]
+                    launches.attention(self.launch, q, k, v, out, causal, kernel)
+                    expected = reference.attention(q, k, v, causal)
+                    what = f"attention {kernel} {batch}x{q_len}x{k_len} heads {heads}/{kv_heads} dim {dim}"
+                    what += f" causal {causal} offset {offset} scale {scale}"
+                    # bf16: weights are rounded before they multiply the values. f32: what rounding
+                    # the scores changes grows with them.
+                    growth = max(1.0, scale)
+                    self.check_norm(what, out, expected, 6e-3 if dtype == BF16 else 5e-6 * growth)
+                    absolute = float(v.abs().max()) * 2**-8 if dtype == BF16 else 1e-5 * growth
+                    yield self.compare(what, out, expected, absolute, whole=joint)
+
+    def check_norm(self, what: str, ours: Tensor, expected: Tensor, limit: float) -> None:
+        error = float((ours.double() - expected).norm() / expected.norm().clamp_min(1e-30))
+        if not error <= limit:
+            raise Mismatch(f"{what}: relative error {error:.2e} of the whole, more than {limit:.0e}")

@@ -1,0 +1,178 @@
+"""Compiles the CUDA sources with NVRTC and launches their kernels by name.
+
+The table says how each kernel is launched; the engine in Rust does the same.
+"""
+
+import ctypes
+import re
+import site
+import sys
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_float, c_int, c_longlong, c_size_t, c_uint, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).resolve().parents[2] / "backends" / "src" / "cuda" / "kernels"
+
+# The engine says which files are one program, and in which order.
+SOURCES = re.findall(r'include_str!\("kernels/([^"]+)"\)', (FOLDER.parent / "compile.rs").read_text())
+
+POINTER, INT, LONG, FLOAT = c_void_p, c_int, c_longlong, c_float
+LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`arguments`: a letter each, see LETTERS. `threads`: a block's. `shared`: dynamic shared memory in bytes.
+
+    `only`: the one architecture that has it.
+    """
+
+    arguments: str
+    threads: int
+    shared: int = 0
+    only: str | None = None
+
+
+def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
+    return {f"{name}_{dtype}": kernel for dtype in ("bf16", "f32")}
+
+
+# q, k, v, out, q_len, k_len, heads, kv_heads, dim, token strides of the four, batch strides, scale
+ATTENTION = "ppppiiiiillllllllf"
+
+KERNELS: dict[str, Kernel] = {
+    **both("fp8_decode", Kernel("ppli", 256)),
+    **both("fp8_gemv", Kernel("pppppiiii", 128)),
+    **both("layer_norm_modulate", Kernel("ppppiillf", 128)),
+    **both("rms_norm", Kernel("ppplif", 256)),
+    **both("rms_norm_rotate", Kernel("pppppiiillllfi", 256)),
+    **both("copy_tokens", Kernel("ppiiillll", 128)),
+    **both("gelu_tanh", Kernel("ppl", 256)),
+    **both("silu_mul", Kernel("pppl", 256)),
+    **both("gated_add", Kernel("ppppiil", 128)),
+    **both("channel_norm", Kernel("pppili", 256)),
+    **both("im2col", Kernel("ppiiiill", 128)),
+    "im2col_f32_bf16": Kernel("ppiiiill", 128),
+    **{
+        f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
+        for name, threads, shared, only in (
+            ("bf16_d128", 128, 65536, None),
+            ("bf16_d128_narrow", 128, 49152, None),
+            ("bf16_d128_sm90", 256, 163840, "sm_90a"),
+            ("bf16_d64", 128, 32768, None),
+            ("f32", 256, 76800, None),
+        )
+        for causal in ("", "_causal")
+    },
+}
+
+
+class CudaError(RuntimeError):
+    """A call of the driver or of NVRTC failed."""
+
+
+def source() -> str:
+    """The one program; its messages name the files."""
+    return "".join(f'#line 1 "{name}"\n{(FOLDER / name).read_text()}' for name in SOURCES)
+
+
+def compile_cubin(architecture: str) -> bytes:
+    """Machine code for an architecture such as `sm_89`; no headers are needed."""
+    nvrtc = load_nvrtc()
+    program = c_void_p()
+    status = nvrtc.nvrtcCreateProgram(byref(program), source().encode(), b"kernels.cu", 0, None, None)
+    if status:
+        raise CudaError(f"nvrtcCreateProgram: error {status}")
+    options = (c_char_p * 2)(f"--gpu-architecture={architecture}".encode(), b"--std=c++17")
+    status = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    log = nvrtc_bytes(nvrtc, program, "ProgramLog").rstrip(b"\0").decode()
+    if log.strip():
+        print(log, file=sys.stderr)
+    if status:
+        raise CudaError(f"nvrtcCompileProgram: error {status}")
+    return nvrtc_bytes(nvrtc, program, "CUBIN")
+
+
+def nvrtc_bytes(nvrtc: ctypes.CDLL, program: c_void_p, what: str) -> bytes:
+    size = c_size_t()
+    status = getattr(nvrtc, f"nvrtcGet{what}Size")(program, byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    status = status or getattr(nvrtc, f"nvrtcGet{what}")(program, buffer)
+    if status:
+        raise CudaError(f"nvrtcGet{what}: error {status}")
+    return buffer.raw
+
+
+def load_nvrtc() -> ctypes.CDLL:
+    names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]
+    folders = [Path(folder) for folder in (*site.getsitepackages(), *sys.path) if folder]
+    found = [path for folder in folders for path in sorted(folder.glob("nvidia/*/lib/libnvrtc.so.1?"))]
+    found += sorted(Path("/usr/local").glob("cuda*/lib64/libnvrtc.so.1?"))
+    for name in [*names, *map(str, found)]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise CudaError("no libnvrtc found: install the CUDA toolkit or the package nvidia-cuda-nvrtc")
+
+
+class Launcher:
+    """The kernels on torch's current device; they run on torch's current stream."""
+
+    def __init__(self) -> None:
+        torch.zeros(1, device="cuda")  # makes the primary context current
+        major, minor = torch.cuda.get_device_capability()
+        self.architecture = f"sm_{major}{minor}" + ("a" if major == 9 else "")
+        self.cuda = ctypes.CDLL("libcuda.so.1")
+        self.cuda.cuLaunchKernel.argtypes = [c_void_p, *[c_uint] * 7, c_void_p, c_void_p, c_void_p]
+        self.image = compile_cubin(self.architecture)
+        self.module = c_void_p()
+        self.check("cuModuleLoadData", self.cuda.cuModuleLoadData(byref(self.module), self.image))
+        self.functions = {}
+        for name, kernel in KERNELS.items():
+            if kernel.only not in (None, self.architecture):
+                continue
+            function = c_void_p()
+            self.check(name, self.cuda.cuModuleGetFunction(byref(function), self.module, name.encode()))
+            if kernel.shared > 48 * 1024:
+                # 8 is CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+                self.check(name, self.cuda.cuFuncSetAttribute(function, 8, kernel.shared))
+            self.functions[name] = function
+
+    def check(self, what: str, status: int) -> None:
+        if status:
+            text = c_char_p()
+            self.cuda.cuGetErrorString(status, byref(text))
+            raise CudaError(f"{what}: {(text.value or b'unknown error').decode()} ({status})")
+
+    def has(self, name: str) -> bool:
+        return name in self.functions
+
+    def __call__(self, name: str, grid: Sequence[int], *arguments, threads: int | None = None) -> None:
+        """Tensors pass as pointers to their first element, None as a null pointer."""
+        kernel = KERNELS[name]
+        values = pack(name, arguments)
+        pointers = (c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        x, y, z = (*grid, 1, 1)[:3]
+        stream = torch.cuda.current_stream().cuda_stream
+        status = self.cuda.cuLaunchKernel(
+            self.functions[name], x, y, z, threads or kernel.threads, 1, 1, kernel.shared, stream, pointers, None
+        )
+        self.check(name, status)
+
+
+def pack(name: str, arguments: Sequence) -> list:
+    letters = KERNELS[name].arguments
+    if len(letters) != len(arguments):
+        raise TypeError(f"{name} takes {len(letters)} arguments, not {len(arguments)}")
+    values = []
+    for letter, argument in zip(letters, arguments):
+        if isinstance(argument, torch.Tensor):
+            if letter != "p":
+                raise TypeError(f"{name}: a tensor where {letter} is expected")
+            argument = argument.data_ptr()
+        values.append(LETTERS[letter](argument))
+    return values

@@ -1,0 +1,96 @@
+"""Each kernel as a function of tensors: its grid and its arguments."""
+
+import math
+
+import torch
+from launcher import Launcher
+
+SUFFIXES = {torch.bfloat16: "bf16", torch.float32: "f32"}
+
+
+def blocks(work: int, each: int) -> int:
+    return -(-work // each)
+
+
+def suffix(tensor: torch.Tensor) -> str:
+    return SUFFIXES[tensor.dtype]
+
+
+def fp8_decode(launch: Launcher, codes, out, format):
+    tile = 256 * 4 * 16 // out.element_size()
+    launch(f"fp8_decode_{suffix(out)}", [blocks(codes.numel(), tile)], codes, out, codes.numel(), format)
+
+
+def fp8_gemv(launch: Launcher, x, w, scale, bias, y, format):
+    (rows, inputs), outputs = x.shape, w.shape[0]
+    grid = [blocks(outputs, 8), blocks(rows, 8)]
+    launch(f"fp8_gemv_{suffix(x)}", grid, x, w, scale, bias, y, rows, inputs, outputs, format)
+
+
+def layer_norm_modulate(launch: Launcher, x, shift, scale, y, eps):
+    batch, tokens, cols = x.shape
+    strides = shift.stride(0), scale.stride(0)
+    threads = 128 if cols <= 4096 else 256
+    name = f"layer_norm_modulate_{suffix(x)}"
+    launch(name, [batch * tokens], x, shift, scale, y, cols, tokens, *strides, eps, threads=threads)
+
+
+def rms_norm(launch: Launcher, x, w, y, eps, grid=None):
+    rows, cols = x.shape
+    each = 32 if cols <= 64 else 16 if cols <= 128 else 8 if cols <= 1024 else 1
+    launch(f"rms_norm_{suffix(x)}", [grid or blocks(rows, each)], x, w, y, rows, cols, eps)
+
+
+def rms_norm_rotate(launch: Launcher, x, w, cos, sin, y, eps, halves, grid=None):
+    """x and y are views [batch, tokens, heads, dim] whose heads lie side by side."""
+    batch, tokens, heads, dim = x.shape
+    each = 32 if dim <= 64 else 16 if dim <= 128 else 8
+    grid = [grid or blocks(tokens * heads, each), 1, batch]
+    strides = x.stride(1), y.stride(1), x.stride(0), y.stride(0)
+    launch(f"rms_norm_rotate_{suffix(x)}", grid, x, w, cos, sin, y, tokens, heads, dim, *strides, eps, int(halves))
+
+
+def copy_tokens(launch: Launcher, x, y):
+    batch, tokens, heads, dim = x.shape
+    strides = x.stride(1), y.stride(1), x.stride(0), y.stride(0)
+    launch(f"copy_tokens_{suffix(x)}", [tokens, 1, batch], x, y, tokens, heads, dim, *strides)
+
+
+def gelu_tanh(launch: Launcher, x, y, grid=None):
+    launch(f"gelu_tanh_{suffix(x)}", [grid or blocks(x.numel(), 2048)], x, y, x.numel())
+
+
+def silu_mul(launch: Launcher, gate, up, y, grid=None):
+    launch(f"silu_mul_{suffix(y)}", [grid or blocks(y.numel(), 2048)], gate, up, y, y.numel())
+
+
+def gated_add(launch: Launcher, residual, x, gate, y):
+    batch, tokens, cols = x.shape
+    launch(f"gated_add_{suffix(x)}", [batch * tokens], residual, x, gate, y, cols, tokens, gate.stride(0))
+
+
+def channel_norm(launch: Launcher, x, gamma, y, silu):
+    batch, channels, plane = x.shape
+    grid = [blocks(plane, 128 // x.element_size()), batch]
+    launch(f"channel_norm_{suffix(x)}", grid, x, gamma, y, channels, plane, int(silu))
+
+
+def im2col(launch: Launcher, x, columns, side, first_pixel):
+    channels, height, width = x.shape
+    pixels = columns.shape[1]
+    name = f"im2col_{suffix(x)}" if x.dtype == columns.dtype else "im2col_f32_bf16"
+    grid = [blocks(pixels, 1024), channels * side]
+    launch(name, grid, x, columns, channels, height, width, side, first_pixel, pixels)
+
+
+def attention(launch: Launcher, q, k, v, out, causal, kernel=None):
+    """Views [batch, tokens, heads, dim] whose heads lie side by side; `kernel` such as `bf16_d64`."""
+    batch, q_len, heads, dim = q.shape
+    k_len, kv_heads = k.shape[1:3]
+    if kernel is None:
+        kernel = "f32" if q.dtype == torch.float32 else "bf16_d64" if dim <= 64 else "bf16_d128"
+    grid = [blocks(q_len, 64 if kernel == "f32" else 128), heads, batch]
+    views = q, k, v, out
+    strides = [view.stride(1) for view in views] + [view.stride(0) for view in views]
+    name = f"attention_{kernel}" + ("_causal" if causal else "")
+    launch(name, grid, *views, q_len, k_len, heads, kv_heads, dim, *strides, 1 / math.sqrt(dim))
