@@ -3,8 +3,8 @@
     python tests/gpu/check.py --binary target/release/qwen-image [--backend cuda]
 
 Runs every case of fixtures/cases.json in both number formats, with `--trace`, and compares the first
-predictions (by their cosine), the image (by its PSNR, of a range of 2) and, in f32, the largest
-difference. Without a device it says so and ends with 0. Needs numpy.
+predictions (by their cosine) and the image (by its PSNR, of a range of 2). Without a device it says
+so and ends with 0. Needs numpy.
 """
 
 import argparse
