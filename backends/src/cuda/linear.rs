@@ -26,7 +26,7 @@ pub(super) enum Stored {
     /// FP8 codes, U8 `[out, in]`, and their scale, f32 `[1]`.
     Fp8 {
         codes: Tensor,
-        scale: Tensor,
+        scale: Box<Tensor>,
         format: Fp8Format,
     },
     /// Floats `[out, in]`.
@@ -53,7 +53,7 @@ pub(super) fn linear(
             format,
         } => Stored::Fp8 {
             codes: contiguous(codes),
-            scale: contiguous(scale),
+            scale: Box::new(contiguous(*scale)),
             format,
         },
         Stored::Dense(weight) => Stored::Dense(contiguous(in_dtype(weight, x.dtype))),

@@ -21,7 +21,7 @@ impl Fp8Ops for Cuda {
     ) -> FloatTensor<Self> {
         let stored = Stored::Fp8 {
             codes: weight.clone(),
-            scale: scale.clone(),
+            scale: Box::new(scale.clone()),
             format,
         };
         linear(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
