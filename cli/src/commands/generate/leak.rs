@@ -16,7 +16,7 @@ pub(super) fn leaked(used_before_load: u64, used_after_drop: u64, model_bytes: u
 
 #[cfg(test)]
 mod tests {
-    use super::leaked;
+    use super::{RUNTIME_ALLOWANCE, SLACK, leaked};
 
     const GIB: u64 = 1 << 30;
 
@@ -42,8 +42,8 @@ mod tests {
             least.map(|held| held * 1024)
         };
         let small = allowed(GIB / 4);
-        assert_eq!(small, Some(768 * (1 << 20) + 1024));
+        assert_eq!(small, Some(RUNTIME_ALLOWANCE + SLACK + 1024));
         assert_eq!(allowed(4 * GIB), small);
-        assert_eq!(allowed(40 * GIB), Some(GIB / 2 + 2 * GIB + 1024));
+        assert_eq!(allowed(40 * GIB), Some(RUNTIME_ALLOWANCE + 2 * GIB + 1024));
     }
 }
