@@ -124,13 +124,6 @@ impl DeviceStorage for burn_cuda::Cuda {
     fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
         crate::cuda::in_exact_memory(device, work)
     }
-
-    fn release_unused(device: &Self::Device) {
-        crate::cuda::release(device);
-        Self::memory_cleanup(device);
-        // As the default does.
-        let _ = Self::sync(device);
-    }
 }
 
 #[cfg(feature = "rocm")]

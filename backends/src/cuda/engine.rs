@@ -334,19 +334,6 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Gives everything back, once the stream's work so far has ended.
-    fn release(&mut self, stream: &CudaStream) {
-        for (pointer, size) in &mut self.blocks {
-            if *pointer != 0 {
-                // SAFETY: the block is of this pool, and nobody has its address any more. A
-                // device that fails here has lost all its memory.
-                let _ = unsafe { result::free_async(*pointer, stream.cu_stream()) };
-                (*pointer, *size) = (0, 0);
-            }
-        }
-        let _ = stream.synchronize();
-    }
-
     fn of(
         &mut self,
         using: Use,
@@ -442,23 +429,6 @@ impl ContextCalls {
         }
         // SAFETY: the driver's functions of these names have this signature (CUDA driver API).
         Some(unsafe { std::mem::transmute::<*mut c_void, ContextCall>(pointer) })
-    }
-}
-
-/// Gives back the scratch memory of a device's engine, if there is one.
-pub(crate) fn release(device: &CudaDevice) {
-    let engine = {
-        let engines = engines().lock().unwrap_or_else(PoisonError::into_inner);
-        engines.get(&device.index).cloned()
-    };
-    if let Some(Ok(engine)) = engine
-        && engine.context.bind_to_thread().is_ok()
-    {
-        let mut scratch = engine
-            .scratch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        scratch.release(&engine.stream);
     }
 }
 

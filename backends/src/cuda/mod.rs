@@ -17,4 +17,4 @@ mod ops;
 pub(crate) mod probe;
 mod tensor;
 
-pub(crate) use engine::{in_exact_memory, near, prepare, release};
+pub(crate) use engine::{in_exact_memory, near, prepare};
