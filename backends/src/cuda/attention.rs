@@ -4,8 +4,9 @@ use burn::tensor::DType;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
+use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over, strides};
 
 /// The widest head that the kernels hold in shared memory.

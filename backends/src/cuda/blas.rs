@@ -155,6 +155,8 @@ impl Blas {
     }
 }
 
+/// The library has no way to do a product that the shapes demand, and an operation of a backend
+/// has no way to return an error.
 fn refused<T>(product: Product, error: result::CublasError) -> T {
     panic!("CUDA: cuBLASLt refuses {product:?}: {error}")
 }

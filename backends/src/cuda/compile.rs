@@ -133,14 +133,12 @@ fn compiler_version() -> Result<(i32, i32), CompileError> {
 fn compile(target: &Target) -> Result<Vec<u8>, CompileError> {
     let source = CString::new(SOURCE).unwrap_or_default();
     let program = nvrtc::create_program(&source, None)?;
-    let mut options = vec![
+    // The source includes nothing, so that no folder of headers is named.
+    let options = [
         format!("--gpu-architecture={}", target.name),
         "--std=c++17".into(),
         "-default-device".into(),
     ];
-    if let Some(headers) = probe::header_folder() {
-        options.push(format!("--include-path={}", headers.display()));
-    }
     // SAFETY: the program was just created.
     let compiled = unsafe { nvrtc::compile_program(program, &options) };
     let code = compiled.map_err(|_| CompileError::Compiler(log(program)));

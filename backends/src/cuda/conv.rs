@@ -4,8 +4,9 @@ use burn::tensor::DType;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
+use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 
 /// Bytes of columns at a time.

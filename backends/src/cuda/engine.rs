@@ -18,7 +18,9 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::blas::Blas;
 use super::compile::{self, CompileError};
+use super::order::Order;
 use super::probe;
+use super::scratch::{Scratch, Use};
 
 /// Why there is no engine for a device.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -172,6 +174,7 @@ impl Engine {
         });
         match done {
             Ok(Ok(result)) => result,
+            // An operation of a backend returns a tensor and nothing else.
             Ok(Err(error)) => panic!("CUDA: {}", probe::message(error)),
             Err(error) => panic!("CUDA: {error}"),
         }
@@ -226,6 +229,7 @@ impl Scope<'_> {
     pub(super) fn pointer(&self, handle: &Handle) -> u64 {
         match self.client.get_resource(handle.clone()) {
             Ok(resource) => resource.resource().ptr,
+            // As in `Engine::run`: there is nobody to return it to.
             Err(error) => panic!("CUDA: memory of a tensor: {error:?}"),
         }
     }
@@ -315,123 +319,6 @@ impl Scope<'_> {
     }
 }
 
-/// What scratch memory is for: uses that meet in one call have memory of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Use {
-    /// A weight in the dtype of the computation.
-    Weight,
-    /// A bias in that dtype.
-    Bias,
-    /// The columns of a convolution.
-    Columns,
-}
-
-/// Memory that is taken once and grows.
-#[derive(Default)]
-struct Scratch {
-    blocks: [(sys::CUdeviceptr, usize); 3],
-}
-
-impl Scratch {
-    fn of(
-        &mut self,
-        using: Use,
-        bytes: usize,
-        stream: &CudaStream,
-    ) -> Result<sys::CUdeviceptr, DriverError> {
-        let (pointer, size) = &mut self.blocks[using as usize];
-        if *size < bytes {
-            if *pointer != 0 {
-                // SAFETY: the block is of this pool; work with it that is still queued on the
-                // stream comes before its release there.
-                unsafe { result::free_async(*pointer, stream.cu_stream()) }?;
-                (*pointer, *size) = (0, 0);
-            }
-            // SAFETY: plain device memory, released above or at the process's end.
-            *pointer = unsafe { result::malloc_async(stream.cu_stream(), bytes) }?;
-            *size = bytes;
-        }
-        Ok(*pointer)
-    }
-}
-
-/// Makes streams wait for each other through their context, since Burn's own stream is private.
-struct Order {
-    inward: sys::CUevent,
-    outward: sys::CUevent,
-    context_calls: Option<ContextCalls>,
-}
-
-/// `cuCtxRecordEvent` and `cuCtxWaitEvent`, which drivers have since CUDA 12.5.
-#[derive(Clone, Copy)]
-struct ContextCalls {
-    record: ContextCall,
-    wait: ContextCall,
-}
-
-type ContextCall = unsafe extern "C" fn(sys::CUcontext, sys::CUevent) -> sys::CUresult;
-
-impl Order {
-    fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
-        context.bind_to_thread()?;
-        let event = || result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
-        Ok(Self {
-            inward: event()?,
-            outward: event()?,
-            context_calls: ContextCalls::find(),
-        })
-    }
-
-    /// Our stream comes after all that is submitted to the context.
-    fn enter(&self, context: &CudaContext, stream: &CudaStream) -> Result<(), DriverError> {
-        let Some(calls) = self.context_calls else {
-            return context.synchronize();
-        };
-        // SAFETY: context and event belong together and live as long as the engine.
-        unsafe { (calls.record)(context.cu_ctx(), self.inward) }.result()?;
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: as above.
-        unsafe { result::stream::wait_event(stream.cu_stream(), self.inward, flags) }
-    }
-
-    /// All that is submitted to the context later comes after our stream.
-    fn leave(&self, context: &CudaContext, stream: &CudaStream) -> Result<(), DriverError> {
-        let Some(calls) = self.context_calls else {
-            return stream.synchronize();
-        };
-        // SAFETY: stream, context and event belong together and live as long as the engine.
-        unsafe { result::event::record(self.outward, stream.cu_stream()) }?;
-        // SAFETY: as above.
-        unsafe { (calls.wait)(context.cu_ctx(), self.outward) }.result()
-    }
-}
-
-impl ContextCalls {
-    fn find() -> Option<Self> {
-        Some(Self {
-            record: Self::entry_point(c"cuCtxRecordEvent")?,
-            wait: Self::entry_point(c"cuCtxWaitEvent")?,
-        })
-    }
-
-    /// A function of the driver, by name, or `None` from a driver that is older than it.
-    fn entry_point(name: &std::ffi::CStr) -> Option<ContextCall> {
-        const CUDA_12_5: i32 = 12_050;
-        let mut pointer: *mut c_void = std::ptr::null_mut();
-        let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-        // SAFETY: asks the driver for a symbol; both results are written before they are read.
-        let answer = unsafe {
-            sys::cuGetProcAddress_v2(name.as_ptr(), &mut pointer, CUDA_12_5, 0, &mut status)
-        };
-        if answer.result().is_err() || pointer.is_null() {
-            return None;
-        }
-        // SAFETY: the driver's functions of these names have this signature (CUDA driver API).
-        Some(unsafe { std::mem::transmute::<*mut c_void, ContextCall>(pointer) })
-    }
-}
-
 /// Runs `work` on the device's own thread, where Burn's calls are made at once instead of being
 /// sent there one by one.
 ///
@@ -440,6 +327,7 @@ impl ContextCalls {
 pub(crate) fn near<T: Send + 'static>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
     match CudaRuntime::client(device).exclusive(work) {
         Ok(result) => result,
+        // `work` has panicked there; the panic goes on here.
         Err(error) => panic!("CUDA: {error}"),
     }
 }
@@ -449,6 +337,7 @@ pub(crate) fn near<T: Send + 'static>(device: &CudaDevice, work: impl FnOnce() -
 pub(crate) fn in_exact_memory<T: Send>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
     match CudaRuntime::client(device).memory_persistent_allocation((), |()| work()) {
         Ok(result) => result,
+        // The device's thread has ended: as in `near`.
         Err(error) => panic!("CUDA: {error}"),
     }
 }

@@ -6,7 +6,8 @@ use burn_cubecl::kernel::cast;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope, Use};
+use super::engine::{Arg, Engine, Grid, Scope};
+use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::{Activation, Fp8Format};
 

@@ -14,7 +14,9 @@ mod engine;
 mod fused;
 mod linear;
 mod ops;
+mod order;
 pub(crate) mod probe;
+mod scratch;
 mod tensor;
 
 pub(crate) use engine::{in_exact_memory, near, prepare};

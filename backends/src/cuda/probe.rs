@@ -24,7 +24,7 @@ pub(crate) fn devices() -> Result<Vec<FoundDevice>, DeviceError> {
             "install the CUDA toolkit (12.8 or later)",
         ));
     }
-    if header_folder().is_none() {
+    if !headers_present() {
         return Err(missing(
             "the CUDA headers (include/cuda_fp16.h)",
             "install the CUDA toolkit and set CUDA_PATH to its folder",
@@ -58,8 +58,8 @@ pub(crate) fn memory(index: usize) -> Option<DeviceMemory> {
     })
 }
 
-/// The folder of CUDA's headers, if it is found.
-pub(crate) fn header_folder() -> Option<PathBuf> {
+/// Whether CUDA's headers are found, which Burn's kernels are compiled with.
+fn headers_present() -> bool {
     let mut roots: Vec<PathBuf> = std::env::var_os("CUDA_PATH")
         .map(PathBuf::from)
         .into_iter()
@@ -67,10 +67,9 @@ pub(crate) fn header_folder() -> Option<PathBuf> {
     if roots.is_empty() {
         roots.extend(["/usr/local/cuda", "/usr"].map(PathBuf::from));
     }
-    let folders = roots.into_iter().map(|root| root.join("include"));
-    folders
-        .into_iter()
-        .find(|folder| folder.join("cuda_fp16.h").exists())
+    roots
+        .iter()
+        .any(|root| root.join("include").join("cuda_fp16.h").exists())
 }
 
 fn missing(library: &'static str, advice: &'static str) -> DeviceError {

@@ -7,14 +7,13 @@
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cubecl::cubecl;
-use burn_cubecl::cubecl::future::block_on;
 use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement};
 
-use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
+use super::cube_memory::CubeMemory;
+use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError};
 
 /// Buffers whose copies may wait in the device's queue, and so lie in host memory once more.
 const QUEUED: usize = 4;
@@ -26,9 +25,7 @@ const GROUPS_ACROSS: u32 = 32_768;
 
 /// A sink through CubeCL's own copies, for devices without a way of their own.
 pub struct CubeSink<R: CubeRuntime> {
-    client: ComputeClient<R>,
-    device: R::Device,
-    memories: Vec<Option<(Handle, usize)>>,
+    memory: CubeMemory<R>,
     /// Buffers that CubeCL has copied already.
     buffers: Vec<HostBuffer>,
     queued: usize,
@@ -38,9 +35,7 @@ impl<R: CubeRuntime> CubeSink<R> {
     /// A sink for a device.
     pub fn new(device: &R::Device) -> Self {
         Self {
-            client: R::client(device),
-            device: device.clone(),
-            memories: Vec::new(),
+            memory: CubeMemory::new(device),
             buffers: Vec::new(),
             queued: 0,
         }
@@ -48,26 +43,7 @@ impl<R: CubeRuntime> CubeSink<R> {
 
     fn wait(&mut self) -> Result<(), UploadError> {
         self.queued = 0;
-        block_on(self.client.sync()).map_err(|error| UploadError::Device(format!("{error:?}")))
-    }
-
-    fn take(
-        &mut self,
-        memory: MemoryId,
-        shape: &[usize],
-        dtype: DType,
-    ) -> Result<CubeTensor<R>, UploadError> {
-        let bytes = shape.iter().product::<usize>() * dtype.size();
-        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
-        let taken = taken.filter(|(_, size)| *size == bytes);
-        let (handle, _) = taken.ok_or_else(|| not_of_size(memory, bytes))?;
-        Ok(CubeTensor::new_contiguous(
-            self.client.clone(),
-            self.device.clone(),
-            shape.to_vec().into(),
-            handle,
-            dtype,
-        ))
+        self.memory.wait()
     }
 }
 
@@ -82,37 +58,28 @@ fn copy_bytes(source: &Array<u8>, target: &mut Array<u8>, offset: usize) {
 
 impl<R: CubeRuntime> DeviceSink for CubeSink<R> {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
-        // A device has no memory of no size.
-        let size = bytes.max(1);
-        let client = self.client.clone();
-        let handle = self
-            .client
-            .memory_persistent_allocation((), move |()| client.empty(size))
-            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
-        self.memories.push(Some((handle, bytes)));
-        Ok(MemoryId::new(self.memories.len() - 1))
+        self.memory.allocate(bytes)
     }
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
         for piece in pieces {
-            let memory = self.memories.get(piece.memory.index());
-            let memory = memory.and_then(Option::as_ref);
-            let bytes = piece.of(&buffer, memory.map(|(_, size)| *size))?;
+            let memory = self.memory.get(piece.memory);
+            let bytes = piece.of(&buffer, memory.map(|(_, size)| size))?;
             let Some((target, size)) = memory.filter(|_| !bytes.is_empty()) else {
                 continue;
             };
-            let source = self.client.create_from_slice(bytes);
+            let source = self.memory.client.create_from_slice(bytes);
             let groups = (bytes.len() as u32).div_ceil(GROUP);
             let count =
                 CubeCount::Static(groups.min(GROUPS_ACROSS), groups.div_ceil(GROUPS_ACROSS), 1);
             // SAFETY: both lengths are those of their allocations.
             unsafe {
                 copy_bytes::launch::<R>(
-                    &self.client,
+                    &self.memory.client,
                     count,
                     CubeDim::new_1d(GROUP),
                     ArrayArg::from_raw_parts(source, bytes.len()),
-                    ArrayArg::from_raw_parts(target.clone(), *size),
+                    ArrayArg::from_raw_parts(target.clone(), size),
                     piece.offset,
                 );
             }
@@ -150,7 +117,7 @@ where
         memory: MemoryId,
         shape: &[usize],
     ) -> Result<IntTensor<CubeBackend<R, F, I, BT>>, UploadError> {
-        self.take(memory, shape, DType::U8)
+        self.memory.take(memory, shape, DType::U8)
     }
 
     fn floats(
@@ -159,6 +126,6 @@ where
         shape: &[usize],
         dtype: DType,
     ) -> Result<FloatTensor<CubeBackend<R, F, I, BT>>, UploadError> {
-        self.take(memory, shape, dtype)
+        self.memory.take(memory, shape, dtype)
     }
 }

@@ -9,13 +9,10 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
-use burn_cubecl::cubecl::future::block_on;
-use burn_cubecl::cubecl::prelude::{ComputeClient, Runtime};
-use burn_cubecl::cubecl::server::Handle;
-use burn_cubecl::tensor::CubeTensor;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
+use super::cube_memory::{self, CubeMemory};
 use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
 use crate::cuda::probe;
 
@@ -24,21 +21,14 @@ const RESERVE: u64 = 64 << 20;
 
 /// A sink that copies straight into CubeCL's memory.
 pub struct CudaSink {
-    client: ComputeClient<CudaRuntime>,
-    device: CudaDevice,
+    memory: CubeMemory<CudaRuntime>,
+    /// Where each memory is on the device.
+    pointers: Vec<sys::CUdeviceptr>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    memories: Vec<Option<Memory>>,
     in_flight: VecDeque<(HostBuffer, CudaEvent)>,
     /// Whether CubeCL's stream has allocations that ours must not touch yet.
     unordered: bool,
-}
-
-struct Memory {
-    /// Keeps the memory, and becomes the tensor.
-    handle: Handle,
-    pointer: sys::CUdeviceptr,
-    bytes: usize,
 }
 
 impl CudaSink {
@@ -50,11 +40,10 @@ impl CudaSink {
         let context = CudaContext::new(device.index).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
         Ok(Self {
-            client: CudaRuntime::client(device),
-            device: device.clone(),
+            memory: CubeMemory::new(device),
+            pointers: Vec::new(),
             context,
             stream,
-            memories: Vec::new(),
             in_flight: VecDeque::new(),
             unordered: false,
         })
@@ -64,36 +53,16 @@ impl CudaSink {
     /// may still be in use by what came before it there.
     fn order_after_allocations(&mut self) -> Result<(), UploadError> {
         if std::mem::take(&mut self.unordered) {
-            block_on(self.client.sync())
-                .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+            self.memory.wait()?;
         }
         Ok(())
-    }
-
-    fn take(
-        &mut self,
-        memory: MemoryId,
-        shape: &[usize],
-        dtype: DType,
-    ) -> Result<CubeTensor<CudaRuntime>, UploadError> {
-        let bytes = shape.iter().product::<usize>() * dtype.size();
-        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
-        let taken = taken.filter(|taken| taken.bytes == bytes);
-        let taken = taken.ok_or_else(|| not_of_size(memory, bytes))?;
-        Ok(CubeTensor::new_contiguous(
-            self.client.clone(),
-            self.device.clone(),
-            shape.to_vec().into(),
-            taken.handle,
-            dtype,
-        ))
     }
 }
 
 impl DeviceSink for CudaSink {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // CubeCL ends its device thread where the driver refuses; so the driver is asked first.
-        if let Some(memory) = probe::memory(self.device.index)
+        if let Some(memory) = probe::memory(self.memory.device.index)
             && memory.free < bytes as u64 + RESERVE
         {
             return Err(UploadError::OutOfMemory {
@@ -101,23 +70,13 @@ impl DeviceSink for CudaSink {
                 free: memory.free,
             });
         }
-        let size = bytes.max(1);
-        let client = self.client.clone();
-        let handle = self
-            .client
-            .memory_persistent_allocation((), move |()| client.empty(size))
-            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
-        let resource = self
-            .client
-            .get_resource(handle.clone())
-            .map_err(|error| UploadError::Device(format!("{error:?}")))?;
+        let id = self.memory.allocate(bytes)?;
+        let (handle, _) = self.memory.get(id).ok_or_else(|| not_of_size(id, bytes))?;
+        let resource = self.memory.client.get_resource(handle.clone());
+        self.pointers
+            .push(resource.map_err(cube_memory::failed)?.resource().ptr);
         self.unordered = true;
-        self.memories.push(Some(Memory {
-            handle,
-            pointer: resource.resource().ptr,
-            bytes,
-        }));
-        Ok(MemoryId::new(self.memories.len() - 1))
+        Ok(id)
     }
 
     fn host_buffer(&mut self, bytes: usize) -> Result<HostBuffer, UploadError> {
@@ -137,14 +96,13 @@ impl DeviceSink for CudaSink {
         self.context.bind_to_thread().map_err(failed)?;
         let event = (|| {
             for piece in pieces {
-                let memory = self.memories.get(piece.memory.index());
-                let memory = memory.and_then(Option::as_ref);
-                let bytes = piece.of(&buffer, memory.map(|memory| memory.bytes))?;
-                let Some(memory) = memory.filter(|_| !bytes.is_empty()) else {
+                let size = self.memory.get(piece.memory).map(|(_, size)| size);
+                let bytes = piece.of(&buffer, size)?;
+                if bytes.is_empty() {
                     continue;
-                };
-                let target = memory.pointer + piece.offset as u64;
-                // SAFETY: the piece lies within the memory, which `handle` keeps; the buffer is
+                }
+                let target = self.pointers[piece.memory.index()] + piece.offset as u64;
+                // SAFETY: the piece lies within the memory, which its handle keeps; the buffer is
                 // kept in `in_flight` until the event behind this copy has come.
                 unsafe { result::memcpy_htod_async(target, bytes, self.stream.cu_stream()) }
                     .map_err(failed)?;
@@ -192,7 +150,7 @@ impl Drop for CudaSink {
 
 impl TensorSink<Cuda> for CudaSink {
     fn codes(&mut self, memory: MemoryId, shape: &[usize]) -> Result<IntTensor<Cuda>, UploadError> {
-        self.take(memory, shape, DType::U8)
+        self.memory.take(memory, shape, DType::U8)
     }
 
     fn floats(
@@ -201,7 +159,7 @@ impl TensorSink<Cuda> for CudaSink {
         shape: &[usize],
         dtype: DType,
     ) -> Result<FloatTensor<Cuda>, UploadError> {
-        self.take(memory, shape, dtype)
+        self.memory.take(memory, shape, dtype)
     }
 }
 

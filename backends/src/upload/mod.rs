@@ -7,6 +7,8 @@
 
 #[cfg(feature = "cubecl")]
 mod cube;
+#[cfg(feature = "cubecl")]
+mod cube_memory;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "flex")]

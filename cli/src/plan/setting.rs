@@ -14,8 +14,6 @@ use crate::error::CliError;
 /// What a backend says of its device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
-    /// Whether it computes in host memory, so that a file's mapping can be a tensor.
-    pub(crate) host_memory: bool,
     /// Whose kernels work there.
     pub(crate) kernels: KernelSet,
     /// What blocks compute in.
@@ -28,7 +26,6 @@ impl Facts {
     /// Of a GPU with `total` bytes and nothing in use but this process's own context and kernels.
     fn of_gpu(total: u64, dtype: DtypeChoice, backend: BackendName) -> Self {
         Self {
-            host_memory: false,
             kernels: match backend {
                 BackendName::Auto | BackendName::Cuda => KernelSet::Cuda,
                 _ => KernelSet::Portable,
@@ -65,7 +62,6 @@ pub(crate) fn facts<B: ModelBackend>(
         DtypeChoice::Auto | DtypeChoice::Bf16 => FloatDType::BF16,
     };
     Ok(Facts {
-        host_memory: B::HOST_MEMORY,
         kernels: B::KERNELS,
         dtype,
         memory: B::memory(device),
@@ -169,7 +165,7 @@ impl Setting {
     }
 
     fn new(compute: &ComputeConfig, facts: Facts, budget: Budget) -> Self {
-        let place = if facts.host_memory {
+        let place = if facts.kernels == KernelSet::Processor {
             Place::Processor
         } else {
             Place::Device

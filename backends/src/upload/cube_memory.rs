@@ -1,0 +1,87 @@
+//! CubeCL's memory on its way to be tensors, for the sinks of all its devices.
+
+use burn::tensor::DType;
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::cubecl::future::block_on;
+use burn_cubecl::cubecl::prelude::ComputeClient;
+use burn_cubecl::cubecl::server::Handle;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::{MemoryId, UploadError, not_of_size};
+
+/// The memory that a sink has taken of one device.
+pub(super) struct CubeMemory<R: CubeRuntime> {
+    pub(super) client: ComputeClient<R>,
+    pub(super) device: R::Device,
+    /// Handle and size in bytes; none once it is a tensor.
+    memories: Vec<Option<(Handle, usize)>>,
+}
+
+impl<R: CubeRuntime> CubeMemory<R> {
+    /// Nothing taken yet.
+    pub(super) fn new(device: &R::Device) -> Self {
+        Self {
+            client: R::client(device),
+            device: device.clone(),
+            memories: Vec::new(),
+        }
+    }
+
+    /// Takes memory of just this size, which stays apart from what comes and goes.
+    ///
+    /// # Errors
+    /// [`UploadError::Device`].
+    pub(super) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
+        // A device has no memory of no size.
+        let size = bytes.max(1);
+        let client = self.client.clone();
+        let handle = self
+            .client
+            .memory_persistent_allocation((), move |()| client.empty(size))
+            .map_err(failed)?;
+        self.memories.push(Some((handle, bytes)));
+        Ok(MemoryId::new(self.memories.len() - 1))
+    }
+
+    /// Memory that is no tensor yet, and its size.
+    pub(super) fn get(&self, memory: MemoryId) -> Option<(&Handle, usize)> {
+        let (handle, bytes) = self.memories.get(memory.index())?.as_ref()?;
+        Some((handle, *bytes))
+    }
+
+    /// The memory as a tensor.
+    ///
+    /// # Errors
+    /// [`UploadError::OutOfBounds`] if it is one already or is of another size.
+    pub(super) fn take(
+        &mut self,
+        memory: MemoryId,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<CubeTensor<R>, UploadError> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
+        let taken = taken.filter(|(_, size)| *size == bytes);
+        let (handle, _) = taken.ok_or_else(|| not_of_size(memory, bytes))?;
+        Ok(CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            shape.to_vec().into(),
+            handle,
+            dtype,
+        ))
+    }
+
+    /// Waits until CubeCL's work has ended.
+    ///
+    /// # Errors
+    /// [`UploadError::Device`].
+    pub(super) fn wait(&self) -> Result<(), UploadError> {
+        block_on(self.client.sync()).map_err(failed)
+    }
+}
+
+/// A failure of CubeCL's.
+pub(super) fn failed(error: impl std::fmt::Debug) -> UploadError {
+    UploadError::Device(format!("{error:?}"))
+}
