@@ -2,10 +2,10 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::Place;
+use crate::support::{Place, interrupt, interruptible};
 
 #[test]
 fn ctrl_c_ends_within_a_step_and_leaves_nothing() {
@@ -18,14 +18,7 @@ fn ctrl_c_ends_within_a_step_and_leaves_nothing() {
         "--output=out/x.png",
     ]);
     generate.args(["--trace=out/t.safetensors", "--report=out/r.json"]);
-    // A test run in the background of a script inherits SIGINT ignored, which the program honours.
-    let mut command = Command::new("env");
-    command
-        .arg("--default-signal=INT,TERM,HUP")
-        .arg(generate.get_program());
-    command
-        .args(generate.get_args())
-        .current_dir(place.path(""));
+    let mut command = interruptible(&generate);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
 
@@ -38,14 +31,7 @@ fn ctrl_c_ends_within_a_step_and_leaves_nothing() {
         );
     }
     let pressed = Instant::now();
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&child);
     stderr.read_to_string(&mut said).unwrap();
     let status = child.wait().unwrap();
 

@@ -155,19 +155,19 @@ fn it_is_hidden_but_explained() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_no_part_of_a_file() {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
     use std::thread::sleep;
     use std::time::Duration;
+
+    use crate::support::{interrupt, interruptible};
 
     // Beside what was built, where there is room: the size of the whole file must be free.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let place = folder.path().join("text_encoders");
-    // A test run in the background of a script inherits SIGINT ignored, which the program honours.
-    let mut command = Command::new("env");
-    command.arg("--default-signal=INT,TERM,HUP");
-    command.arg(program().get_program());
-    command.args(["make-fixture", "--only=text-encoder", "--real-shapes"]);
-    command.arg(folder.path());
+    let mut make = program();
+    make.args(["make-fixture", "--only=text-encoder", "--real-shapes"]);
+    make.arg(folder.path());
+    let mut command = interruptible(&make);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // Until it writes.
@@ -175,9 +175,7 @@ fn ctrl_c_leaves_no_part_of_a_file() {
         assert!(child.try_wait().unwrap().is_none(), "ended early");
         sleep(Duration::from_millis(5));
     }
-    let id = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(kill.success());
+    interrupt(&child);
     let run = Run::from(child.wait_with_output().unwrap()).expect(130);
     assert!(run.stderr.contains("interrupted"), "{}", run.stderr);
     assert_eq!(run.stdout, "");

@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Place, Run, program};
+use crate::support::{Place, Run, interrupt, interruptible, program};
 
 const TENSORS: u64 = 1933;
 const BYTES: u64 = 20_430_401_088;
@@ -202,29 +202,16 @@ fn a_device_without_room_for_a_model_is_left_as_it_was() {
 fn ctrl_c_while_a_file_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = sparse_transformer(&folder);
-    let program = program();
-    // A test run in the background of a script inherits SIGINT ignored, which is honoured.
-    let mut command = Command::new("env");
-    command
-        .arg("--default-signal=INT")
-        .arg(program.get_program())
-        .args(["inspect", "--read"])
-        .arg(&path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let mut inspect = program();
+    inspect.args(["inspect", "--read"]).arg(&path);
+    let mut command = interruptible(&inspect);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     stderr.read_line(&mut said).unwrap();
     assert!(said.starts_with("Reading"), "{said}");
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&child);
     stderr.read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
 }

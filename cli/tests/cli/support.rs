@@ -22,6 +22,35 @@ pub(crate) fn program() -> Command {
     command
 }
 
+/// The same command, listening to Ctrl-C: a test run in the background of a script inherits SIGINT
+/// ignored, which the program honours.
+#[cfg(unix)]
+pub(crate) fn interruptible(command: &Command) -> Command {
+    let mut listening = Command::new("env");
+    listening
+        .arg("--default-signal=INT,TERM,HUP")
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        listening.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => listening.env(name, value),
+            None => listening.env_remove(name),
+        };
+    }
+    listening
+}
+
+/// Presses Ctrl-C.
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &std::process::Child) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.unwrap().success());
+}
+
 /// The committed tiny models.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
