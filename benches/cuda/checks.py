@@ -38,6 +38,8 @@ class Checks:
         for check in (
             self.fp8_decode,
             self.fp8_gemv,
+            *([self.fp8_quantize] if self.launch.has("fp8_quantize_bf16") else []),
+            self.scale_rows,
             self.layer_norm_modulate,
             self.rms_norm,
             self.rms_norm_rotate,
@@ -128,7 +130,10 @@ class Checks:
                     for offset in (0, 1, 8):
                         codes = self.codes(n, format=format, offset=offset, specials=True)
                         out = self.output(n, dtype=dtype, offset=offset // 8)
-                        launches.fp8_decode(self.launch, codes, out, format)
+                        bias, narrow = self.random(300), self.output(300, dtype=BF16)
+                        launches.fp8_decode(self.launch, codes, out, format, bias, narrow)
+                        if dtype == BF16:
+                            yield self.exact(f"fp8_decode bias n {n}", narrow, bias.to(BF16).double())
                         expected = reference.fp8_decode(codes, format)
                         yield self.exact(f"fp8_decode {dtype} {format} n {n} offset {offset}", out, expected)
 
@@ -250,6 +255,50 @@ class Checks:
             y = self.output(n, dtype=dtype, offset=offset)
             launches.silu_mul(self.launch, gate, up, y, grid)
             yield self.compare(f"silu_mul {dtype} n {n} offset {offset}", y, reference.silu_mul(gate, up))
+
+    def fp8_quantize(self):
+        for rows, cols in [(1, 1), (3, 7), (5, 128), (2, 1000), (7, 1032), (4, 3072), (3, 12288)]:
+            for offset in (0, 1):
+                x = self.random(rows, cols, dtype=BF16, offset=offset, scale=3.0)
+                x[0] *= 1e-3
+                if rows > 1:
+                    x[1] = 0
+                weight_scale = self.place(torch.tensor([0.37], device=self.device), 0, torch.nan)
+                bias = self.random(130) if rows != 3 else None
+                codes = self.place(torch.full((rows, cols), 0x7F, dtype=torch.uint8, device=self.device), offset, 0x7F)
+                scales, weight_scales = self.output(rows, dtype=F32), self.output(130, dtype=F32)
+                narrow_bias = self.output(130, dtype=BF16)
+                launches.fp8_quantize(self.launch, x, codes, scales, weight_scale, weight_scales, bias, narrow_bias)
+                what = f"fp8_quantize {rows}x{cols} offset {offset}"
+                expected = reference.fp8_scales(x)
+                yield self.compare(f"{what} scales", scales, expected)
+                yield self.compare(f"{what} weight's scales", weight_scales, weight_scale.double().expand(130))
+                if bias is not None:
+                    yield self.exact(f"{what} bias", narrow_bias, bias.to(BF16).double())
+                yield self.nearest_codes(what, x, codes, scales)
+
+    def nearest_codes(self, what: str, x: Tensor, codes: Tensor, scales: Tensor) -> float:
+        """Codes must be those that torch rounds to, but where f32 arithmetic decides a near tie."""
+        self.count += 1
+        exact = x.double() / scales.double()[:, None]
+        error = (reference.fp8_decode(codes, 0) - exact).abs()
+        best = (reference.fp8_decode(exact.float().to(torch.float8_e4m3fn).view(torch.uint8), 0) - exact).abs()
+        worst = float(((error - best) / exact.abs().clamp_min(2**-6)).max())
+        if not worst <= 1e-6:
+            raise Mismatch(f"{what}: a code is {worst:.1e} farther from its number than the nearest one")
+        return worst * 1e6
+
+    def scale_rows(self):
+        for rows, cols in [(1, 1), (3, 7), (5, 128), (2, 3072), (3, 1001)]:
+            for offset in (0, 1):
+                for gelu in (False, True):
+                    y = self.random(rows, cols, dtype=BF16, offset=offset)
+                    y = self.place(y, offset, MARK)
+                    scales = self.random(rows).abs()
+                    bias = self.random(cols, offset=offset) if rows != 3 else None
+                    expected = reference.scale_rows(y, scales, bias, gelu)
+                    launches.scale_rows(self.launch, y, scales, bias, gelu)
+                    yield self.compare(f"scale_rows {rows}x{cols} offset {offset} gelu {gelu}", y, expected)
 
     def gated_add(self):
         sizes = [(1, 1, 1), (2, 3, 7), (3, 2, 1024), (2, 5, 3072), (1, 2, 3001)]

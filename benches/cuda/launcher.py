@@ -27,13 +27,14 @@ LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}
 class Kernel:
     """`arguments`: a letter each, see LETTERS. `threads`: a block's. `shared`: dynamic shared memory in bytes.
 
-    `only`: the one architecture that has it.
+    `only`: the one architecture that has it. `since`: the oldest, as 89.
     """
 
     arguments: str
     threads: int
     shared: int = 0
     only: str | None = None
+    since: int = 0
 
 
 def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
@@ -44,7 +45,10 @@ def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
 ATTENTION = "ppppiiiiillllllllf"
 
 KERNELS: dict[str, Kernel] = {
-    **both("fp8_decode", Kernel("ppli", 256)),
+    "fp8_decode_bf16": Kernel("pplippi", 256),
+    "fp8_decode_f32": Kernel("ppli", 256),
+    "fp8_quantize_bf16": Kernel("pppippppi", 128, since=89),
+    "scale_rows_bf16": Kernel("ppplii", 256),
     **both("fp8_gemv", Kernel("pppppiiii", 128)),
     **both("layer_norm_modulate", Kernel("ppppiillf", 128)),
     **both("rms_norm", Kernel("ppplif", 256)),
@@ -61,7 +65,7 @@ KERNELS: dict[str, Kernel] = {
         for name, threads, shared, only in (
             ("bf16_d128", 128, 65536, None),
             ("bf16_d128_narrow", 128, 49152, None),
-            ("bf16_d128_sm90", 256, 163840, "sm_90a"),
+            ("bf16_d128_sm90", 384, 163904, "sm_90a"),
             ("bf16_d64", 128, 32768, None),
             ("f32", 256, 76800, None),
         )
@@ -133,7 +137,7 @@ class Launcher:
         self.check("cuModuleLoadData", self.cuda.cuModuleLoadData(byref(self.module), self.image))
         self.functions = {}
         for name, kernel in KERNELS.items():
-            if kernel.only not in (None, self.architecture):
+            if kernel.only not in (None, self.architecture) or kernel.since > 10 * major + minor:
                 continue
             function = c_void_p()
             self.check(name, self.cuda.cuModuleGetFunction(byref(function), self.module, name.encode()))

@@ -16,9 +16,24 @@ def suffix(tensor: torch.Tensor) -> str:
     return SUFFIXES[tensor.dtype]
 
 
-def fp8_decode(launch: Launcher, codes, out, format):
+def fp8_decode(launch: Launcher, codes, out, format, bias=None, narrow_bias=None):
     tile = 256 * 4 * 16 // out.element_size()
-    launch(f"fp8_decode_{suffix(out)}", [blocks(codes.numel(), tile)], codes, out, codes.numel(), format)
+    arguments = codes, out, codes.numel(), format
+    if out.dtype == torch.bfloat16:
+        outputs = 0 if bias is None else bias.numel()
+        arguments += bias, narrow_bias, outputs
+    launch(f"fp8_decode_{suffix(out)}", [blocks(codes.numel(), tile)], *arguments)
+
+
+def fp8_quantize(launch: Launcher, x, codes, scales, weight_scale, weight_scales, bias, narrow_bias):
+    rows, cols = x.shape
+    arguments = weight_scale, weight_scales, bias, narrow_bias, weight_scales.numel()
+    launch("fp8_quantize_bf16", [rows], x, codes, scales, cols, *arguments)
+
+
+def scale_rows(launch: Launcher, y, scales, bias, gelu, grid=None):
+    rows, cols = y.shape
+    launch("scale_rows_bf16", [grid or blocks(y.numel(), 2048)], y, scales, bias, rows, cols, int(gelu))
 
 
 def fp8_gemv(launch: Launcher, x, w, scale, bias, y, format):

@@ -15,6 +15,17 @@ def fp8_gemv(x, w, scale, bias, format) -> Tensor:
     return y if bias is None else y + bias.double()
 
 
+def fp8_scales(x) -> Tensor:
+    largest = x.double().abs().amax(-1)
+    return torch.where(largest > 0, largest / 448, 1.0)
+
+
+def scale_rows(y, scales, bias, gelu) -> Tensor:
+    y = y.double() * scales.double()[:, None]
+    y = y if bias is None else y + bias.double()
+    return gelu_tanh(y) if gelu else y
+
+
 def layer_norm_modulate(x, shift, scale, eps) -> Tensor:
     normal = torch.nn.functional.layer_norm(x.double(), x.shape[-1:], eps=eps)
     return normal * (1 + scale.double()[:, None]) + shift.double()[:, None]

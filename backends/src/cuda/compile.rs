@@ -24,6 +24,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/rms_norm_rotate.cu"),
     include_str!("kernels/copy_tokens.cu"),
     include_str!("kernels/activation.cu"),
+    include_str!("kernels/fp8_quantize.cu"),
     include_str!("kernels/gated_add.cu"),
     include_str!("kernels/channel_norm.cu"),
     include_str!("kernels/channel_bias.cu"),

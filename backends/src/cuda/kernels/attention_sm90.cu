@@ -1,27 +1,41 @@
 // The attention of attention.cu for dim <= 128 on Hopper, whose warpgroup products are needed to
 // use its tensor cores fully. Only in programs compiled for sm_90a.
 //
-// Same arguments. Launch: 256 threads; grid x = ceil(q_len / 128), y = heads, z = batch; 163840
+// One warpgroup moves keys and values, two compute on 64 queries each. They meet at barriers of
+// single tiles only, and the two take turns: one multiplies while the other exponentiates.
+//
+// Same arguments. Launch: 384 threads; grid x = ceil(q_len / 128), y = heads, z = batch; 163904
 // bytes of dynamic shared memory. attention_bf16_d128_sm90 and attention_bf16_d128_sm90_causal.
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-constexpr int ATTENTION_SM90_THREADS = 256;
+constexpr int ATTENTION_SM90_THREADS = 384;
+constexpr int ATTENTION_SM90_MOVERS = 128;
 constexpr int ATTENTION_SM90_QUERIES = 128;
 constexpr int ATTENTION_SM90_KEYS = 128;
 // Each tile is 128 tokens: 64 of their elements (128 bytes) side by side, then the other 64.
 constexpr int ATTENTION_SM90_ROW = 128;
 constexpr int ATTENTION_SM90_HALF = 128 * ATTENTION_SM90_ROW;
 constexpr int ATTENTION_SM90_TILE = 2 * ATTENTION_SM90_HALF;
+// After the queries, two tiles of keys and two of values: for each of these four places a barrier
+// that it is full, then for each one that it is free.
+constexpr int ATTENTION_SM90_BARRIERS = 5 * ATTENTION_SM90_TILE;
+constexpr int ATTENTION_SM90_BARRIER = 8;
+constexpr int ATTENTION_SM90_KEYS_AT = 0;
+constexpr int ATTENTION_SM90_VALUES_AT = 2;
+// Named barriers: of each computing warpgroup alone, and of its turn.
+constexpr int ATTENTION_SM90_ALONE = 1;
+constexpr int ATTENTION_SM90_TURN = 3;
 
 __device__ __forceinline__ unsigned int attention_sm90_offset(int row, int chunk) {
     return chunk / 8 * ATTENTION_SM90_HALF + row * ATTENTION_SM90_ROW + ((chunk % 8 ^ (row & 7)) << 4);
 }
 
-// Loads 128 tokens, `available` of which exist; the others, and elements from `dim` on, are 0.
+// Loads 128 tokens, `available` of which exist; the others, and elements from `dim` on, are 0. By
+// the moving warpgroup.
 __device__ __forceinline__ void attention_sm90_load(unsigned int tile, const bf16* source, long long token_stride,
                                                     int available, int dim, bool asynchronous) {
-    constexpr int STEP = ATTENTION_SM90_THREADS / 16;
+    constexpr int STEP = ATTENTION_SM90_MOVERS / 16;
     const int chunk = threadIdx.x % 16;
     const int first_row = threadIdx.x / 16;
     const unsigned int to = tile + attention_sm90_offset(first_row, chunk);
@@ -65,40 +79,75 @@ __device__ __forceinline__ void attention_sm90_values(float (&sums)[16][4], cons
     wgmma_commit();
 }
 
-template <bool CAUSAL>
-__device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, const bf16* v, bf16* out,
-                                               const AttentionShape& shape) {
-    constexpr int KEYS = ATTENTION_SM90_KEYS;
-    extern __shared__ __align__(1024) unsigned char attention_shared[];
-    const unsigned int q_tile = shared_address(attention_shared);
-    // Two tiles of k, then two of v.
-    const unsigned int k_tiles = q_tile + ATTENTION_SM90_TILE;
-    const unsigned int v_tiles = k_tiles + 2 * ATTENTION_SM90_TILE;
-
-    const int lane = threadIdx.x % 32;
-    const int warp_row = threadIdx.x / 32 * 16;
-    const int q_start = (CAUSAL ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ATTENTION_SM90_QUERIES;
-    const int head = blockIdx.y;
-    const int kv_head = head / (shape.heads / shape.kv_heads);
-    const int diagonal = shape.k_len - shape.q_len;
-    const bool asynchronous = attention_moves_vectors(q, shape.q_token_stride, shape.q_batch_stride, shape.dim) &&
-                              attention_moves_vectors(k, shape.k_token_stride, shape.k_batch_stride, shape.dim) &&
-                              attention_moves_vectors(v, shape.v_token_stride, shape.v_batch_stride, shape.dim);
-    q += blockIdx.z * shape.q_batch_stride + q_start * shape.q_token_stride + head * shape.dim;
-    k += blockIdx.z * shape.k_batch_stride + kv_head * shape.dim;
-    v += blockIdx.z * shape.v_batch_stride + kv_head * shape.dim;
-
+// What a block works on. Tiles of keys are taken from the last to the first; tile number n (from 0,
+// in this order) is in place n % 2.
+struct AttentionSm90Block {
+    unsigned int q_tile;
+    int q_start;
     // Keys from `keys` on are seen by no token of the block, those before `all_seen` by all.
-    int keys = shape.k_len;
-    int all_seen = shape.k_len;
-    if (CAUSAL) {
-        keys = max(min(keys, q_start + ATTENTION_SM90_QUERIES + diagonal), 0);
-        all_seen = max(min(all_seen, q_start + 1 + diagonal), 0);
+    int keys, all_seen;
+
+    __device__ __forceinline__ int tiles() const { return (keys + ATTENTION_SM90_KEYS - 1) / ATTENTION_SM90_KEYS; }
+    // The tile in a place: 0 and 1 of keys, 2 and 3 of values.
+    __device__ __forceinline__ unsigned int tile(int place) const { return q_tile + (1 + place) * ATTENTION_SM90_TILE; }
+    __device__ __forceinline__ unsigned int full(int place) const {
+        return q_tile + ATTENTION_SM90_BARRIERS + place * ATTENTION_SM90_BARRIER;
     }
-    const int tiles = (keys + KEYS - 1) / KEYS;
+    __device__ __forceinline__ unsigned int free(int place) const {
+        return q_tile + ATTENTION_SM90_BARRIERS + (4 + place) * ATTENTION_SM90_BARRIER;
+    }
+};
+
+// Moves the queries, and all keys and values. Pointers are at the first query of the block and at
+// the first key and value.
+__device__ __forceinline__ void attention_sm90_move(const bf16* q, const bf16* k, const bf16* v,
+                                                    const AttentionShape& shape, const AttentionSm90Block& block,
+                                                    bool asynchronous) {
+    constexpr int KEYS = ATTENTION_SM90_KEYS;
+    const int tiles = block.tiles();
+    if (tiles == 0) return;
+    attention_sm90_load(block.q_tile, q, shape.q_token_stride, shape.q_len - block.q_start, shape.dim, asynchronous);
+    // Keys of tile n, then values of tile n - 1. A tile is told of when the next one is on its way.
+    int unannounced = -1;
+#pragma unroll 1
+    for (int n = 0; n <= tiles; ++n) {
+#pragma unroll 1
+        for (int values = 0; values < 2; ++values) {
+            const int number = n - values;
+            if (number < 0 || number >= tiles) continue;
+            const int place = (values != 0 ? ATTENTION_SM90_VALUES_AT : ATTENTION_SM90_KEYS_AT) + number % 2;
+            const int start = (tiles - 1 - number) * KEYS;
+            block_wait(block.free(place), (number / 2 & 1) ^ 1);
+            const long long stride = values != 0 ? shape.v_token_stride : shape.k_token_stride;
+            attention_sm90_load(block.tile(place), (values != 0 ? v : k) + start * stride, stride, shape.k_len - start,
+                                shape.dim, asynchronous);
+            copy_async_commit();
+            if (unannounced >= 0) {
+                copy_async_wait<1>();
+                wgmma_publish();
+                block_arrive(block.full(unannounced));
+            }
+            unannounced = place;
+        }
+    }
+    copy_async_wait<0>();
+    wgmma_publish();
+    block_arrive(block.full(unannounced));
+}
+
+// Computes on 64 of the queries. `thread` counts within the warpgroup, `group` is 0 or 1; `out` is
+// at the first query of the block.
+template <bool CAUSAL>
+__device__ __forceinline__ void attention_sm90_compute(bf16* out, const AttentionShape& shape,
+                                                       const AttentionSm90Block& block, int group, int thread,
+                                                       bool out_vector) {
+    constexpr int KEYS = ATTENTION_SM90_KEYS;
+    const int lane = thread % 32;
+    const int warp_row = group * 64 + thread / 32 * 16;
+    const int diagonal = shape.k_len - shape.q_len;
     const float log2_scale = shape.scale * 1.4426950408889634f;
-    // A warpgroup has half of the queries.
-    const unsigned int q_rows = q_tile + threadIdx.x / 128 * 64 * ATTENTION_SM90_ROW;
+    const unsigned int q_rows = block.q_tile + group * 64 * ATTENTION_SM90_ROW;
+    const int tiles = block.tiles();
 
     float sums[16][4] = {};
     float scores[16][4] = {};
@@ -106,60 +155,42 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
     float maxima[2] = {minus_infinity(), minus_infinity()};
     float totals[2] = {};
 
-    // From the last tile of keys to the first, tile t in places t % 2. Each turn starts the scores
-    // of one tile and the sums of the tile before, and exponentiates while the latter are under way.
-    if (tiles > 0) {
-        const int start = (tiles - 1) * KEYS;
-        attention_sm90_load(q_tile, q, shape.q_token_stride, shape.q_len - q_start, shape.dim, asynchronous);
-        attention_sm90_load(k_tiles + (tiles - 1) % 2 * ATTENTION_SM90_TILE, k + start * shape.k_token_stride,
-                            shape.k_token_stride, shape.k_len - start, shape.dim, asynchronous);
-    }
-    copy_async_commit();
+    // The first turn is the first group's.
+    if (group == 1) named_arrive(ATTENTION_SM90_TURN, 256);
 
+    // Each round starts the scores of one tile and the sums of the tile before, and exponentiates
+    // while the latter are under way.
 #pragma unroll 1
-    for (int tile = tiles - 1; tile >= -1; --tile) {
-        // k of this tile and v of the one before are there, and nobody reads what was used last turn.
-        copy_async_wait<0>();
-        wgmma_publish();
-        __syncthreads();
-        const unsigned int place = (tile & 1) * ATTENTION_SM90_TILE;
-        const unsigned int other_place = ATTENTION_SM90_TILE - place;
-        if (tile >= 0) {
-            const int start = tile * KEYS;
-            attention_sm90_load(v_tiles + place, v + start * shape.v_token_stride, shape.v_token_stride,
-                                shape.k_len - start, shape.dim, asynchronous);
-            if (tile > 0)
-                attention_sm90_load(k_tiles + other_place, k + (start - KEYS) * shape.k_token_stride,
-                                    shape.k_token_stride, KEYS, shape.dim, asynchronous);
-            copy_async_commit();
-        }
-
-        const bool has_weights = tile < tiles - 1;
+    for (int n = 0; n < tiles; ++n) {
+        const int tile = tiles - 1 - n;
+        const int place = n & 1;
+        const int before = ATTENTION_SM90_VALUES_AT + (place ^ 1);
+        block_wait(block.full(place), n / 2 & 1);
+        named_sync(ATTENTION_SM90_TURN + group, 256);
         wgmma_fence();
-        if (tile < 0) {
-            if (has_weights) attention_sm90_values(sums, weights, v_tiles + other_place);
-            wgmma_wait<0>(sums);
-            break;
-        }
-        attention_sm90_scores(scores, q_rows, k_tiles + place);
-        if (has_weights) {
-            attention_sm90_values(sums, weights, v_tiles + other_place);
+        attention_sm90_scores(scores, q_rows, block.tile(place));
+        if (n > 0) {
+            block_wait(block.full(before), (n - 1) / 2 & 1);
+            attention_sm90_values(sums, weights, block.tile(before));
+            named_arrive(ATTENTION_SM90_TURN + (group ^ 1), 256);
             wgmma_wait<1>(scores);
         } else {
+            named_arrive(ATTENTION_SM90_TURN + (group ^ 1), 256);
             wgmma_wait<0>(scores);
         }
+        if (lane == 0) block_arrive(block.free(place));
 
-        if (tile * KEYS + KEYS > all_seen) {
+        if (tile * KEYS + KEYS > block.all_seen) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                const int row = q_start + warp_row + half * 8 + lane / 4;
+                const int row = block.q_start + warp_row + half * 8 + lane / 4;
                 const int seen = CAUSAL ? min(shape.k_len, row + diagonal + 1) : shape.k_len;
 #pragma unroll
-                for (int n = 0; n < 16; ++n) {
+                for (int m = 0; m < 16; ++m) {
 #pragma unroll
                     for (int e = 0; e < 2; ++e)
-                        if (tile * KEYS + n * 8 + lane % 4 * 2 + e >= seen)
-                            scores[n][half * 2 + e] = minus_infinity();
+                        if (tile * KEYS + m * 8 + lane % 4 * 2 + e >= seen)
+                            scores[m][half * 2 + e] = minus_infinity();
                 }
             }
         }
@@ -170,8 +201,8 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
         for (int half = 0; half < 2; ++half) {
             float maximum = scores[0][half * 2];
 #pragma unroll
-            for (int n = 0; n < 16; ++n)
-                maximum = fmaxf(maximum, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+            for (int m = 0; m < 16; ++m)
+                maximum = fmaxf(maximum, fmaxf(scores[m][half * 2], scores[m][half * 2 + 1]));
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2)) * log2_scale;
             // See ATTENTION_HEADROOM: a row keeps its maximum until it is outgrown.
@@ -184,37 +215,46 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
             totals[half] *= factors[half];
             const float base = maxima[half] == minus_infinity() ? 0.0f : maxima[half];
 #pragma unroll
-            for (int n = 0; n < 16; ++n) {
+            for (int m = 0; m < 16; ++m) {
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    const float weight = exp2_approx(fmaf(scores[n][half * 2 + e], log2_scale, -base));
+                    const float weight = exp2_approx(fmaf(scores[m][half * 2 + e], log2_scale, -base));
                     totals[half] += weight;
-                    scores[n][half * 2 + e] = weight;
+                    scores[m][half * 2 + e] = weight;
                 }
             }
         }
 
-        // The last turn's weights and sums are free again.
+        // The last round's weights and sums are free again.
         wgmma_wait<0>(sums);
+        if (n > 0 && lane == 0) block_arrive(block.free(before));
         if (__any_sync(0xffffffffu, outgrown)) {
 #pragma unroll
-            for (int n = 0; n < 16; ++n) {
+            for (int m = 0; m < 16; ++m) {
 #pragma unroll
-                for (int e = 0; e < 4; ++e) sums[n][e] *= factors[e / 2];
+                for (int e = 0; e < 4; ++e) sums[m][e] *= factors[e / 2];
             }
         }
 #pragma unroll
-        for (int n = 0; n < 16; ++n) {
+        for (int m = 0; m < 16; ++m) {
 #pragma unroll
             for (int half = 0; half < 2; ++half)
-                weights[n / 2][n % 2 * 2 + half] = bf16_pair(scores[n][half * 2], scores[n][half * 2 + 1]);
+                weights[m / 2][m % 2 * 2 + half] = bf16_pair(scores[m][half * 2], scores[m][half * 2 + 1]);
         }
     }
+    // The turn that the other group has given last.
+    if (group == 0) named_sync(ATTENTION_SM90_TURN, 256);
+    if (tiles > 0) {
+        const int last = ATTENTION_SM90_VALUES_AT + (tiles - 1) % 2;
+        block_wait(block.full(last), (tiles - 1) / 2 & 1);
+        wgmma_fence();
+        attention_sm90_values(sums, weights, block.tile(last));
+        wgmma_wait<0>(sums);
+    }
 
-    // The result leaves through the queries' place, in which each warp writes and reads its own rows.
-    // The other warps of the warpgroup are done with the queries since the last barrier.
-    const bool out_vector = attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
-    out += blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride + head * shape.dim;
+    // The result leaves through the queries' place, in which each warp writes and reads its own rows
+    // once the warpgroup is done with the queries.
+    named_sync(ATTENTION_SM90_ALONE + group, 128);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         float total = totals[half];
@@ -223,9 +263,9 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
         const float factor = total == 0.0f ? 0.0f : 1.0f / total;
         const int row = warp_row + half * 8 + lane / 4;
 #pragma unroll
-        for (int n = 0; n < 16; ++n)
-            store_shared(q_tile + attention_sm90_offset(row, n) + lane % 4 * 4,
-                         bf16_pair(sums[n][half * 2] * factor, sums[n][half * 2 + 1] * factor));
+        for (int m = 0; m < 16; ++m)
+            store_shared(block.q_tile + attention_sm90_offset(row, m) + lane % 4 * 4,
+                         bf16_pair(sums[m][half * 2] * factor, sums[m][half * 2 + 1] * factor));
     }
     __syncwarp();
 #pragma unroll 4
@@ -233,8 +273,52 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
         const int row = warp_row + i / 16;
         const int chunk = i % 16;
         attention_store_chunk(out + row * shape.out_token_stride + chunk * 8,
-                              load_shared(q_tile + attention_sm90_offset(row, chunk)),
-                              q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
+                              load_shared(block.q_tile + attention_sm90_offset(row, chunk)),
+                              block.q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
+    }
+}
+
+template <bool CAUSAL>
+__device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, const bf16* v, bf16* out,
+                                               const AttentionShape& shape) {
+    extern __shared__ __align__(1024) unsigned char attention_shared[];
+    const int head = blockIdx.y;
+    const int kv_head = head / (shape.heads / shape.kv_heads);
+    AttentionSm90Block block;
+    block.q_tile = shared_address(attention_shared);
+    block.q_start = (CAUSAL ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ATTENTION_SM90_QUERIES;
+    block.keys = block.all_seen = shape.k_len;
+    if (CAUSAL) {
+        const int diagonal = shape.k_len - shape.q_len;
+        block.keys = max(min(block.keys, block.q_start + ATTENTION_SM90_QUERIES + diagonal), 0);
+        block.all_seen = max(min(block.all_seen, block.q_start + 1 + diagonal), 0);
+    }
+    if (threadIdx.x == 0) {
+        for (int place = 0; place < 4; ++place) {
+            block_barrier(block.full(place), ATTENTION_SM90_MOVERS);
+            // One arrival of each computing warp.
+            block_barrier(block.free(place), 8);
+        }
+    }
+    __syncthreads();
+
+    if (threadIdx.x < ATTENTION_SM90_MOVERS) {
+        give_registers<40>();
+        const bool asynchronous =
+            attention_moves_vectors(q, shape.q_token_stride, shape.q_batch_stride, shape.dim) &&
+            attention_moves_vectors(k, shape.k_token_stride, shape.k_batch_stride, shape.dim) &&
+            attention_moves_vectors(v, shape.v_token_stride, shape.v_batch_stride, shape.dim);
+        attention_sm90_move(q + blockIdx.z * shape.q_batch_stride + block.q_start * shape.q_token_stride + head * shape.dim,
+                            k + blockIdx.z * shape.k_batch_stride + kv_head * shape.dim,
+                            v + blockIdx.z * shape.v_batch_stride + kv_head * shape.dim, shape, block, asynchronous);
+    } else {
+        take_registers<232>();
+        const int thread = threadIdx.x - ATTENTION_SM90_MOVERS;
+        const bool out_vector =
+            attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
+        attention_sm90_compute<CAUSAL>(
+            out + blockIdx.z * shape.out_batch_stride + block.q_start * shape.out_token_stride + head * shape.dim, shape,
+            block, thread / 128, thread % 128, out_vector);
     }
 }
 

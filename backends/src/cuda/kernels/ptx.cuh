@@ -7,6 +7,15 @@ __device__ __forceinline__ unsigned int bf16_pair(float low, float high) {
     return pair;
 }
 
+#if __CUDA_ARCH__ >= 890
+// Two f32 to a pair of E4M3 codes, rounded to nearest even and kept finite; `low` lands in bits 0..7.
+__device__ __forceinline__ unsigned int e4m3_pair(float low, float high) {
+    unsigned short pair;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+    return pair;
+}
+#endif
+
 // a * b + c on pairs of bf16. Subnormal operands keep their value.
 __device__ __forceinline__ unsigned int fma_bf16_pair(unsigned int a, unsigned int b, unsigned int c) {
     unsigned int d;

@@ -1,4 +1,4 @@
-// Sums over the lanes of a warp and over the threads of a block.
+// Sums and maxima over the lanes of a warp and over the threads of a block.
 
 // The sum over each run of LANES consecutive lanes, on all of them. LANES is a power of two.
 template <int LANES>
@@ -18,4 +18,17 @@ __device__ __forceinline__ float sum_block(float value) {
     __syncthreads();
     const int lane = threadIdx.x % 32;
     return sum_lanes<32>(lane < blockDim.x / 32 ? partial[lane] : 0.0f);
+}
+
+// The largest value over the block, on all of its threads: whole warps, at most 32 of them. Once in a kernel.
+__device__ __forceinline__ float max_block(float value) {
+    __shared__ float partial[32];
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = threadIdx.x % 32 < blockDim.x / 32 ? partial[threadIdx.x % 32] : __uint_as_float(0xff800000u);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
+    return value;
 }
