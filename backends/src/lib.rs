@@ -28,7 +28,7 @@ mod kernel_cache;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
+pub use fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};

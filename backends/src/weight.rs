@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
-use crate::fp8::{Activation, Fp8Format, Fp8Ops, WeightFormat};
+use crate::fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, WeightFormat};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -26,6 +26,8 @@ pub struct Fp8Weight<B: Backend> {
     pub scale: Param<Tensor<B, 1>>,
     /// What the codes mean.
     pub format: Fp8Format,
+    /// What they are multiplied with.
+    pub arithmetic: Arithmetic,
 }
 
 impl<B: Backend> Weight<B> {
@@ -44,7 +46,15 @@ impl<B: Backend> Weight<B> {
                 ),
                 scale: uninitialized_float([1], device),
                 format,
+                arithmetic: Arithmetic::Exact,
             }),
+        }
+    }
+
+    /// Says what the weight is multiplied with; one that is not FP8 stays exact.
+    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        if let Self::Fp8(weight) = self {
+            weight.arithmetic = arithmetic;
         }
     }
 
@@ -75,14 +85,20 @@ impl<B: Fp8Ops> Weight<B> {
                 let weight = weight.val().into_primitive().tensor();
                 B::dense_linear(x, weight, bias, activation)
             }
-            Self::Fp8(weight) => B::fp8_linear(
-                x,
-                weight.bytes.val().into_primitive(),
-                weight.scale.val().into_primitive().tensor(),
-                bias,
-                weight.format,
-                activation,
-            ),
+            Self::Fp8(weight) => {
+                let linear = match weight.arithmetic {
+                    Arithmetic::Exact => B::fp8_linear,
+                    Arithmetic::Fp8 => B::fp8_linear_rounded,
+                };
+                linear(
+                    x,
+                    weight.bytes.val().into_primitive(),
+                    weight.scale.val().into_primitive().tensor(),
+                    bias,
+                    weight.format,
+                    activation,
+                )
+            }
         };
         shape[D - 1] = self.shape()[0];
         Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)

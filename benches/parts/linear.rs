@@ -1,6 +1,6 @@
 //! Linear layers on FP8, BF16 and F32 weights of the same shape.
 
-use backends::{Activation, Fp8Format, Fp8Weight, Weight};
+use backends::{Activation, Arithmetic, Fp8Format, Fp8Weight, Weight};
 use benches::{random, random_codes};
 use burn::module::Param;
 use burn::tensor::{FloatDType, Tensor};
@@ -23,6 +23,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bytes: Param::initialized(Default::default(), random_codes([output, input], &device)),
             scale: Param::from_tensor(Tensor::ones([1], &device)),
             format: Fp8Format::E4M3,
+            arithmetic: Arithmetic::Exact,
         };
         let weights = [
             ("fp8", Weight::Fp8(fp8)),

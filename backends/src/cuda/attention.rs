@@ -171,6 +171,7 @@ impl Wide {
             weight: Layout::Rows,
             y_leading: keys,
             element: Element::F32,
+            codes: None,
             bias: false,
             gelu: false,
         };
@@ -180,6 +181,7 @@ impl Wide {
             y,
             bias: 0,
             alpha: None,
+            scales: None,
         };
         blas.multiply(scope, product, operands(self.q, self.k, scores))?;
         let grid = Grid {

@@ -9,6 +9,7 @@ use cudarc::driver::{CudaContext, DriverError};
 
 use super::engine::Scope;
 use super::tensor::Element;
+use crate::fp8::Fp8Format;
 
 /// Scratch memory that algorithms may use: what the library's authors recommend for Hopper.
 const WORKSPACE: usize = 32 << 20;
@@ -23,7 +24,8 @@ pub(super) struct Blas {
     workspace: u64,
     /// Device memory with the numbers 1 and 0.
     constants: u64,
-    algorithms: Mutex<HashMap<Product, sys::cublasLtMatmulAlgo_t>>,
+    /// The library's choices; none where it has no way to do a product.
+    algorithms: Mutex<HashMap<Product, Option<sys::cublasLtMatmulAlgo_t>>>,
 }
 
 // SAFETY: the library's handle may be used from any thread.
@@ -31,7 +33,8 @@ unsafe impl Send for Blas {}
 // SAFETY: as above; the map is behind a lock.
 unsafe impl Sync for Blas {}
 
-/// `y[m, n] = alpha * x[m, k] · w[n, k]ᵀ + bias[n]`, all row-major, then GELU's tanh form.
+/// `y[m, n] = alpha * x[m, k] · w[n, k]ᵀ + bias[n]`, all row-major, then GELU's tanh form. FP8
+/// factors are multiplied by [`Scales`] on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Product {
     /// Rows of `x` and of `y`.
@@ -44,12 +47,32 @@ pub(super) struct Product {
     pub(super) weight: Layout,
     /// Elements from one row of `y` to the next; `n` where nothing lies between.
     pub(super) y_leading: usize,
-    /// Of `x`, `w`, `y` and `bias`. Sums are f32.
+    /// Of `y` and `bias`, and where `codes` says nothing else of `x` and `w`. Sums are f32.
     pub(super) element: Element,
+    /// `x` is E4M3, and `w` of this format.
+    pub(super) codes: Option<Codes>,
     /// Whether there is a bias.
     pub(super) bias: bool,
     /// Whether GELU follows.
     pub(super) gelu: bool,
+}
+
+/// What FP8 factors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Codes {
+    /// Of `w`.
+    pub(super) format: Fp8Format,
+    /// Whether rows of `x` and of `w` have a scale each, or `w` has one and `x` none.
+    pub(super) scaled_by_row: bool,
+}
+
+/// Where the scales of FP8 factors are, f32.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scales {
+    /// `[m]`, if rows are scaled.
+    pub(super) x: u64,
+    /// `[n]` if rows are scaled, else one.
+    pub(super) w: u64,
 }
 
 /// How the second matrix lies in memory.
@@ -71,6 +94,8 @@ pub(super) struct Operands {
     pub(super) bias: u64,
     /// Where the f32 `alpha` is; 1 without one.
     pub(super) alpha: Option<u64>,
+    /// Of FP8 factors.
+    pub(super) scales: Option<Scales>,
 }
 
 impl Blas {
@@ -110,9 +135,10 @@ impl Blas {
         operands: Operands,
     ) -> Result<(), DriverError> {
         let stream = scope.stream()?.cu_stream();
-        let description = Description::new(product, operands.bias);
-        let description = description.unwrap_or_else(|error| refused(product, error));
+        let description = Description::new(product, &operands);
+        let description = description.unwrap_or_else(|error| refused(product, &error));
         let algorithm = self.algorithm(product, &description);
+        let algorithm = algorithm.unwrap_or_else(|| refused(product, &"no algorithm"));
         let alpha = operands.alpha.unwrap_or(self.constants);
         let zero = self.constants + size_of::<f32>() as u64;
         let pointer = |address: u64| address as usize as *const c_void;
@@ -138,27 +164,57 @@ impl Blas {
                 stream.cast(),
             )
         };
-        done.unwrap_or_else(|error| refused(product, error));
+        done.unwrap_or_else(|error| refused(product, &error));
         Ok(())
     }
 
+    /// Whether the library can do a product. Scales of rows are of its 12.9, on Hopper and later;
+    /// FP8 factors need sizes that are multiples of 16.
+    pub(super) fn knows(&self, product: Product) -> bool {
+        let somewhere = self.constants;
+        let operands = Operands {
+            x: somewhere,
+            w: somewhere,
+            y: somewhere,
+            bias: somewhere,
+            alpha: None,
+            scales: product.codes.map(|_| Scales {
+                x: somewhere,
+                w: somewhere,
+            }),
+        };
+        Description::new(product, &operands)
+            .is_ok_and(|description| self.algorithm(product, &description).is_some())
+    }
+
     /// The library's choice for a product, asked for once.
-    fn algorithm(&self, product: Product, description: &Description) -> sys::cublasLtMatmulAlgo_t {
+    fn algorithm(
+        &self,
+        product: Product,
+        description: &Description,
+    ) -> Option<sys::cublasLtMatmulAlgo_t> {
         let mut known = self
             .algorithms
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *known.entry(product).or_insert_with(|| {
-            let chosen = description.choose(self.handle);
-            chosen.unwrap_or_else(|error| refused(product, error))
-        })
+        *known
+            .entry(product)
+            .or_insert_with(|| description.choose(self.handle).ok())
     }
 }
 
 /// The library has no way to do a product that the shapes demand, and an operation of a backend
 /// has no way to return an error.
-fn refused<T>(product: Product, error: result::CublasError) -> T {
+fn refused<T>(product: Product, error: &dyn std::fmt::Display) -> T {
     panic!("CUDA: cuBLASLt refuses {product:?}: {error}")
+}
+
+/// What the library calls a format.
+fn code_dtype(format: Fp8Format) -> sys::cudaDataType_t {
+    match format {
+        Fp8Format::E4M3 => sys::cudaDataType_t::CUDA_R_8F_E4M3,
+        Fp8Format::E5M2 => sys::cudaDataType_t::CUDA_R_8F_E5M2,
+    }
 }
 
 /// The library's own description of a product.
@@ -170,10 +226,14 @@ struct Description {
 }
 
 impl Description {
-    fn new(product: Product, bias: u64) -> Result<Self, result::CublasError> {
+    fn new(product: Product, operands: &Operands) -> Result<Self, result::CublasError> {
         let dtype = match product.element {
             Element::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
             Element::F32 => sys::cudaDataType_t::CUDA_R_32F,
+        };
+        let (x_dtype, w_dtype) = match product.codes {
+            None => (dtype, dtype),
+            Some(codes) => (code_dtype(Fp8Format::E4M3), code_dtype(codes.format)),
         };
         let (m, n, k) = (product.m as u64, product.n as u64, product.k as u64);
         // Column-major, `w [n, k]` in rows is `[k, n]`, which is transposed.
@@ -181,7 +241,7 @@ impl Description {
             Layout::Rows => ((k, n, k), TRANSPOSED),
             Layout::Columns => ((n, k, n), AS_IT_IS),
         };
-        let layout = |(rows, columns, leading): (u64, u64, u64)| {
+        let layout = |dtype, (rows, columns, leading): (u64, u64, u64)| {
             result::create_matrix_layout(dtype, rows, columns, leading as i64)
         };
         let operation = result::create_matmul_desc(
@@ -190,9 +250,9 @@ impl Description {
         )?;
         let description = Self {
             operation,
-            w: layout(w)?,
-            x: layout((k, m, k))?,
-            y: layout((n, m, product.y_leading as u64))?,
+            w: layout(w_dtype, w)?,
+            x: layout(x_dtype, (k, m, k))?,
+            y: layout(dtype, (n, m, product.y_leading as u64))?,
         };
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         description.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &transposed)?;
@@ -209,9 +269,43 @@ impl Description {
         };
         description.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
         if product.bias {
-            description.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &operands.bias)?;
+        }
+        if let (Some(codes), Some(scales)) = (product.codes, operands.scales) {
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &scales.w)?;
+            if codes.scaled_by_row {
+                description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &scales.x)?;
+                description.scale_rows()?;
+            }
         }
         Ok(description)
+    }
+
+    /// Has the factors' scales taken as those of rows. The bindings may be of a library that does
+    /// not know of them, which the one that is loaded then still may.
+    fn scale_rows(&self) -> Result<(), result::CublasError> {
+        /// `cublasLtMatmulDescSetAttribute`, with the attribute as the number that it is.
+        type SetAttribute = unsafe extern "C" fn(
+            sys::cublasLtMatmulDesc_t,
+            u32,
+            *const c_void,
+            usize,
+        ) -> sys::cublasStatus_t;
+        /// `CUBLASLT_MATMUL_DESC_A_SCALE_MODE` and `.._B_..`, of CUDA 12.8.
+        const SCALE_MODES: [u32; 2] = [31, 32];
+        /// `CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F`, of CUDA 12.9.
+        const OUTER_VECTOR: i32 = 3;
+        let missing = result::CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED);
+        // SAFETY: the library is loaded, and its function of this name has this signature, where
+        // an enumeration is an unsigned number (cuBLAS manual).
+        let set = unsafe { sys::culib().get::<SetAttribute>(b"cublasLtMatmulDescSetAttribute") };
+        let set = set.map_err(|_| missing)?;
+        for mode in SCALE_MODES {
+            let value = std::ptr::from_ref(&OUTER_VECTOR).cast();
+            // SAFETY: the description is alive, and the value is read at once.
+            unsafe { set(self.operation, mode, value, size_of::<i32>()) }.result()?;
+        }
+        Ok(())
     }
 
     fn set<T>(

@@ -85,6 +85,7 @@ impl Convolution {
                 weight: Layout::Columns,
                 y_leading: plane,
                 element: Element::F32,
+                codes: None,
                 bias: false,
                 gelu: false,
             };
@@ -94,6 +95,7 @@ impl Convolution {
                 y: y + (first * size) as u64,
                 bias: 0,
                 alpha: None,
+                scales: None,
             };
             blas.multiply(scope, product, operands)?;
         }

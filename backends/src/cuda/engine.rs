@@ -16,7 +16,7 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::CudaDevice;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
-use super::blas::Blas;
+use super::blas::{Blas, Product};
 use super::compile::{self, CompileError};
 use super::order::Order;
 use super::probe;
@@ -119,6 +119,11 @@ impl Engine {
         })
     }
 
+    /// Major and minor number of the device's generation.
+    pub(super) fn capability(&self) -> (i32, i32) {
+        self.capability
+    }
+
     /// Whether the kernels for Hopper's own instructions are there.
     pub(super) fn is_hopper(&self) -> bool {
         self.capability == HOPPER
@@ -132,6 +137,11 @@ impl Engine {
     /// Matrix products by cuBLASLt, if it is there.
     pub(super) fn has_blas(&self) -> bool {
         self.blas.is_some()
+    }
+
+    /// Whether cuBLASLt is there and knows a product.
+    pub(super) fn can_multiply(&self, product: Product) -> bool {
+        self.blas.as_ref().is_some_and(|blas| blas.knows(product))
     }
 
     fn function(&self, name: &str) -> Result<sys::CUfunction, DriverError> {

@@ -5,7 +5,6 @@ use burn::tensor::DType;
 use super::engine::{Arg, Engine, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fused::Rotation;
 
 /// A grid in one dimension.
 fn line(blocks: u32, threads: u32) -> Grid {
@@ -96,68 +95,6 @@ pub(super) fn rms_norm(x: Tensor, weight: Tensor, epsilon: f64) -> Option<Tensor
         Ok(y)
     });
     Some(over(&x, y, shape, x.dtype))
-}
-
-/// See [`crate::fused::rms_norm_rotate`]; without a weight there is no norm.
-pub(super) fn rms_norm_rotate(
-    x: Tensor,
-    weight: Option<Tensor>,
-    (cos, sin): (Tensor, Tensor),
-    rotation: Rotation,
-    epsilon: f64,
-) -> Option<Tensor> {
-    const LARGEST_DIM: usize = 256;
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let weight = weight.map(|weight| contiguous(in_dtype(weight, DType::F32)));
-    let [cos, sin] = [cos, sin].map(|table| contiguous(in_dtype(table, DType::F32)));
-    let x = contiguous(x);
-    let [batch, tokens, heads, dim] = dims(&x);
-    if dim > LARGEST_DIM || !dim.is_multiple_of(2) {
-        return None;
-    }
-    // Vectors that a block takes at a time.
-    let at_once = match dim {
-        0..=64 => 32,
-        65..=128 => 16,
-        _ => 8,
-    };
-    let elements = batch * tokens * heads * dim;
-    let (token_stride, batch_stride) = ((heads * dim) as i64, (tokens * heads * dim) as i64);
-    let y = engine.run(&x.client, |scope| {
-        let y = scope.empty(elements * element.size());
-        if elements > 0 {
-            let weight = weight.as_ref();
-            let weight = weight.map_or(0, |weight| scope.pointer(&weight.handle));
-            let grid = Grid {
-                blocks: (blocks(tokens * heads, at_once), 1, batch as u32),
-                threads: THREADS,
-                shared: 0,
-            };
-            scope.launch(
-                &element.kernel("rms_norm_rotate"),
-                grid,
-                &[
-                    Arg::Pointer(scope.pointer(&x.handle)),
-                    Arg::Pointer(weight),
-                    Arg::Pointer(scope.pointer(&cos.handle)),
-                    Arg::Pointer(scope.pointer(&sin.handle)),
-                    Arg::Pointer(scope.pointer(&y)),
-                    Arg::Int(tokens as i32),
-                    Arg::Int(heads as i32),
-                    Arg::Int(dim as i32),
-                    Arg::Long(token_stride),
-                    Arg::Long(token_stride),
-                    Arg::Long(batch_stride),
-                    Arg::Long(batch_stride),
-                    Arg::Float(epsilon as f32),
-                    Arg::Int(i32::from(rotation == Rotation::Halves)),
-                ],
-            )?;
-        }
-        Ok(y)
-    });
-    Some(over(&x, y, [batch, tokens, heads, dim].into(), x.dtype))
 }
 
 /// An element-wise kernel of one or two operands.

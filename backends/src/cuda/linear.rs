@@ -177,20 +177,21 @@ impl Layer {
         let Some(blas) = scope.blas() else {
             return Ok(());
         };
-        let (w, alpha) = match weight {
-            Stored::Dense(weight) => (scope.pointer(&weight.handle), None),
+        let bias = bias.as_ref();
+        let (w, alpha, bias_pointer) = match weight {
+            Stored::Dense(weight) => {
+                let bias = bias.map_or(Ok(0), |bias| self.bias(scope, bias))?;
+                (scope.pointer(&weight.handle), None, bias)
+            }
             Stored::Fp8 {
                 codes,
                 scale,
                 format,
             } => {
                 let scale = scope.pointer(&scale.handle);
-                (self.decoded(scope, codes, *format)?, Some(scale))
+                let (weight, bias) = self.decoded(scope, codes, *format, bias)?;
+                (weight, Some(scale), bias)
             }
-        };
-        let bias_pointer = match bias {
-            None => 0,
-            Some(bias) => self.bias(scope, bias)?,
         };
         let product = Product {
             m: self.rows,
@@ -199,6 +200,7 @@ impl Layer {
             weight: Layout::Rows,
             y_leading: self.out,
             element: self.element,
+            codes: None,
             bias: bias.is_some(),
             gelu: self.activation == Activation::GeluTanh,
         };
@@ -208,21 +210,39 @@ impl Layer {
             y: scope.pointer(y),
             bias: bias_pointer,
             alpha,
+            scales: None,
         };
         blas.multiply(scope, product, operands)
     }
 
-    /// The weight in the dtype of the computation, in scratch memory.
+    /// The weight and the bias in the dtype of the computation, in scratch memory.
     fn decoded(
         &self,
         scope: &Scope<'_>,
         codes: &Tensor,
         format: Fp8Format,
-    ) -> Result<u64, DriverError> {
+        bias: Option<&Tensor>,
+    ) -> Result<(u64, u64), DriverError> {
         const TILE: usize = 8192;
         let n = self.out * self.width;
         let codes = scope.pointer(&codes.handle);
         let weight = scope.scratch(Use::Weight, n * self.element.size())?;
+        let mut args = vec![
+            Arg::Pointer(codes),
+            Arg::Pointer(weight),
+            Arg::Long(n as i64),
+            Arg::Int(code_of(format)),
+        ];
+        let mut used_bias = bias.map_or(0, |bias| scope.pointer(&bias.handle));
+        if self.element == Element::Bf16 {
+            let narrow = match bias {
+                Some(_) => scope.scratch(Use::Bias, self.out * self.element.size())?,
+                None => 0,
+            };
+            args.extend([used_bias, narrow].map(Arg::Pointer));
+            args.push(Arg::Int(self.out as i32));
+            used_bias = narrow;
+        }
         scope.launch(
             &self.element.kernel("fp8_decode"),
             Grid {
@@ -230,14 +250,9 @@ impl Layer {
                 threads: THREADS,
                 shared: 0,
             },
-            &[
-                Arg::Pointer(codes),
-                Arg::Pointer(weight),
-                Arg::Long(n as i64),
-                Arg::Int(code_of(format)),
-            ],
+            &args,
         )?;
-        Ok(weight)
+        Ok((weight, used_bias))
     }
 
     /// The bias in the dtype of the computation, as cuBLASLt wants it.

@@ -16,6 +16,8 @@ mod linear;
 mod ops;
 mod order;
 pub(crate) mod probe;
+mod rotate;
+mod rounded;
 mod scratch;
 mod tensor;
 

@@ -6,11 +6,16 @@ use burn_cuda::Cuda;
 
 use super::concatenate::concatenate;
 use super::linear::{Stored, linear};
-use super::{attention, conv, fused};
+use super::rounded::{self, linear_rounded};
+use super::{attention, conv, fused, rotate};
 use crate::fp8::{self, Activation, Fp8Format, Fp8Ops};
-use crate::fused::{FusedOps, Rotation, portable};
+use crate::fused::{FusedOps, Rotation, Turned, portable};
 
 impl Fp8Ops for Cuda {
+    fn multiplies_fp8(device: &Self::Device) -> bool {
+        rounded::is_possible(device)
+    }
+
     fn fp8_linear(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
@@ -26,6 +31,20 @@ impl Fp8Ops for Cuda {
         };
         linear(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
             fp8::portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
+        })
+    }
+
+    fn fp8_linear_rounded(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        format: Fp8Format,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let stored = (weight.clone(), scale.clone(), format);
+        linear_rounded(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
+            fp8::rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
         })
     }
 
@@ -68,7 +87,7 @@ impl FusedOps for Cuda {
         rotation: Rotation,
     ) -> FloatTensor<Self> {
         let table = (cos.clone(), sin.clone());
-        fused::rms_norm_rotate(x.clone(), None, table, rotation, 0.0)
+        rotate::rms_norm_rotate(x.clone(), None, table, rotation, 0.0)
             .unwrap_or_else(|| portable::rotate::<Self>(x, cos, sin, rotation))
     }
 
@@ -81,11 +100,24 @@ impl FusedOps for Cuda {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         let table = (cos.clone(), sin.clone());
-        fused::rms_norm_rotate(x.clone(), Some(weight.clone()), table, rotation, epsilon)
+        rotate::rms_norm_rotate(x.clone(), Some(weight.clone()), table, rotation, epsilon)
             .unwrap_or_else(|| {
                 let normed = portable::rms_norm::<Self>(x, weight, epsilon);
                 portable::rotate::<Self>(normed, cos, sin, rotation)
             })
+    }
+
+    fn rms_norm_rotate_joined(
+        first: Turned<Self>,
+        second: Turned<Self>,
+        lengths: &[usize],
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> Vec<FloatTensor<Self>> {
+        let (a, b) = (first.clone(), second.clone());
+        rotate::rms_norm_rotate_joined(a, b, lengths, rotation, epsilon).unwrap_or_else(|| {
+            portable::rms_norm_rotate_joined::<Self>(first, second, lengths, rotation, epsilon)
+        })
     }
 
     fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {

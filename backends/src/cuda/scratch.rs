@@ -12,12 +12,14 @@ pub(super) enum Use {
     Bias,
     /// The columns of a convolution.
     Columns,
+    /// Activations in FP8, and scales.
+    Codes,
 }
 
 /// Memory that is taken once and grows.
 #[derive(Default)]
 pub(super) struct Scratch {
-    blocks: [(sys::CUdeviceptr, usize); 3],
+    blocks: [(sys::CUdeviceptr, usize); 4],
 }
 
 impl Scratch {

@@ -9,7 +9,8 @@ mod flex;
 mod narrow;
 mod ops;
 pub(crate) mod portable;
+pub(crate) mod rounding;
 
 pub use codec::{Fp8Format, WeightFormat};
-pub use ops::{Activation, Fp8Ops};
+pub use ops::{Activation, Arithmetic, Fp8Ops};
 pub(crate) use portable::decode_all;

@@ -3,8 +3,19 @@
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::codec::Fp8Format;
-use super::portable;
+use super::{portable, rounding};
 use crate::fused::FusedOps;
+
+/// What a linear layer with an FP8 weight multiplies it with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Activations as they are; the weight is decoded, which is exact.
+    #[default]
+    Exact,
+    /// Activations rounded to E4M3, each token by a scale of its own, for products on FP8 tensor
+    /// cores ("W8A8").
+    Fp8,
+}
 
 /// What a linear layer does to its result, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +33,13 @@ pub enum Activation {
 /// tensor's scale multiplies the result, not the weight. An activation may be applied before the
 /// result is rounded to its dtype.
 pub trait Fp8Ops: FusedOps {
+    /// Whether the device multiplies FP8 numbers as they are, so that
+    /// [`fp8_linear_rounded`](Self::fp8_linear_rounded) gains something.
+    fn multiplies_fp8(device: &Self::Device) -> bool {
+        let _ = device;
+        false
+    }
+
     /// `y = activation((x · decode(weight)ᵀ) * scale + bias)`.
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
@@ -37,6 +55,21 @@ pub trait Fp8Ops: FusedOps {
         activation: Activation,
     ) -> FloatTensor<Self> {
         portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
+    }
+
+    /// As [`fp8_linear`](Self::fp8_linear) with `x` rounded to E4M3: each token is divided by its
+    /// largest magnitude over 448, rounded to nearest even, and the product multiplied by that
+    /// scale. A device with FP8 tensor cores multiplies the codes themselves; elsewhere the result
+    /// is the same and nothing is gained.
+    fn fp8_linear_rounded(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        format: Fp8Format,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
     }
 
     /// `y = activation(x · weightᵀ + bias)` for a dense weight in any float dtype.

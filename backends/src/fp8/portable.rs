@@ -52,12 +52,12 @@ pub(crate) fn dense_linear<B: FusedOps>(
 }
 
 /// Wraps a float primitive.
-fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+pub(super) fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
 /// Adds the bias, applies the activation and unwraps.
-fn finish<B: FusedOps>(
+pub(super) fn finish<B: FusedOps>(
     y: Tensor<B, 2>,
     bias: Option<FloatTensor<B>>,
     activation: Activation,
@@ -92,7 +92,7 @@ mod tests {
     use burn_flex::Flex;
 
     use super::*;
-    use crate::fp8::Fp8Ops;
+    use crate::fp8::{Arithmetic, Fp8Ops};
     use crate::weight::{Fp8Weight, Weight};
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
@@ -195,6 +195,7 @@ mod tests {
             bytes: Param::initialized(Default::default(), codes([130, 70], format)),
             scale: Param::from_tensor(Tensor::from_floats([0.002], &device)),
             format,
+            arithmetic: Arithmetic::Exact,
         });
         let dense = Weight::Dense(Param::from_tensor(random([130, 70]) * 0.1));
         let bias = Param::from_tensor(random([130]));
@@ -220,6 +221,7 @@ mod tests {
             bytes: Param::initialized(Default::default(), codes([9, 4], format)),
             scale: Param::from_tensor(Tensor::from_floats([0.5], &device)),
             format,
+            arithmetic: Arithmetic::Exact,
         });
         let ids = Tensor::<Flex, 1, Int>::from_ints([8, 0, 8], &device);
         let rows: Vec<f32> = weight

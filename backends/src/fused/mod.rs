@@ -16,8 +16,9 @@ pub(crate) mod portable;
 #[cfg(feature = "flex")]
 mod vector_math;
 
-pub use ops::{FusedOps, Rotation};
+pub use ops::{FusedOps, Rotation, Turned};
 
+use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
 /// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
@@ -82,6 +83,41 @@ pub fn rms_norm_rotate<B: FusedOps>(
         rotation,
         epsilon,
     ))
+}
+
+/// The queries or keys of one stream, before their norm.
+#[derive(Clone, Debug)]
+pub struct Sequence<B: Backend> {
+    /// Float `[batch, tokens, heads, head_dim]`.
+    pub x: Tensor<B, 4>,
+    /// f32 `[head_dim]`.
+    pub weight: Tensor<B, 1>,
+    /// f32 `[tokens, head_dim / 2]`.
+    pub cos: Tensor<B, 2>,
+    /// f32 `[tokens, head_dim / 2]`.
+    pub sin: Tensor<B, 2>,
+}
+
+/// [`rms_norm_rotate`] of two sequences, and then, one for each of `lengths`, so many tokens of the
+/// first with a batch of the second after them: float `[1, length + tokens, heads, head_dim]`.
+///
+/// * `first`: of one batch, which holds the tokens of all lengths, length after length.
+/// * `second`: of as many batches as there are lengths.
+pub fn rms_norm_rotate_joined<B: FusedOps>(
+    first: Sequence<B>,
+    second: Sequence<B>,
+    lengths: &[usize],
+    rotation: Rotation,
+    epsilon: f64,
+) -> Vec<Tensor<B, 4>> {
+    let [first, second] = [first, second].map(|sequence| Turned::<B> {
+        x: unwrap(sequence.x),
+        weight: unwrap(sequence.weight),
+        cos: unwrap(sequence.cos),
+        sin: unwrap(sequence.sin),
+    });
+    let joined = B::rms_norm_rotate_joined(first, second, lengths, rotation, epsilon);
+    joined.into_iter().map(wrap).collect()
 }
 
 /// The tanh form of GELU: `0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))` (Hendrycks & Gimpel).

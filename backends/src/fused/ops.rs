@@ -14,6 +14,20 @@ pub enum Rotation {
     Halves,
 }
 
+/// What [`rms_norm_rotate_joined`](super::rms_norm_rotate_joined) takes of one sequence, as
+/// primitives.
+#[derive(Clone, Debug)]
+pub struct Turned<B: Backend> {
+    /// See [`Sequence::x`](super::Sequence::x).
+    pub x: FloatTensor<B>,
+    /// See [`Sequence::weight`](super::Sequence::weight).
+    pub weight: FloatTensor<B>,
+    /// See [`Sequence::cos`](super::Sequence::cos).
+    pub cos: FloatTensor<B>,
+    /// See [`Sequence::sin`](super::Sequence::sin).
+    pub sin: FloatTensor<B>,
+}
+
 /// Operations that a backend may run as one kernel; the bodies given here run on every backend.
 ///
 /// The free functions of this module are the typed way to call them, and say what each one
@@ -58,6 +72,17 @@ pub trait FusedOps: Backend {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         Self::rotate(Self::rms_norm(x, weight, epsilon), cos, sin, rotation)
+    }
+
+    /// See [`rms_norm_rotate_joined`](super::rms_norm_rotate_joined).
+    fn rms_norm_rotate_joined(
+        first: Turned<Self>,
+        second: Turned<Self>,
+        lengths: &[usize],
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> Vec<FloatTensor<Self>> {
+        portable::rms_norm_rotate_joined::<Self>(first, second, lengths, rotation, epsilon)
     }
 
     /// See [`gelu_tanh`](super::gelu_tanh).

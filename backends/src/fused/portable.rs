@@ -5,7 +5,7 @@ use burn::tensor::module::{attention, conv2d};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions, FloatTensor};
 use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
 
-use super::ops::Rotation;
+use super::ops::{FusedOps, Rotation, Turned};
 
 /// See [`modulated_layer_norm`](super::modulated_layer_norm).
 pub(crate) fn modulated_layer_norm<B: Backend>(
@@ -38,6 +38,38 @@ pub(crate) fn rms_norm<B: Backend>(
     let mean_square = x.clone().square().mean_dim(1);
     let normed = x / (mean_square + epsilon).sqrt() * weight.unsqueeze::<2>();
     B::float_reshape(narrow(normed, dtype), shape)
+}
+
+/// See [`rms_norm_rotate_joined`](super::rms_norm_rotate_joined).
+pub(crate) fn rms_norm_rotate_joined<B: FusedOps>(
+    first: Turned<B>,
+    second: Turned<B>,
+    lengths: &[usize],
+    rotation: Rotation,
+    epsilon: f64,
+) -> Vec<FloatTensor<B>> {
+    let [first, second] = [first, second].map(|turned| {
+        let Turned {
+            x,
+            weight,
+            cos,
+            sin,
+        } = turned;
+        let x = B::rms_norm_rotate(x, weight, cos, sin, rotation, epsilon);
+        Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(x))
+    });
+    let mut start = 0;
+    let mut joined = Vec::with_capacity(lengths.len());
+    for (batch, &length) in lengths.iter().enumerate() {
+        let parts = [
+            first.clone().narrow(1, start, length),
+            second.clone().narrow(0, batch, 1),
+        ];
+        let parts = parts.map(|part| part.into_primitive().tensor());
+        joined.push(B::concatenate(parts.into(), 1));
+        start += length;
+    }
+    joined
 }
 
 /// See [`rotate`](super::rotate).

@@ -1,6 +1,6 @@
 //! Where and how to compute, checked.
 
-use backends::{BackendKind, DeviceChoice};
+use backends::{Arithmetic, BackendKind, DeviceChoice};
 use loader::Method;
 
 use super::environment::Environment;
@@ -29,6 +29,8 @@ pub(crate) struct ComputeConfig {
     limit_flag: bool,
     /// Whether the text encoder runs on the processor while the rest runs on the device.
     pub(crate) text_encoder_on_cpu: bool,
+    /// What FP8 weights are multiplied with.
+    pub(crate) arithmetic: Arithmetic,
     /// Whether to decode in tiles.
     pub(crate) vae_tiling: VaeTiling,
     /// Whether the processor uses weights in their files, or reads them first.
@@ -70,6 +72,11 @@ impl ComputeConfig {
             vram_limit,
             limit_flag: args.vram_limit.is_some(),
             text_encoder_on_cpu: args.text_encoder_on_cpu,
+            arithmetic: if args.fp8_compute {
+                Arithmetic::Fp8
+            } else {
+                Arithmetic::Exact
+            },
             vae_tiling: args.vae_tiling,
             weights: if args.no_mmap {
                 Method::Read

@@ -71,6 +71,11 @@ pub(crate) struct ComputeArgs {
     #[arg(long)]
     pub(crate) no_mmap: bool,
 
+    /// Multiply in FP8 on tensor cores that can (NVIDIA Ada, Hopper and later): faster, and a
+    /// little less exact
+    #[arg(long)]
+    pub(crate) fp8_compute: bool,
+
     /// Decode the image in tiles, which takes less memory; auto does so where the whole would
     /// not fit
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = VaeTiling::Auto)]

@@ -1,7 +1,7 @@
 //! Attention over image and text tokens together.
 
 use backends::ModelBackend;
-use backends::fused::{Rotation, attention, rms_norm_rotate};
+use backends::fused::{Rotation, Sequence, attention, rms_norm_rotate_joined};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -77,24 +77,28 @@ impl<B: ModelBackend> JointAttention<B> {
         rotary: &JointRotary<B>,
     ) -> Streams<B> {
         let Streams { image, text } = streams;
-        let q = layout.join(Streams {
-            image: positioned(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
-            text: positioned(
+        let joined = |image: Sequence<B>, text: Sequence<B>| {
+            let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
+            rms_norm_rotate_joined(text, image, lengths, Rotation::AdjacentPairs, epsilon)
+        };
+        let q = joined(
+            projected(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
+            projected(
                 text.clone(),
                 &self.add_q_proj,
                 &self.norm_added_q,
                 &rotary.text,
             ),
-        });
-        let k = layout.join(Streams {
-            image: positioned(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
-            text: positioned(
+        );
+        let k = joined(
+            projected(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
+            projected(
                 text.clone(),
                 &self.add_k_proj,
                 &self.norm_added_k,
                 &rotary.text,
             ),
-        });
+        );
         let v = layout.join(Streams {
             image: heads(self.to_v.forward(image), &self.norm_k),
             text: heads(self.add_v_proj.forward(text), &self.norm_added_k),
@@ -109,21 +113,19 @@ impl<B: ModelBackend> JointAttention<B> {
     }
 }
 
-/// Queries or keys: projected, normalised head by head, and turned by their tokens' angles.
-fn positioned<B: ModelBackend>(
+/// Queries or keys of one stream, to be normalised head by head and turned by their tokens' angles.
+fn projected<B: ModelBackend>(
     x: Tensor<B, 3>,
     projection: &Linear<B>,
     norm: &RmsNorm<B>,
     rotary: &RotaryTable<B>,
-) -> Tensor<B, 4> {
-    rms_norm_rotate(
-        heads(projection.forward(x), norm),
-        norm.weight.val(),
-        rotary.cos.clone(),
-        rotary.sin.clone(),
-        Rotation::AdjacentPairs,
-        norm.epsilon,
-    )
+) -> Sequence<B> {
+    Sequence {
+        x: heads(projection.forward(x), norm),
+        weight: norm.weight.val(),
+        cos: rotary.cos.clone(),
+        sin: rotary.sin.clone(),
+    }
 }
 
 /// `[batch, tokens, channels]` as `[batch, tokens, heads, head_dim]`, for heads as wide as the

@@ -2,6 +2,7 @@
 //! Transformers", 2024, as changed by Qwen-Image): image and text tokens, each with weights of
 //! their own, attend to each other in every block.
 
+mod arithmetic;
 mod attention;
 mod block;
 mod prompts;

@@ -33,14 +33,15 @@ __device__ __forceinline__ void rms_norm_rotate_by_lanes(const T* x, const float
     const bool even = half % 4 == 0;
     const bool angles_vector = even && is_aligned(cos, 16) && is_aligned(sin, 16);
     const bool w_vector = even && w != nullptr && is_aligned(w, 16);
-    const long long vectors = (long long)tokens * heads;
+    // A launch has no more than 2^31 vectors; division of 64-bit numbers takes as long as the rest.
+    const unsigned int vectors = (unsigned int)tokens * (unsigned int)heads;
 
-    for (long long base = (long long)blockIdx.x * VECTORS; base < vectors; base += (long long)gridDim.x * VECTORS) {
+    for (unsigned int base = blockIdx.x * VECTORS; base < vectors; base += gridDim.x * VECTORS) {
         // All lanes of the warp stay for the sums, those without a vector too.
-        const long long vector = base + threadIdx.x / LANES;
+        const unsigned int vector = base + threadIdx.x / LANES;
         const bool exists = vector < vectors;
-        const long long token = vector / heads;
-        const long long head = vector - token * heads;
+        const long long token = vector / (unsigned int)heads;
+        const int head = (int)(vector % (unsigned int)heads);
         const T* from = x + token * x_token_stride + head * dim;
         T* to = y + token * y_token_stride + head * dim;
         const bool x_vector = even && is_aligned(from, alignment);
@@ -48,11 +49,15 @@ __device__ __forceinline__ void rms_norm_rotate_by_lanes(const T* x, const float
         float a[4], b[4];
         load_some(from + at_a, exists ? left_a : 0, x_vector, a);
         load_some(from + at_b, exists ? left_b : 0, x_vector, b);
+        // Asked for before the sum, whose waits they would follow otherwise.
+        float c[4], s[4];
+        load_some(cos + token * half + pair, exists ? pairs : 0, angles_vector, c);
+        load_some(sin + token * half + pair, exists ? pairs : 0, angles_vector, s);
         if (w != nullptr) {
             float squares = 0.0f;
 #pragma unroll
             for (int e = 0; e < 4; ++e) squares = fmaf(a[e], a[e], fmaf(b[e], b[e], squares));
-            const float inverse = 1.0f / sqrtf(sum_lanes<LANES>(squares) / (float)dim + eps);
+            const float inverse = rsqrtf(sum_lanes<LANES>(squares) / (float)dim + eps);
             float weight_a[4], weight_b[4];
             load_some(w + at_a, left_a, w_vector, weight_a);
             load_some(w + at_b, left_b, w_vector, weight_b);
@@ -63,9 +68,7 @@ __device__ __forceinline__ void rms_norm_rotate_by_lanes(const T* x, const float
             }
         }
         if (exists && pairs > 0) {
-            float c[4], s[4], rotated_a[4], rotated_b[4];
-            load_some(cos + token * half + pair, pairs, angles_vector, c);
-            load_some(sin + token * half + pair, pairs, angles_vector, s);
+            float rotated_a[4], rotated_b[4];
             if (halves) {
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {

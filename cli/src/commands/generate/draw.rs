@@ -44,7 +44,8 @@ fn denoise<B: ModelBackend>(
     device: &B::Device,
 ) -> Result<Vec<TensorData>, CliError> {
     let job = run.job;
-    let transformer = survey::transformer::<B>(&job.models, device);
+    let mut transformer = survey::transformer::<B>(&job.models, device);
+    transformer.set_arithmetic(job.config.compute.arithmetic);
     let weights = &job.models.transformer.weights;
     let loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
 

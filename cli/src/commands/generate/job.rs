@@ -1,6 +1,6 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
-use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
+use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend};
 use burn::tensor::FloatDType;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
@@ -19,8 +19,8 @@ use crate::output::parameters::{NoiseSource, Parameters};
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
 
-/// Makes a device ready.
-struct Prepare(Console);
+/// Makes a device ready for some arithmetic.
+struct Prepare(Console, Arithmetic);
 
 impl OnBackend for Prepare {
     type Output = ();
@@ -30,6 +30,12 @@ impl OnBackend for Prepare {
             self.0.note(&format!(
                 "note: without kernels of its own for this device, the program is slow: {reason}"
             ));
+        }
+        if self.1 == Arithmetic::Fp8 && !B::multiplies_fp8(&device) {
+            self.0.note(
+                "note: this device has no FP8 products: --fp8-compute rounds as they would, and \
+                 gains nothing",
+            );
         }
     }
 }
@@ -195,7 +201,10 @@ impl<'a> Job<'a> {
         } else {
             *device
         };
-        backends::dispatch(device, Prepare(self.console))?;
+        backends::dispatch(
+            device,
+            Prepare(self.console, self.config.compute.arithmetic),
+        )?;
         let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
         let draw = Draw {
             run: &mut run,

@@ -1,0 +1,122 @@
+//! Activations rounded to E4M3, each token by a scale of its own, by Burn's own operations.
+
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{FloatDType, Tensor};
+
+use super::codec::Fp8Format;
+use super::ops::{Activation, Fp8Ops};
+use super::portable::{finish, float};
+use burn::tensor::backend::Backend;
+
+/// The largest E4M3 number.
+const LARGEST: f32 = 448.0;
+/// The exponent of the smallest normal E4M3 number; smaller ones lie as far apart as its neighbours.
+const SMALLEST_EXPONENT: f32 = -6.0;
+const MANTISSA_BITS: f32 = 3.0;
+
+/// See [`Fp8Ops::fp8_linear_rounded`].
+pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
+    x: FloatTensor<B>,
+    weight: IntTensor<B>,
+    scale: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    format: Fp8Format,
+    activation: Activation,
+) -> FloatTensor<B> {
+    let x = float::<B, 2>(x);
+    let dtype: FloatDType = x.dtype().into();
+    let x = x.cast(FloatDType::F32);
+    let scales = scales(x.clone());
+    let rounded = round(x / scales.clone()).cast(dtype);
+    let rounded = rounded.into_primitive().tensor();
+    let y = B::fp8_linear(rounded, weight, scale, None, format, Activation::None);
+    let y = float::<B, 2>(y).cast(FloatDType::F32) * scales;
+    finish(y.cast(dtype), bias, activation)
+}
+
+/// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of zeros.
+fn scales<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let scales = x.abs().max_dim(1) / LARGEST;
+    let zero = scales.clone().equal_elem(0.0);
+    scales.mask_fill(zero, 1.0)
+}
+
+/// The E4M3 number nearest to each element, of which none is larger than the format's largest.
+fn round<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let exponent = (x.clone().abs().log() / std::f32::consts::LN_2).floor();
+    let exponent = exponent.clamp_min(SMALLEST_EXPONENT);
+    // Where the logarithm of a number just below a power of two is rounded up to it, the step is
+    // twice too large, and the nearest multiple is that power all the same.
+    let step = ((exponent - MANTISSA_BITS) * std::f32::consts::LN_2).exp();
+    (x / step.clone()).round() * step
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::TensorData;
+    use burn_flex::Flex;
+
+    use super::*;
+
+    fn row(values: Vec<f32>) -> Tensor<Flex, 2> {
+        let shape = [1, values.len()];
+        Tensor::from_data(TensorData::new(values, shape), &Default::default())
+    }
+
+    /// The nearest number of the format, ties to the even code, by trying all of them.
+    fn nearest(value: f32) -> f32 {
+        let codes = (0..=255u8).filter(|&code| Fp8Format::E4M3.decode(code).is_finite());
+        let distance = |code: &u8| (Fp8Format::E4M3.decode(*code) - value).abs();
+        let nearest = codes.min_by(|a, b| {
+            let nearer = distance(a).total_cmp(&distance(b));
+            nearer.then((a & 1).cmp(&(b & 1)))
+        });
+        nearest.map_or(0.0, |code| Fp8Format::E4M3.decode(code))
+    }
+
+    #[test]
+    fn every_number_becomes_the_nearest_of_the_format() {
+        let mut values: Vec<f32> = (0..=255u8)
+            .map(|code| Fp8Format::E4M3.decode(code))
+            .filter(|value| value.is_finite())
+            .collect();
+        // Between neighbours, on either side of the middle, and around powers of two.
+        let more: Vec<f32> = values
+            .iter()
+            .flat_map(|value| {
+                [
+                    value * 1.01,
+                    value * 0.94,
+                    value * (1.0 - 1e-6),
+                    value * 1.07,
+                ]
+            })
+            .filter(|value| value.abs() <= LARGEST)
+            .collect();
+        values.extend(more);
+        values.extend([
+            0.0,
+            1e-6,
+            2f32.powi(-10),
+            3.0 * 2f32.powi(-10),
+            17.0,
+            19.0,
+            21.0,
+        ]);
+        let rounded: Vec<f32> = round(row(values.clone())).into_data().iter().collect();
+        for (value, rounded) in values.iter().zip(rounded) {
+            let expected = nearest(*value);
+            assert!(
+                (rounded - expected).abs() <= 1e-5 * expected.abs(),
+                "{value}: {rounded} instead of {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_fills_the_format_and_one_of_zeros_stays() {
+        let largest = |x| scales(x).into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!(largest(row(vec![1.0, -896.0])), [2.0]);
+        assert_eq!(largest(row(vec![0.0, 0.0])), [1.0]);
+    }
+}

@@ -1,0 +1,48 @@
+//! Products of activations rounded to FP8: less exact, by a measured little.
+
+use backends::Arithmetic;
+use burn::tensor::{FloatDType, Tensor};
+use model::latents::{TokenGrid, pack};
+use tests::{Models, Trace, cases};
+
+use crate::{Flex, recorded};
+
+/// The least cosine between a prediction and the reference's.
+const LEAST_COSINE: f64 = 0.999;
+/// A prediction closer than this has not been rounded.
+const EXACT: f64 = 0.999_999_9;
+
+#[test]
+fn rounded_activations_give_nearly_the_reference_s_prediction() {
+    let mut rounded = 0;
+    for case in cases() {
+        let trace = Trace::open(&case.trace);
+        let device = Default::default();
+        let mut transformer = Models::<Flex>::new(&case, device).transformer();
+        transformer.set_arithmetic(Arithmetic::Fp8);
+        let grid = TokenGrid::of_image(case.width, case.height);
+        let embeds = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
+        let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
+        let prompts = transformer.prompts(vec![embeds], grid);
+        let timestep = trace.f32("sigmas").1[0];
+        let latents = pack(noise);
+        let found = transformer
+            .forward(latents, &prompts, timestep, FloatDType::F32, &|| false)
+            .expect("not cancelled");
+        let found: Vec<f32> = found.into_data().iter().collect();
+        let cosine = cosine(&found, &trace.f32("step0.cond").1);
+        println!("{}: cosine {cosine:.6}", case.name);
+        assert!(cosine >= LEAST_COSINE, "{}: {cosine}", case.name);
+        rounded += usize::from(cosine < EXACT);
+    }
+    // A case without FP8 weights stays exact; most have them.
+    assert!(rounded >= 15, "only {rounded} cases were rounded");
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
