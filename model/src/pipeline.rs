@@ -14,7 +14,7 @@ use crate::scheduler::Schedule;
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::PromptTokens;
 use crate::transformer::Transformer;
-use crate::vae::{Tiling, VaeDecoder};
+use crate::vae::{Posterior, Tiling, VaeDecoder, VaeEncoder};
 
 /// Most embeddings of a prompt that the transformer gets.
 pub const MAX_SEQUENCE_LENGTH: usize = 512;
@@ -168,6 +168,21 @@ pub fn denoise<B: ModelBackend>(
         }
     }
     Ok(latents)
+}
+
+/// Pixels f32 `[1, 3, height, width]` in `[-1, 1]`, both sides multiples of 16, to the posterior over
+/// their latents. The tiling says how much memory it takes, and changes nothing else.
+///
+/// # Errors
+/// Cancellation.
+pub fn encode_image<B: ModelBackend>(
+    vae: &VaeEncoder<B>,
+    pixels: Tensor<B, 4>,
+    tiling: Tiling,
+    observer: &dyn Observer<B>,
+) -> Result<Posterior<B>, PipelineError> {
+    vae.encode(pixels, tiling, &|| observer.cancelled())
+        .ok_or(PipelineError::Cancelled)
 }
 
 /// Latents f32 `[1, image tokens, features]` to pixels f32 `[1, 3, height, width]` in

@@ -13,7 +13,7 @@ mod vae;
 
 pub use text_encoder::text_encoder;
 pub use transformer::transformer;
-pub use vae::vae_decoder;
+pub use vae::{vae_decoder, vae_encoder};
 
 use std::num::NonZeroUsize;
 
