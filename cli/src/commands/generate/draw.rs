@@ -2,6 +2,7 @@
 
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::{DType, Tensor, TensorData};
+use model::guidance::{Guidance, GuidanceRule};
 use model::pipeline::{self, Denoising};
 
 use super::encode::Embeds;
@@ -66,14 +67,13 @@ fn denoise<B: ModelBackend>(
             failed: None,
         };
         let work = Denoising {
-            prompt_embeds: prompt.clone(),
-            guidance: negative
-                .clone()
-                .map(|embeds| (embeds, job.config.cfg_scale)),
-            noise,
-            grid: job.grid(),
-            schedule: &job.schedule,
+            guidance: negative.clone().map(|embeds| Guidance {
+                embeds,
+                scale: job.config.cfg_scale,
+                rule: GuidanceRule::Renormalised,
+            }),
             dtype: run.setting.dtype,
+            ..Denoising::new(prompt.clone(), noise, job.grid(), &job.schedule)
         };
         let latents = B::in_exact_memory(device, || {
             pipeline::denoise(&loaded.module, work, &mut observer)
