@@ -88,7 +88,8 @@ impl<B: Backend> InitImage<B> {
         }
     }
 
-    /// The latents at the noise level `sigma`: `sigma * noise + (1 - sigma) * clean`.
+    /// The latents f32 `[1, image tokens, features]` at the noise level `sigma`:
+    /// `sigma * noise + (1 - sigma) * clean`.
     pub fn at(&self, sigma: f32) -> Tensor<B, 3> {
         self.noise.clone() * sigma + self.clean.clone() * (1.0 - sigma)
     }

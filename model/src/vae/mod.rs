@@ -33,8 +33,8 @@ pub use upsample::Upsample;
 
 use backends::ModelBackend;
 use burn::module::Module;
-use burn::tensor::backend::Backend;
 use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 use crate::builder::Builder;
 use crate::config::VaeConfig;
