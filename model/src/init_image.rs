@@ -8,7 +8,7 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 
-use crate::latents::{TokenGrid, pack};
+use crate::latents::{PIXELS_PER_TOKEN, TokenGrid, pack};
 use crate::noise::NoiseGenerator;
 use crate::vae::{Posterior, SCALE};
 
@@ -34,12 +34,23 @@ pub fn latent_mask<B: Backend>(pixels: &[u8], grid: TokenGrid, device: &B::Devic
     let shape = grid.latent_shape(1);
     let [_, _, height, width] = shape;
     assert_eq!(pixels.len(), height * width * SCALE * SCALE, "mask pixels");
-    let rows = pixels.chunks_exact(width * SCALE).step_by(SCALE);
-    let values: Vec<f32> = rows
-        .flat_map(|row| row.iter().step_by(SCALE))
-        .map(|&grey| f32::from(u8::from(grey >= 128)))
+    let values: Vec<f32> = repainted(pixels, grid)
+        .map(|repainted| f32::from(u8::from(repainted)))
         .collect();
     Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+}
+
+/// Whether a mask, as [`latent_mask`] takes it, has nothing repainted.
+pub fn keeps_all(pixels: &[u8], grid: TokenGrid) -> bool {
+    !repainted(pixels, grid).any(|repainted| repainted)
+}
+
+/// Of each latent pixel, row by row, whether it is repainted.
+fn repainted(pixels: &[u8], grid: TokenGrid) -> impl Iterator<Item = bool> {
+    let width = grid.width * PIXELS_PER_TOKEN;
+    let rows = pixels.chunks_exact(width.max(1)).step_by(SCALE);
+    let firsts = rows.flat_map(|row| row.iter().step_by(SCALE));
+    firsts.map(|&grey| grey >= 128)
 }
 
 /// A picture to start from, and the noise that goes with it, both f32
@@ -115,6 +126,11 @@ impl<B: Backend> InitImage<B> {
     pub fn noise(&self) -> Tensor<B, 3> {
         self.noise.clone()
     }
+
+    /// The mask, f32 `[1, image tokens, features]`: 1 where the picture is repainted.
+    pub fn mask(&self) -> Option<Tensor<B, 3>> {
+        self.mask.clone()
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +172,10 @@ mod tests {
         let mask = latent_mask::<Flex>(&pixels, grid, &Default::default());
         let values: Vec<f32> = mask.into_data().iter::<f32>().collect();
         assert_eq!(values, [1.0, 0.0, 1.0, 0.0]);
+        assert!(!keeps_all(&pixels, grid));
+        pixels[0] = 127;
+        pixels[8 * 16] = 0;
+        assert!(keeps_all(&pixels, grid));
     }
 
     #[test]

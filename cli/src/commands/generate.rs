@@ -6,6 +6,7 @@ mod denoise;
 mod device_peak;
 mod draw;
 mod encode;
+mod encode_image;
 mod job;
 mod leak;
 mod noise_file;
@@ -14,6 +15,7 @@ mod picture;
 mod request;
 mod run;
 mod seed;
+mod start;
 mod texts;
 
 use super::plan;

@@ -22,6 +22,15 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     if let Some(name) = &recipe.noise {
         let _ = write!(text, "Noise: {}, ", quoted(name));
     }
+    if let Some(strength) = recipe.strength {
+        let _ = write!(text, "Denoising strength: {strength}, ");
+    }
+    let files = [("Init image", &recipe.init_image), ("Mask", &recipe.mask)];
+    for (key, file) in files {
+        if let Some(file) = file {
+            let _ = write!(text, "{key}: {}, ", quoted(&file.name));
+        }
+    }
     let _ = write!(
         text,
         "Size: {}x{}, Model: {}, Version: qwen-image-burn {}",
@@ -45,6 +54,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::text;
+    use crate::input::Stamp;
     use crate::output::recipe::Recipe;
 
     fn recipe() -> Recipe {
@@ -57,6 +67,9 @@ mod tests {
             cfg_scale: 4.0,
             seed: Some(42),
             noise: None,
+            init_image: None,
+            mask: None,
+            strength: None,
             model: "qwen_image_fp8_e4m3fn".to_owned(),
         }
     }
@@ -82,6 +95,26 @@ mod tests {
             ..recipe()
         });
         assert!(text.starts_with("a red fox\nSteps: 50, Sampler: Euler, CFG scale: 1, Seed: 42"));
+    }
+
+    #[test]
+    fn a_picture_to_start_from_is_named() {
+        let stamp = |name: &str| {
+            Some(Stamp {
+                name: name.to_owned(),
+                sha256: String::new(),
+            })
+        };
+        let text = text(&Recipe {
+            init_image: stamp("fox.png"),
+            mask: stamp("a, b.png"),
+            strength: Some(0.6),
+            ..recipe()
+        });
+        assert!(text.contains(concat!(
+            "Seed: 42, Denoising strength: 0.6, Init image: fox.png, ",
+            "Mask: \"a, b.png\", Size: 1328x1328"
+        )));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::input::Stamp;
+
 /// How a picture is made. Equal recipes give equal pictures on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
@@ -24,6 +26,15 @@ pub(crate) struct Recipe {
     /// Name of the file that the noise came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) noise: Option<String>,
+    /// The picture that it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init_image: Option<Stamp>,
+    /// The mask of what is repainted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mask: Option<Stamp>,
+    /// How much of the picture is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) strength: Option<f64>,
     /// Name of the transformer's file without its extension.
     pub(crate) model: String,
 }

@@ -134,6 +134,7 @@ impl Phase {
         Self {
             name: match phase {
                 PhaseName::Encode => "load_text_encoder",
+                PhaseName::EncodeImage => "load_vae_encoder",
                 PhaseName::Denoise => "load_transformer",
                 PhaseName::Decode => "load_vae",
             },

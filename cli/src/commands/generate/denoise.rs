@@ -4,11 +4,12 @@ use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
 use model::guidance::{Guidance, GuidanceRule};
-use model::pipeline::{self, Denoising};
+use model::pipeline::{self, AfterStep, Denoising};
 
-use super::observer::{StepObserver, record, to_host};
-use super::picture::Picture;
+use super::draw::Encoded;
+use super::observer::{StepObserver, to_host};
 use super::run::{Loaded, Run};
+use super::start::Start;
 use crate::error::CliError;
 use crate::plan::PhaseName;
 use crate::survey;
@@ -26,14 +27,14 @@ pub(super) fn load<B: ModelBackend>(
     run.load(PhaseName::Denoise, transformer, weights, device)
 }
 
-/// The latents of a picture counted from 0, in host memory, guided by the `embeds` of its texts.
+/// The latents of a picture counted from 0, in host memory, guided by its texts.
 ///
 /// # Errors
 /// What goes wrong on the way; Ctrl-C.
 pub(super) fn picture<B: ModelBackend>(
     run: &mut Run<'_>,
     transformer: &Loaded<Transformer<B>>,
-    embeds: &[TensorData],
+    encoded: &Encoded,
     index: usize,
     device: &B::Device,
 ) -> Result<TensorData, CliError> {
@@ -41,18 +42,24 @@ pub(super) fn picture<B: ModelBackend>(
     let picture = &job.pictures[index];
     let computing = run.compute::<B>(device);
     let on_device =
-        |text: usize| Tensor::<B, 3>::from_data(embeds[text].clone(), (device, DType::F32));
-    let noise = noise::<B>(run, picture, device)?;
+        |text: usize| Tensor::<B, 3>::from_data(encoded.embeds[text].clone(), (device, DType::F32));
+    let start = Start::<B>::of(run, picture, &encoded.moments, device)?;
     let message = match job.pictures.len() {
         1 => "Denoising".to_owned(),
         count => format!("Denoising image {} of {count}", index + 1),
     };
     let mut observer = StepObserver {
-        progress: run.progress.steps(&message, picture.schedule.steps()),
+        progress: run
+            .progress
+            .steps(&message, picture.schedule.steps() - picture.first),
         trace: run.trace.as_mut(),
         failed: None,
     };
     let prompt = on_device(picture.prompt);
+    let image = start.image;
+    let put_back = image
+        .as_ref()
+        .map(|image| |latents, sigma| image.put_back(latents, sigma));
     let work = Denoising {
         guidance: picture.negative.map(|text| Guidance {
             embeds: on_device(text),
@@ -60,7 +67,9 @@ pub(super) fn picture<B: ModelBackend>(
             rule: GuidanceRule::Renormalised,
         }),
         dtype: run.setting.dtype,
-        ..Denoising::new(prompt, noise, picture.grid(), &picture.schedule)
+        start: picture.first,
+        after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),
+        ..Denoising::new(prompt, start.latents, picture.grid(), &picture.schedule)
     };
     let latents = B::in_exact_memory(device, || {
         pipeline::denoise(&transformer.module, work, &mut observer)
@@ -76,25 +85,4 @@ pub(super) fn picture<B: ModelBackend>(
     }
     run.computed(computing, &transformer.planned);
     Ok(TensorData::new(values, shape))
-}
-
-fn noise<B: ModelBackend>(
-    run: &mut Run<'_>,
-    picture: &Picture,
-    device: &B::Device,
-) -> Result<Tensor<B, 4>, CliError> {
-    let channels = run.job.models.vae.config.z_dim;
-    let noise = match &picture.noise {
-        Some(values) => {
-            let data = TensorData::new(values.clone(), picture.grid().latent_shape(channels));
-            Tensor::from_data(data, (device, DType::F32))
-        }
-        None => pipeline::noise_of_seed(picture.seed, channels, picture.grid(), device),
-    };
-    if let Some(trace) = &mut run.trace {
-        record(trace, "noise", noise.clone().unsqueeze_dim::<5>(1))?;
-        let sigmas = picture.schedule.sigmas();
-        trace.add_f32("sigmas", &[sigmas.len()], sigmas);
-    }
-    Ok(noise)
 }

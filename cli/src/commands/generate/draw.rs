@@ -12,20 +12,28 @@ use crate::interrupt;
 pub(super) struct Draw<'r, 'a> {
     /// The run.
     pub(super) run: &'r mut Run<'a>,
-    /// The embeddings of its texts.
+    /// What was encoded for it.
+    pub(super) encoded: Encoded,
+}
+
+/// What pictures are made from, in host memory.
+pub(super) struct Encoded {
+    /// The embeddings of the run's texts.
     pub(super) embeds: Vec<TensorData>,
+    /// The moments of the init image at each of its sizes, if there is one.
+    pub(super) moments: Vec<TensorData>,
 }
 
 impl OnBackend for Draw<'_, '_> {
     type Output = Result<(), CliError>;
 
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
-        let Self { run, embeds } = self;
+        let Self { run, encoded } = self;
         let several = run.job.pictures.len() > 1;
         if several && run.plan_now::<B>(&device).decodes_beside() {
-            picture_by_picture::<B>(run, &embeds, &device)?;
+            picture_by_picture::<B>(run, &encoded, &device)?;
         } else {
-            model_by_model::<B>(run, &embeds, &device)?;
+            model_by_model::<B>(run, &encoded, &device)?;
         }
         run.tell_memory::<B>("Final VRAM", &device);
         Ok(())
@@ -35,13 +43,13 @@ impl OnBackend for Draw<'_, '_> {
 /// With both models in memory, so that each picture is written as soon as it is denoised.
 fn picture_by_picture<B: ModelBackend>(
     run: &mut Run<'_>,
-    embeds: &[TensorData],
+    encoded: &Encoded,
     device: &B::Device,
 ) -> Result<(), CliError> {
     let transformer = denoise::load::<B>(run, device)?;
     let mut vae = None;
     for index in 0..run.job.pictures.len() {
-        let latents = denoise::picture(run, &transformer, embeds, index, device)?;
+        let latents = denoise::picture(run, &transformer, encoded, index, device)?;
         let vae = match &mut vae {
             Some(vae) => vae,
             none => none.insert(decode::load::<B>(run, device)?),
@@ -59,14 +67,14 @@ fn picture_by_picture<B: ModelBackend>(
 /// is ended early are still decoded.
 fn model_by_model<B: ModelBackend>(
     run: &mut Run<'_>,
-    embeds: &[TensorData],
+    encoded: &Encoded,
     device: &B::Device,
 ) -> Result<(), CliError> {
     let transformer = denoise::load::<B>(run, device)?;
     let mut waiting = Vec::new();
     let mut ended = Ok(());
     for index in 0..run.job.pictures.len() {
-        match denoise::picture(run, &transformer, embeds, index, device) {
+        match denoise::picture(run, &transformer, encoded, index, device) {
             Ok(latents) => waiting.push(latents),
             Err(error) => {
                 ended = Err(error);

@@ -2,10 +2,12 @@
 
 use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
 use burn::tensor::FloatDType;
+use model::init_image::keeps_all;
 use model::tokenizer::PromptTokens;
 
-use super::draw::Draw;
+use super::draw::{Draw, Encoded};
 use super::encode::Encode;
+use super::encode_image::EncodeImage;
 use super::picture::Picture;
 use super::request::Request;
 use super::run::Run;
@@ -13,6 +15,7 @@ use super::texts::Texts;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
+use crate::input::{InitPicture, Start};
 use crate::models::Models;
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
@@ -43,12 +46,15 @@ pub(super) struct Job<'a> {
     pub(super) models: Models,
     /// The texts of all pictures, each once.
     pub(super) texts: Vec<PromptTokens>,
+    /// The picture to start from, once for each size that is drawn; none without one.
+    pub(super) starts: Vec<Start>,
     /// The pictures, at least one, in the order in which they are made.
     pub(super) pictures: Vec<Picture>,
 }
 
 impl<'a> Job<'a> {
-    /// Opens the models' files and checks them, and reads the texts and the noise.
+    /// Opens the models' files and checks them, and reads the texts, the noise and the picture to
+    /// start from.
     ///
     /// # Errors
     /// Whatever is wrong with a file.
@@ -57,12 +63,23 @@ impl<'a> Job<'a> {
         requests: Vec<Request>,
         console: Console,
     ) -> Result<Self, CliError> {
-        let models = Models::open(&config.sources)?;
+        let init = config.image.as_ref().map(InitPicture::read).transpose()?;
+        let mut models = Models::open(&config.sources)?;
+        if init.is_some() {
+            models.open_vae_encoder()?;
+        }
         let mut texts = Texts::default();
-        let prepare = |request| Picture::prepare(request, config, &models, &mut texts);
+        let prepare =
+            |request| Picture::prepare(request, config, &models, init.as_ref(), &mut texts);
         let pictures = requests.into_iter().map(prepare);
+        let pictures: Vec<Picture> = pictures.collect::<Result<_, _>>()?;
+        let starts = match &init {
+            Some(init) => starts(init, &pictures, console)?,
+            None => Vec::new(),
+        };
         let job = Self {
-            pictures: pictures.collect::<Result<_, _>>()?,
+            starts,
+            pictures,
             config,
             console,
             models,
@@ -133,9 +150,10 @@ impl<'a> Job<'a> {
         };
         backends::dispatch(device, Prepare(self.console))?;
         let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
+        let moments = backends::dispatch(device, EncodeImage(&mut run))??;
         let draw = Draw {
             run: &mut run,
-            embeds,
+            encoded: Encoded { embeds, moments },
         };
         backends::dispatch(device, draw)??;
         if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
@@ -162,4 +180,36 @@ impl<'a> Job<'a> {
         }
         Ok(())
     }
+}
+
+/// The picture to start from at each size that is drawn, with a note on what may surprise.
+fn starts(
+    init: &InitPicture,
+    pictures: &[Picture],
+    console: Console,
+) -> Result<Vec<Start>, CliError> {
+    let mut starts: Vec<Start> = Vec::new();
+    for picture in pictures {
+        let size = (picture.width, picture.height);
+        if starts
+            .iter()
+            .any(|start| (start.width, start.height) == size)
+        {
+            continue;
+        }
+        let start = init.at(picture.width, picture.height)?;
+        let (width, height) = init.dimensions();
+        if size != (width, height) {
+            console.note(&format!(
+                "note: the init image of {width}x{height} pixels is resized to {}x{}",
+                picture.width, picture.height
+            ));
+        }
+        let mask = start.mask.as_ref();
+        if mask.is_some_and(|greys| keeps_all(greys, picture.grid())) {
+            console.note("note: the mask is white nowhere, so nothing is repainted");
+        }
+        starts.push(start);
+    }
+    Ok(starts)
 }

@@ -1,5 +1,6 @@
 //! One picture of a run, settled: all that is left is to compute it.
 
+use model::init_image::first_step;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
 
@@ -8,6 +9,7 @@ use super::request::Request;
 use super::texts::Texts;
 use crate::args::GenerateConfig;
 use crate::error::CliError;
+use crate::input::InitPicture;
 use crate::models::Models;
 use crate::output::names::Target;
 use crate::output::recipe::Recipe;
@@ -29,6 +31,8 @@ pub(super) struct Picture {
     pub(super) noise: Option<Vec<f32>>,
     /// Noise levels.
     pub(super) schedule: Schedule,
+    /// The first of the schedule's steps that is run.
+    pub(super) first: usize,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
     /// Where it goes.
@@ -46,13 +50,27 @@ impl Picture {
         request: Request,
         config: &GenerateConfig,
         models: &Models,
+        init: Option<&InitPicture>,
         texts: &mut Texts,
     ) -> Result<Self, CliError> {
-        let (width, height) = models.size(request.size)?;
+        let (width, height) = match init {
+            Some(init) => init.size(request.size),
+            None => models.size(request.size)?,
+        };
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
         let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
             .map_err(|error| CliError::Usage(error.to_string()))?;
+        let first = match init {
+            Some(init) => first_step(schedule.steps(), init.strength).ok_or_else(|| {
+                CliError::Usage(format!(
+                    "--strength {} leaves none of {} steps to run",
+                    init.strength,
+                    schedule.steps()
+                ))
+            })?,
+            None => 0,
+        };
         let latent_shape = grid.latent_shape(models.vae.config.z_dim);
         let noise = config.noise.as_deref();
         let noise_name = noise.map(|path| {
@@ -71,6 +89,7 @@ impl Picture {
             height,
             seed: request.seed,
             schedule,
+            first,
             cfg_scale: request.cfg_scale,
             target: request.target,
             recipe: Recipe {
@@ -83,6 +102,9 @@ impl Picture {
                 },
                 seed: noise.is_none().then_some(request.seed),
                 noise: noise_name,
+                init_image: init.map(|init| init.stamp.clone()),
+                mask: init.and_then(|init| init.mask_stamp.clone()),
+                strength: init.map(|init| init.strength),
                 model: models.name(),
                 prompt: request.prompt,
                 negative_prompt: request.negative_prompt,

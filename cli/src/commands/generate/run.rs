@@ -85,6 +85,9 @@ impl<'a> Run<'a> {
     ) -> Result<Loaded<M>, CliError> {
         let plan = self.plan_now::<B>(device);
         plan.check_phase(phase)?;
+        let planned = plan.phase(phase);
+        let planned = planned
+            .ok_or_else(|| CliError::Internal(format!("{} is not planned", phase.as_str())))?;
 
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
@@ -104,7 +107,7 @@ impl<'a> Run<'a> {
             .push(Phase::load(phase, &report, limit, device_peak));
         Ok(Loaded {
             module,
-            planned: *plan.phase(phase),
+            planned: *planned,
             record,
             device_used_before: report.device_used_before,
         })
