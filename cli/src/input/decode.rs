@@ -1,6 +1,7 @@
 //! A picture's bytes to 8-bit RGB.
 
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -74,13 +75,38 @@ pub(super) fn decode(bytes: &[u8], ground: Ground, path: &Path) -> Result<RgbIma
     })
 }
 
-/// Whether a JPEG's last scan has its end marker. The decoder takes what is missing for grey.
+/// Whether a JPEG goes on to its end marker (ITU-T T.81, annex B). The decoder would take what is
+/// missing for grey. What follows the end, as phones write it, does not matter.
 fn has_end(bytes: &[u8]) -> bool {
-    const SCAN: [u8; 2] = [0xff, 0xda];
-    const END: [u8; 2] = [0xff, 0xd9];
-    let mut pairs = bytes.windows(2);
-    let scan = pairs.rposition(|pair| pair == SCAN).unwrap_or(0);
-    bytes[scan..].windows(2).any(|pair| pair == END)
+    const STUFFED: u8 = 0x00;
+    const RESTARTS: RangeInclusive<u8> = 0xd0..=0xd7;
+    const START: u8 = 0xd8;
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    const FILL: u8 = 0xff;
+    let mut at = 0;
+    let mut in_scan = false;
+    loop {
+        let Some(&[first, marker]) = bytes.get(at..at + 2) else {
+            return false;
+        };
+        match (first, marker) {
+            (0xff, END) => return true,
+            (0xff, FILL) => at += 1,
+            (0xff, START | STUFFED) => at += 2,
+            (0xff, marker) if RESTARTS.contains(&marker) => at += 2,
+            (0xff, marker) => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else {
+                    return false;
+                };
+                in_scan = marker == SCAN;
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+            _ if in_scan => at += 1,
+            // Not a marker where there must be one: the decoder will say so.
+            _ => return true,
+        }
+    }
 }
 
 /// A picture with transparency on an opaque ground.

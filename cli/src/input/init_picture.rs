@@ -39,7 +39,7 @@ pub(crate) struct InitPicture {
 
 /// A picture and its mask at one size.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub(crate) struct SizedPicture {
     /// Pixels across.
     pub(crate) width: u32,
     /// Pixels down.
@@ -93,7 +93,7 @@ impl InitPicture {
     ///
     /// # Errors
     /// As of [`resize`].
-    pub(crate) fn at(&self, width: u32, height: u32) -> Result<Start, CliError> {
+    pub(crate) fn at(&self, width: u32, height: u32) -> Result<SizedPicture, CliError> {
         let picture = resize(&self.picture, width, height)?;
         let plane = |channel: usize| {
             let pixels = picture.pixels();
@@ -101,7 +101,7 @@ impl InitPicture {
         };
         let mask = self.mask.as_ref();
         let mask = mask.map(|mask| resize(mask, width, height)).transpose()?;
-        Ok(Start {
+        Ok(SizedPicture {
             width,
             height,
             planes: (0..3).flat_map(plane).collect(),

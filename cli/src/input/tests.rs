@@ -98,6 +98,19 @@ fn what_is_cut_short_is_refused() {
 }
 
 #[test]
+fn what_follows_the_end_of_a_jpeg_does_not_matter() {
+    let path = pictures().join("rgb.jpg");
+    let bytes = std::fs::read(&path).unwrap();
+    let whole = decode(&bytes, Ground::White, &path).unwrap();
+    // A scan of another picture that is cut short.
+    let film = [&bytes, [0, 1, 2, 0xff, 0xda, 0, 3, 0].as_slice()].concat();
+    assert_eq!(decode(&film, Ground::White, &path).unwrap(), whole);
+    let cut = &bytes[..bytes.len() - 2];
+    let error = decode(cut, Ground::White, &path).unwrap_err();
+    assert!(error.to_string().ends_with("is cut short"), "{error}");
+}
+
+#[test]
 fn damaged_bytes_never_panic() {
     for (name, _) in recorded("formats.safetensors") {
         let path = pictures().join(&name);

@@ -256,6 +256,40 @@ fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
 }
 
 #[test]
+fn a_picture_to_start_from_is_a_phase_that_tiles_like_decoding() {
+    let mut subject = subject();
+    subject.text_encoder.bytes = fp8(GIB);
+    subject.transformer.bytes = fp8(GIB);
+    subject.vae_encoder = Some(fp8(GIB / 4));
+    let ample = Plan::new(&subject, work(1328, 1328), setting(80 * GIB));
+    let names: Vec<PhaseName> = ample.phases.iter().map(|phase| phase.phase).collect();
+    assert_eq!(names, PhaseName::ALL);
+    let encode = phase(&ample, PhaseName::EncodeImage);
+    assert_eq!(encode.tiling, Tiling::Whole);
+    let total = encode.peak_bytes - 1;
+    let whole = Plan::new(&subject, work(1328, 1328), setting(total));
+    assert!(phase(&whole, PhaseName::EncodeImage).too_large());
+    assert!(whole.check_phase(PhaseName::EncodeImage).is_err());
+    let auto = Setting {
+        vae_tiling: VaeTiling::Auto,
+        ..setting(total)
+    };
+    let tiled = Plan::new(&subject, work(1328, 1328), auto);
+    let encode = phase(&tiled, PhaseName::EncodeImage);
+    assert!(!encode.too_large() && encode.tiling != Tiling::Whole);
+    assert!(
+        tiled
+            .table()
+            .contains("The init image is encoded in tiles of")
+    );
+    // Without one there is no such phase, and nothing to refuse.
+    subject.vae_encoder = None;
+    let without = Plan::new(&subject, work(1328, 1328), setting(total));
+    assert!(without.phase(PhaseName::EncodeImage).is_none());
+    assert!(without.check_phase(PhaseName::EncodeImage).is_ok());
+}
+
+#[test]
 fn a_limit_that_is_too_low_is_told_with_the_one_that_is_enough() {
     let limited = |limit, free| Setting {
         device: Some(

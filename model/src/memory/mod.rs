@@ -172,6 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn encoding_needs_less_than_decoding_and_smaller_tiles_never_more() {
+        let (_, _, vae) = published();
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
+            for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
+                let of = |tiling| vae_encoder(&vae, width, height, tiling, numerics);
+                let decoding = vae_decoder(&vae, width, height, Tiling::Whole, numerics);
+                let mut before = of(Tiling::Whole);
+                assert!(before <= decoding, "{before} > {decoding}");
+                for side in [4096, 2048, 1024, 512, 256, 128] {
+                    let now = of(Tiling::Tiles { side });
+                    assert!(
+                        now <= before,
+                        "{width} x {height}, {side}: {now} > {before}"
+                    );
+                    before = now;
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_last_level_decides_what_a_whole_image_needs() {
         // The upsampler of 192 channels into full resolution: its input, doubled and with a
         // border, and its output.

@@ -15,7 +15,7 @@ use super::texts::Texts;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
-use crate::input::{InitPicture, Start};
+use crate::input::{InitPicture, SizedPicture};
 use crate::models::Models;
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
@@ -47,7 +47,7 @@ pub(super) struct Job<'a> {
     /// The texts of all pictures, each once.
     pub(super) texts: Vec<PromptTokens>,
     /// The picture to start from, once for each size that is drawn; none without one.
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Vec<SizedPicture>,
     /// The pictures, at least one, in the order in which they are made.
     pub(super) pictures: Vec<Picture>,
 }
@@ -187,8 +187,8 @@ fn starts(
     init: &InitPicture,
     pictures: &[Picture],
     console: Console,
-) -> Result<Vec<Start>, CliError> {
-    let mut starts: Vec<Start> = Vec::new();
+) -> Result<Vec<SizedPicture>, CliError> {
+    let mut starts: Vec<SizedPicture> = Vec::new();
     for picture in pictures {
         let size = (picture.width, picture.height);
         if starts
