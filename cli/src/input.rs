@@ -8,4 +8,4 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use init_picture::{InitPicture, Stamp, Start};
+pub(crate) use init_picture::{InitPicture, SizedPicture, Stamp};
