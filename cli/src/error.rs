@@ -28,6 +28,14 @@ pub(crate) enum CliError {
     /// A model file other than a checkpoint is missing or does not fit.
     #[error("{0}")]
     ModelFile(String),
+    /// A picture to start from, or its mask, cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The tokenizer cannot be read.
     #[error(transparent)]
     Tokenizer(#[from] model::TokenizerError),
@@ -70,6 +78,9 @@ pub(crate) enum CliError {
     /// Computing came to no good end.
     #[error(transparent)]
     Pipeline(PipelineError),
+    /// The encoder's numbers went out of range.
+    #[error("the encoded init image is not finite (NaN or infinity): the VAE file is damaged")]
+    NotFiniteLatents,
     /// The decoder's numbers went out of range.
     #[error("the decoded image is not finite (NaN or infinity): the VAE file is damaged")]
     NotFinite,
@@ -105,6 +116,7 @@ impl CliError {
             Self::Load(_)
             | Self::Config { .. }
             | Self::ModelFile(_)
+            | Self::Picture { .. }
             | Self::Tokenizer(_)
             | Self::Pipeline(PipelineError::TokenOutOfRange { .. }) => ExitCode::BadModel,
             Self::Memory { .. } | Self::OutOfMemory(_) => ExitCode::NoMemory,
@@ -112,10 +124,19 @@ impl CliError {
             Self::Interrupted => ExitCode::Interrupted,
             Self::Pipeline(_)
             | Self::NotFinite
+            | Self::NotFiniteLatents
             | Self::Leak { .. }
             | Self::Output { .. }
             | Self::Stdout(_)
             | Self::Internal(_) => ExitCode::Failure,
+        }
+    }
+
+    /// What is wrong with a picture's file.
+    pub(crate) fn picture(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Picture {
+            path: path.to_owned(),
+            reason: reason.into(),
         }
     }
 

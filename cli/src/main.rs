@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod error;
 mod exit;
+mod input;
 mod interrupt;
 mod mapping_fault;
 mod models;

@@ -37,8 +37,10 @@ pub(crate) struct Models {
     pub(crate) text_encoder: Part<TextEncoderConfig>,
     /// The diffusion transformer.
     pub(crate) transformer: Part<TransformerConfig>,
-    /// The image decoder.
+    /// The VAE; its weights are those of the decoder.
     pub(crate) vae: Part<VaeConfig>,
+    /// The weights of the VAE's encoder, where they are needed.
+    pub(crate) vae_encoder: Option<Weights>,
     /// The noise schedule's constants.
     pub(crate) scheduler: SchedulerConfig,
     /// The tokenizer.
@@ -80,6 +82,7 @@ impl Models {
             transformer: transformer_part(Weights::open(&transformer, Component::Transformer)?)?,
             text_encoder: text_encoder_part(Weights::open(&text_encoder, Component::TextEncoder)?)?,
             vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
+            vae_encoder: None,
             scheduler: scheduler_config(found.scheduler.as_deref())?,
             tokenizer: Tokenizer::open(&tokenizer)?,
             _demo: demo,
@@ -87,6 +90,29 @@ impl Models {
         models.check_fit()?;
         tokenizer::check_fit(&models.tokenizer, &tokenizer, &models.text_encoder)?;
         Ok(models)
+    }
+
+    /// The transformer's name for metadata: its file's without the extension.
+    pub(crate) fn name(&self) -> String {
+        let source = self.transformer.weights.source();
+        let stem = |path: &Path| {
+            let stem = path.file_stem().unwrap_or_default();
+            stem.to_string_lossy().into_owned()
+        };
+        // A diffusers folder's transformer is called `transformer`, as everybody's is.
+        match source.file_name().and_then(|name| name.to_str()) {
+            Some("transformer") => source.parent().map(stem).unwrap_or_default(),
+            _ => stem(source),
+        }
+    }
+
+    /// Finds the VAE's encoder too, which only a run that begins with a picture needs.
+    ///
+    /// # Errors
+    /// The VAE has none.
+    pub(crate) fn open_vae_encoder(&mut self) -> Result<(), CliError> {
+        self.vae_encoder = Some(self.vae.weights.vae_encoder()?);
+        Ok(())
     }
 
     /// Whether what one model gives is what the next takes.

@@ -1,7 +1,8 @@
 //! What can be known of the models and the device together before anything is loaded.
 
 use backends::{ModelBackend, OnBackend};
-use model::{Builder, TextEncoder, Transformer, VaeDecoder};
+use loader::Weights;
+use model::{Builder, TextEncoder, Transformer, VaeDecoder, VaeEncoder};
 
 use crate::args::DtypeChoice;
 use crate::error::CliError;
@@ -32,6 +33,9 @@ impl OnBackend for Survey<'_> {
             &models.transformer.weights,
         )?;
         loader::check(&vae_decoder::<B>(models, &device), &models.vae.weights)?;
+        if let Some(weights) = &models.vae_encoder {
+            loader::check(&vae_encoder::<B>(models, weights, &device), weights)?;
+        }
         Ok(facts)
     }
 }
@@ -55,4 +59,14 @@ pub(crate) fn vae_decoder<B: ModelBackend>(models: &Models, device: &B::Device) 
     let Part { weights, config } = &models.vae;
     let formats = |name: &str| weights.format(name);
     VaeDecoder::uninitialized(config, &Builder::new(device, &formats))
+}
+
+/// The VAE's encoder without contents, for these weights of it.
+pub(crate) fn vae_encoder<B: ModelBackend>(
+    models: &Models,
+    weights: &Weights,
+    device: &B::Device,
+) -> VaeEncoder<B> {
+    let formats = |name: &str| weights.format(name);
+    VaeEncoder::uninitialized(&models.vae.config, &Builder::new(device, &formats))
 }

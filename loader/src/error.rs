@@ -189,6 +189,16 @@ pub enum LoadError {
         /// What it is.
         found: Component,
     },
+    /// A VAE that cannot read pictures.
+    #[error(
+        "{}: this VAE holds no encoder, which a run that begins with a picture needs: pass another \
+         file with --vae",
+        shown(file)
+    )]
+    NoVaeEncoder {
+        /// The checkpoint.
+        file: PathBuf,
+    },
     /// Contradictory or unsupported quantisation.
     #[error("{}: {fault}", shown(file))]
     Dialect {

@@ -11,7 +11,7 @@ use crate::component::{Component, detect, without_prefix};
 use crate::convert::is_supported;
 use crate::dialect::{Companion, Dialect, Quantization, fp8_format};
 use crate::error::LoadError;
-use crate::keymap::{KeyMap, Role, Unused};
+use crate::keymap::{Half, KeyMap, Role, Unused};
 use crate::summary::Summary;
 use crate::text::Excerpt;
 
@@ -48,7 +48,7 @@ impl Weights {
                 found,
             });
         }
-        Self::of(checkpoint, component)
+        Self::of(checkpoint, component, Half::Decoder)
     }
 
     /// Opens a checkpoint as whatever component it is.
@@ -58,10 +58,31 @@ impl Weights {
     pub fn open_any(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let component = detect(&checkpoint)?;
-        Self::of(checkpoint, component)
+        Self::of(checkpoint, component, Half::Decoder)
     }
 
-    fn of(checkpoint: Checkpoint, component: Component) -> Result<Self, LoadError> {
+    /// The other half of a VAE's checkpoint: the encoder's weights. What is not needed of it is
+    /// the decoder.
+    ///
+    /// # Errors
+    /// [`LoadError::NoVaeEncoder`] if it has none, or this is no VAE; else as
+    /// [`Weights::open`].
+    pub fn vae_encoder(&self) -> Result<Self, LoadError> {
+        let missing = || LoadError::NoVaeEncoder {
+            file: self.source().into(),
+        };
+        if self.component != Component::Vae {
+            return Err(missing());
+        }
+        let encoder = Self::of(self.checkpoint.clone(), self.component, Half::Encoder)?;
+        if encoder.parameters.is_empty() {
+            return Err(missing());
+        }
+        Ok(encoder)
+    }
+
+    /// `half` matters to a VAE only.
+    fn of(checkpoint: Checkpoint, component: Component, half: Half) -> Result<Self, LoadError> {
         // `detect` has found the prefix; without one all keys are taken as they are.
         let prefix = component.prefix_in(&checkpoint).unwrap_or_default();
         let quantization = Quantization::of(&checkpoint, prefix)?;
@@ -70,7 +91,11 @@ impl Weights {
             .iter()
             .map(|entry| without_prefix(&entry.tensor.key, prefix))
             .collect();
-        let keymap = KeyMap::new(component, names.iter().copied());
+        let keys = names.iter().copied();
+        let keymap = match (component, half) {
+            (Component::Vae, Half::Encoder) => KeyMap::of_vae_encoder(keys),
+            _ => KeyMap::new(component, keys),
+        };
 
         let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
         let mut unused = Vec::new();

@@ -174,6 +174,33 @@ fn the_vae_in_both_names() {
         .collect();
     assert_eq!(shapes(&from_diffusers), expected);
 
+    let [encoder_of_wan, encoder_of_diffusers] =
+        [&from_wan, &from_diffusers].map(|weights| weights.vae_encoder().unwrap());
+    assert_eq!(shapes(&encoder_of_wan), shapes(&encoder_of_diffusers));
+    assert_eq!(
+        shapes(&encoder_of_diffusers),
+        diffusers
+            .tensors
+            .iter()
+            .filter(|tensor| {
+                let key = &tensor.key;
+                let encoding = key.starts_with("encoder.") || key.starts_with("quant_conv.");
+                encoding && !key.contains(".time_conv.")
+            })
+            .map(|tensor| (tensor.key.clone(), tensor.shape.clone()))
+            .collect()
+    );
+    for weights in [encoder_of_wan, encoder_of_diffusers] {
+        let summary = weights.summary();
+        let reasons: BTreeSet<Unused> = summary.unused.keys().copied().collect();
+        assert_eq!(
+            reasons,
+            [Unused::VaeDecoder, Unused::TimeConvolution].into()
+        );
+        assert_eq!(summary.unused[&Unused::TimeConvolution], 4);
+        assert_eq!(summary.used + summary.unused.values().sum::<usize>(), 194);
+    }
+
     for weights in [from_wan, from_diffusers] {
         assert_eq!(weights.dialect(), Dialect::Dense);
         let summary = weights.summary();

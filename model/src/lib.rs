@@ -4,7 +4,8 @@
 //! A prompt is tokenised ([`tokenizer`]), encoded by Qwen2.5-VL's language model
 //! ([`text_encoder`]), and guides a multimodal diffusion transformer ([`transformer`]) that
 //! turns noise ([`noise`]) into latents along a flow-matching schedule ([`scheduler`]); a
-//! variational autoencoder ([`vae`]) decodes them. [`pipeline`] strings the phases together.
+//! variational autoencoder ([`vae`]) decodes them. A run may also begin with a picture
+//! ([`init_image`]). [`pipeline`] strings the phases together.
 //!
 //! Modules and fields have the names of the reference's checkpoint keys. This crate knows no
 //! files but the tokenizer's: parameters are filled from outside through Burn's `ModuleMapper`.
@@ -12,6 +13,7 @@
 pub mod builder;
 pub mod config;
 pub mod guidance;
+pub mod init_image;
 pub mod latents;
 pub mod linear;
 pub mod memory;
@@ -19,6 +21,7 @@ pub mod noise;
 pub mod norm;
 pub mod pipeline;
 pub mod rotary;
+pub mod sampler;
 pub mod scheduler;
 pub mod text_encoder;
 pub mod tokenizer;
@@ -30,4 +33,4 @@ pub use config::{ConfigError, SchedulerConfig, TextEncoderConfig, TransformerCon
 pub use text_encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use transformer::Transformer;
-pub use vae::VaeDecoder;
+pub use vae::{VaeDecoder, VaeEncoder};

@@ -8,15 +8,18 @@ use backends::{Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
+use model::guidance::{Guidance, GuidanceRule};
 use model::latents::{TokenGrid, pack};
 use model::memory::{self, Kernels, Numerics};
-use model::pipeline::{Denoising, Observer, PipelineError, decode, denoise, encode_prompt};
+use model::pipeline::{
+    Denoising, Observer, PipelineError, decode, denoise, encode_image, encode_prompt,
+};
 use model::scheduler::Schedule;
 use model::tokenizer::PromptTokens;
 use model::vae::Tiling;
 use model::{
     Builder, SchedulerConfig, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig,
-    VaeConfig, VaeDecoder,
+    VaeConfig, VaeDecoder, VaeEncoder,
 };
 
 type Flex = burn_flex::Flex;
@@ -62,8 +65,16 @@ fn formulas_bound_measured_peaks() {
         .build_global()
         .expect("the first use of the pool");
     // All are measured before any fails.
-    let hold = [the_vae(), the_transformer(), the_text_encoder()];
-    assert_eq!(hold, [true; 3], "VAE, transformer, text encoder");
+    let hold = [
+        the_vae(),
+        the_vae_encoder(),
+        the_transformer(),
+        the_text_encoder(),
+    ];
+    assert_eq!(
+        hold, [true; 4],
+        "VAE decoder and encoder, transformer, text encoder"
+    );
 }
 
 fn the_vae() -> bool {
@@ -97,6 +108,44 @@ fn the_vae() -> bool {
             let whole = whole.get_or_insert_with(|| image.clone());
             let largest = whole.clone().abs().max().into_scalar();
             let distance = (image - whole.clone()).abs().max().into_scalar();
+            println!("{what}: {:e} from the whole", distance / largest);
+            assert!(largest > 0.0 && distance <= 1e-6 * largest, "{what}");
+        }
+    }
+    hold
+}
+
+fn the_vae_encoder() -> bool {
+    let mut hold = true;
+    let device = Default::default();
+    let config = VaeConfig::published();
+    let formats = |_: &str| WeightFormat::Dense;
+    let vae = VaeEncoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let vae = randomize::<Flex, _>(vae);
+    let tiles = |side| Tiling::Tiles { side };
+    for (width, height, tilings) in [
+        (128, 128, vec![Tiling::Whole, tiles(64)]),
+        (256, 192, vec![Tiling::Whole, tiles(96)]),
+    ] {
+        let mut whole: Option<Tensor<Flex, 4>> = None;
+        for tiling in tilings {
+            let (measured, moments) = MEMORY.peak_of(|| {
+                let pixels = random::<Flex, 4>([1, 3, height, width], &device);
+                let posterior = encode_image(&vae, pixels * 0.0 + 0.5, tiling, &());
+                posterior.expect("a posterior").moments()
+            });
+            let formula = memory::vae_encoder(
+                &config,
+                width as u32,
+                height as u32,
+                tiling,
+                numerics(FloatDType::F32),
+            );
+            let what = format!("VAE encoder, {width} x {height}, {tiling:?}");
+            hold &= holds(&what, measured, formula);
+            let whole = whole.get_or_insert_with(|| moments.clone());
+            let largest = whole.clone().abs().max().into_scalar();
+            let distance = (moments - whole.clone()).abs().max().into_scalar();
             println!("{what}: {:e} from the whole", distance / largest);
             assert!(largest > 0.0 && distance <= 1e-6 * largest, "{what}");
         }
@@ -144,13 +193,15 @@ fn the_transformer() -> bool {
         let (measured, latents) = MEMORY.peak_of(|| {
             let embeds =
                 |tokens| random::<Flex, 3>([1, tokens, config.joint_attention_dim], &device);
+            let noise = random(grid.latent_shape(16), &device);
             let work = Denoising {
-                prompt_embeds: embeds(text_lengths[0]),
-                guidance: text_lengths.get(1).map(|&tokens| (embeds(tokens), 4.0)),
-                noise: random(grid.latent_shape(16), &device),
-                grid,
-                schedule: &schedule,
+                guidance: text_lengths.get(1).map(|&tokens| Guidance {
+                    embeds: embeds(tokens),
+                    scale: 4.0,
+                    rule: GuidanceRule::Renormalised,
+                }),
                 dtype,
+                ..Denoising::new(embeds(text_lengths[0]), noise, grid, &schedule)
             };
             denoise(&transformer, work, &mut OneStep { done: false })
         });

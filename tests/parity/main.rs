@@ -1,6 +1,7 @@
 //! The reference's tensors, one after the other.
 
 mod full_size;
+mod init_image;
 mod numbers;
 mod pipeline;
 mod rounded;
@@ -9,6 +10,7 @@ mod tiling;
 mod tokenizer;
 mod transformer;
 mod vae;
+mod vae_encoder;
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::trace::fixture;
 
@@ -35,6 +36,30 @@ pub struct Case {
     pub deep: Vec<String>,
 }
 
+/// One run of the reference's pipelines that begin with a picture.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ImageCase {
+    /// What it has in common with the others.
+    #[serde(flatten)]
+    pub case: Case,
+    image: PathBuf,
+    mask: Option<PathBuf>,
+    /// How much of the picture is changed, from 0 to 1.
+    pub strength: f64,
+}
+
+impl ImageCase {
+    /// The picture's file.
+    pub fn image(&self) -> PathBuf {
+        fixture(&self.image)
+    }
+
+    /// The mask's file, where a part is to stay.
+    pub fn mask(&self) -> Option<PathBuf> {
+        self.mask.as_deref().map(fixture)
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 struct Files {
     transformer: Vec<PathBuf>,
@@ -44,8 +69,8 @@ struct Files {
 }
 
 #[derive(Deserialize)]
-struct Manifest {
-    cases: Vec<Case>,
+struct Manifest<C> {
+    cases: Vec<C>,
 }
 
 impl Case {
@@ -84,10 +109,22 @@ fn checkpoint(files: &[PathBuf]) -> PathBuf {
     }
 }
 
-/// All cases.
+/// All cases that begin with noise.
 pub fn cases() -> Vec<Case> {
-    let text = std::fs::read(fixture("cases.json")).expect("cases.json");
-    let manifest: Manifest = serde_json::from_slice(&text).expect("cases.json");
-    assert!(manifest.cases.len() >= 20, "fixtures are missing");
+    let cases = listed("cases.json");
+    assert!(cases.len() >= 20, "fixtures are missing");
+    cases
+}
+
+/// All cases that begin with a picture.
+pub fn image_cases() -> Vec<ImageCase> {
+    let cases = listed("image_cases.json");
+    assert!(cases.len() >= 8, "fixtures are missing");
+    cases
+}
+
+fn listed<C: DeserializeOwned>(file: &str) -> Vec<C> {
+    let text = std::fs::read(fixture(file)).expect(file);
+    let manifest: Manifest<C> = serde_json::from_slice(&text).expect(file);
     manifest.cases
 }

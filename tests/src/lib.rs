@@ -7,7 +7,7 @@ mod case;
 mod models;
 mod trace;
 
-pub use case::{Case, cases};
+pub use case::{Case, ImageCase, cases, image_cases};
 pub use models::{Models, shapes};
 pub use trace::{Trace, check, fixture};
 

@@ -4,7 +4,7 @@ use backends::ModelBackend;
 use loader::{Component, Weights, load};
 use model::{
     Builder, TextEncoder, TextEncoderConfig, Tokenizer, Transformer, TransformerConfig, VaeConfig,
-    VaeDecoder,
+    VaeDecoder, VaeEncoder,
 };
 
 use crate::case::Case;
@@ -58,6 +58,18 @@ impl<'a, B: ModelBackend> Models<'a, B> {
         let module = VaeDecoder::uninitialized(&config, &Builder::new(&self.device, &formats));
         load(module, &weights, &self.device, &mut ())
             .expect("a VAE")
+            .0
+    }
+
+    /// The VAE's encoder.
+    pub fn vae_encoder(&self) -> VaeEncoder<B> {
+        let decoder = open(&self.case.vae(), Component::Vae);
+        let config = VaeConfig::resolve(decoder.config(), &shapes(&decoder)).expect("a VAE");
+        let weights = decoder.vae_encoder().expect("an encoder");
+        let formats = |name: &str| weights.format(name);
+        let module = VaeEncoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        load(module, &weights, &self.device, &mut ())
+            .expect("an encoder")
             .0
     }
 }

@@ -1,10 +1,11 @@
 //! `generate`'s flags, checked: after this no later code meets a value out of range.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Verbosity;
 use super::compute::ComputeConfig;
 use super::environment::Environment;
+use super::image_input::ImageInput;
 use super::image_size::ImageSize;
 use super::raw::GenerateArgs;
 use super::sources::ModelSources;
@@ -44,6 +45,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) compute: ComputeConfig,
     /// Whether to print the memory plan and load nothing.
     pub(crate) dry_run: bool,
+    /// A picture to start from.
+    pub(crate) image: Option<ImageInput>,
     /// A file with the noise to start from.
     pub(crate) noise: Option<PathBuf>,
     /// Trace file to write.
@@ -124,6 +127,7 @@ impl GenerateConfig {
             compute: ComputeConfig::resolve(&args.compute, environment)?,
             sources: ModelSources::resolve(args.sources, environment, &mut notices)?,
             dry_run: args.dry_run,
+            image: ImageInput::resolve(args.image)?,
             noise: args.noise,
             trace: args.trace,
             report: args.report,
@@ -142,15 +146,22 @@ impl GenerateConfig {
         Ok(config)
     }
 
-    /// Refuses an image that would overwrite the trace or the report.
+    /// Refuses an image that would overwrite the trace, the report, or the picture that it starts
+    /// from.
     ///
     /// # Errors
     /// [`CliError::Usage`] naming the flag.
-    pub(crate) fn check_distinct(&self, images: &[impl AsRef<Path>]) -> Result<(), CliError> {
-        for (flag, file) in [("--trace", &self.trace), ("--report", &self.report)] {
-            if let Some(file) = file
-                && images.iter().any(|image| image.as_ref() == file)
-            {
+    pub(crate) fn check_distinct<'a>(
+        &self,
+        images: impl Iterator<Item = &'a PathBuf> + Clone,
+    ) -> Result<(), CliError> {
+        let records = [("--trace", &self.trace), ("--report", &self.report)];
+        let records = records
+            .into_iter()
+            .filter_map(|(flag, file)| Some((flag, file.as_ref()?)));
+        let inputs = self.image.iter().flat_map(ImageInput::files);
+        for (flag, file) in records.chain(inputs) {
+            if images.clone().any(|image| image == file) {
                 return usage(format!(
                     "{flag} names the image's own file {}",
                     file.display()

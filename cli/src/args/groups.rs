@@ -76,8 +76,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long)]
     pub(crate) fp8_compute: bool,
 
-    /// Decode the image in tiles, which takes less memory; auto does so where the whole would
-    /// not fit
+    /// Let the VAE work in tiles, which takes less memory; auto does so where the whole would not
+    /// fit
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = VaeTiling::Auto)]
     pub(crate) vae_tiling: VaeTiling,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
+use super::image_input::ImageInputArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -93,6 +94,9 @@ pub(crate) struct GenerateArgs {
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+
+    #[command(flatten)]
+    pub(crate) image: ImageInputArgs,
 
     /// Print the memory plan, as `plan` does, and load nothing
     #[arg(long)]

@@ -68,7 +68,7 @@ pub(super) fn advice(
     subject: &Subject,
     work: &Work,
     setting: &Setting,
-    now: &[PhasePlan; 3],
+    now: &[PhasePlan],
 ) -> Vec<Advice> {
     let failing: Vec<PhaseName> = now
         .iter()
@@ -100,7 +100,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The phases that fail now and fit in these plans.
-    fn mended(&self, phases: &[PhasePlan; 3]) -> Vec<PhaseName> {
+    fn mended(&self, phases: &[PhasePlan]) -> Vec<PhaseName> {
         let fits = |name: &PhaseName| {
             phases
                 .iter()
@@ -110,7 +110,7 @@ impl Search<'_> {
     }
 
     /// The advice, if it mends anything.
-    fn propose(&self, phases: &[PhasePlan; 3], remedy: Remedy, text: String) -> Option<Advice> {
+    fn propose(&self, phases: &[PhasePlan], remedy: Remedy, text: String) -> Option<Advice> {
         let phases = self.mended(phases);
         (!phases.is_empty()).then_some(Advice {
             phases,
@@ -191,12 +191,12 @@ impl Search<'_> {
         self.propose(
             &phases(self.subject, self.work, &setting),
             Remedy::VaeTiling,
-            "decode in tiles with --vae-tiling on".to_owned(),
+            "let the VAE work in tiles with --vae-tiling on".to_owned(),
         )
     }
 
     /// The phases of an image of another size.
-    fn at(&self, width: u32, height: u32) -> [PhasePlan; 3] {
+    fn at(&self, width: u32, height: u32) -> Vec<PhasePlan> {
         let work = Work {
             width,
             height,
@@ -251,7 +251,7 @@ impl Search<'_> {
     }
 
     /// A larger limit, if that alone makes everything fit.
-    fn limit(&self, now: &[PhasePlan; 3]) -> Option<Advice> {
+    fn limit(&self, now: &[PhasePlan]) -> Option<Advice> {
         if !self.setting.is_limited() {
             return None;
         }

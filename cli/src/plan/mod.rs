@@ -32,8 +32,8 @@ pub(crate) struct Plan {
     pub(crate) work: Work,
     /// Where, and with how much memory.
     pub(crate) setting: Setting,
-    /// Encode, denoise, decode.
-    pub(crate) phases: [PhasePlan; 3],
+    /// Those of [`PhaseName::ALL`] that there are, in that order.
+    pub(crate) phases: Vec<PhasePlan>,
     /// Whether no phase is known not to fit.
     pub(crate) fits: bool,
     /// What would make it fit.
@@ -59,14 +59,9 @@ impl Plan {
         }
     }
 
-    /// One phase.
-    pub(crate) fn phase(&self, name: PhaseName) -> &PhasePlan {
-        let [encode, denoise, decode] = &self.phases;
-        match name {
-            PhaseName::Encode => encode,
-            PhaseName::Denoise => denoise,
-            PhaseName::Decode => decode,
-        }
+    /// One phase, if it is part of the work.
+    pub(crate) fn phase(&self, name: PhaseName) -> Option<&PhasePlan> {
+        self.phases.iter().find(|phase| phase.phase == name)
     }
 
     /// Refuses a plan of which a phase does not fit.
@@ -84,10 +79,10 @@ impl Plan {
     /// # Errors
     /// [`CliError::Memory`] with both figures and what would make it fit.
     pub(crate) fn check_phase(&self, name: PhaseName) -> Result<(), CliError> {
-        let phase = self.phase(name);
-        if !phase.too_large() {
+        let phase = self.phase(name).filter(|phase| phase.too_large());
+        let Some(phase) = phase else {
             return Ok(());
-        }
+        };
         let helpful = self
             .advice
             .iter()
@@ -107,6 +102,22 @@ impl Plan {
                 advice.join("; or ")
             },
         })
+    }
+
+    /// Whether the decoder can stay in memory beside the transformer, each with its working
+    /// memory. Where nothing tells how much memory there is, it cannot.
+    pub(crate) fn decodes_beside(&self) -> bool {
+        let [Some(denoise), Some(decode)] =
+            [PhaseName::Denoise, PhaseName::Decode].map(|name| self.phase(name))
+        else {
+            return false;
+        };
+        // Pages of a mapped file are given back by themselves; what is left is small.
+        if decode.mapped_bytes > 0 {
+            return true;
+        }
+        let both = denoise.peak_bytes.saturating_add(decode.peak_bytes);
+        decode.available_bytes.is_some_and(|bytes| both <= bytes)
     }
 
     /// The most device memory that any phase takes.

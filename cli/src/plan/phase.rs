@@ -2,7 +2,7 @@
 
 use loader::{Component, Method};
 use model::VaeConfig;
-use model::memory;
+use model::memory::{self, Numerics};
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 
@@ -17,6 +17,8 @@ use super::work::Work;
 pub(crate) enum PhaseName {
     /// Text to embeddings.
     Encode,
+    /// The picture to start from to latents, where there is one.
+    EncodeImage,
     /// Noise to latents.
     Denoise,
     /// Latents to pixels.
@@ -25,12 +27,14 @@ pub(crate) enum PhaseName {
 
 impl PhaseName {
     /// All, in order.
-    pub(crate) const ALL: [Self; 3] = [Self::Encode, Self::Denoise, Self::Decode];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Encode, Self::EncodeImage, Self::Denoise, Self::Decode];
 
     /// As it is printed and written in reports.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Encode => "encode",
+            Self::EncodeImage => "encode_image",
             Self::Denoise => "denoise",
             Self::Decode => "decode",
         }
@@ -39,7 +43,7 @@ impl PhaseName {
     fn place(self, setting: &Setting) -> Place {
         match self {
             Self::Encode => setting.encoder_place,
-            Self::Denoise | Self::Decode => setting.place,
+            Self::EncodeImage | Self::Denoise | Self::Decode => setting.place,
         }
     }
 }
@@ -84,7 +88,7 @@ pub(crate) struct PhasePlan {
     pub(crate) peak_bytes: u64,
     /// What may be taken, where that is known.
     pub(crate) available_bytes: Option<u64>,
-    /// How the image is decoded; whole in the other phases.
+    /// How the VAE goes through the image; whole in the other phases.
     #[serde(rename = "tile_side", serialize_with = "tile_side")]
     pub(crate) tiling: Tiling,
     /// Whether it fits.
@@ -132,7 +136,7 @@ impl PhasePlan {
     }
 }
 
-/// Image pixels along the side of the decoder's tiles; none where it decodes the whole.
+/// Image pixels along the side of the VAE's tiles; none where it works on the whole.
 fn tile_side<S: Serializer>(tiling: &Tiling, serializer: S) -> Result<S::Ok, S::Error> {
     match tiling {
         Tiling::Whole => serializer.serialize_none(),
@@ -149,7 +153,7 @@ fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
 }
 
 /// All phases, in order.
-pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [PhasePlan; 3] {
+pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<PhasePlan> {
     let encoder = &subject.text_encoder;
     let encoding = memory::text_encoder(
         &encoder.config,
@@ -163,50 +167,46 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [Phas
         &work.text_lengths(),
         setting.numerics(setting.place),
     );
+    let phase = |name, model, bytes: &ModelBytes, working| {
+        PhasePlan::new(name, model, bytes, setting, working)
+    };
     let vae = &subject.vae;
-    let tiling = decoder_tiling(&vae.config, &vae.bytes, work, setting);
-    let decoding = memory::vae_decoder(
-        &vae.config,
-        work.width,
-        work.height,
-        tiling,
-        setting.numerics(setting.place),
-    );
-    let phase = |name, model, bytes, working| PhasePlan::new(name, model, bytes, setting, working);
-    [
-        phase(
-            PhaseName::Encode,
-            Component::TextEncoder,
-            &encoder.bytes,
-            encoding,
-        ),
-        phase(
-            PhaseName::Denoise,
-            Component::Transformer,
-            &transformer.bytes,
-            denoising,
-        ),
+    let vae_phase = |name, bytes: &ModelBytes, memory: VaeMemory| {
+        let needs = |tiling| {
+            let numerics = setting.numerics(setting.place);
+            memory(&vae.config, work.width, work.height, tiling, numerics)
+        };
+        let weights = bytes.loaded.total() - mapped(bytes, setting.place, setting);
+        let available = setting.available(setting.place);
+        let spare = available.map(|available| available.saturating_sub(weights));
+        let tiling = tiling(setting.vae_tiling, needs, spare);
         PhasePlan {
             tiling,
-            ..phase(PhaseName::Decode, Component::Vae, &vae.bytes, decoding)
-        },
-    ]
+            ..phase(name, Component::Vae, bytes, needs(tiling))
+        }
+    };
+    let encode = phase(
+        PhaseName::Encode,
+        Component::TextEncoder,
+        &encoder.bytes,
+        encoding,
+    );
+    let encode_image = subject
+        .vae_encoder
+        .as_ref()
+        .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder));
+    let denoise = phase(
+        PhaseName::Denoise,
+        Component::Transformer,
+        &transformer.bytes,
+        denoising,
+    );
+    let decode = vae_phase(PhaseName::Decode, &vae.bytes, memory::vae_decoder);
+    std::iter::once(encode)
+        .chain(encode_image)
+        .chain([denoise, decode])
+        .collect()
 }
 
-fn decoder_tiling(
-    config: &VaeConfig,
-    bytes: &ModelBytes,
-    work: &Work,
-    setting: &Setting,
-) -> Tiling {
-    let weights = bytes.loaded.total() - mapped(bytes, setting.place, setting);
-    tiling(
-        setting.vae_tiling,
-        config,
-        (work.width, work.height),
-        setting.numerics(setting.place),
-        setting
-            .available(setting.place)
-            .map(|available| available.saturating_sub(weights)),
-    )
-}
+/// The working memory of one half of the VAE.
+type VaeMemory = fn(&VaeConfig, u32, u32, Tiling, Numerics) -> u64;

@@ -13,8 +13,10 @@ pub(crate) struct Subject {
     pub(crate) text_encoder: Described<TextEncoderConfig>,
     /// The transformer.
     pub(crate) transformer: Described<TransformerConfig>,
-    /// The VAE.
+    /// The VAE's decoder.
     pub(crate) vae: Described<VaeConfig>,
+    /// The VAE's encoder, where it is needed.
+    pub(crate) vae_encoder: Option<ModelBytes>,
 }
 
 /// A model's sizes and bytes.
@@ -55,6 +57,7 @@ impl Subject {
                 config: models.vae.config.clone(),
                 bytes: ModelBytes::of(&models.vae.weights),
             },
+            vae_encoder: models.vae_encoder.as_ref().map(ModelBytes::of),
         }
     }
 

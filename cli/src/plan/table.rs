@@ -197,11 +197,14 @@ fn notes(text: &mut String, plan: &Plan) {
             ),
         );
     }
-    if let Tiling::Tiles { side } = plan.phase(PhaseName::Decode).tiling {
-        line(
-            text,
-            &format!("The image is decoded in tiles of {side} pixels."),
-        );
+    for (name, done) in [
+        (PhaseName::EncodeImage, "init image is encoded"),
+        (PhaseName::Decode, "image is decoded"),
+    ] {
+        let tiling = plan.phase(name).map(|phase| phase.tiling);
+        if let Some(Tiling::Tiles { side }) = tiling {
+            line(text, &format!("The {done} in tiles of {side} pixels."));
+        }
     }
     line(
         text,

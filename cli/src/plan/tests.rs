@@ -8,7 +8,7 @@ use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use super::advice::Remedy;
 use super::budget::Budget;
-use super::phase::{PhaseName, Verdict};
+use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Place, Setting};
 use super::subject::{Described, ModelBytes, Subject};
 use super::work::Work;
@@ -54,6 +54,7 @@ fn subject() -> Subject {
             config: vae,
             bytes: fp8(GIB / 4),
         },
+        vae_encoder: None,
     }
 }
 
@@ -66,6 +67,10 @@ fn dense_subject() -> Subject {
         ..Footprint::default()
     };
     subject
+}
+
+fn phase(plan: &Plan, name: PhaseName) -> &PhasePlan {
+    plan.phase(name).expect("a phase")
 }
 
 fn work(width: u32, height: u32) -> Work {
@@ -134,7 +139,7 @@ fn a_large_device_takes_everything_and_needs_no_advice() {
 #[test]
 fn a_peak_of_all_there_is_fits_and_one_byte_less_does_not() {
     let ample = Plan::new(&subject(), work(1024, 1024), setting(80 * GIB));
-    let peak = ample.phase(PhaseName::Denoise).peak_bytes;
+    let peak = phase(&ample, PhaseName::Denoise).peak_bytes;
     let fits = |total| Plan::new(&subject(), work(1024, 1024), setting(total)).fits;
     assert!(fits(peak) && !fits(peak - 1));
 }
@@ -170,7 +175,7 @@ fn no_size_is_advised_where_the_weights_alone_are_too_large() {
     let error = plan.check().err().map(|error| error.to_string());
     let error = error.unwrap_or_default();
     assert!(error.contains("transformer"), "{error}");
-    let peak = crate::args::format_bytes(plan.phase(PhaseName::Denoise).peak_bytes);
+    let peak = crate::args::format_bytes(phase(&plan, PhaseName::Denoise).peak_bytes);
     assert!(
         error.contains(&format!("device with {peak} free")),
         "{error}"
@@ -194,7 +199,7 @@ fn a_text_encoder_that_does_not_fit_can_go_to_the_processor() {
     let plan = Plan::new(&subject, work(512, 512), split);
     assert!(plan.fits);
     // Less host memory than that is told and is no refusal: weights are mapped.
-    let encode = plan.phase(PhaseName::Encode);
+    let encode = phase(&plan, PhaseName::Encode);
     assert_eq!(encode.verdict, Verdict::OverHostMemory);
     assert_eq!(encode.mapped_bytes, 8 * GIB);
     assert_eq!(encode.peak_bytes, encode.working_bytes);
@@ -239,7 +244,7 @@ fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
     subject.transformer.bytes = fp8(GIB);
     // Enough for the transformer at this size, but not for the whole image's decoder.
     let ample = Plan::new(&subject, work(1024, 1024), setting(80 * GIB));
-    let total = ample.phase(PhaseName::Decode).peak_bytes - 1;
+    let total = phase(&ample, PhaseName::Decode).peak_bytes - 1;
     let plan = Plan::new(&subject, work(1024, 1024), setting(total));
     assert!(remedies(&plan).contains(&Remedy::VaeTiling));
     let auto = Setting {
@@ -247,7 +252,41 @@ fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
         ..setting(total)
     };
     let plan = Plan::new(&subject, work(1024, 1024), auto);
-    assert!(plan.fits && plan.phase(PhaseName::Decode).tiling != Tiling::Whole);
+    assert!(plan.fits && phase(&plan, PhaseName::Decode).tiling != Tiling::Whole);
+}
+
+#[test]
+fn a_picture_to_start_from_is_a_phase_that_tiles_like_decoding() {
+    let mut subject = subject();
+    subject.text_encoder.bytes = fp8(GIB);
+    subject.transformer.bytes = fp8(GIB);
+    subject.vae_encoder = Some(fp8(GIB / 4));
+    let ample = Plan::new(&subject, work(1328, 1328), setting(80 * GIB));
+    let names: Vec<PhaseName> = ample.phases.iter().map(|phase| phase.phase).collect();
+    assert_eq!(names, PhaseName::ALL);
+    let encode = phase(&ample, PhaseName::EncodeImage);
+    assert_eq!(encode.tiling, Tiling::Whole);
+    let total = encode.peak_bytes - 1;
+    let whole = Plan::new(&subject, work(1328, 1328), setting(total));
+    assert!(phase(&whole, PhaseName::EncodeImage).too_large());
+    assert!(whole.check_phase(PhaseName::EncodeImage).is_err());
+    let auto = Setting {
+        vae_tiling: VaeTiling::Auto,
+        ..setting(total)
+    };
+    let tiled = Plan::new(&subject, work(1328, 1328), auto);
+    let encode = phase(&tiled, PhaseName::EncodeImage);
+    assert!(!encode.too_large() && encode.tiling != Tiling::Whole);
+    assert!(
+        tiled
+            .table()
+            .contains("The init image is encoded in tiles of")
+    );
+    // Without one there is no such phase, and nothing to refuse.
+    subject.vae_encoder = None;
+    let without = Plan::new(&subject, work(1328, 1328), setting(total));
+    assert!(without.phase(PhaseName::EncodeImage).is_none());
+    assert!(without.check_phase(PhaseName::EncodeImage).is_ok());
 }
 
 #[test]
@@ -336,7 +375,7 @@ fn an_encoder_on_the_processor_computes_in_its_numbers() {
     };
     let working = |setting, name| {
         let plan = Plan::new(&subject(), work(1024, 1024), setting);
-        plan.phase(name).working_bytes
+        phase(&plan, name).working_bytes
     };
     let device = setting(80 * GIB);
     let processor = Setting {

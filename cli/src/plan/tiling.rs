@@ -1,7 +1,5 @@
-//! Whether the VAE decodes in tiles, and in how large ones.
+//! Whether the VAE works in tiles, and in how large ones.
 
-use model::VaeConfig;
-use model::memory::{Numerics, vae_decoder};
 use model::vae::Tiling;
 
 use crate::args::VaeTiling;
@@ -11,16 +9,13 @@ const SIDES: [usize; 4] = [1024, 512, 256, 128];
 /// The side where nothing tells how much memory there is.
 const DEFAULT_SIDE: usize = 512;
 
-/// How to decode an image beside the decoder's weights. `spare` is what they leave of the
-/// memory, where that is known.
+/// How to encode or decode an image beside the weights, where that `needs` so much memory.
+/// `spare` is what the weights leave of it, where that is known.
 pub(super) fn tiling(
     wanted: VaeTiling,
-    config: &VaeConfig,
-    (width, height): (u32, u32),
-    numerics: Numerics,
+    needs: impl Fn(Tiling) -> u64,
     spare: Option<u64>,
 ) -> Tiling {
-    let needs = |tiling| vae_decoder(config, width, height, tiling, numerics);
     let fits = |tiling| spare.is_none_or(|spare| needs(tiling) <= spare);
     let whole = match wanted {
         VaeTiling::Off => true,
@@ -61,8 +56,7 @@ mod tests {
     };
 
     fn of(wanted: VaeTiling, size: (u32, u32), spare: Option<u64>) -> Tiling {
-        let (_, _, config) = published();
-        tiling(wanted, &config, size, NUMERICS, spare)
+        tiling(wanted, |tiling| needs(size, tiling), spare)
     }
 
     fn needs(size: (u32, u32), tiling: Tiling) -> u64 {

@@ -8,6 +8,8 @@ mod bad_tokenizers;
 mod demo;
 mod devices;
 mod flags;
+mod init_image;
+mod init_image_files;
 mod inspect;
 mod interrupt;
 mod make_fixture;

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::component::Component;
+pub(crate) use vae::Half;
 
 /// What a key of a checkpoint is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Unused {
     Buffer,
     /// The VAE's image input.
     VaeEncoder,
+    /// The VAE's image output.
+    VaeDecoder,
     /// Convolutions over several video frames.
     TimeConvolution,
     /// A tensor without contents that says how a model is to be used.
@@ -52,6 +55,7 @@ impl fmt::Display for Unused {
             Self::LanguageHead => "language head",
             Self::Buffer => "computed buffer",
             Self::VaeEncoder => "VAE encoder",
+            Self::VaeDecoder => "VAE decoder",
             Self::TimeConvolution => "time convolution",
             Self::Marker => "marker",
             Self::ActivationScale => "activation scale",
@@ -72,15 +76,21 @@ enum Names {
 }
 
 impl KeyMap {
-    /// The map for a component whose checkpoint has these keys (any prefix stripped).
+    /// The map for a component whose checkpoint has these keys (any prefix stripped). Of the VAE
+    /// it is the decoder's.
     ///
     /// Only the VAE's Wan names depend on the other keys: they number a stage's layers through.
     pub fn new<'a>(component: Component, keys: impl Iterator<Item = &'a str>) -> Self {
         Self(match component {
             Component::Transformer => Names::Transformer,
             Component::TextEncoder => Names::TextEncoder,
-            Component::Vae => Names::Vae(vae::Layout::of(keys)),
+            Component::Vae => Names::Vae(vae::Layout::of(Half::Decoder, keys)),
         })
+    }
+
+    /// The map for the encoder of a VAE whose checkpoint has these keys.
+    pub(crate) fn of_vae_encoder<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
+        Self(Names::Vae(vae::Layout::of(Half::Encoder, keys)))
     }
 
     /// The role of a key (any prefix stripped), or `None` if it is not known.
@@ -121,7 +131,9 @@ pub(crate) fn canonical<S: AsRef<str>>(component: Component, path: &[S]) -> (Str
         Component::TextEncoder => ("model.", &[]),
         Component::Vae => ("", &vae::FIELDS),
     };
-    let names = path.iter().map(|&field| {
+    let is_variant = |field: &str| component == Component::Vae && vae::VARIANTS.contains(&field);
+    let fields_of_file = path.iter().filter(|field| !is_variant(field));
+    let names = fields_of_file.map(|&field| {
         let renamed = fields.iter().find(|(from, _)| *from == field);
         renamed.map_or(field, |(_, to)| to)
     });
@@ -214,5 +226,13 @@ mod tests {
                 Part::Values
             )
         );
+        for (path, expected) in [
+            ("5.Downsample.resample_1.bias", "5.resample.1.bias"),
+            ("6.Residual.norm1.gamma", "6.norm1.gamma"),
+        ] {
+            let [path, expected] =
+                [path, expected].map(|rest| format!("encoder.down_blocks.{rest}"));
+            assert_eq!(name(Component::Vae, &path), (expected, Part::Values));
+        }
     }
 }

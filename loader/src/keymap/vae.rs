@@ -9,6 +9,18 @@ use super::{Role, Unused, indexed};
 /// Module fields whose names in a file are not Rust identifiers.
 pub(super) const FIELDS: [(&str, &str); 1] = [("resample_1", "resample.1")];
 
+/// Variants of `model::vae::DownBlock`, which a file's names do not tell apart.
+pub(super) const VARIANTS: [&str; 2] = ["Residual", "Downsample"];
+
+/// The two modules of a VAE, each loaded by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// From latents to pixels.
+    Decoder,
+    /// From pixels to latents.
+    Encoder,
+}
+
 /// Wan's names of a residual block's layers, and diffusers'.
 const RESIDUAL: [(&str, &str); 5] = [
     ("residual.0", "norm1"),
@@ -24,32 +36,44 @@ pub(super) struct Layout {
     /// Wan numbers the residual blocks and the upsampler of all stages through; this many are in
     /// each stage. `None` if there is no upsampler, so one stage.
     per_stage: Option<usize>,
+    half: Half,
 }
 
 impl Layout {
-    pub(super) fn of<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn of<'a>(half: Half, keys: impl Iterator<Item = &'a str>) -> Self {
         let upsampler = |key: &'a str| {
             let (index, rest) = indexed(key.strip_prefix("decoder.upsamples.")?)?;
             (rest == "resample.1.weight").then_some(index)
         };
         // The upsampler ends its stage, so the first one tells the stages' length.
         let per_stage = keys.filter_map(upsampler).min().map(|first| first + 1);
-        Self { per_stage }
+        Self { per_stage, half }
     }
 
     pub(super) fn role(&self, key: &str) -> Option<Role> {
-        let encoder = ["encoder.", "quant_conv.", "conv1."];
-        if encoder.iter().any(|prefix| key.starts_with(prefix)) {
-            return Some(Role::Unused(Unused::VaeEncoder));
+        let starts = |prefixes: [&str; 3]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+        let in_encoder = starts(["encoder.", "quant_conv.", "conv1."]);
+        let in_decoder = starts(["decoder.", "post_quant_conv.", "conv2."]);
+        match self.half {
+            Half::Decoder if in_encoder => return Some(Role::Unused(Unused::VaeEncoder)),
+            Half::Encoder if in_decoder => return Some(Role::Unused(Unused::VaeDecoder)),
+            Half::Decoder | Half::Encoder => {}
         }
-        let name = self.diffusers_name(key)?;
+        let name = match self.half {
+            Half::Decoder => self.diffusers_name(key)?,
+            Half::Encoder => encoder_name(key)?,
+        };
         if is_time_conv(&name) {
             return Some(Role::Unused(Unused::TimeConvolution));
         }
-        is_parameter(&name).then_some(Role::Parameter(name))
+        let known = match self.half {
+            Half::Decoder => is_parameter(&name),
+            Half::Encoder => is_encoder_parameter(&name),
+        };
+        known.then_some(Role::Parameter(name))
     }
 
-    /// A key in diffusers' names; those of diffusers are returned unchanged.
+    /// A decoder's key in diffusers' names; those of diffusers are returned unchanged.
     fn diffusers_name(&self, key: &str) -> Option<String> {
         if let Some(rest) = key.strip_prefix("conv2.") {
             return Some(format!("post_quant_conv.{rest}"));
@@ -57,19 +81,8 @@ impl Layout {
         let Some(key) = key.strip_prefix("decoder.") else {
             return Some(key.to_owned());
         };
-        let name = if let Some(rest) = key.strip_prefix("conv1.") {
-            format!("conv_in.{rest}")
-        } else if let Some(rest) = key.strip_prefix("head.0.") {
-            format!("norm_out.{rest}")
-        } else if let Some(rest) = key.strip_prefix("head.2.") {
-            format!("conv_out.{rest}")
-        } else if let Some(rest) = key.strip_prefix("middle.") {
-            match indexed(rest)? {
-                (0, layer) => format!("mid_block.resnets.0.{}", residual_name(layer)?),
-                (1, layer) => format!("mid_block.attentions.0.{layer}"),
-                (2, layer) => format!("mid_block.resnets.1.{}", residual_name(layer)?),
-                _ => return None,
-            }
+        let name = if let Some(name) = ends_and_middle(key) {
+            name?
         } else if let Some(rest) = key.strip_prefix("upsamples.") {
             let (index, layer) = indexed(rest)?;
             let per_stage = self.per_stage.unwrap_or(usize::MAX);
@@ -89,6 +102,51 @@ impl Layout {
     }
 }
 
+/// An encoder's key in diffusers' names; those of diffusers are returned unchanged.
+fn encoder_name(key: &str) -> Option<String> {
+    if let Some(rest) = key.strip_prefix("conv1.") {
+        return Some(format!("quant_conv.{rest}"));
+    }
+    let Some(key) = key.strip_prefix("encoder.") else {
+        return Some(key.to_owned());
+    };
+    let name = if let Some(name) = ends_and_middle(key) {
+        name?
+    } else if let Some(rest) = key.strip_prefix("downsamples.") {
+        let (index, layer) = indexed(rest)?;
+        let layer = residual_name(layer).unwrap_or_else(|| layer.to_owned());
+        format!("down_blocks.{index}.{layer}")
+    } else {
+        key.to_owned()
+    };
+    Some(format!("encoder.{name}"))
+}
+
+/// Wan's names that encoder and decoder have in common, in diffusers': the first and last
+/// convolutions and the blocks of the smallest resolution. `None` if it is none of them,
+/// `Some(None)` if it would be one but for its end.
+fn ends_and_middle(key: &str) -> Option<Option<String>> {
+    let ends = [
+        ("conv1.", "conv_in"),
+        ("head.0.", "norm_out"),
+        ("head.2.", "conv_out"),
+    ];
+    let end = ends.iter().find_map(|(wan, diffusers)| {
+        let rest = key.strip_prefix(wan)?;
+        Some(format!("{diffusers}.{rest}"))
+    });
+    if end.is_some() {
+        return Some(end);
+    }
+    let middle = indexed(key.strip_prefix("middle.")?);
+    Some(middle.and_then(|(block, layer)| match block {
+        0 => Some(format!("mid_block.resnets.0.{}", residual_name(layer)?)),
+        1 => Some(format!("mid_block.attentions.0.{layer}")),
+        2 => Some(format!("mid_block.resnets.1.{}", residual_name(layer)?)),
+        _ => None,
+    }))
+}
+
 /// `residual.2.weight` as `conv1.weight`.
 fn residual_name(layer: &str) -> Option<String> {
     RESIDUAL.iter().find_map(|(wan, diffusers)| {
@@ -100,7 +158,9 @@ fn residual_name(layer: &str) -> Option<String> {
 fn is_time_conv(name: &str) -> bool {
     let layer = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
     layer.is_some_and(|layer| {
-        layer.starts_with("decoder.up_blocks.") && layer.ends_with(".upsamplers.0.time_conv")
+        let up = layer.starts_with("decoder.up_blocks.");
+        up && layer.ends_with(".upsamplers.0.time_conv")
+            || layer.starts_with("encoder.down_blocks.") && layer.ends_with(".time_conv")
     })
 }
 
@@ -114,14 +174,36 @@ fn is_parameter(name: &str) -> bool {
     };
     let (head, rest) = name.split_once('.').unwrap_or((name, ""));
     match head {
-        "conv_in" | "conv_out" => convolution(rest),
+        "up_blocks" => indexed(rest).is_some_and(|(_, rest)| {
+            in_list(rest, "resnets", is_resnet) || in_list(rest, "upsamplers", is_resampler)
+        }),
+        _ => is_end_or_middle(head, rest),
+    }
+}
+
+/// Whether a diffusers name is of a parameter that encoding needs.
+fn is_encoder_parameter(name: &str) -> bool {
+    let Some(name) = name.strip_prefix("encoder.") else {
+        let rest = name.strip_prefix("quant_conv.");
+        return rest.is_some_and(|rest| matches!(rest, "weight" | "bias"));
+    };
+    let (head, rest) = name.split_once('.').unwrap_or((name, ""));
+    match head {
+        "down_blocks" => {
+            indexed(rest).is_some_and(|(_, rest)| is_resnet(rest) || is_resampler(rest))
+        }
+        _ => is_end_or_middle(head, rest),
+    }
+}
+
+/// Whether `head.rest` is one of the layers that encoder and decoder have in common.
+fn is_end_or_middle(head: &str, rest: &str) -> bool {
+    match head {
+        "conv_in" | "conv_out" => matches!(rest, "weight" | "bias"),
         "norm_out" => rest == "gamma",
         "mid_block" => {
             in_list(rest, "resnets", is_resnet) || in_list(rest, "attentions", is_attention)
         }
-        "up_blocks" => indexed(rest).is_some_and(|(_, rest)| {
-            in_list(rest, "resnets", is_resnet) || in_list(rest, "upsamplers", is_upsampler)
-        }),
         _ => false,
     }
 }
@@ -150,6 +232,6 @@ fn is_attention(key: &str) -> bool {
     }
 }
 
-fn is_upsampler(key: &str) -> bool {
+fn is_resampler(key: &str) -> bool {
     matches!(key, "resample.1.weight" | "resample.1.bias")
 }

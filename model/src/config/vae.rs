@@ -165,6 +165,14 @@ impl VaeConfig {
         Ok(resolved)
     }
 
+    /// Channels of the encoder's stages: at its first convolution, then at each resolution.
+    pub fn encoder_widths(&self) -> Vec<usize> {
+        std::iter::once(1)
+            .chain(self.dim_mult.iter().copied())
+            .map(|multiple| multiple * self.base_dim)
+            .collect()
+    }
+
     /// Channels of the decoder's stages: at its first convolution, then after each up block.
     pub fn decoder_widths(&self) -> Vec<usize> {
         let last = self.dim_mult.last().copied();

@@ -13,7 +13,7 @@ mod vae;
 
 pub use text_encoder::text_encoder;
 pub use transformer::transformer;
-pub use vae::vae_decoder;
+pub use vae::{vae_decoder, vae_encoder};
 
 use std::num::NonZeroUsize;
 
@@ -159,6 +159,27 @@ mod tests {
             for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
                 let of = |tiling| vae_decoder(&vae, width, height, tiling, numerics);
                 let mut before = of(Tiling::Whole);
+                for side in [4096, 2048, 1024, 512, 256, 128] {
+                    let now = of(Tiling::Tiles { side });
+                    assert!(
+                        now <= before,
+                        "{width} x {height}, {side}: {now} > {before}"
+                    );
+                    before = now;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encoding_needs_less_than_decoding_and_smaller_tiles_never_more() {
+        let (_, _, vae) = published();
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
+            for (width, height) in [(1328, 1328), (1664, 928), (512, 512), (3840, 2160)] {
+                let of = |tiling| vae_encoder(&vae, width, height, tiling, numerics);
+                let decoding = vae_decoder(&vae, width, height, Tiling::Whole, numerics);
+                let mut before = of(Tiling::Whole);
+                assert!(before <= decoding, "{before} > {decoding}");
                 for side in [4096, 2048, 1024, 512, 256, 128] {
                     let now = of(Tiling::Tiles { side });
                     assert!(

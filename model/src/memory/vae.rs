@@ -1,10 +1,10 @@
-//! Decoding latents.
+//! Encoding and decoding pictures.
 
 use super::kernels::{Attention, F32};
 use super::{Kernels, Numerics};
 use crate::config::VaeConfig;
 use crate::vae::levels::{Level, Step, StepKind};
-use crate::vae::{SCALE, Tiling};
+use crate::vae::{SCALE, Tiling, encoder_plan};
 
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 160;
@@ -19,14 +19,15 @@ pub fn vae_decoder(
     numerics: Numerics,
 ) -> u64 {
     let numerics = numerics.in_f32();
-    let levels = Level::of_config(config);
+    let levels = Level::of_decoder(config);
     let latent = [height, width].map(|size| size as usize / SCALE);
     let plan = tiling.plan(&levels, latent);
     let whole = plan.as_ref().map_or(levels.len(), |plan| plan.first);
 
     let image = F32 * 3 * u64::from(width) * u64::from(height);
     let [rows, columns] = latent;
-    let mut peak = mid_block(config, (rows * columns) as u64, columns as u64, numerics);
+    let channels = config.decoder_widths()[0];
+    let mut peak = mid_block(channels, latent, numerics);
     for (i, level) in levels[..whole].iter().enumerate() {
         peak = peak.max(of_level(level, rows << i, columns << i, numerics));
     }
@@ -47,9 +48,46 @@ pub fn vae_decoder(
     )
 }
 
+/// Bytes that [`encode_image`](crate::pipeline::encode_image) needs at its peak beside the VAE's
+/// weights, for an image of `width` x `height` pixels. The VAE computes in f32, whatever the dtype.
+pub fn vae_encoder(
+    config: &VaeConfig,
+    width: u32,
+    height: u32,
+    tiling: Tiling,
+    numerics: Numerics,
+) -> u64 {
+    let numerics = numerics.in_f32();
+    let levels = Level::of_encoder(config);
+    let size = [height, width].map(|size| size as usize);
+    let latent = size.map(|size| size / SCALE);
+    let plan = encoder_plan(tiling, &levels, size);
+    let tiled = plan.as_ref().map_or(0, |plan| plan.tiled);
+
+    let image = F32 * 3 * u64::from(width) * u64::from(height);
+    let channels = config.encoder_widths()[levels.len()];
+    let mut peak = mid_block(channels, latent, numerics);
+    for (i, level) in levels.iter().enumerate().skip(tiled) {
+        peak = peak.max(of_level(level, size[0] >> i, size[1] >> i, numerics));
+    }
+    if let Some(plan) = plan {
+        let given = levels[tiled - 1].output() * (size[0] >> tiled) * (size[1] >> tiled);
+        let given = F32 * given as u64;
+        for (level, [height, width]) in levels.iter().zip(plan.largest()) {
+            // The tiles that are finished, with what is left of their halos.
+            let beside = given + given / 2;
+            peak = peak.max(beside + of_level(level, height, width, numerics));
+        }
+        // In the end they are put together: the last band, and all bands.
+        peak = peak.max(3 * given);
+    }
+    let moments = F32 * 4 * (2 * config.z_dim * latent[0] * latent[1]) as u64;
+    numerics.pooled(numerics.slabs() + image + moments + peak, POOLED_PERCENT)
+}
+
 /// The mid block: its residual blocks, and attention over all pixels in one head.
-fn mid_block(config: &VaeConfig, pixels: u64, width: u64, numerics: Numerics) -> u64 {
-    let channels = config.decoder_widths()[0] as u64;
+fn mid_block(channels: usize, [height, width]: [usize; 2], numerics: Numerics) -> u64 {
+    let (pixels, channels) = ((height * width) as u64, channels as u64);
     let map = F32 * pixels * channels;
     let attention = numerics.attention(Attention {
         tokens: pixels,
@@ -67,13 +105,7 @@ fn mid_block(config: &VaeConfig, pixels: u64, width: u64, numerics: Numerics) ->
         output: channels as usize,
         margin: 0,
     };
-    let height = pixels / width.max(1);
-    attention.max(of_step(
-        convolution,
-        height as usize,
-        width as usize,
-        numerics,
-    ))
+    attention.max(of_step(convolution, height, width, numerics))
 }
 
 fn of_level(level: &Level, height: usize, width: usize, numerics: Numerics) -> u64 {
@@ -98,7 +130,8 @@ fn of_step(step: Step, height: usize, width: usize, numerics: Numerics) -> u64 {
                 let convolution = (2 * input + 2 * output).max(4 * output);
                 (input + norm.max(convolution)) * area
             }
-            StepKind::Output => (4 * input).max(2 * input + 2 * output) * area,
+            StepKind::Downsample => (2 * input + 2 * output) * area,
+            StepKind::Input | StepKind::Output => (4 * input).max(2 * input + 2 * output) * area,
         },
     };
     F32 * maps + numerics.convolution_scratch([height as u64, width as u64], widest, output)

@@ -1,9 +1,10 @@
-//! The decoder after its mid block, as far as tiling and memory go: what reads how far, and how
-//! large its maps are.
+//! The decoder after its mid block and the encoder before its own, as far as tiling and memory go:
+//! what reads how far, and how large its maps are.
 
 use crate::config::VaeConfig;
 
-/// The steps of one resolution. All levels but the first begin with an upsampler.
+/// The steps of one resolution. All levels of a decoder but the first begin with an upsampler, and
+/// all of an encoder but the last end with a downsampler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Level(pub(crate) Vec<Step>);
 
@@ -23,8 +24,12 @@ pub(crate) struct Step {
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepKind {
+    /// Convolves the image.
+    Input,
     /// Doubles the resolution, then convolves.
     Upsample,
+    /// Convolves, then halves the resolution.
+    Downsample,
     /// A residual block.
     Residual,
     /// The last norm and convolution.
@@ -35,8 +40,34 @@ pub(crate) enum StepKind {
 const SPATIAL: usize = 1;
 
 impl Level {
+    /// The levels of an encoder of these sizes, from full resolution down.
+    pub(crate) fn of_encoder(config: &VaeConfig) -> Vec<Self> {
+        let widths = config.encoder_widths();
+        let last = widths.len() - 2;
+        (0..=last)
+            .map(|i| {
+                let (before, output) = (widths[i], widths[i + 1]);
+                let step = |kind, input, output, margin| Step {
+                    kind,
+                    input,
+                    output,
+                    margin,
+                };
+                let entry = step(StepKind::Input, 3, before, SPATIAL);
+                let residual = (0..config.num_res_blocks).map(|r| {
+                    let input = if r == 0 { before } else { output };
+                    step(StepKind::Residual, input, output, 2 * SPATIAL)
+                });
+                let downsample = step(StepKind::Downsample, output, output, SPATIAL);
+                let steps = (i == 0).then_some(entry).into_iter();
+                let steps = steps.chain(residual);
+                Self(steps.chain((i < last).then_some(downsample)).collect())
+            })
+            .collect()
+    }
+
     /// The levels of a decoder of these sizes.
-    pub(crate) fn of_config(config: &VaeConfig) -> Vec<Self> {
+    pub(crate) fn of_decoder(config: &VaeConfig) -> Vec<Self> {
         let widths = config.decoder_widths();
         let last = widths.len() - 2;
         (0..=last)
@@ -105,7 +136,12 @@ impl Step {
                 let second = output * (area + padded) + output * area;
                 input * area + first.max(second)
             }
-            StepKind::Output => input * (area + padded) + output * area,
+            StepKind::Input | StepKind::Output => input * (area + padded) + output * area,
+            // The convolution runs at the full resolution, and a quarter of it is kept.
+            StepKind::Downsample => {
+                let convolution = input * (area + padded) + output * area;
+                convolution.max(input * area + output * area + output * area.div_ceil(4))
+            }
         }
     }
 }
@@ -117,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::builder::Builder;
-    use crate::vae::Decoder;
+    use crate::vae::{Decoder, Encoder};
 
     #[test]
     fn a_config_tells_what_its_modules_do() {
@@ -133,7 +169,9 @@ mod tests {
             let formats = |_: &str| WeightFormat::Dense;
             let device = Default::default();
             let decoder = Decoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
-            assert_eq!(decoder.levels(), Level::of_config(&config));
+            assert_eq!(decoder.levels(), Level::of_decoder(&config));
+            let encoder = Encoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+            assert_eq!(encoder.levels(), Level::of_encoder(&config));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The decoder of Qwen-Image's variational autoencoder, which is Wan 2.1's video VAE (Team Wan,
-//! arXiv 2503.20314) with a decoder of its own.
+//! Qwen-Image's variational autoencoder, which is Wan 2.1's video VAE (Team Wan, arXiv 2503.20314)
+//! with a decoder of its own. Encoder and decoder are two modules, each loaded when it is needed.
 //!
 //! For a single frame, every causal 3-D convolution sees two frames of zeros and then the
 //! frame, so only the last temporal slice of its kernel matters: here they are 2-D
@@ -8,27 +8,37 @@
 mod attention;
 mod conv;
 mod decoder;
+mod downsample;
+mod encoder;
+mod encoder_tiling;
 pub(crate) mod levels;
 mod norm;
+mod posterior;
 mod resnet;
+mod statistics;
 mod tiling;
 mod upsample;
 
 pub use attention::AttentionBlock;
 pub use conv::Conv;
 pub use decoder::{Decoder, MidBlock, UpBlock};
+pub use downsample::Downsample;
+pub use encoder::{DownBlock, Encoder};
+pub(crate) use encoder_tiling::encoder_plan;
 pub use norm::ChannelNorm;
+pub use posterior::Posterior;
 pub use resnet::ResidualBlock;
 pub use tiling::Tiling;
 pub use upsample::Upsample;
 
 use backends::ModelBackend;
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::builder::Builder;
 use crate::config::VaeConfig;
+use statistics::Statistics;
 
 /// Image pixels along the side of a latent pixel.
 pub const SCALE: usize = 8;
@@ -40,23 +50,16 @@ pub struct VaeDecoder<B: Backend> {
     pub post_quant_conv: Conv<B>,
     /// The decoder proper.
     pub decoder: Decoder<B>,
-    mean: Statistics,
-    std: Statistics,
+    statistics: Statistics,
 }
-
-/// One number for each latent channel.
-#[derive(Clone, Debug)]
-struct Statistics(Vec<f32>);
 
 impl<B: Backend> VaeDecoder<B> {
     /// A decoder whose parameters wait for a loader.
     pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
-        let single = |values: &[f64]| Statistics(values.iter().map(|&v| v as f32).collect());
         Self {
             post_quant_conv: Conv::pointwise(config.z_dim, config.z_dim, root),
             decoder: Decoder::uninitialized(config, root),
-            mean: single(&config.latents_mean),
-            std: single(&config.latents_std),
+            statistics: Statistics::of(config),
         }
     }
 }
@@ -80,13 +83,47 @@ impl<B: ModelBackend> VaeDecoder<B> {
 
     /// Undoes the normalisation of the latents: `x * std + mean`, channel by channel.
     pub fn denormalise(&self, latents: Tensor<B, 4>) -> Tensor<B, 4> {
-        let device = latents.device();
-        let channels = |values: Vec<f32>| {
-            let shape = [1, values.len(), 1, 1];
-            Tensor::<B, 4>::from_data(TensorData::new(values, shape), (&device, DType::F32))
-        };
-        // The reference multiplies by the reciprocal of a reciprocal; so must we.
-        let std = self.std.0.iter().map(|std| 1.0 / std).collect();
-        latents / channels(std) + channels(self.mean.0.clone())
+        self.statistics.denormalise(latents)
+    }
+}
+
+/// From pixels to latents.
+#[derive(Module, Debug)]
+pub struct VaeEncoder<B: Backend> {
+    /// The encoder proper.
+    pub encoder: Encoder<B>,
+    /// A linear map of the posterior's moments.
+    pub quant_conv: Conv<B>,
+    statistics: Statistics,
+}
+
+impl<B: Backend> VaeEncoder<B> {
+    /// An encoder whose parameters wait for a loader.
+    pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
+        let moments = 2 * config.z_dim;
+        Self {
+            encoder: Encoder::uninitialized(config, root),
+            quant_conv: Conv::pointwise(moments, moments, root),
+            statistics: Statistics::of(config),
+        }
+    }
+}
+
+impl<B: ModelBackend> VaeEncoder<B> {
+    /// Pixels f32 `[batch, 3, 8h, 8w]` in `[-1, 1]`, with `h` and `w` even, to the posterior over
+    /// latents.
+    ///
+    /// With tiles, the feature maps of full resolution never exist as a whole; see [`Tiling`].
+    /// `cancelled` is asked before each level and each tile; once it says so, there is no
+    /// result.
+    pub fn encode(
+        &self,
+        pixels: Tensor<B, 4>,
+        tiling: Tiling,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Posterior<B>> {
+        let x = self.encoder.forward(pixels, tiling, cancelled)?;
+        let moments = self.quant_conv.forward(x);
+        Some(Posterior::new(moments, self.statistics.clone()))
     }
 }

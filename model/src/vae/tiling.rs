@@ -152,7 +152,7 @@ mod tests {
     use crate::config::VaeConfig;
 
     fn published() -> Vec<Level> {
-        Level::of_config(&VaeConfig {
+        Level::of_decoder(&VaeConfig {
             base_dim: 96,
             z_dim: 16,
             dim_mult: vec![1, 2, 4, 4],

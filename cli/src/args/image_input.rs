@@ -1,0 +1,79 @@
+//! The flags about a picture to start from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::CliError;
+
+/// The strength where none is given, as in diffusers.
+const STRENGTH: f64 = 0.6;
+
+/// A picture to start from.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Start from a picture")]
+pub(crate) struct ImageInputArgs {
+    /// Start from this picture (PNG, JPEG, WebP, BMP, GIF, TIFF) instead of noise alone; the image
+    /// takes its size unless -W and -H give another, and transparent parts are white
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init_image: Option<PathBuf>,
+
+    /// Repaint only where this picture is white, and leave the init image where it is black; it is
+    /// stretched to the image's size
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
+
+    /// How much of the init image is changed: above 0, up to 1 for everything. That part of the
+    /// steps is run [default: 0.6]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub(crate) strength: Option<f64>,
+}
+
+/// A picture to start from, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ImageInput {
+    /// The picture.
+    pub(crate) init_image: PathBuf,
+    /// White where it is repainted.
+    pub(crate) mask: Option<PathBuf>,
+    /// How much of it is changed, above 0 and at most 1.
+    pub(crate) strength: f64,
+}
+
+impl ImageInput {
+    /// Checks the flags; `None` without a picture.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`], naming the flag.
+    pub(super) fn resolve(args: ImageInputArgs) -> Result<Option<Self>, CliError> {
+        let usage = |message: String| Err(CliError::Usage(message));
+        if let Some(strength) = args.strength
+            && !(strength > 0.0 && strength <= 1.0)
+        {
+            return usage(format!(
+                "--strength must be above 0 and at most 1, not {strength}"
+            ));
+        }
+        let Some(init_image) = args.init_image else {
+            let given = [
+                ("--mask", args.mask.is_some()),
+                ("--strength", args.strength.is_some()),
+            ];
+            return match given.iter().find(|(_, given)| *given) {
+                Some((flag, _)) => usage(format!("{flag} needs --init-image")),
+                None => Ok(None),
+            };
+        };
+        Ok(Some(Self {
+            init_image,
+            mask: args.mask,
+            strength: args.strength.unwrap_or(STRENGTH),
+        }))
+    }
+
+    /// The files that are read, with their flags.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let mask = self.mask.iter().map(|mask| ("--mask", mask));
+        std::iter::once(("--init-image", &self.init_image)).chain(mask)
+    }
+}

@@ -1,0 +1,89 @@
+//! Noise becomes latents.
+
+use backends::ModelBackend;
+use burn::tensor::{DType, Tensor, TensorData};
+use model::Transformer;
+use model::guidance::{Guidance, GuidanceRule};
+use model::pipeline::{self, AfterStep, Denoising};
+
+use super::draw::Encoded;
+use super::observer::{StepObserver, to_host};
+use super::run::{Loaded, Run};
+use super::start::Start;
+use crate::error::CliError;
+use crate::plan::PhaseName;
+use crate::survey;
+
+/// Loads the transformer.
+///
+/// # Errors
+/// As of [`Run::load`].
+pub(super) fn load<B: ModelBackend>(
+    run: &mut Run<'_>,
+    device: &B::Device,
+) -> Result<Loaded<Transformer<B>>, CliError> {
+    let mut transformer = survey::transformer::<B>(&run.job.models, device);
+    transformer.set_arithmetic(run.job.config.compute.arithmetic);
+    let weights = &run.job.models.transformer.weights;
+    run.load(PhaseName::Denoise, transformer, weights, device)
+}
+
+/// The latents of a picture counted from 0, in host memory, guided by its texts.
+///
+/// # Errors
+/// What goes wrong on the way; Ctrl-C.
+pub(super) fn picture<B: ModelBackend>(
+    run: &mut Run<'_>,
+    transformer: &Loaded<Transformer<B>>,
+    encoded: &Encoded,
+    index: usize,
+    device: &B::Device,
+) -> Result<TensorData, CliError> {
+    let job = run.job;
+    let picture = &job.pictures[index];
+    let computing = run.compute::<B>(device);
+    let on_device =
+        |text: usize| Tensor::<B, 3>::from_data(encoded.embeds[text].clone(), (device, DType::F32));
+    let start = Start::<B>::of(run, picture, &encoded.moments, device)?;
+    let message = match job.pictures.len() {
+        1 => "Denoising".to_owned(),
+        count => format!("Denoising image {} of {count}", index + 1),
+    };
+    let mut observer = StepObserver {
+        progress: run
+            .progress
+            .steps(&message, picture.schedule.steps() - picture.first),
+        trace: run.trace.as_mut(),
+        failed: None,
+    };
+    let prompt = on_device(picture.prompt);
+    let image = start.image;
+    let put_back = image
+        .as_ref()
+        .map(|image| |latents, sigma| image.put_back(latents, sigma));
+    let work = Denoising {
+        guidance: picture.negative.map(|text| Guidance {
+            embeds: on_device(text),
+            scale: picture.cfg_scale,
+            rule: GuidanceRule::Renormalised,
+        }),
+        dtype: run.setting.dtype,
+        start: picture.first,
+        after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),
+        ..Denoising::new(prompt, start.latents, picture.grid(), &picture.schedule)
+    };
+    let latents = B::in_exact_memory(device, || {
+        pipeline::denoise(&transformer.module, work, &mut observer)
+    });
+    if let Some(error) = observer.failed {
+        return Err(error);
+    }
+    let latents = latents?;
+    let shape = latents.dims();
+    let values = to_host(latents)?;
+    if let Some(trace) = &mut run.trace {
+        trace.add_f32("latents.final", &shape, &values);
+    }
+    run.computed(computing, &transformer.planned);
+    Ok(TensorData::new(values, shape))
+}

@@ -1,0 +1,11 @@
+//! Pictures that a run begins with: files become pixels of the size that is drawn.
+
+mod decode;
+mod file;
+mod init_picture;
+mod resize;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use init_picture::{InitPicture, SizedPicture, Stamp};

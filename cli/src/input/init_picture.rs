@@ -1,0 +1,137 @@
+//! The picture that a run begins with, and its mask.
+
+use std::path::Path;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use super::decode::{Ground, decode};
+use super::file;
+use super::resize::resize;
+use crate::args::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
+use crate::error::CliError;
+
+/// Most pixels of an image whose size is its init image's: those of the published model's largest
+/// square. Larger ones are asked for with -W and -H.
+const MAX_OWN_PIXELS: f64 = 1328.0 * 1328.0;
+
+/// What tells one file's contents from another's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// Its name, without the folder.
+    pub(crate) name: String,
+    /// The SHA-256 of its contents in hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// A picture to start from, as its files have it.
+#[derive(Debug)]
+pub(crate) struct InitPicture {
+    /// The picture's file.
+    pub(crate) stamp: Stamp,
+    /// The mask's file.
+    pub(crate) mask_stamp: Option<Stamp>,
+    /// How much of it is changed, above 0 and at most 1.
+    pub(crate) strength: f64,
+    picture: RgbImage,
+    mask: Option<RgbImage>,
+}
+
+/// A picture and its mask at one size.
+#[derive(Debug)]
+pub(crate) struct SizedPicture {
+    /// Pixels across.
+    pub(crate) width: u32,
+    /// Pixels down.
+    pub(crate) height: u32,
+    /// The picture as the VAE takes it: `[3, height, width]` in `[-1, 1]`.
+    pub(crate) planes: Vec<f32>,
+    /// The mask's greys, row by row.
+    pub(crate) mask: Option<Vec<u8>>,
+}
+
+impl InitPicture {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`CliError::Picture`] for one that is no picture.
+    pub(crate) fn read(input: &ImageInput) -> Result<Self, CliError> {
+        let (stamp, picture) = read(&input.init_image, Ground::White)?;
+        let mask = input.mask.as_deref();
+        let mask = mask.map(|path| read(path, Ground::Black)).transpose()?;
+        let (mask_stamp, mask) = mask.unzip();
+        Ok(Self {
+            stamp,
+            mask_stamp,
+            strength: input.strength,
+            picture,
+            mask,
+        })
+    }
+
+    /// The picture's own width and height.
+    pub(crate) fn dimensions(&self) -> (u32, u32) {
+        self.picture.dimensions()
+    }
+
+    /// The size of the image to be drawn: what is asked for, and else the picture's own, rounded
+    /// down to whole tokens, or with its shape as large as the published model draws.
+    pub(crate) fn size(&self, wanted: ImageSize) -> (u32, u32) {
+        let (width, height) = self.dimensions();
+        let (width, height) = (f64::from(width), f64::from(height));
+        let shrink = (MAX_OWN_PIXELS / (width * height)).sqrt().min(1.0);
+        let (across, down) = match (wanted.width, wanted.height) {
+            (Some(across), Some(down)) => return (across, down),
+            (Some(across), None) => (f64::from(across), f64::from(across) * height / width),
+            (None, Some(down)) => (f64::from(down) * width / height, f64::from(down)),
+            (None, None) => (width * shrink, height * shrink),
+        };
+        (whole_tokens(across), whole_tokens(down))
+    }
+
+    /// Picture and mask stretched to a size.
+    ///
+    /// # Errors
+    /// As of [`resize`].
+    pub(crate) fn at(&self, width: u32, height: u32) -> Result<SizedPicture, CliError> {
+        let picture = resize(&self.picture, width, height)?;
+        let plane = |channel: usize| {
+            let pixels = picture.pixels();
+            pixels.map(move |pixel| 2.0 * (f32::from(pixel.0[channel]) / 255.0) - 1.0)
+        };
+        let mask = self.mask.as_ref();
+        let mask = mask.map(|mask| resize(mask, width, height)).transpose()?;
+        Ok(SizedPicture {
+            width,
+            height,
+            planes: (0..3).flat_map(plane).collect(),
+            mask: mask.map(|mask| mask.pixels().map(|pixel| grey(pixel.0)).collect()),
+        })
+    }
+}
+
+fn read(path: &Path, ground: Ground) -> Result<(Stamp, RgbImage), CliError> {
+    let bytes = file::read(path)?;
+    let picture = decode(&bytes, ground, path)?;
+    let name = path.file_name().unwrap_or_default();
+    let stamp = Stamp {
+        name: name.to_string_lossy().into_owned(),
+        sha256: file::sha256(&bytes),
+    };
+    Ok((stamp, picture))
+}
+
+/// A side rounded down, as diffusers' image processor does it, within the sides that can be asked
+/// for.
+fn whole_tokens(side: f64) -> u32 {
+    // The quotient of sides that are equal may fall short of them by a little.
+    let side = (side + 1e-6).clamp(f64::from(SIDE_MULTIPLE), f64::from(MAX_SIDE)) as u32;
+    side - side % SIDE_MULTIPLE
+}
+
+/// Luma by ITU-R 601-2, in Pillow's fixed-point arithmetic.
+fn grey([red, green, blue]: [u8; 3]) -> u8 {
+    let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
+    // The weights are 2^16 together, so that white is 255.
+    ((sum + 0x8000) >> 16) as u8
+}

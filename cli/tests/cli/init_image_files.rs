@@ -1,0 +1,124 @@
+//! Flags and files about a picture to start from that are refused: one line, and nothing written.
+
+use std::fs;
+
+use crate::init_image::picture;
+use crate::safetensors_file::edit;
+use crate::support::Place;
+
+#[test]
+fn flags_that_make_no_sense_are_refused() {
+    let place = Place::new();
+    let scene = picture("scene_48x32.png");
+    for (flags, parts) in [
+        (vec!["--mask", &scene], ["--mask", "--init-image"]),
+        (vec!["--strength", "0.5"], ["--strength", "--init-image"]),
+        (
+            vec!["--init-image", &scene, "--strength", "0"],
+            ["--strength", "not 0"],
+        ),
+        (
+            vec!["--init-image", &scene, "--strength", "1.01"],
+            ["--strength", "not 1.01"],
+        ),
+        (
+            vec!["--init-image", &scene, "--strength", "-1"],
+            ["--strength", "not -1"],
+        ),
+        (
+            vec!["--init-image", &scene, "--strength", "NaN"],
+            ["--strength", "not NaN"],
+        ),
+        (
+            vec!["--init-image", &scene, "--strength", "half"],
+            ["--strength", "half"],
+        ),
+        (
+            vec!["--init-image", "out/x.png"],
+            ["--init-image", "out/x.png"],
+        ),
+        (
+            vec!["--init-image", &scene, "--mask", "out/x.png"],
+            ["--mask", "out/x.png"],
+        ),
+        (
+            vec!["--init-image", &scene, "--strength", "1e-300"],
+            ["--strength", "steps"],
+        ),
+    ] {
+        place.generate(&flags).expect_error(2, &parts);
+        assert_eq!(place.written(), [""; 0]);
+    }
+}
+
+#[test]
+fn files_that_are_no_pictures_are_refused() {
+    let place = Place::new();
+    let whole = fs::read(picture("scene_48x32.png")).unwrap();
+    let jpeg = fs::read(picture("rgb.jpg")).unwrap();
+    let files: [(&str, &[u8], &str); 7] = [
+        ("empty.png", b"", "is empty"),
+        ("text.png", b"a red fox", "is not a picture"),
+        ("cut.png", &whole[..whole.len() / 2], "damaged or cut short"),
+        ("head.png", &whole[..20], "damaged or cut short"),
+        ("cut.jpg", &jpeg[..jpeg.len() - 40], "cut short"),
+        (
+            "fake.jpg",
+            &[0xff, 0xd8, 0xff, 0xd9, 0, 0],
+            "damaged or cut short",
+        ),
+        ("bomb.png", &bomb(), "too large: 60000x60000"),
+    ];
+    for (name, bytes, reason) in files {
+        fs::write(place.path(name), bytes).unwrap();
+        place.refuses(&["--init-image", name], &[name, reason]);
+        let scene = picture("scene_48x32.png");
+        place.refuses(&["--init-image", &scene, "--mask", name], &[name, reason]);
+    }
+    place.refuses(&["--init-image", "none.png"], &["none.png", "No such file"]);
+    place.refuses(&["--init-image", "models"], &["models", "is not a file"]);
+}
+
+/// A PNG of a few bytes that claims 3.6 billion pixels.
+fn bomb() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 60_000, 60_000);
+    encoder.set_color(png::ColorType::Rgb);
+    let writer = encoder.write_header().unwrap();
+    // Its data are missing, which nobody gets to see.
+    drop(writer);
+    bytes
+}
+
+#[test]
+fn a_vae_without_an_encoder_is_refused_where_one_is_needed() {
+    let place = Place::new();
+    edit(place.vae(), |file| {
+        let in_encoder = |key: &str| key.starts_with("encoder.") || key.starts_with("conv1.");
+        file.tensors.retain(|entry| !in_encoder(&entry.key));
+    });
+    let scene = picture("scene_48x32.png");
+    place.refuses(
+        &["--init-image", &scene],
+        &[
+            "qwen_image_small_vae.safetensors",
+            "holds no encoder",
+            "--vae",
+        ],
+    );
+    place.generate(&[]).expect(0);
+}
+
+#[test]
+fn a_vae_whose_encoder_lacks_a_tensor_is_refused_before_anything_loads() {
+    let place = Place::new();
+    edit(place.vae(), |file| {
+        let bias = "encoder.head.2.bias";
+        file.tensors.retain(|entry| entry.key != bias);
+    });
+    let scene = picture("scene_48x32.png");
+    place.refuses(
+        &["--init-image", &scene],
+        &["1 tensor missing", "encoder.conv_out.bias"],
+    );
+}

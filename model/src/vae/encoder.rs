@@ -1,0 +1,204 @@
+//! The stack of blocks from pixels to the moments of latents.
+
+use backends::ModelBackend;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::attention::AttentionBlock;
+use super::conv::Conv;
+use super::decoder::MidBlock;
+use super::downsample::Downsample;
+use super::encoder_tiling::{EncoderBand, encoder_plan};
+use super::levels::{Level, Step, StepKind};
+use super::norm::ChannelNorm;
+use super::resnet::ResidualBlock;
+use super::tiling::Tiling;
+use crate::builder::Builder;
+use crate::config::VaeConfig;
+
+/// From RGB to twice the latent channels at an eighth of the resolution.
+#[derive(Module, Debug)]
+pub struct Encoder<B: Backend> {
+    /// From RGB.
+    pub conv_in: Conv<B>,
+    /// The blocks on the way down, all resolutions in one list.
+    pub down_blocks: Vec<DownBlock<B>>,
+    /// The blocks at the smallest resolution.
+    pub mid_block: MidBlock<B>,
+    /// The norm before the last convolution.
+    pub norm_out: ChannelNorm<B>,
+    /// To means and log variances.
+    pub conv_out: Conv<B>,
+}
+
+/// A block on the way down. Checkpoints number both kinds through.
+#[derive(Module, Debug)]
+pub enum DownBlock<B: Backend> {
+    /// Keeps the resolution.
+    Residual(ResidualBlock<B>),
+    /// Ends a resolution.
+    Downsample(Downsample<B>),
+}
+
+impl<B: Backend> DownBlock<B> {
+    fn step(&self) -> Step {
+        match self {
+            Self::Residual(block) => block.step(),
+            Self::Downsample(block) => block.step(),
+        }
+    }
+
+    fn ends_level(&self) -> bool {
+        matches!(self, Self::Downsample(_))
+    }
+}
+
+impl<B: ModelBackend> DownBlock<B> {
+    /// f32 `[batch, in, height, width]` to `[batch, out, ..]`, at the same resolution or half of
+    /// it.
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        match self {
+            Self::Residual(block) => block.forward(x),
+            Self::Downsample(block) => block.forward(x),
+        }
+    }
+}
+
+impl<B: Backend> Encoder<B> {
+    /// An encoder whose parameters wait for a loader.
+    pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
+        let widths = config.encoder_widths();
+        let last = widths.len() - 1;
+        let deepest = widths[last];
+        let level = |i: usize| {
+            let (before, output) = (widths[i], widths[i + 1]);
+            let residual = (0..config.num_res_blocks).map(move |r| {
+                let input = if r == 0 { before } else { output };
+                DownBlock::Residual(ResidualBlock::uninitialized(input, output, root))
+            });
+            let downsample = (i + 1 < last)
+                .then(|| DownBlock::Downsample(Downsample::uninitialized(output, root)));
+            residual.chain(downsample)
+        };
+        Self {
+            conv_in: Conv::spatial(3, widths[0], root),
+            down_blocks: (0..last).flat_map(level).collect(),
+            mid_block: MidBlock {
+                resnets: (0..2)
+                    .map(|_| ResidualBlock::uninitialized(deepest, deepest, root))
+                    .collect(),
+                attentions: vec![AttentionBlock::uninitialized(deepest, root)],
+            },
+            norm_out: ChannelNorm::uninitialized(deepest, root),
+            conv_out: Conv::spatial(deepest, 2 * config.z_dim, root),
+        }
+    }
+
+    /// The blocks of each resolution.
+    fn blocks(&self) -> Vec<&[DownBlock<B>]> {
+        let blocks = self.down_blocks.split_inclusive(DownBlock::ends_level);
+        blocks.collect()
+    }
+
+    /// What tiling must know of the modules before the mid block.
+    pub(crate) fn levels(&self) -> Vec<Level> {
+        let [output, input] = self.conv_in.channels();
+        let entry = Step {
+            kind: StepKind::Input,
+            input,
+            output,
+            margin: self.conv_in.margin(),
+        };
+        let levels = self.blocks().into_iter().enumerate();
+        levels
+            .map(|(i, blocks)| {
+                let entry = (i == 0).then_some(entry).into_iter();
+                Level(entry.chain(blocks.iter().map(DownBlock::step)).collect())
+            })
+            .collect()
+    }
+}
+
+impl<B: ModelBackend> Encoder<B> {
+    /// f32 `[batch, 3, 8h, 8w]` to `[batch, 2 * z_dim, h, w]`; `None` once `cancelled` says so,
+    /// which is asked before each level, and before each tile.
+    pub fn forward(
+        &self,
+        pixels: Tensor<B, 4>,
+        tiling: Tiling,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Tensor<B, 4>> {
+        let [_, _, height, width] = pixels.dims();
+        let plan = encoder_plan(tiling, &self.levels(), [height, width]);
+        let device = pixels.device();
+        let levels = self.blocks();
+        let (mut x, tiled) = match plan {
+            None => (pixels, 0),
+            Some(plan) => {
+                let mut bands = Vec::with_capacity(plan.rows.len());
+                for rows in &plan.rows {
+                    let mut tiles = Vec::with_capacity(plan.columns.len());
+                    for columns in &plan.columns {
+                        if cancelled() {
+                            return None;
+                        }
+                        tiles.push(self.tile(&levels, pixels.clone(), rows, columns));
+                    }
+                    bands.push(Tensor::cat(tiles, 3));
+                }
+                drop(pixels);
+                (Tensor::cat(bands, 2), plan.tiled)
+            }
+        };
+        for (index, level) in levels.iter().enumerate().skip(tiled) {
+            if cancelled() {
+                return None;
+            }
+            x = self.level(index, level, x);
+            // The maps of the next level are of another size.
+            B::memory_cleanup(&device);
+        }
+        if cancelled() {
+            return None;
+        }
+        let x = self.mid_block.forward(x);
+        Some(self.conv_out.forward(self.norm_out.forward_silu(x)))
+    }
+
+    /// The steps of one resolution: at the first the image's convolution, its residual blocks, and
+    /// the downsampler out of it.
+    fn level(&self, index: usize, blocks: &[DownBlock<B>], mut x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if index == 0 {
+            x = self.conv_in.forward(x);
+        }
+        for block in blocks {
+            x = block.forward(x);
+        }
+        x
+    }
+
+    /// What the tiled levels give of one tile of the image `x`.
+    fn tile(
+        &self,
+        levels: &[&[DownBlock<B>]],
+        mut x: Tensor<B, 4>,
+        rows: &EncoderBand,
+        columns: &EncoderBand,
+    ) -> Tensor<B, 4> {
+        // Where in the whole map `x` begins.
+        let (mut top, mut left) = (0, 0);
+        for (i, (rows, columns)) in rows.reads.iter().zip(&columns.reads).enumerate() {
+            x = x.narrow(2, rows.start - top, rows.len()).narrow(
+                3,
+                columns.start - left,
+                columns.len(),
+            );
+            x = self.level(i, levels[i], x);
+            (top, left) = (rows.start / 2, columns.start / 2);
+        }
+        let (rows, columns) = (&rows.gives, &columns.gives);
+        x.narrow(2, rows.start - top, rows.len())
+            .narrow(3, columns.start - left, columns.len())
+    }
+}

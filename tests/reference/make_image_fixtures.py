@@ -1,0 +1,57 @@
+"""Makes the fixtures of the cases that begin with a picture. See README.md for the command."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+import capture_image
+import pictures
+import st_file
+from image_cases import CASES
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "fixtures")
+    args = parser.parse_args()
+    # One thread: the order of additions must not depend on the machine's core count.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+    folder = args.out / "pictures"
+    pictures.write_all(folder)
+    manifest = []
+    for case in CASES:
+        pipe = capture_image.build_pipeline(args.out, case)
+        trace = capture_image.run(pipe, case, folder)
+        file = f"image_traces/{case.name}.safetensors"
+        st_file.write(args.out / file, trace)
+        print(f"{case.name}: from step {trace['start'].item()} of {case.steps}")
+        manifest.append(
+            {
+                "name": case.name,
+                "models": case.models,
+                "files": case.files,
+                "drop_index": pipe.prompt_template_encode_start_idx,
+                "prompt": case.prompt,
+                "negative": case.negative,
+                "width": case.width,
+                "height": case.height,
+                "steps": case.steps,
+                "cfg": case.cfg,
+                "seed": case.seed,
+                "trace": file,
+                "image": f"pictures/{case.image}",
+                "mask": case.mask and f"pictures/{case.mask}",
+                "strength": case.strength,
+                "deep": ["vae_encoder"] if case.deep else [],
+            }
+        )
+    text = json.dumps({"cases": manifest}, indent=1, ensure_ascii=False)
+    (args.out / "image_cases.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
