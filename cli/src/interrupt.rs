@@ -28,6 +28,12 @@ pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Forgets a Ctrl-C that was heeded, so that what is left to save can be saved. The next one counts
+/// as the first again.
+pub(crate) fn forget() {
+    REQUESTED.store(false, Ordering::SeqCst);
+}
+
 /// Ends the work if Ctrl-C was pressed.
 ///
 /// # Errors

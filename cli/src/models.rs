@@ -89,6 +89,20 @@ impl Models {
         Ok(models)
     }
 
+    /// The transformer's name for metadata: its file's without the extension.
+    pub(crate) fn name(&self) -> String {
+        let source = self.transformer.weights.source();
+        let stem = |path: &Path| {
+            let stem = path.file_stem().unwrap_or_default();
+            stem.to_string_lossy().into_owned()
+        };
+        // A diffusers folder's transformer is called `transformer`, as everybody's is.
+        match source.file_name().and_then(|name| name.to_str()) {
+            Some("transformer") => source.parent().map(stem).unwrap_or_default(),
+            _ => stem(source),
+        }
+    }
+
     /// Whether what one model gives is what the next takes.
     fn check_fit(&self) -> Result<(), CliError> {
         let transformer = &self.transformer.config;

@@ -4,5 +4,6 @@ pub(crate) mod atomic_file;
 pub(crate) mod image;
 pub(crate) mod names;
 pub(crate) mod parameters;
+pub(crate) mod recipe;
 pub(crate) mod report;
 pub(crate) mod trace;

@@ -1,6 +1,6 @@
 //! `generate`'s flags, checked: after this no later code meets a value out of range.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Verbosity;
 use super::compute::ComputeConfig;
@@ -146,10 +146,13 @@ impl GenerateConfig {
     ///
     /// # Errors
     /// [`CliError::Usage`] naming the flag.
-    pub(crate) fn check_distinct(&self, images: &[impl AsRef<Path>]) -> Result<(), CliError> {
+    pub(crate) fn check_distinct<'a>(
+        &self,
+        images: impl Iterator<Item = &'a PathBuf> + Clone,
+    ) -> Result<(), CliError> {
         for (flag, file) in [("--trace", &self.trace), ("--report", &self.report)] {
             if let Some(file) = file
-                && images.iter().any(|image| image.as_ref() == file)
+                && images.clone().any(|image| image == file)
             {
                 return usage(format!(
                     "{flag} names the image's own file {}",

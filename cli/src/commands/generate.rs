@@ -1,6 +1,8 @@
 //! `generate`: prompts become images. Everything that can be refused is refused before the first
 //! model loads.
 
+mod decode;
+mod denoise;
 mod device_peak;
 mod draw;
 mod encode;
@@ -8,8 +10,11 @@ mod job;
 mod leak;
 mod noise_file;
 mod observer;
+mod picture;
+mod request;
 mod run;
 mod seed;
+mod texts;
 
 use super::plan;
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
@@ -17,10 +22,10 @@ use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::atomic_file;
-use crate::output::names::Target;
 use crate::plan::{Plan, Setting, Subject};
 use crate::survey::Survey;
 use job::Job;
+use request::Request;
 
 /// Makes the images, and prints the path of each to stdout.
 ///
@@ -40,13 +45,13 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     });
 
     let seed = config.seed.unwrap_or_else(seed::random);
-    let targets = config.output.targets(seed, config.count);
+    let requests = Request::all(&config, seed);
     if !config.dry_run {
-        check_writable(&config, &targets)?;
+        check_writable(&config, &requests)?;
     }
     let device = config.compute.choose(&config.sources)?;
     config.compute.advise(console, &device);
-    let job = Job::prepare(&config, seed, targets, console)?;
+    let job = Job::prepare(&config, requests, console)?;
     let survey = Survey {
         models: &job.models,
         dtype: config.compute.dtype,
@@ -66,10 +71,10 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
 }
 
 /// Everything to be written can be, and no two are the same file.
-fn check_writable(config: &GenerateConfig, targets: &[Target]) -> Result<(), CliError> {
-    config.check_distinct(targets)?;
+fn check_writable(config: &GenerateConfig, requests: &[Request]) -> Result<(), CliError> {
+    let images = requests.iter().map(|request| &request.target.path);
+    config.check_distinct(images.clone())?;
     let records = [&config.trace, &config.report].into_iter().flatten();
-    let images = targets.iter().map(|target| &target.path);
     images
         .chain(records)
         .try_for_each(|path| atomic_file::probe(path))

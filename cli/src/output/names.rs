@@ -42,12 +42,6 @@ pub(crate) struct Target {
     pub(crate) overwrite: bool,
 }
 
-impl AsRef<Path> for Target {
-    fn as_ref(&self) -> &Path {
-        &self.path
-    }
-}
-
 impl OutputNames {
     /// Reads `--output`: nothing, a folder that is there, or a PNG file name.
     ///

@@ -3,66 +3,34 @@
 
 use std::fmt::Write;
 
-/// How an image was made.
-#[derive(Debug, Clone)]
-pub(crate) struct Parameters<'a> {
-    /// The prompt.
-    pub(crate) prompt: &'a str,
-    /// The negative prompt, if there was one.
-    pub(crate) negative_prompt: Option<&'a str>,
-    /// Denoising steps.
-    pub(crate) steps: usize,
-    /// Guidance scale; written as 1 when there was no negative prompt.
-    pub(crate) cfg_scale: f64,
-    /// Where the noise came from.
-    pub(crate) noise: NoiseSource<'a>,
-    /// Pixels across.
-    pub(crate) width: u32,
-    /// Pixels down.
-    pub(crate) height: u32,
-    /// The transformer's file name without its extension.
-    pub(crate) model: &'a str,
-}
+use super::recipe::Recipe;
 
-/// Where the starting noise came from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum NoiseSource<'a> {
-    /// This seed.
-    Seed(u64),
-    /// A file of this name.
-    File(&'a str),
-}
-
-impl Parameters<'_> {
-    /// The text.
-    pub(crate) fn text(&self) -> String {
-        let mut text = self.prompt.to_owned();
-        if let Some(negative) = self.negative_prompt {
-            let _ = write!(text, "\nNegative prompt: {negative}");
-        }
-        let cfg_scale = match self.negative_prompt {
-            Some(_) => self.cfg_scale,
-            None => 1.0,
-        };
-        let _ = write!(
-            text,
-            "\nSteps: {}, Sampler: Euler, CFG scale: {cfg_scale}, ",
-            self.steps
-        );
-        let _ = match self.noise {
-            NoiseSource::Seed(seed) => write!(text, "Seed: {seed}, "),
-            NoiseSource::File(name) => write!(text, "Noise: {}, ", quoted(name)),
-        };
-        let _ = write!(
-            text,
-            "Size: {}x{}, Model: {}, Version: qwen-image-burn {}",
-            self.width,
-            self.height,
-            quoted(self.model),
-            env!("CARGO_PKG_VERSION")
-        );
-        text
+/// The text of a recipe.
+pub(crate) fn text(recipe: &Recipe) -> String {
+    let mut text = recipe.prompt.clone();
+    if let Some(negative) = &recipe.negative_prompt {
+        let _ = write!(text, "\nNegative prompt: {negative}");
     }
+    let _ = write!(
+        text,
+        "\nSteps: {}, Sampler: Euler, CFG scale: {}, ",
+        recipe.steps, recipe.cfg_scale
+    );
+    if let Some(seed) = recipe.seed {
+        let _ = write!(text, "Seed: {seed}, ");
+    }
+    if let Some(name) = &recipe.noise {
+        let _ = write!(text, "Noise: {}, ", quoted(name));
+    }
+    let _ = write!(
+        text,
+        "Size: {}x{}, Model: {}, Version: qwen-image-burn {}",
+        recipe.width,
+        recipe.height,
+        quoted(&recipe.model),
+        env!("CARGO_PKG_VERSION")
+    );
+    text
 }
 
 /// A value that holds the format's own separators is written as a JSON string, as webui does.
@@ -76,23 +44,27 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoiseSource, Parameters};
+    use super::text;
+    use crate::output::recipe::Recipe;
 
-    const BASE: Parameters<'_> = Parameters {
-        prompt: "a red fox",
-        negative_prompt: Some("blurry"),
-        steps: 50,
-        cfg_scale: 4.0,
-        noise: NoiseSource::Seed(42),
-        width: 1328,
-        height: 1328,
-        model: "qwen_image_fp8_e4m3fn",
-    };
+    fn recipe() -> Recipe {
+        Recipe {
+            prompt: "a red fox".to_owned(),
+            negative_prompt: Some("blurry".to_owned()),
+            width: 1328,
+            height: 1328,
+            steps: 50,
+            cfg_scale: 4.0,
+            seed: Some(42),
+            noise: None,
+            model: "qwen_image_fp8_e4m3fn".to_owned(),
+        }
+    }
 
     #[test]
     fn reads_as_webui_writes_it() {
         assert_eq!(
-            BASE.text(),
+            text(&recipe()),
             concat!(
                 "a red fox\nNegative prompt: blurry\nSteps: 50, Sampler: Euler, CFG scale: 4, ",
                 "Seed: 42, Size: 1328x1328, Model: qwen_image_fp8_e4m3fn, ",
@@ -103,24 +75,24 @@ mod tests {
     }
 
     #[test]
-    fn without_guidance_there_is_no_negative_line_and_the_scale_is_one() {
-        let text = Parameters {
+    fn without_guidance_there_is_no_negative_line() {
+        let text = text(&Recipe {
             negative_prompt: None,
-            ..BASE
-        }
-        .text();
+            cfg_scale: 1.0,
+            ..recipe()
+        });
         assert!(text.starts_with("a red fox\nSteps: 50, Sampler: Euler, CFG scale: 1, Seed: 42"));
     }
 
     #[test]
     fn fractions_and_separators_survive() {
-        let text = Parameters {
+        let text = text(&Recipe {
             cfg_scale: 2.5,
-            noise: NoiseSource::File("n,1.safetensors"),
-            model: "my: model",
-            ..BASE
-        }
-        .text();
+            seed: None,
+            noise: Some("n,1.safetensors".to_owned()),
+            model: "my: model".to_owned(),
+            ..recipe()
+        });
         assert!(text.contains("CFG scale: 2.5, Noise: \"n,1.safetensors\", "));
         assert!(text.contains("Model: \"my: model\""));
     }

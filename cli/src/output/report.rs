@@ -20,19 +20,19 @@ pub(crate) struct Report {
     pub(crate) device: usize,
     /// `f32` or `bf16`.
     pub(crate) dtype: &'static str,
-    /// Pixels across.
+    /// Pixels across, of the first picture; each has its own in `images`.
     pub(crate) width: u32,
-    /// Pixels down.
+    /// Pixels down, of the first picture.
     pub(crate) height: u32,
-    /// Denoising steps.
+    /// Denoising steps of the first picture.
     pub(crate) steps: usize,
-    /// Guidance scale.
+    /// Guidance scale of the first picture.
     pub(crate) cfg_scale: f64,
-    /// Whether each step ran the model twice.
+    /// Whether each of its steps ran the model twice.
     pub(crate) guided: bool,
     /// What was written.
     pub(crate) images: Vec<ImageRecord>,
-    /// What was done, in order.
+    /// What was done, in order; what was done in turns is one entry, with the sum of its times.
     pub(crate) phases: Vec<Phase>,
 }
 
@@ -43,6 +43,12 @@ pub(crate) struct ImageRecord {
     pub(crate) path: PathBuf,
     /// Its seed; none where the noise came from a file.
     pub(crate) seed: Option<u64>,
+    /// Pixels across.
+    pub(crate) width: u32,
+    /// Pixels down.
+    pub(crate) height: u32,
+    /// Denoising steps.
+    pub(crate) steps: usize,
 }
 
 /// One phase. Bytes everywhere; what cannot be known here is null.
@@ -150,6 +156,12 @@ impl Phase {
             }),
             compute: None,
         }
+    }
+
+    /// Adds another turn of the same computation.
+    pub(crate) fn add_turn(&mut self, seconds: f64, device_peak: Option<u64>) {
+        self.seconds += seconds;
+        self.device_peak = self.device_peak.max(device_peak);
     }
 
     /// Adds what dropping the model did to its load.

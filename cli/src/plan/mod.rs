@@ -109,6 +109,18 @@ impl Plan {
         })
     }
 
+    /// Whether the decoder can stay in memory beside the transformer, each with its working
+    /// memory. Where nothing tells how much memory there is, it cannot.
+    pub(crate) fn decodes_beside(&self) -> bool {
+        let [_, denoise, decode] = &self.phases;
+        // Pages of a mapped file are given back by themselves; what is left is small.
+        if decode.mapped_bytes > 0 {
+            return true;
+        }
+        let both = denoise.peak_bytes.saturating_add(decode.peak_bytes);
+        decode.available_bytes.is_some_and(|bytes| both <= bytes)
+    }
+
     /// The most device memory that any phase takes.
     fn device_peak(&self) -> u64 {
         let on_device = self

@@ -10,15 +10,15 @@ use crate::error::CliError;
 /// Sizes of the work.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Work {
-    /// Pixels across.
+    /// Pixels across, of the largest image.
     pub(crate) width: u32,
-    /// Pixels down.
+    /// Pixels down, of the same.
     pub(crate) height: u32,
     /// Tokens of the longest text that is encoded, with the template.
     pub(crate) encoder_tokens: usize,
     /// Most text tokens beside the image's in the transformer.
     pub(crate) text_tokens: usize,
-    /// Whether a step has a second prediction.
+    /// Whether any step has a second prediction.
     pub(crate) guided: bool,
     /// Images, made one after the other.
     pub(crate) images: usize,

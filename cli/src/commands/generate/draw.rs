@@ -1,28 +1,19 @@
-//! The phases after encoding: noise becomes latents, and these become images.
+//! The phases after encoding, and which models are in memory meanwhile.
 
 use backends::{ModelBackend, OnBackend};
-use burn::tensor::{DType, Tensor, TensorData};
-use model::guidance::{Guidance, GuidanceRule};
-use model::pipeline::{self, Denoising};
+use burn::tensor::TensorData;
 
-use super::encode::Embeds;
-use super::observer::{Interruptible, StepObserver, record, to_host};
 use super::run::Run;
-use crate::console;
+use super::{decode, denoise};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::atomic_file;
-use crate::output::image::RgbImage;
-use crate::output::report::ImageRecord;
-use crate::plan::PhaseName;
-use crate::survey;
 
-/// Denoises and decodes all images, with one model in memory at a time.
+/// Denoises and decodes all pictures.
 pub(super) struct Draw<'r, 'a> {
     /// The run.
     pub(super) run: &'r mut Run<'a>,
-    /// What guides the images.
-    pub(super) embeds: Embeds,
+    /// The embeddings of its texts.
+    pub(super) embeds: Vec<TensorData>,
 }
 
 impl OnBackend for Draw<'_, '_> {
@@ -30,128 +21,83 @@ impl OnBackend for Draw<'_, '_> {
 
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, embeds } = self;
-        let latents = denoise::<B>(run, embeds, &device)?;
-        decode::<B>(run, latents, &device)?;
+        let several = run.job.pictures.len() > 1;
+        if several && run.plan_now::<B>(&device).decodes_beside() {
+            picture_by_picture::<B>(run, &embeds, &device)?;
+        } else {
+            model_by_model::<B>(run, &embeds, &device)?;
+        }
         run.tell_memory::<B>("Final VRAM", &device);
         Ok(())
     }
 }
 
-/// The latents of every image. They wait in host memory, so that a batch of any length leaves the
-/// device's to the models.
-fn denoise<B: ModelBackend>(
+/// With both models in memory, so that each picture is written as soon as it is denoised.
+fn picture_by_picture<B: ModelBackend>(
     run: &mut Run<'_>,
-    embeds: Embeds,
+    embeds: &[TensorData],
     device: &B::Device,
-) -> Result<Vec<TensorData>, CliError> {
-    let job = run.job;
-    let transformer = survey::transformer::<B>(&job.models, device);
-    let weights = &job.models.transformer.weights;
-    let loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
-
-    let computing = run.compute::<B>(device);
-    let on_device = |data| Tensor::<B, 3>::from_data(data, (device, DType::F32));
-    let prompt = on_device(embeds.prompt);
-    let negative = embeds.negative.map(on_device);
-    let count = job.targets.len();
-    let mut all = Vec::with_capacity(count);
-    for image in 0..count {
-        let noise = noise::<B>(run, image, device)?;
-        let message = match count {
-            1 => "Denoising".to_owned(),
-            _ => format!("Denoising image {} of {count}", image + 1),
+) -> Result<(), CliError> {
+    let transformer = denoise::load::<B>(run, device)?;
+    let mut vae = None;
+    for index in 0..run.job.pictures.len() {
+        let latents = denoise::picture(run, &transformer, embeds, index, device)?;
+        let vae = match &mut vae {
+            Some(vae) => vae,
+            none => none.insert(decode::load::<B>(run, device)?),
         };
-        let mut observer = StepObserver {
-            progress: run.progress.steps(&message, job.schedule.steps()),
-            trace: run.trace.as_mut(),
-            failed: None,
-        };
-        let work = Denoising {
-            guidance: negative.clone().map(|embeds| Guidance {
-                embeds,
-                scale: job.config.cfg_scale,
-                rule: GuidanceRule::Renormalised,
-            }),
-            dtype: run.setting.dtype,
-            ..Denoising::new(prompt.clone(), noise, job.grid(), &job.schedule)
-        };
-        let latents = B::in_exact_memory(device, || {
-            pipeline::denoise(&loaded.module, work, &mut observer)
-        });
-        if let Some(error) = observer.failed {
-            return Err(error);
-        }
-        let latents = latents?;
-        let shape = latents.dims();
-        let values = to_host(latents)?;
-        if let Some(trace) = &mut run.trace {
-            trace.add_f32("latents.final", &shape, &values);
-        }
-        all.push(TensorData::new(values, shape));
+        decode::picture(run, vae, latents, index, device)?;
     }
-    drop((prompt, negative));
-    run.computed(computing, &loaded.planned);
-    run.unload::<B, _>(loaded, device)?;
-    Ok(all)
+    if let Some(vae) = vae {
+        run.unload::<B, _>(vae, device)?;
+    }
+    run.unload::<B, _>(transformer, device)
 }
 
-fn noise<B: ModelBackend>(
+/// With one model in memory at a time. The latents wait in host memory, so that any number of
+/// pictures leaves the device's to the models; those of pictures that are denoised when the work
+/// is ended early are still decoded.
+fn model_by_model<B: ModelBackend>(
     run: &mut Run<'_>,
-    image: usize,
+    embeds: &[TensorData],
     device: &B::Device,
-) -> Result<Tensor<B, 4>, CliError> {
-    let job = run.job;
-    let channels = job.models.vae.config.z_dim;
-    let noise = match &job.noise {
-        Some(values) => {
-            let data = TensorData::new(values.clone(), job.grid().latent_shape(channels));
-            Tensor::from_data(data, (device, DType::F32))
+) -> Result<(), CliError> {
+    let transformer = denoise::load::<B>(run, device)?;
+    let mut waiting = Vec::new();
+    let mut ended = Ok(());
+    for index in 0..run.job.pictures.len() {
+        match denoise::picture(run, &transformer, embeds, index, device) {
+            Ok(latents) => waiting.push(latents),
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
         }
-        None => pipeline::noise_of_seed(job.seed_of(image), channels, job.grid(), device),
-    };
-    if let Some(trace) = &mut run.trace {
-        record(trace, "noise", noise.clone().unsqueeze_dim::<5>(1))?;
-        let sigmas = job.schedule.sigmas();
-        trace.add_f32("sigmas", &[sigmas.len()], sigmas);
     }
-    Ok(noise)
+    run.unload::<B, _>(transformer, device)?;
+    if waiting.is_empty() {
+        return ended;
+    }
+    if ended.is_err() {
+        let done = waiting.len();
+        run.job.console.note(&format!(
+            "stopped; decoding what is denoised, {done} of {}; Ctrl-C ends that too",
+            run.job.pictures.len()
+        ));
+        interrupt::forget();
+    }
+    // What ended the work early is what the user is told.
+    ended.and(decode_all::<B>(run, waiting, device))
 }
 
-/// Writes every image and prints its path.
-fn decode<B: ModelBackend>(
+fn decode_all<B: ModelBackend>(
     run: &mut Run<'_>,
     latents: Vec<TensorData>,
     device: &B::Device,
 ) -> Result<(), CliError> {
-    let job = run.job;
-    let vae = survey::vae_decoder::<B>(&job.models, device);
-    let weights = &job.models.vae.weights;
-    let loaded = run.load(PhaseName::Decode, vae, weights, device)?;
-
-    let computing = run.compute::<B>(device);
-    for (image, (latents, target)) in latents.into_iter().zip(&job.targets).enumerate() {
-        let busy = run.progress.busy("Decoding the image");
-        let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
-        let tiling = loaded.planned.tiling;
-        let pixels = B::in_exact_memory(device, || {
-            pipeline::decode(&loaded.module, latents, job.grid(), tiling, &Interruptible)
-        })?;
-        let planes = to_host(pixels)?;
-        drop(busy);
-        if let Some(trace) = &mut run.trace {
-            let shape = [1, 3, job.height as usize, job.width as usize];
-            trace.add_f32("image", &shape, &planes);
-        }
-        let png = RgbImage::from_planes(&planes, job.width, job.height)?
-            .to_png(&job.parameters(image))?;
-        interrupt::check()?;
-        let path = atomic_file::write_target(target, &png)?;
-        console::stdout(&format!("{}\n", path.display()))?;
-        run.images.push(ImageRecord {
-            path,
-            seed: job.noise.is_none().then(|| job.seed_of(image)),
-        });
+    let vae = decode::load::<B>(run, device)?;
+    for (index, latents) in latents.into_iter().enumerate() {
+        decode::picture(run, &vae, latents, index, device)?;
     }
-    run.computed(computing, &loaded.planned);
-    run.unload::<B, _>(loaded, device)
+    run.unload::<B, _>(vae, device)
 }

@@ -6,25 +6,20 @@ use model::pipeline;
 use model::tokenizer::PromptTokens;
 
 use super::observer::{Interruptible, to_host};
+use super::picture::Picture;
 use super::run::Run;
 use crate::error::CliError;
+use crate::output::trace::Trace;
 use crate::plan::PhaseName;
 use crate::survey;
 
-/// The embeddings of a prompt and of a negative one, f32 `[1, tokens, channels]`. They are in
-/// host memory, so that the text encoder can be on another device than the transformer.
-pub(super) struct Embeds {
-    /// Of the prompt.
-    pub(super) prompt: TensorData,
-    /// Of the negative prompt, where there is guidance.
-    pub(super) negative: Option<TensorData>,
-}
-
-/// Loads the text encoder, encodes all prompts, and drops it.
+/// Loads the text encoder, encodes each text of the run, and drops it. The embeddings, f32
+/// `[1, tokens, channels]`, are in host memory, so that the text encoder can be on another device
+/// than the transformer.
 pub(super) struct Encode<'r, 'a>(pub(super) &'r mut Run<'a>);
 
 impl OnBackend for Encode<'_, '_> {
-    type Output = Result<Embeds, CliError>;
+    type Output = Result<Vec<TensorData>, CliError>;
 
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self(run) = self;
@@ -43,28 +38,38 @@ impl OnBackend for Encode<'_, '_> {
             let shape = embeds.dims();
             Ok::<_, CliError>(TensorData::new(to_host(embeds)?, shape))
         };
-        let prompt = encode(&job.prompt)?;
-        let negative = job.negative_prompt.as_ref().map(encode).transpose()?;
+        let embeds: Vec<TensorData> = job.texts.iter().map(encode).collect::<Result<_, _>>()?;
         drop(busy);
         run.computed(computing, &loaded.planned);
         run.unload::<B, _>(loaded, &device)?;
-
-        if let Some(trace) = &mut run.trace {
-            let ids: Vec<i64> = job.prompt.ids.iter().map(|&id| i64::from(id)).collect();
-            trace.add_i64("input_ids", &[1, ids.len()], &ids);
-            let texts = [
-                ("prompt_embeds", Some(&prompt)),
-                ("negative_prompt_embeds", negative.as_ref()),
-            ];
-            for (name, data) in texts {
-                if let Some(data) = data {
-                    let values = data.as_slice::<f32>();
-                    let values =
-                        values.map_err(|error| CliError::Internal(format!("{error:?}")))?;
-                    trace.add_f32(name, &data.shape, values);
-                }
-            }
+        if let (Some(trace), [picture]) = (&mut run.trace, job.pictures.as_slice()) {
+            record(trace, picture, &job.texts, &embeds)?;
         }
-        Ok(Embeds { prompt, negative })
+        Ok(embeds)
     }
+}
+
+/// Adds a picture's tokens and embeddings to the trace.
+fn record(
+    trace: &mut Trace,
+    picture: &Picture,
+    texts: &[PromptTokens],
+    embeds: &[TensorData],
+) -> Result<(), CliError> {
+    let ids = &texts[picture.prompt].ids;
+    let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+    trace.add_i64("input_ids", &[1, ids.len()], &ids);
+    let named = [
+        ("prompt_embeds", Some(picture.prompt)),
+        ("negative_prompt_embeds", picture.negative),
+    ];
+    for (name, text) in named {
+        if let Some(text) = text {
+            let data = &embeds[text];
+            let values = data.as_slice::<f32>();
+            let values = values.map_err(|error| CliError::Internal(format!("{error:?}")))?;
+            trace.add_f32(name, &data.shape, values);
+        }
+    }
+    Ok(())
 }

@@ -2,20 +2,18 @@
 
 use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
 use burn::tensor::FloatDType;
-use model::latents::TokenGrid;
-use model::scheduler::Schedule;
 use model::tokenizer::PromptTokens;
 
 use super::draw::Draw;
 use super::encode::Encode;
-use super::noise_file;
+use super::picture::Picture;
+use super::request::Request;
 use super::run::Run;
+use super::texts::Texts;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::models::Models;
-use crate::output::names::Target;
-use crate::output::parameters::{NoiseSource, Parameters};
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
 
@@ -43,61 +41,32 @@ pub(super) struct Job<'a> {
     pub(super) console: Console,
     /// The files, none loaded.
     pub(super) models: Models,
-    /// Pixels across.
-    pub(super) width: u32,
-    /// Pixels down.
-    pub(super) height: u32,
-    /// The first image's seed.
-    pub(super) seed: u64,
-    /// Noise instead of the seed's.
-    pub(super) noise: Option<Vec<f32>>,
-    /// The prompt.
-    pub(super) prompt: PromptTokens,
-    /// The negative prompt, where there is guidance.
-    pub(super) negative_prompt: Option<PromptTokens>,
-    /// Noise levels.
-    pub(super) schedule: Schedule,
-    /// A file for each image.
-    pub(super) targets: Vec<Target>,
+    /// The texts of all pictures, each once.
+    pub(super) texts: Vec<PromptTokens>,
+    /// The pictures, at least one, in the order in which they are made.
+    pub(super) pictures: Vec<Picture>,
 }
 
 impl<'a> Job<'a> {
-    /// Opens the models' files and checks them, and reads the prompts and the noise.
+    /// Opens the models' files and checks them, and reads the texts and the noise.
     ///
     /// # Errors
     /// Whatever is wrong with a file.
     pub(super) fn prepare(
         config: &'a GenerateConfig,
-        seed: u64,
-        targets: Vec<Target>,
+        requests: Vec<Request>,
         console: Console,
     ) -> Result<Self, CliError> {
         let models = Models::open(&config.sources)?;
-        let (width, height) = models.size(config.size)?;
-        let grid = TokenGrid::of_image(width as usize, height as usize);
-        let steps = config.steps.map_or_else(|| models.default_steps(), Ok)?;
-        let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
-            .map_err(|error| CliError::Usage(error.to_string()))?;
-        let latent_shape = grid.latent_shape(models.vae.config.z_dim);
-        let noise = config.noise.as_deref();
-        let noise = noise
-            .map(|path| noise_file::read(path, latent_shape))
-            .transpose()?;
-        let negative_prompt = config.negative_prompt.as_deref();
+        let mut texts = Texts::default();
+        let prepare = |request| Picture::prepare(request, config, &models, &mut texts);
+        let pictures = requests.into_iter().map(prepare);
         let job = Self {
-            prompt: models.tokenizer.encode_prompt(&config.prompt)?,
-            negative_prompt: negative_prompt
-                .map(|prompt| models.tokenizer.encode_prompt(prompt))
-                .transpose()?,
+            pictures: pictures.collect::<Result<_, _>>()?,
             config,
             console,
             models,
-            width,
-            height,
-            seed,
-            noise,
-            schedule,
-            targets,
+            texts: texts.into_tokens(),
         };
         job.describe();
         Ok(job)
@@ -117,68 +86,35 @@ impl<'a> Job<'a> {
                 weights.dialect()
             ));
         }
-        self.console.detail(&format!(
-            "Size: {}x{}, {} steps, {} prompt tokens",
-            self.width,
-            self.height,
-            self.schedule.steps(),
-            self.prompt.ids.len() - self.prompt.prefix
-        ));
-    }
-
-    /// The size in tokens.
-    pub(super) fn grid(&self) -> TokenGrid {
-        TokenGrid::of_image(self.width as usize, self.height as usize)
-    }
-
-    /// The seed of an image counted from 0.
-    pub(super) fn seed_of(&self, image: usize) -> u64 {
-        self.seed.wrapping_add(image as u64)
-    }
-
-    /// The text for an image's metadata.
-    pub(super) fn parameters(&self, image: usize) -> String {
-        let source = self.models.transformer.weights.source();
-        let stem = |path: &std::path::Path| {
-            let stem = path.file_stem().unwrap_or_default();
-            stem.to_string_lossy().into_owned()
-        };
-        // A diffusers folder's transformer is called `transformer`, as everybody's is.
-        let model = match source.file_name().and_then(|name| name.to_str()) {
-            Some("transformer") => source.parent().map(stem).unwrap_or_default(),
-            _ => stem(source),
-        };
-        let noise_name = self.config.noise.as_ref().map(|path| {
-            let name = path.file_name().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        });
-        Parameters {
-            prompt: &self.config.prompt,
-            negative_prompt: self.config.negative_prompt.as_deref(),
-            steps: self.schedule.steps(),
-            cfg_scale: self.config.cfg_scale,
-            noise: match &noise_name {
-                Some(name) => NoiseSource::File(name),
-                None => NoiseSource::Seed(self.seed_of(image)),
-            },
-            width: self.width,
-            height: self.height,
-            model: &model,
+        for picture in &self.pictures {
+            let prompt = &self.texts[picture.prompt];
+            self.console.detail(&format!(
+                "{}: {}x{}, {} steps, {} prompt tokens",
+                picture.target.path.display(),
+                picture.width,
+                picture.height,
+                picture.schedule.steps(),
+                prompt.ids.len() - prompt.prefix
+            ));
         }
-        .text()
     }
 
     /// Its sizes, for a plan of its memory.
     pub(super) fn work(&self) -> Work {
+        let area = |picture: &&Picture| u64::from(picture.width) * u64::from(picture.height);
+        let largest = self.pictures.iter().max_by_key(area);
         let work = Work {
-            width: self.width,
-            height: self.height,
+            width: largest.map_or(0, |picture| picture.width),
+            height: largest.map_or(0, |picture| picture.height),
             encoder_tokens: 0,
             text_tokens: 0,
-            guided: self.negative_prompt.is_some(),
-            images: self.targets.len(),
+            guided: self
+                .pictures
+                .iter()
+                .any(|picture| picture.negative.is_some()),
+            images: self.pictures.len(),
         };
-        work.with_texts([&self.prompt].into_iter().chain(&self.negative_prompt))
+        work.with_texts(&self.texts)
     }
 
     /// Computes and writes everything.
@@ -205,7 +141,7 @@ impl<'a> Job<'a> {
         if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
             trace.write(path)?;
         }
-        if let Some(path) = &self.config.report {
+        if let (Some(path), Some(first)) = (&self.config.report, self.pictures.first()) {
             let report = Report {
                 version: env!("CARGO_PKG_VERSION"),
                 backend: device.kind.name(),
@@ -214,11 +150,11 @@ impl<'a> Job<'a> {
                     FloatDType::BF16 => "bf16",
                     _ => "f32",
                 },
-                width: self.width,
-                height: self.height,
-                steps: self.schedule.steps(),
-                cfg_scale: self.config.cfg_scale,
-                guided: self.negative_prompt.is_some(),
+                width: first.width,
+                height: first.height,
+                steps: first.schedule.steps(),
+                cfg_scale: first.cfg_scale,
+                guided: first.negative.is_some(),
                 images: run.images,
                 phases: run.phases,
             };

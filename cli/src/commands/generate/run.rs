@@ -66,6 +66,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The plan with the memory that there is now.
+    pub(super) fn plan_now<B: ModelBackend>(&self, device: &B::Device) -> Plan {
+        let setting = self.setting.now::<B>(device);
+        Plan::new(&self.subject, self.work, setting)
+    }
+
     /// Loads the model of a phase, once it is sure to fit, and tells of it.
     ///
     /// # Errors
@@ -77,8 +83,7 @@ impl<'a> Run<'a> {
         weights: &Weights,
         device: &B::Device,
     ) -> Result<Loaded<M>, CliError> {
-        let setting = self.setting.now::<B>(device);
-        let plan = Plan::new(&self.subject, self.work, setting);
+        let plan = self.plan_now::<B>(device);
         plan.check_phase(phase)?;
 
         let message = load_message(weights.component(), B::HOST_MEMORY);
@@ -157,16 +162,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes the figures of a phase that has computed.
+    /// Notes the figures of a phase that has computed, or of another turn of it.
     pub(super) fn computed(&mut self, computing: Computing, planned: &PhasePlan) {
         let seconds = computing.started.elapsed().as_secs_f64();
         let peak = computing.peak.finish();
-        self.phases.push(Phase::compute(
-            planned.phase,
-            seconds,
-            planned.working_bytes,
-            peak,
-        ));
+        let name = planned.phase.as_str();
+        match self.phases.iter_mut().find(|phase| phase.name == name) {
+            Some(phase) => phase.add_turn(seconds, peak),
+            None => self.phases.push(Phase::compute(
+                planned.phase,
+                seconds,
+                planned.working_bytes,
+                peak,
+            )),
+        }
     }
 
     /// Tells how much of the device this process holds, where its driver tells.

@@ -1,0 +1,72 @@
+//! Latents become images.
+
+use backends::ModelBackend;
+use burn::tensor::{DType, Tensor, TensorData};
+use model::VaeDecoder;
+use model::pipeline;
+
+use super::observer::{Interruptible, to_host};
+use super::run::{Loaded, Run};
+use crate::console;
+use crate::error::CliError;
+use crate::interrupt;
+use crate::output::atomic_file;
+use crate::output::image::RgbImage;
+use crate::output::parameters;
+use crate::output::report::ImageRecord;
+use crate::plan::PhaseName;
+use crate::survey;
+
+/// Loads the VAE's decoder.
+///
+/// # Errors
+/// As of [`Run::load`].
+pub(super) fn load<B: ModelBackend>(
+    run: &mut Run<'_>,
+    device: &B::Device,
+) -> Result<Loaded<VaeDecoder<B>>, CliError> {
+    let vae = survey::vae_decoder::<B>(&run.job.models, device);
+    let weights = &run.job.models.vae.weights;
+    run.load(PhaseName::Decode, vae, weights, device)
+}
+
+/// Decodes the latents of a picture counted from 0, writes it and prints its path.
+///
+/// # Errors
+/// What goes wrong on the way; Ctrl-C.
+pub(super) fn picture<B: ModelBackend>(
+    run: &mut Run<'_>,
+    vae: &Loaded<VaeDecoder<B>>,
+    latents: TensorData,
+    index: usize,
+    device: &B::Device,
+) -> Result<(), CliError> {
+    let picture = &run.job.pictures[index];
+    let computing = run.compute::<B>(device);
+    let busy = run.progress.busy("Decoding the image");
+    let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
+    let tiling = vae.planned.tiling;
+    let pixels = B::in_exact_memory(device, || {
+        pipeline::decode(&vae.module, latents, picture.grid(), tiling, &Interruptible)
+    })?;
+    let planes = to_host(pixels)?;
+    drop(busy);
+    if let Some(trace) = &mut run.trace {
+        let shape = [1, 3, picture.height as usize, picture.width as usize];
+        trace.add_f32("image", &shape, &planes);
+    }
+    let png = RgbImage::from_planes(&planes, picture.width, picture.height)?
+        .to_png(&parameters::text(&picture.recipe))?;
+    interrupt::check()?;
+    let path = atomic_file::write_target(&picture.target, &png)?;
+    console::stdout(&format!("{}\n", path.display()))?;
+    run.computed(computing, &vae.planned);
+    run.images.push(ImageRecord {
+        path,
+        seed: picture.recipe.seed,
+        width: picture.width,
+        height: picture.height,
+        steps: picture.schedule.steps(),
+    });
+    Ok(())
+}
