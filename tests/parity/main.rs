@@ -1,8 +1,10 @@
 //! The reference's tensors, one after the other.
 
+mod comfyui;
 mod full_size;
 mod numbers;
 mod pipeline;
+mod samplers;
 mod text_encoder;
 mod tiling;
 mod tokenizer;
