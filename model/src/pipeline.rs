@@ -17,9 +17,6 @@ use crate::tokenizer::PromptTokens;
 use crate::transformer::{Prompts, RopeCentring, Transformer};
 use crate::vae::{Posterior, Tiling, VaeDecoder, VaeEncoder};
 
-/// Most embeddings of a prompt that the transformer gets.
-pub const MAX_SEQUENCE_LENGTH: usize = 512;
-
 /// Why a phase has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PipelineError {
@@ -74,7 +71,7 @@ pub trait Observer<B: Backend> {
 impl<B: Backend> Observer<B> for () {}
 
 /// The embeddings of a prompt: f32 `[1, tokens, channels]`, with the template's prefix dropped
-/// and at most 512 tokens kept.
+/// and as many tokens kept as the prompt's style lets through.
 ///
 /// # Errors
 /// A token without a row in the embedding, or cancellation.
@@ -92,8 +89,9 @@ pub fn encode_prompt<B: ModelBackend>(
     let hidden = encoder
         .forward(&tokens.ids, dtype, device, &|| observer.cancelled())
         .ok_or(PipelineError::Cancelled)?;
-    let kept = (tokens.ids.len() - tokens.prefix).min(MAX_SEQUENCE_LENGTH);
-    Ok(hidden.narrow(1, tokens.prefix, kept).cast(FloatDType::F32))
+    Ok(hidden
+        .narrow(1, tokens.prefix, tokens.kept)
+        .cast(FloatDType::F32))
 }
 
 /// The noise of a seed in the VAE's layout: f32 `[1, channels, height, width]` for an image of

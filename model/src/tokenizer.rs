@@ -1,5 +1,7 @@
 //! Prompts to token ids: Qwen2.5's byte-level BPE inside Qwen-Image's chat template.
 
+mod template;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +14,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-/// The template's text before the prompt.
-const TEMPLATE_PREFIX: &str = "<|im_start|>system\nDescribe the image by detailing the color, \
-    shape, size, texture, quantity, text, spatial relationships of the objects and \
-    background:<|im_end|>\n<|im_start|>user\n";
-
-/// The template's text after the prompt.
-const TEMPLATE_SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
-
-/// Tokens kept of prompt and suffix together; what is longer is cut from the right.
-const MAX_TOKENS: usize = 1024;
+pub use template::{MAX_SEQUENCE_LENGTH, PromptStyle, PromptTokens};
 
 /// How Qwen2 splits text before it merges bytes.
 const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -53,15 +46,6 @@ pub enum TokenizerError {
     /// A text could not be tokenised.
     #[error("the prompt cannot be tokenised: {0}")]
     Encode(String),
-}
-
-/// The ids of a prompt in its template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromptTokens {
-    /// All of them.
-    pub ids: Vec<u32>,
-    /// How many at the start belong to the template and are dropped after encoding.
-    pub prefix: usize,
 }
 
 /// Qwen2.5's tokenizer.
@@ -119,7 +103,7 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|error| malformed(path, error))?;
         let mut tokenizer = Self { inner, prefix: 0 };
-        tokenizer.prefix = tokenizer.encode(TEMPLATE_PREFIX)?.len();
+        tokenizer.prefix = tokenizer.prefix_length()?;
         if !tokenizer.has("<|im_start|>") || !tokenizer.has("<|im_end|>") {
             return Err(malformed(
                 path,
@@ -141,22 +125,6 @@ impl Tokenizer {
     /// Whether there is no token at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// The prompt in Qwen-Image's template. Special tokens in the prompt's text are parsed as
-    /// such; a prompt of more than 1024 tokens, with the template's end, is cut.
-    ///
-    /// # Errors
-    /// The tokenizer's own, which a well-formed vocabulary never gives.
-    pub fn encode_prompt(&self, prompt: &str) -> Result<PromptTokens, TokenizerError> {
-        // The whole text at once: a line break at the prompt's start merges with the one
-        // before it.
-        let mut ids = self.encode(&format!("{TEMPLATE_PREFIX}{prompt}{TEMPLATE_SUFFIX}"))?;
-        ids.truncate(self.prefix + MAX_TOKENS);
-        Ok(PromptTokens {
-            ids,
-            prefix: self.prefix,
-        })
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {

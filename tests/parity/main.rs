@@ -1,10 +1,12 @@
 //! The reference's tensors, one after the other.
 
+mod comfyui;
 mod full_size;
 mod init_image;
 mod numbers;
 mod pipeline;
 mod rounded;
+mod samplers;
 mod text_encoder;
 mod tiling;
 mod tokenizer;

@@ -33,11 +33,11 @@ struct Row {
     ids: Vec<u32>,
 }
 
-#[test]
-fn the_real_tokenizer_gives_the_ids_of_the_reference() {
+/// The Qwen2.5 tokenizer, where the environment names its folder.
+pub(crate) fn real_tokenizer() -> Option<Tokenizer> {
     let Some(folder) = std::env::var_os("QWEN_TOKENIZER") else {
         eprintln!("skipped: QWEN_TOKENIZER does not name the folder of the Qwen2.5 tokenizer");
-        return;
+        return None;
     };
     let folder = Path::new(&folder);
     // The tests run in this package's folder; the variable may be relative to the workspace's.
@@ -48,7 +48,14 @@ fn the_real_tokenizer_gives_the_ids_of_the_reference() {
     } else {
         folder.to_owned()
     };
-    let tokenizer = Tokenizer::open(&folder).expect("the real tokenizer");
+    Some(Tokenizer::open(&folder).expect("the real tokenizer"))
+}
+
+#[test]
+fn the_real_tokenizer_gives_the_ids_of_the_reference() {
+    let Some(tokenizer) = real_tokenizer() else {
+        return;
+    };
     let text = std::fs::read(fixture("tokenizer_real.json")).expect("tokenizer_real.json");
     let rows: Vec<Row> = serde_json::from_slice(&text).expect("tokenizer_real.json");
     assert!(rows.len() >= 30);

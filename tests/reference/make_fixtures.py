@@ -10,8 +10,10 @@ import torch
 
 import capture
 import layouts
+import make_comfyui
 import make_numbers
 import make_real_ids
+import make_samplers
 import real_headers
 import st_file
 from cases import CASES
@@ -53,10 +55,13 @@ def main():
     make_numbers.write_noise(args.out / "noise.safetensors")
     make_numbers.write_sigmas(args.out / "sigmas.json")
     make_numbers.write_codes(args.out / "codes.json")
+    make_samplers.write_all(args.out)
+    make_comfyui.write_all(args.out)
     if args.tokenizer:
         make_real_ids.write(args.out / "tokenizer_real.json", args.tokenizer)
+        make_comfyui.write_real(args.out / "preset_comfyui_real.json", args.tokenizer)
     else:
-        print("no real tokenizer given: tokenizer_real.json is left as it is")
+        print("no real tokenizer given: the fixtures named *_real.json are left as they are")
     if args.headers:
         real_headers.write(real_headers.LISTS, args.headers)
     else:

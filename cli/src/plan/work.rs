@@ -1,8 +1,7 @@
 //! What is to be computed, as far as memory goes.
 
 use model::latents::TokenGrid;
-use model::pipeline::MAX_SEQUENCE_LENGTH;
-use model::tokenizer::{PromptTokens, Tokenizer};
+use model::tokenizer::{MAX_SEQUENCE_LENGTH, PromptTokens, Tokenizer};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -37,13 +36,10 @@ impl Work {
 
     /// With the tokens of these texts.
     pub(crate) fn with_texts<'a>(self, texts: impl IntoIterator<Item = &'a PromptTokens>) -> Self {
-        texts.into_iter().fold(self, |work, text| {
-            let kept = (text.ids.len() - text.prefix).min(MAX_SEQUENCE_LENGTH);
-            Self {
-                encoder_tokens: work.encoder_tokens.max(text.ids.len()),
-                text_tokens: work.text_tokens.max(kept),
-                ..work
-            }
+        texts.into_iter().fold(self, |work, text| Self {
+            encoder_tokens: work.encoder_tokens.max(text.ids.len()),
+            text_tokens: work.text_tokens.max(text.kept),
+            ..work
         })
     }
 

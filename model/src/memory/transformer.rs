@@ -24,9 +24,10 @@ pub fn transformer(
     let image = branches * branch_image;
     let mut ledger = Ledger::default();
     ledger.hold(numerics.tiles_and_slabs(image.max(text)));
-    // The latents and their noise; the predictions, each by itself too, and their combination.
+    // The latents and their noise, and up to three tensors that a sampler remembers; the
+    // predictions, each by itself too, and their combination.
     let features = branch_image * config.in_channels as u64;
-    ledger.hold((3 + 2 * branches) * F32 * features);
+    ledger.hold((6 + 2 * branches) * F32 * features);
     // Each prompt's by itself, and all of them.
     let embeds = text * config.joint_attention_dim as u64;
     ledger.hold(2 * F32 * embeds);

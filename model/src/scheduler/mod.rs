@@ -1,27 +1,55 @@
-//! The flow-matching Euler schedule with a resolution-dependent shift (Esser et al., "Scaling
-//! Rectified Flow Transformers", 2024, section 5.3.2), stretched to end at `shift_terminal`.
+//! Schedules: the noise levels `σ` that a sampler goes through, from 1 (noise) to 0 (image).
+
+mod dynamic;
+mod kind;
+mod table;
+
+pub use kind::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
 
 use crate::config::SchedulerConfig;
 use crate::sampler::Interval;
 
-/// Noise levels of a denoising run, from 1 (noise) to 0 (image).
+/// Noise levels of a denoising run: strictly decreasing from at most 1, and 0 in the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     sigmas: Vec<f32>,
 }
 
 /// The schedule cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ScheduleError {
     /// One step leaves nothing to stretch, and zero none to take.
     #[error(
         "{0} denoising step(s): at least 2 are needed, since the schedule is stretched between its first and last noise level"
     )]
     TooFewSteps(usize),
+    /// No step at all.
+    #[error("0 denoising steps: at least 1 is needed")]
+    NoSteps,
+    /// More steps than levels to choose from.
+    #[error("{steps} denoising steps: this schedule chooses from {levels} noise levels")]
+    TooManySteps {
+        /// Asked for.
+        steps: usize,
+        /// There are.
+        levels: usize,
+    },
+    /// A level that is no part of the way from noise to image.
+    #[error("noise level {0} is not from 0 to 1")]
+    OutOfRange(f32),
+    /// Levels that do not fall.
+    #[error("noise levels must fall from each to the next, but {next} follows {sigma}")]
+    NotFalling {
+        /// A level.
+        sigma: f32,
+        /// The one after it.
+        next: f32,
+    },
 }
 
 impl Schedule {
-    /// `steps` Euler steps for an image of `image_tokens` tokens.
+    /// The model's own schedule, as its scheduler config has it: `steps` steps for an image of
+    /// `image_tokens` tokens.
     ///
     /// # Errors
     /// Fewer than two steps with a terminal stretch, or none at all.
@@ -30,36 +58,54 @@ impl Schedule {
         steps: usize,
         image_tokens: usize,
     ) -> Result<Self, ScheduleError> {
-        let fewest = if config.shift_terminal.is_some() {
-            2
-        } else {
-            1
-        };
-        if steps < fewest {
-            return Err(ScheduleError::TooFewSteps(steps));
-        }
-        let factor = shift_factor(config, image_tokens);
-        let mut sigmas: Vec<f32> = (0..steps)
-            .map(|step| {
-                // linspace(1, 1 / steps, steps), rounded to f32 at its end.
-                let last = 1.0 / steps as f64;
-                let interval = if steps > 1 {
-                    (last - 1.0) / (steps - 1) as f64
-                } else {
-                    0.0
-                };
-                let sigma = (1.0 + interval * step as f64) as f32;
-                factor / (factor + (1.0 / sigma - 1.0))
-            })
-            .collect();
-        if let (Some(terminal), Some(&last)) = (config.shift_terminal, sigmas.last()) {
-            let stretch = (1.0 - last) / (1.0 - terminal as f32);
-            for sigma in &mut sigmas {
-                *sigma = 1.0 - (1.0 - *sigma) / stretch;
+        Self::from_sigmas(dynamic::sigmas(config, steps, image_tokens)?)
+    }
+
+    /// The schedule of a kind. `steps` is of no use where the kind lists its levels
+    /// ([`ScheduleKind::listed_steps`]); [`ScheduleKind::Beta`] may have fewer steps than that,
+    /// since it leaves out levels that it meets twice.
+    ///
+    /// # Errors
+    /// A number of steps that the kind cannot take, or levels that do not fall from 1 to 0.
+    pub fn of_kind(
+        kind: &ScheduleKind,
+        config: &SchedulerConfig,
+        steps: usize,
+        image_tokens: usize,
+    ) -> Result<Self, ScheduleError> {
+        Self::from_sigmas(match kind {
+            ScheduleKind::Dynamic => dynamic::sigmas(config, steps, image_tokens)?,
+            ScheduleKind::DynamicBeta => {
+                dynamic::beta_between_ends(&dynamic::sigmas(config, steps, image_tokens)?)
             }
+            ScheduleKind::Shift(shift) => dynamic::shifted(steps, *shift as f32)?,
+            ScheduleKind::Simple(shift) => table::simple(steps, *shift)?,
+            ScheduleKind::Beta(shift) => table::beta(steps, *shift)?,
+            ScheduleKind::Sigmas(sigmas) => sigmas.clone(),
+        })
+    }
+
+    /// These levels, and 0 after them if it is not the last.
+    ///
+    /// # Errors
+    /// A level outside `[0, 1]`, one that is not below the level before it, or none above 0.
+    pub fn from_sigmas(mut sigmas: Vec<f32>) -> Result<Self, ScheduleError> {
+        if let Some(&bad) = sigmas.iter().find(|sigma| !(0.0..=1.0).contains(*sigma)) {
+            return Err(ScheduleError::OutOfRange(bad));
         }
-        sigmas.push(0.0);
-        Ok(Self { sigmas })
+        if sigmas.last().is_some_and(|&last| last > 0.0) {
+            sigmas.push(0.0);
+        }
+        if sigmas.len() < 2 {
+            return Err(ScheduleError::NoSteps);
+        }
+        match sigmas.windows(2).find(|pair| pair[1] >= pair[0]) {
+            Some(pair) => Err(ScheduleError::NotFalling {
+                sigma: pair[0],
+                next: pair[1],
+            }),
+            None => Ok(Self { sigmas }),
+        }
     }
 
     /// The noise levels, one more than there are steps; the last is 0.
@@ -87,28 +133,36 @@ pub fn timestep(sigma: f32) -> f32 {
     sigma * 1000.0 / 1000.0
 }
 
-/// The factor `a` of the shift `a / (a + 1 / sigma - 1)`.
-fn shift_factor(config: &SchedulerConfig, image_tokens: usize) -> f32 {
-    if !config.use_dynamic_shifting {
-        return config.shift as f32;
-    }
-    let slope = (config.max_shift - config.base_shift)
-        / (config.max_image_seq_len - config.base_image_seq_len);
-    let mu = image_tokens as f64 * slope + config.base_shift - slope * config.base_image_seq_len;
-    mu.exp() as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(kind: &str, steps: usize) -> Result<Schedule, ScheduleError> {
+        let kind = kind.parse().expect("a schedule");
+        Schedule::of_kind(&kind, &SchedulerConfig::default(), steps, 4096)
+    }
+
+    fn near(schedule: &Schedule, expected: &[f32]) {
+        assert_eq!(schedule.sigmas().len(), expected.len());
+        for (found, expected) in schedule.sigmas().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} != {expected}");
+        }
+    }
+
     #[test]
-    fn a_single_step_is_refused() {
-        let config = SchedulerConfig::default();
-        assert_eq!(
-            Schedule::new(&config, 1, 4096),
-            Err(ScheduleError::TooFewSteps(1))
-        );
+    fn a_single_step_is_refused_where_the_schedule_is_stretched() {
+        for kind in ["dynamic", "dynamic-beta"] {
+            assert_eq!(of(kind, 1), Err(ScheduleError::TooFewSteps(1)));
+            assert_eq!(of(kind, 0), Err(ScheduleError::TooFewSteps(0)));
+        }
+    }
+
+    #[test]
+    fn a_single_step_goes_from_noise_to_image_elsewhere() {
+        for kind in ["shift=3", "simple", "beta"] {
+            near(&of(kind, 1).expect("one step"), &[1.0, 0.0]);
+            assert_eq!(of(kind, 0), Err(ScheduleError::NoSteps));
+        }
     }
 
     #[test]
@@ -120,8 +174,67 @@ mod tests {
             ..SchedulerConfig::default()
         };
         let schedule = Schedule::new(&config, 4, 4096).expect("four steps");
-        for (found, expected) in schedule.sigmas().iter().zip([1.0, 0.9, 0.75, 0.5, 0.0]) {
+        near(&schedule, &[1.0, 0.9, 0.75, 0.5, 0.0]);
+        assert_eq!(of("shift=3", 4), Ok(schedule));
+    }
+
+    #[test]
+    fn comfyuis_workflow_has_its_levels() {
+        let schedule = of("simple", 20).expect("twenty steps");
+        let sigmas = schedule.sigmas();
+        let expected = [
+            1.0, 0.983306, 0.965398, 0.94614, 0.925373, 0.256198, 0.140271, 0.0,
+        ];
+        let found = sigmas[..5].iter().chain(&sigmas[18..]);
+        for (found, expected) in found.zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} != {expected}");
+        }
+    }
+
+    #[test]
+    fn a_table_has_an_end() {
+        for kind in ["simple", "beta"] {
+            assert!(of(kind, 1000).is_ok());
+            let refused = ScheduleError::TooManySteps {
+                steps: 1001,
+                levels: 1000,
+            };
+            assert_eq!(of(kind, 1001), Err(refused));
+        }
+    }
+
+    #[test]
+    fn levels_that_beta_meets_twice_are_left_out() {
+        let schedule = of("beta", 500).expect("a schedule");
+        assert!(schedule.steps() < 500, "{} steps", schedule.steps());
+    }
+
+    #[test]
+    fn a_shift_that_makes_levels_equal_is_refused() {
+        let refused = of("shift=100000000", 20);
+        assert!(
+            matches!(refused, Err(ScheduleError::NotFalling { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn listed_levels_end_at_zero() {
+        let levels = |list: &[f32]| Schedule::from_sigmas(list.to_vec());
+        near(&levels(&[1.0, 0.5]).expect("levels"), &[1.0, 0.5, 0.0]);
+        near(&levels(&[0.9, 0.5, 0.0]).expect("levels"), &[0.9, 0.5, 0.0]);
+        for list in [&[][..], &[0.0]] {
+            assert_eq!(levels(list), Err(ScheduleError::NoSteps));
+        }
+        for bad in [1.5, -0.1, f32::INFINITY] {
+            assert_eq!(levels(&[bad, 0.1]), Err(ScheduleError::OutOfRange(bad)));
+        }
+        assert!(levels(&[f32::NAN]).is_err());
+        for list in [&[0.5, 0.5][..], &[0.5, 0.6], &[1.0, 0.0, 0.0]] {
+            assert!(matches!(
+                levels(list),
+                Err(ScheduleError::NotFalling { .. })
+            ));
         }
     }
 }

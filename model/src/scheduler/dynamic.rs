@@ -1,0 +1,72 @@
+//! Levels at equal distances, shifted towards noise (Esser et al., "Scaling Rectified Flow
+//! Transformers", 2024, section 5.3.2): by as much as the image is large and stretched to end at
+//! `shift_terminal`, as Qwen-Image's scheduler config has it, or by a number given.
+
+use super::ScheduleError;
+use super::table::beta_quantile;
+use crate::config::SchedulerConfig;
+
+/// The levels of a scheduler config, without the 0 in the end.
+pub(super) fn sigmas(
+    config: &SchedulerConfig,
+    steps: usize,
+    image_tokens: usize,
+) -> Result<Vec<f32>, ScheduleError> {
+    if config.shift_terminal.is_some() && steps < 2 {
+        return Err(ScheduleError::TooFewSteps(steps));
+    }
+    let mut sigmas = shifted(steps, shift_factor(config, image_tokens))?;
+    if let (Some(terminal), Some(&last)) = (config.shift_terminal, sigmas.last()) {
+        let stretch = (1.0 - last) / (1.0 - terminal as f32);
+        for sigma in &mut sigmas {
+            *sigma = 1.0 - (1.0 - *sigma) / stretch;
+        }
+    }
+    Ok(sigmas)
+}
+
+/// `linspace(1, 1 / steps, steps)`, shifted by the factor `a`: `a / (a + 1 / sigma - 1)`.
+pub(super) fn shifted(steps: usize, factor: f32) -> Result<Vec<f32>, ScheduleError> {
+    if steps == 0 {
+        return Err(ScheduleError::NoSteps);
+    }
+    let shifted = linspace(1.0, 1.0 / steps as f64, steps).map(|sigma| {
+        let sigma = sigma as f32;
+        factor / (factor + (1.0 / sigma - 1.0))
+    });
+    Ok(shifted.collect())
+}
+
+/// As many levels as there are, between the first and the last of them, at the quantiles of the
+/// beta distribution (Lee et al., "Beta Sampling is All You Need", 2024), as diffusers'
+/// `use_beta_sigmas` does it.
+pub(super) fn beta_between_ends(sigmas: &[f32]) -> Vec<f32> {
+    let (Some(&first), Some(&last)) = (sigmas.first(), sigmas.last()) else {
+        return Vec::new();
+    };
+    let (first, last) = (f64::from(first), f64::from(last));
+    linspace(0.0, 1.0, sigmas.len())
+        .map(|share| (last + beta_quantile(1.0 - share) * (first - last)) as f32)
+        .collect()
+}
+
+/// `count` numbers from `first` to `last` at equal distances; the first alone if there is one.
+fn linspace(first: f64, last: f64, count: usize) -> impl Iterator<Item = f64> {
+    let interval = if count > 1 {
+        (last - first) / (count - 1) as f64
+    } else {
+        0.0
+    };
+    (0..count).map(move |index| first + interval * index as f64)
+}
+
+/// The factor of the shift: the exponential of a number that grows evenly with the image's tokens.
+fn shift_factor(config: &SchedulerConfig, image_tokens: usize) -> f32 {
+    if !config.use_dynamic_shifting {
+        return config.shift as f32;
+    }
+    let slope = (config.max_shift - config.base_shift)
+        / (config.max_image_seq_len - config.base_image_seq_len);
+    let mu = image_tokens as f64 * slope + config.base_shift - slope * config.base_image_seq_len;
+    mu.exp() as f32
+}

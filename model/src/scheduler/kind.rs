@@ -1,0 +1,176 @@
+//! The schedules that can be asked for, and how they are written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Schedule, ScheduleError};
+
+/// The shift of ComfyUI's workflows for Qwen-Image (node ModelSamplingAuraFlow).
+pub const COMFYUI_SHIFT: f64 = 3.1;
+
+/// How noise levels are chosen. Its text ([`Display`](fmt::Display), [`FromStr`]) is one of
+/// `dynamic`, `dynamic-beta`, `shift=S`, `simple=S`, `beta=S` (the last two also without `=S`, for
+/// [`COMFYUI_SHIFT`]) and `sigmas=A,B,…`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ScheduleKind {
+    /// The model's scheduler config: for Qwen-Image shifted by as much as the image is large, and
+    /// stretched to end at 0.02, as diffusers' `QwenImagePipeline` does it.
+    #[default]
+    Dynamic,
+    /// [`Dynamic`](Self::Dynamic)'s first and last levels, and between them the quantiles of the
+    /// beta distribution: diffusers' `use_beta_sigmas`.
+    DynamicBeta,
+    /// Equal distances, shifted by this factor: diffusers' `shift` without dynamic shifting.
+    Shift(f64),
+    /// ComfyUI's scheduler "simple", with this shift.
+    Simple(f64),
+    /// ComfyUI's scheduler "beta", with this shift.
+    Beta(f64),
+    /// These levels, and 0 after them.
+    Sigmas(Vec<f32>),
+}
+
+/// A text that names no schedule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ScheduleKindError {
+    /// Another word.
+    #[error(
+        "'{0}' is none of dynamic, dynamic-beta, shift=S, simple, simple=S, beta, beta=S, sigmas=A,B,..."
+    )]
+    Unknown(String),
+    /// A shift that is no factor.
+    #[error("the shift must be a number above 0, not '{0}'")]
+    Shift(String),
+    /// A level that is no number.
+    #[error("'{0}' is not a noise level; write them as sigmas=1,0.75,0.5")]
+    Sigma(String),
+    /// Levels that make no schedule.
+    #[error("{0}")]
+    Levels(#[from] ScheduleError),
+}
+
+impl ScheduleKind {
+    /// The number of steps, where the kind itself sets it.
+    pub fn listed_steps(&self) -> Option<usize> {
+        match self {
+            Self::Sigmas(sigmas) => Some(sigmas.iter().filter(|sigma| **sigma > 0.0).count()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ScheduleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dynamic => f.write_str("dynamic"),
+            Self::DynamicBeta => f.write_str("dynamic-beta"),
+            Self::Shift(shift) => write!(f, "shift={shift}"),
+            Self::Simple(shift) => write!(f, "simple={shift}"),
+            Self::Beta(shift) => write!(f, "beta={shift}"),
+            Self::Sigmas(sigmas) => {
+                f.write_str("sigmas=")?;
+                for (i, sigma) in sigmas.iter().enumerate() {
+                    let comma = if i > 0 { "," } else { "" };
+                    write!(f, "{comma}{sigma}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl FromStr for ScheduleKind {
+    type Err = ScheduleKindError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        Ok(match (name, value) {
+            ("dynamic", None) => Self::Dynamic,
+            ("dynamic-beta", None) => Self::DynamicBeta,
+            ("shift", Some(value)) => Self::Shift(shift(value)?),
+            ("simple", None) => Self::Simple(COMFYUI_SHIFT),
+            ("simple", Some(value)) => Self::Simple(shift(value)?),
+            ("beta", None) => Self::Beta(COMFYUI_SHIFT),
+            ("beta", Some(value)) => Self::Beta(shift(value)?),
+            ("sigmas", Some(value)) => Self::Sigmas(sigmas(value)?),
+            _ => return Err(ScheduleKindError::Unknown(text.to_owned())),
+        })
+    }
+}
+
+fn shift(text: &str) -> Result<f64, ScheduleKindError> {
+    match text.trim().parse::<f64>() {
+        Ok(shift) if shift > 0.0 && shift.is_finite() => Ok(shift),
+        _ => Err(ScheduleKindError::Shift(text.to_owned())),
+    }
+}
+
+fn sigmas(text: &str) -> Result<Vec<f32>, ScheduleKindError> {
+    let sigma = |text: &str| {
+        let number = text.trim().parse::<f32>();
+        number.map_err(|_| ScheduleKindError::Sigma(text.trim().to_owned()))
+    };
+    let sigmas: Vec<f32> = text.split(',').map(sigma).collect::<Result<_, _>>()?;
+    Schedule::from_sigmas(sigmas.clone())?;
+    Ok(sigmas)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for kind in [
+            ScheduleKind::Dynamic,
+            ScheduleKind::DynamicBeta,
+            ScheduleKind::Shift(2.5),
+            ScheduleKind::Simple(COMFYUI_SHIFT),
+            ScheduleKind::Beta(1.0),
+            ScheduleKind::Sigmas(vec![1.0, 0.9, 0.1]),
+        ] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert_eq!("simple".parse(), Ok(ScheduleKind::Simple(3.1)));
+        assert_eq!("beta".parse(), Ok(ScheduleKind::Beta(3.1)));
+        let spaced = "sigmas=1, 0.5, 0".parse();
+        assert_eq!(spaced, Ok(ScheduleKind::Sigmas(vec![1.0, 0.5, 0.0])));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "karras",
+            "dynamic=1",
+            "shift",
+            "shift=",
+            "shift=0",
+            "shift=-1",
+            "shift=nan",
+            "simple=inf",
+            "beta=x",
+            "sigmas",
+            "sigmas=",
+            "sigmas=1,x",
+            "sigmas=0.5,0.6",
+            "sigmas=2,1",
+            "sigmas=0",
+            "sigmas=nan",
+        ] {
+            let read = text.parse::<ScheduleKind>();
+            assert!(read.is_err(), "{text} was read as {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_knows_its_steps() {
+        let steps = |text: &str| text.parse::<ScheduleKind>().map(|kind| kind.listed_steps());
+        assert_eq!(steps("sigmas=1,0.5"), Ok(Some(2)));
+        assert_eq!(steps("sigmas=1,0.5,0"), Ok(Some(2)));
+        assert_eq!(steps("simple"), Ok(None));
+    }
+}

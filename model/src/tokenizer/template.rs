@@ -1,0 +1,121 @@
+//! The chat template around a prompt, and what of the encoded text the transformer gets.
+
+use super::{Tokenizer, TokenizerError};
+
+/// The template's text before the prompt.
+const PREFIX: &str = "<|im_start|>system\nDescribe the image by detailing the color, \
+    shape, size, texture, quantity, text, spatial relationships of the objects and \
+    background:<|im_end|>\n<|im_start|>user\n";
+
+/// The template's text after the prompt.
+const SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
+
+/// What begins each turn of a conversation.
+const TURN: &str = "<|im_start|>";
+
+/// Who speaks in the turn that is the prompt, with the line's end.
+const SPEAKER: &str = "user\n";
+
+/// Tokens kept of prompt and suffix together; what is longer is cut from the right.
+const MAX_TOKENS: usize = 1024;
+
+/// Most embeddings of a prompt that the transformer gets.
+pub const MAX_SEQUENCE_LENGTH: usize = 512;
+
+/// Whose way of turning a prompt into tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PromptStyle {
+    /// diffusers' `QwenImagePipeline`: always the template, of whose tokens the first are dropped;
+    /// at most 1024 tokens are encoded, and at most 512 of them kept.
+    #[default]
+    Diffusers,
+    /// ComfyUI's text node: a prompt that starts with `<|im_start|>` is the whole conversation
+    /// itself; what comes before the second turn, or before the first if it is the only one, is
+    /// dropped, and `user` and a line break after it too; `\(` and `\)` stand for the brackets;
+    /// nothing is cut.
+    ComfyUi,
+}
+
+/// The ids of a prompt in its template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// All of them.
+    pub ids: Vec<u32>,
+    /// How many at the start belong to the template and are dropped after encoding.
+    pub prefix: usize,
+    /// How many after them the transformer gets.
+    pub kept: usize,
+}
+
+impl PromptTokens {
+    /// All ids after the prefix, as far as a style lets them through.
+    fn new(ids: Vec<u32>, prefix: usize, style: PromptStyle) -> Self {
+        let rest = ids.len() - prefix;
+        Self {
+            kept: match style {
+                PromptStyle::Diffusers => rest.min(MAX_SEQUENCE_LENGTH),
+                PromptStyle::ComfyUi => rest,
+            },
+            ids,
+            prefix,
+        }
+    }
+}
+
+impl Tokenizer {
+    /// The prompt in Qwen-Image's template, in diffusers' style. Special tokens in the prompt's
+    /// text are parsed as such.
+    ///
+    /// # Errors
+    /// The tokenizer's own, which a well-formed vocabulary never gives.
+    pub fn encode_prompt(&self, prompt: &str) -> Result<PromptTokens, TokenizerError> {
+        self.encode_prompt_in(PromptStyle::Diffusers, prompt)
+    }
+
+    /// As [`encode_prompt`](Self::encode_prompt), in a given style.
+    ///
+    /// # Errors
+    /// The tokenizer's own, which a well-formed vocabulary never gives.
+    pub fn encode_prompt_in(
+        &self,
+        style: PromptStyle,
+        prompt: &str,
+    ) -> Result<PromptTokens, TokenizerError> {
+        // The whole text at once: a line break at the prompt's start merges with the one
+        // before it.
+        let templated = || format!("{PREFIX}{prompt}{SUFFIX}");
+        let (ids, prefix) = match style {
+            PromptStyle::Diffusers => {
+                let mut ids = self.encode(&templated())?;
+                ids.truncate(self.prefix + MAX_TOKENS);
+                (ids, self.prefix)
+            }
+            PromptStyle::ComfyUi => {
+                let text = match prompt.starts_with(TURN) {
+                    true => prompt.to_owned(),
+                    false => templated(),
+                };
+                let ids = self.encode(&text.replace("\\)", ")").replace("\\(", "("))?;
+                let prefix = self.before_the_prompt(&ids)?;
+                (ids, prefix)
+            }
+        };
+        Ok(PromptTokens::new(ids, prefix, style))
+    }
+
+    /// How many ids come before the second turn's text, or the only one's.
+    fn before_the_prompt(&self, ids: &[u32]) -> Result<usize, TokenizerError> {
+        let turn = self.inner.token_to_id(TURN);
+        let turns = ids.iter().enumerate().filter(|(_, id)| Some(**id) == turn);
+        let prefix = turns.take(2).last().map_or(0, |(index, _)| index);
+        let speaker = self.encode(SPEAKER)?;
+        let after = prefix + 1 + speaker.len();
+        let spoken = ids.len() > after && ids[prefix + 1..after] == speaker;
+        Ok(if spoken { after } else { prefix })
+    }
+
+    /// The length of the template's start in tokens.
+    pub(super) fn prefix_length(&self) -> Result<usize, TokenizerError> {
+        Ok(self.encode(PREFIX)?.len())
+    }
+}

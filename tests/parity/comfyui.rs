@@ -1,0 +1,147 @@
+//! What ComfyUI makes of the same models.
+
+use burn::tensor::{FloatDType, Tensor};
+use model::Tokenizer;
+use model::guidance::{Guidance, GuidanceRule};
+use model::latents::TokenGrid;
+use model::pipeline::{Denoising, Observer, decode, denoise, encode_prompt};
+use model::scheduler::{Schedule, ScheduleKind};
+use model::tokenizer::PromptStyle;
+use model::transformer::{RopeCentring, image_angles};
+use model::{SchedulerConfig, vae::Tiling};
+use serde::Deserialize;
+use tests::{FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases, fixture};
+
+use crate::tokenizer::real_tokenizer;
+use crate::{Flex, compare, recorded};
+
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+    ids: Vec<u32>,
+    drop: usize,
+}
+
+fn prompts_have_the_ids_of(file: &str, tokenizer: &Tokenizer) {
+    let text = std::fs::read(fixture(file)).expect("a fixture");
+    let rows: Vec<Prompt> = serde_json::from_slice(&text).expect("rows of the fixture");
+    assert!(rows.len() >= 10);
+    let mut longest = 0;
+    for row in rows {
+        let tokens = tokenizer.encode_prompt_in(PromptStyle::ComfyUi, &row.prompt);
+        let tokens = tokens.expect("tokens");
+        assert_eq!(tokens.ids, row.ids, "{:?}", row.prompt);
+        assert_eq!(tokens.prefix, row.drop, "{:?}", row.prompt);
+        assert_eq!(
+            tokens.prefix + tokens.kept,
+            row.ids.len(),
+            "{:?}",
+            row.prompt
+        );
+        longest = longest.max(tokens.kept);
+    }
+    assert!(
+        longest > 1024,
+        "no prompt is long enough to be cut: {longest}"
+    );
+}
+
+#[test]
+fn prompts_have_the_ids_of_comfyui() {
+    let tokenizer = Tokenizer::open(&fixture("comfyui/tokenizer")).expect("a tokenizer");
+    prompts_have_the_ids_of("preset_comfyui.json", &tokenizer);
+}
+
+#[test]
+fn prompts_of_the_real_tokenizer_have_the_ids_of_comfyui() {
+    if let Some(tokenizer) = real_tokenizer() {
+        prompts_have_the_ids_of("preset_comfyui_real.json", &tokenizer);
+    }
+}
+
+/// Compares the latents after each step.
+struct Comparing<'a>(&'a Trace);
+
+impl Observer<Flex> for Comparing<'_> {
+    fn latents(&mut self, step: usize, latents: &Tensor<Flex, 3>) {
+        let name = format!("latents.step{step}");
+        compare("comfyui", self.0, &name, latents.clone(), FINAL_TOLERANCE);
+    }
+}
+
+#[test]
+fn a_picture_is_that_of_comfyui() {
+    let trace = Trace::open("preset_comfyui.safetensors");
+    let case = cases().into_iter().find(|case| case.name == "odd_grid");
+    let case = case.expect("the case with an odd grid");
+    let device = Default::default();
+    let models = Models::<Flex>::new(&case, device);
+    let encoder = models.text_encoder();
+    let tokenizer = models.tokenizer();
+    let embed = |prompt: &str, name: &str| {
+        let tokens = tokenizer.encode_prompt_in(PromptStyle::ComfyUi, prompt);
+        let tokens = tokens.expect("tokens");
+        let embeds = encode_prompt(&encoder, &tokens, FloatDType::F32, &device, &());
+        let embeds = embeds.expect("embeddings");
+        compare("comfyui", &trace, name, embeds.clone(), TOLERANCE);
+        embeds
+    };
+    let prompt = "<|im_start|>system\nPaint.<|im_end|>\n<|im_start|>user\nA (red) fox<|im_end|>\n";
+    let schedule = Schedule::of_kind(
+        &"simple".parse::<ScheduleKind>().expect("a schedule"),
+        &SchedulerConfig::default(),
+        4,
+        0,
+    );
+    let schedule = schedule.expect("a schedule");
+    let grid = TokenGrid::of_image(80, 48);
+    let noise = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
+    let work = Denoising {
+        guidance: Some(Guidance {
+            embeds: embed("", "negative_prompt_embeds"),
+            scale: 2.5,
+            rule: GuidanceRule::Plain,
+        }),
+        centring: RopeCentring::ComfyUi,
+        ..Denoising::new(embed(prompt, "prompt_embeds"), noise, grid, &schedule)
+    };
+    let transformer = models.transformer();
+    let latents = denoise(&transformer, work.clone(), &mut Comparing(&trace)).expect("latents");
+    let image = decode(&models.vae(), latents.clone(), grid, Tiling::Whole, &());
+    compare(
+        "comfyui",
+        &trace,
+        "image",
+        image.expect("an image"),
+        FINAL_TOLERANCE,
+    );
+
+    // Each difference from diffusers must matter, or the comparison above says nothing of it.
+    let centred = Denoising {
+        centring: RopeCentring::Diffusers,
+        ..work.clone()
+    };
+    let renormalised = Denoising {
+        guidance: work.guidance.clone().map(|guidance| Guidance {
+            rule: GuidanceRule::Renormalised,
+            ..guidance
+        }),
+        ..work
+    };
+    for (what, other) in [("centring", centred), ("guidance", renormalised)] {
+        let other = denoise(&transformer, other, &mut ()).expect("latents");
+        let apart = (other - latents.clone()).abs().max().into_scalar();
+        assert!(apart > 1e-2, "{what}: {apart:e}");
+    }
+}
+
+#[test]
+fn even_grids_lie_where_diffusers_has_them() {
+    let axes = [16, 56, 56];
+    for (height, width, same) in [(4, 6, true), (64, 64, true), (83, 82, false), (2, 3, false)] {
+        let grid = TokenGrid { height, width };
+        let [diffusers, comfyui] = [RopeCentring::Diffusers, RopeCentring::ComfyUi]
+            .map(|centring| image_angles(grid, axes, centring));
+        assert_eq!(diffusers == comfyui, same, "{height} rows, {width} columns");
+    }
+}
