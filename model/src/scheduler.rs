@@ -108,6 +108,18 @@ mod tests {
     }
 
     #[test]
+    fn lightning_is_shifted_by_three_at_every_size() {
+        for image_tokens in [256, 4096, 6889] {
+            let schedule = Schedule::new(&SchedulerConfig::lightning(), 4, image_tokens);
+            let schedule = schedule.expect("four steps");
+            for (found, expected) in schedule.sigmas().iter().zip([1.0, 0.9, 0.75, 0.5, 0.0]) {
+                assert!((found - expected).abs() < 1e-6, "{found} != {expected}");
+            }
+            assert_eq!(schedule.steps(), 4);
+        }
+    }
+
+    #[test]
     fn a_fixed_shift_needs_no_stretch() {
         let config = SchedulerConfig {
             use_dynamic_shifting: false,

@@ -1,6 +1,7 @@
 //! The reference's tensors, one after the other.
 
 mod full_size;
+mod lora;
 mod numbers;
 mod pipeline;
 mod text_encoder;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::SchedulerConfig;
 use serde::Deserialize;
 
 use crate::trace::fixture;
@@ -30,9 +31,20 @@ pub struct Case {
     pub trace: String,
     /// Tokens of the template before the prompt.
     pub drop_index: usize,
+    #[serde(default)]
+    loras: Vec<StoredLora>,
+    /// Whether the noise schedule is that of the Lightning adapters.
+    #[serde(default)]
+    pub lightning: bool,
     /// The models whose inner tensors were recorded too.
     #[serde(default)]
     pub deep: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct StoredLora {
+    file: PathBuf,
+    weight: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -69,6 +81,23 @@ impl Case {
         fixture(&self.files.tokenizer)
     }
 
+    /// The LoRAs and their weights.
+    pub fn loras(&self) -> Vec<(PathBuf, f64)> {
+        let loras = self.loras.iter();
+        loras
+            .map(|lora| (fixture(&lora.file), lora.weight))
+            .collect()
+    }
+
+    /// The constants of the noise schedule.
+    pub fn scheduler(&self) -> SchedulerConfig {
+        if self.lightning {
+            SchedulerConfig::lightning()
+        } else {
+            SchedulerConfig::default()
+        }
+    }
+
     /// Whether two passes a step are run.
     pub fn guided(&self) -> bool {
         self.negative.is_some() && self.cfg > 1.0
@@ -88,6 +117,6 @@ fn checkpoint(files: &[PathBuf]) -> PathBuf {
 pub fn cases() -> Vec<Case> {
     let text = std::fs::read(fixture("cases.json")).expect("cases.json");
     let manifest: Manifest = serde_json::from_slice(&text).expect("cases.json");
-    assert!(manifest.cases.len() >= 20, "fixtures are missing");
+    assert!(manifest.cases.len() >= 23, "fixtures are missing");
     manifest.cases
 }

@@ -4,6 +4,7 @@
 
 mod attention;
 mod block;
+mod layers;
 mod prompts;
 mod rope;
 mod streams;
