@@ -98,6 +98,10 @@ def command(case: dict, dtype: str, args, folder: str) -> list:
         "--steps", case["steps"], "--cfg-scale", case["cfg"], "--seed", case["seed"],
         "--trace", f"{folder}/trace.safetensors", "--output", f"{folder}/image.png",
     ]  # fmt: skip
+    for lora in case.get("loras", []):
+        command += ["--lora", f"{FIXTURES / lora['file']}:{lora['weight']}"]
+    if case.get("lightning"):
+        command += ["--lightning", case["steps"]]
     if case["negative"] is None or case["cfg"] <= 1:
         command += ["--no-negative-prompt"]
     else:

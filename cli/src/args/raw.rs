@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
+use super::lora::LoraArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -60,14 +61,9 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) steps: Option<i64>,
 
-    /// Strength of the guidance; 1 turns it off
-    #[arg(
-        long,
-        value_name = "SCALE",
-        default_value_t = 4.0,
-        allow_negative_numbers = true
-    )]
-    pub(crate) cfg_scale: f64,
+    /// Strength of the guidance; 1 turns it off [default: 4]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub(crate) cfg_scale: Option<f64>,
 
     /// Seed of the noise, the same numbers as torch's CPU generator [default: random, printed]
     #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
@@ -90,6 +86,9 @@ pub(crate) struct GenerateArgs {
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -145,6 +144,9 @@ pub(crate) struct PlanArgs {
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,

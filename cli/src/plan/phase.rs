@@ -75,6 +75,8 @@ pub(crate) struct PhasePlan {
     pub(crate) fp8_bytes: u64,
     /// The other weights in memory.
     pub(crate) other_bytes: u64,
+    /// The LoRAs among the other weights.
+    pub(crate) adapter_bytes: u64,
     /// Weights that are used where they lie in the file's mapping and take no memory of their
     /// own.
     pub(crate) mapped_bytes: u64,
@@ -117,6 +119,7 @@ impl PhasePlan {
             file_bytes: bytes.file,
             fp8_bytes: weights.fp8,
             other_bytes: weights.dense + weights.converted,
+            adapter_bytes: 0,
             mapped_bytes: mapped,
             working_bytes: working,
             peak_bytes: peak,
@@ -157,12 +160,16 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [Phas
         setting.numerics(setting.encoder_place),
     );
     let transformer = &subject.transformer;
-    let denoising = memory::transformer(
+    let numerics = setting.numerics(setting.place);
+    let denoising = memory::adapted_transformer(
         &transformer.config,
         work.image_tokens(),
         &work.text_lengths(),
-        setting.numerics(setting.place),
+        subject.adapters.rank,
+        numerics,
     );
+    let adapter_bytes = subject.adapters.bytes(numerics);
+    let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);
     let vae = &subject.vae;
     let tiling = decoder_tiling(&vae.config, &vae.bytes, work, setting);
     let decoding = memory::vae_decoder(
@@ -180,12 +187,15 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> [Phas
             &encoder.bytes,
             encoding,
         ),
-        phase(
-            PhaseName::Denoise,
-            Component::Transformer,
-            &transformer.bytes,
-            denoising,
-        ),
+        PhasePlan {
+            adapter_bytes,
+            ..phase(
+                PhaseName::Denoise,
+                Component::Transformer,
+                &adapted,
+                denoising,
+            )
+        },
         PhasePlan {
             tiling,
             ..phase(PhaseName::Decode, Component::Vae, &vae.bytes, decoding)

@@ -1,7 +1,9 @@
 //! The models of a plan: their sizes and their bytes.
 
 use backends::WeightFormat;
+use burn::tensor::DType;
 use loader::{Component, Footprint, Weights};
+use model::memory::Numerics;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use crate::models::Models;
@@ -15,6 +17,21 @@ pub(crate) struct Subject {
     pub(crate) transformer: Described<TransformerConfig>,
     /// The VAE.
     pub(crate) vae: Described<VaeConfig>,
+    /// What is beside the transformer's weights.
+    pub(crate) adapters: AdapterSizes,
+}
+
+/// How much LoRAs add.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AdapterSizes {
+    /// Matrices that are loaded.
+    pub(crate) tensors: usize,
+    /// Their bytes in the files.
+    pub(crate) file: u64,
+    /// Their elements in memory.
+    pub(crate) elements: u64,
+    /// The largest rank beside any layer.
+    pub(crate) rank: usize,
 }
 
 /// A model's sizes and bytes.
@@ -55,6 +72,12 @@ impl Subject {
                 config: models.vae.config.clone(),
                 bytes: ModelBytes::of(&models.vae.weights),
             },
+            adapters: AdapterSizes {
+                tensors: models.adapters.tensors(),
+                file: models.adapters.file_bytes(),
+                elements: models.adapters.elements(),
+                rank: models.adapters.largest_rank(),
+            },
         }
     }
 
@@ -71,7 +94,24 @@ impl Subject {
     }
 }
 
+impl AdapterSizes {
+    /// Bytes in memory, in the dtype of the computation.
+    pub(super) fn bytes(&self, numerics: Numerics) -> u64 {
+        self.elements * DType::from(numerics.dtype).size() as u64
+    }
+}
+
 impl ModelBytes {
+    /// With adapters of so many bytes in memory, which are read and never mapped.
+    pub(super) fn with(&self, adapters: &AdapterSizes, bytes: u64) -> Self {
+        let mut with = *self;
+        with.tensors += adapters.tensors;
+        with.file += adapters.file;
+        with.loaded.converted += bytes;
+        with.as_fp8.converted += bytes;
+        with
+    }
+
     fn of(weights: &Weights) -> Self {
         let summary = weights.summary();
         let loaded = summary.footprint;

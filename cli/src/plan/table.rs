@@ -197,6 +197,16 @@ fn notes(text: &mut String, plan: &Plan) {
             ),
         );
     }
+    let adapters = plan.phase(PhaseName::Denoise).adapter_bytes;
+    if adapters > 0 {
+        line(
+            text,
+            &format!(
+                "Of the transformer's other weights, {} are LoRAs.",
+                format_bytes(adapters)
+            ),
+        );
+    }
     if let Tiling::Tiles { side } = plan.phase(PhaseName::Decode).tiling {
         line(
             text,

@@ -10,6 +10,7 @@ mod devices;
 mod flags;
 mod inspect;
 mod interrupt;
+mod lora;
 mod make_fixture;
 mod outputs;
 mod picture;

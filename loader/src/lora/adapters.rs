@@ -114,8 +114,14 @@ impl Adapters {
         self.elements() * DType::from(dtype).size() as u64
     }
 
-    /// Bytes of the LoRAs' files that are read, alphas apart.
-    pub(super) fn file_bytes(&self) -> u64 {
+    /// How many matrices of the LoRAs' files are read.
+    pub fn tensors(&self) -> usize {
+        let stacks = self.stacks.values();
+        2 * stacks.map(|stack| stack.parts.len()).sum::<usize>()
+    }
+
+    /// Bytes of the matrices in the LoRAs' files.
+    pub fn file_bytes(&self) -> u64 {
         self.stacks
             .values()
             .map(|stack| self.stack_bytes(stack))

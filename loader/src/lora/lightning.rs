@@ -3,13 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::folder::folder;
 use crate::checkpoint::{FILE_SUFFIX, file_names};
 use crate::error::LoadError;
-use crate::models_dir::{MAX_DEPTH, tree};
+use crate::models_dir::MAX_DEPTH;
 use crate::text::Excerpt;
-
-/// The folder of a ComfyUI `models` tree that holds LoRAs.
-const FOLDER: &str = "loras";
 
 /// Whether a file's name is that of a Lightning LoRA for so many steps. Those for image editing
 /// are not meant.
@@ -29,7 +27,7 @@ pub fn is_lightning(path: &Path, steps: usize) -> bool {
 /// # Errors
 /// [`LoadError::Lightning`] if there is none, or more than one; a folder that cannot be read.
 pub fn find_lightning(dir: &Path, steps: usize) -> Result<PathBuf, LoadError> {
-    let folder = tree(dir).join(FOLDER);
+    let folder = folder(dir);
     let mut found = Vec::new();
     if folder.is_dir() {
         collect(&folder, MAX_DEPTH, steps, &mut found)?;

@@ -52,10 +52,9 @@ pub fn load_adapters<B: ModelBackend>(
     }
     let mut progress = Progress::new(adapters.file_bytes(), observer);
     let loaded = loading.run(&mut progress)?;
-    let parts = adapters.stacks().values().map(|stack| stack.parts.len());
     let mut methods = loading.sources.iter().map(Source::method);
     let mut report = LoadReport {
-        tensors: 2 * parts.sum::<usize>(),
+        tensors: adapters.tensors(),
         bytes: progress.total(),
         method: match methods.all(|method| method == ReadMethod::Direct) {
             true => ReadMethod::Direct,

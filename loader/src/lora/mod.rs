@@ -7,6 +7,7 @@
 
 mod adapters;
 mod error;
+mod folder;
 mod keys;
 mod lightning;
 mod load;
@@ -16,8 +17,11 @@ mod summary;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::{DType, FloatDType};
+
 pub use adapters::Adapters;
 pub use error::{LoraError, Method, Misshapen, OtherSize};
+pub use folder::locate;
 pub use lightning::{find_lightning, is_lightning};
 pub use load::load_adapters;
 pub use summary::LoraSummary;
@@ -102,6 +106,13 @@ impl Lora {
         name.to_string_lossy().into_owned()
     }
 
+    /// The file's name.
+    pub fn file_name(&self) -> String {
+        let source = self.source();
+        let name = source.file_name().unwrap_or(source.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
     /// How many layers it changes.
     pub fn targets(&self) -> usize {
         self.targets.len()
@@ -111,6 +122,13 @@ impl Lora {
     pub fn ranks(&self) -> (usize, usize) {
         let ranks = || self.targets.values().map(|target| target.rank);
         (ranks().min().unwrap_or(0), ranks().max().unwrap_or(0))
+    }
+
+    /// Bytes of its matrices in memory, in the dtype that products are computed in.
+    pub fn bytes(&self, dtype: FloatDType) -> u64 {
+        let elements = self.targets.values();
+        let elements = elements.map(|target| target.rank * (target.input + target.output));
+        (elements.sum::<usize>() * DType::from(dtype).size()) as u64
     }
 
     /// What it is, for a report.

@@ -5,6 +5,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
 use model::pipeline::{self, Denoising};
 
+use super::adapters;
 use super::observer::{StepObserver, record, to_host};
 use super::picture::Picture;
 use super::run::{Loaded, Run};
@@ -22,7 +23,9 @@ pub(super) fn load<B: ModelBackend>(
 ) -> Result<Loaded<Transformer<B>>, CliError> {
     let transformer = survey::transformer::<B>(&run.job.models, device);
     let weights = &run.job.models.transformer.weights;
-    run.load(PhaseName::Denoise, transformer, weights, device)
+    let mut loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
+    adapters::load(run, &mut loaded.module, device)?;
+    Ok(loaded)
 }
 
 /// The latents of a picture counted from 0, in host memory, guided by the `embeds` of its texts.

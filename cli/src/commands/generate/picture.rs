@@ -84,6 +84,8 @@ impl Picture {
                 seed: noise.is_none().then_some(request.seed),
                 noise: noise_name,
                 model: models.name(),
+                loras: models.used_loras(),
+                lightning: models.lightning,
                 prompt: request.prompt,
                 negative_prompt: request.negative_prompt,
             },
