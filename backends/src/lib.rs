@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod fp8;
 pub mod fused;
 pub mod host_memory;
+pub mod low_rank;
 pub mod storage;
 pub mod upload;
 pub mod weight;
@@ -30,6 +31,7 @@ pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, 
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, WeightFormat};
 pub use fused::FusedOps;
+pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};

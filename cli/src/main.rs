@@ -3,6 +3,7 @@
 //! Flags, phases, progress and files live here; what tensors compute lives in `model`, how files
 //! become parameters in `loader`, and where tensors are in `backends`.
 
+mod adapters;
 mod args;
 mod commands;
 mod console;

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use loader::{Component, ModelFiles, Weights};
+use loader::{Adapters, Component, ModelFiles, Weights};
 use model::{
     ConfigError, SchedulerConfig, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::adapters;
 use crate::args::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 use crate::demo;
 use crate::error::CliError;
+use crate::output::recipe::UsedLora;
 use crate::tokenizer;
 
 /// Side of a picture of the published model, where nothing names another.
@@ -41,6 +43,10 @@ pub(crate) struct Models {
     pub(crate) vae: Part<VaeConfig>,
     /// The weights of the VAE's encoder, where they are needed.
     pub(crate) vae_encoder: Option<Weights>,
+    /// What is added beside the transformer's weights.
+    pub(crate) adapters: Adapters,
+    /// The steps of the Lightning LoRA, if there is one among them.
+    pub(crate) lightning: Option<usize>,
     /// The noise schedule's constants.
     pub(crate) scheduler: SchedulerConfig,
     /// The tokenizer.
@@ -78,12 +84,19 @@ impl Models {
         )?;
         let vae = path(Component::Vae, &sources.vae, found.vae)?;
         let tokenizer = tokenizer::find(sources, found.tokenizer, &text_encoder)?;
+        let transformer = transformer_part(Weights::open(&transformer, Component::Transformer)?)?;
+        let lightning = sources.loras.lightning;
         let models = Self {
-            transformer: transformer_part(Weights::open(&transformer, Component::Transformer)?)?,
+            adapters: adapters::open(sources, &transformer.weights)?,
+            transformer,
+            lightning,
             text_encoder: text_encoder_part(Weights::open(&text_encoder, Component::TextEncoder)?)?,
             vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
             vae_encoder: None,
-            scheduler: scheduler_config(found.scheduler.as_deref())?,
+            scheduler: match lightning {
+                Some(_) => SchedulerConfig::lightning(),
+                None => scheduler_config(found.scheduler.as_deref())?,
+            },
             tokenizer: Tokenizer::open(&tokenizer)?,
             _demo: demo,
         };
@@ -113,6 +126,17 @@ impl Models {
     pub(crate) fn open_vae_encoder(&mut self) -> Result<(), CliError> {
         self.vae_encoder = Some(self.vae.weights.vae_encoder()?);
         Ok(())
+    }
+
+    /// The LoRAs for metadata.
+    pub(crate) fn used_loras(&self) -> Vec<UsedLora> {
+        let loras = self.adapters.loras().iter();
+        loras
+            .map(|(lora, weight)| UsedLora {
+                file: lora.file_name(),
+                weight: *weight,
+            })
+            .collect()
     }
 
     /// Whether what one model gives is what the next takes.
@@ -179,11 +203,14 @@ impl Models {
     }
 
     /// Steps where the user gives none: `default_steps` of the transformer's config, or the
-    /// published model's.
+    /// published model's; those of the Lightning LoRA before all.
     ///
     /// # Errors
     /// A `default_steps` that no schedule has.
     pub(crate) fn default_steps(&self) -> Result<usize, CliError> {
+        if let Some(steps) = self.lightning {
+            return Ok(steps);
+        }
         let weights = &self.transformer.weights;
         let config = weights.config();
         let Some(value) = config.and_then(|config| config.get("default_steps")) else {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
+use crate::lora::looks_like_a_lora;
 use crate::text::Excerpt;
 
 /// A model of the pipeline.
@@ -118,8 +119,8 @@ fn hint(checkpoint: &Checkpoint) -> Option<&'static str> {
     };
     if checkpoint.entries().is_empty() {
         Some("it holds no tensors")
-    } else if any(".lora_A.") || any(".lora_down.") || any("lora_unet_") {
-        Some("it looks like a LoRA")
+    } else if looks_like_a_lora(checkpoint) {
+        Some("it looks like a LoRA, which goes with --lora")
     } else if any("double_blocks.") || any("single_transformer_blocks.") {
         Some("it looks like a Flux model")
     } else if any("input_blocks.") || any("down_blocks.") {

@@ -10,6 +10,7 @@ use crate::checkpoint::IndexError;
 use crate::component::Component;
 use crate::dialect::DialectError;
 use crate::header::HeaderError;
+use crate::lora::LoraError;
 use crate::record::Misfit;
 use crate::report::Size;
 use crate::text::{Excerpt, listed, shown};
@@ -207,6 +208,27 @@ pub enum LoadError {
         /// What is wrong with it.
         fault: DialectError,
     },
+    /// A LoRA that cannot be used.
+    #[error("{}: {fault}", shown(file))]
+    Lora {
+        /// The LoRA.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: Box<LoraError>,
+    },
+    /// No Lightning LoRA, or several, in a `--models` folder.
+    #[error(
+        "{}: {}: name the one to use with --lora",
+        shown(dir), describe_lightning(*steps, files)
+    )]
+    Lightning {
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// For so many steps.
+        steps: usize,
+        /// Paths below the folder.
+        files: Vec<Excerpt>,
+    },
     /// Keys that this program does not know.
     #[error(
         "{}: {} of its tensors are not known in a {component}: {}",
@@ -324,4 +346,15 @@ impl LoadError {
 fn describe_unknown(hint: Option<&str>, keys: &[Excerpt]) -> String {
     let tensors = || format!("it has tensors such as {}", listed(keys, 2));
     hint.map_or_else(tensors, str::to_owned)
+}
+
+/// Why there is not the one Lightning LoRA.
+fn describe_lightning(steps: usize, files: &[Excerpt]) -> String {
+    match files.len() {
+        0 => format!("holds no Lightning LoRA for {steps} steps"),
+        count => {
+            let files = listed(files, LISTED);
+            format!("{count} files are Lightning LoRAs for {steps} steps ({files})")
+        }
+    }
 }

@@ -10,6 +10,8 @@
 //! 6. [`Weights`]: all of that together, ready to size and build a module;
 //! 7. [`load`]: fills the module, parameter by parameter, through Burn's `ModuleMapper`.
 //!
+//! A LoRA is read by [`lora`], and goes beside the transformer's weights, not into them.
+//!
 //! Burn's own safetensors import is not used: it refuses FP8 and copies each tensor. Here a weight
 //! on a CPU backend is the file mapping itself, and FP8 stays FP8.
 
@@ -19,6 +21,7 @@ pub mod dialect;
 pub mod error;
 pub mod header;
 pub mod keymap;
+pub mod lora;
 pub mod models_dir;
 pub mod plan;
 pub mod published;
@@ -39,6 +42,7 @@ pub use checkpoint::Checkpoint;
 pub use component::Component;
 pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
+pub use lora::{Adapters, Lora, load_adapters};
 pub use models_dir::ModelFiles;
 pub use plan::Footprint;
 pub use progress::LoadObserver;

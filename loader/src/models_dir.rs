@@ -10,7 +10,7 @@ use crate::error::LoadError;
 use crate::text::Excerpt;
 
 /// How deep folders are searched, as users sort their models into subfolders.
-const MAX_DEPTH: usize = 3;
+pub(crate) const MAX_DEPTH: usize = 3;
 
 /// Where the parts of a model are. What is `None` was not found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,10 +56,7 @@ impl ModelFiles {
         if dir.join("model_index.json").is_file() {
             return Ok(Self::diffusers(dir));
         }
-        // ComfyUI itself, with its models inside.
-        let inner = dir.join("models");
-        let is_comfyui = !is_models_tree(dir) && is_models_tree(&inner);
-        Self::comfyui(if is_comfyui { &inner } else { dir }, given)
+        Self::comfyui(&tree(dir), given)
     }
 
     fn diffusers(dir: &Path) -> Self {
@@ -113,6 +110,17 @@ impl ModelFiles {
 
 /// The folders of a ComfyUI `models` tree that can hold parts of this model.
 const MODEL_FOLDERS: [&str; 5] = ["diffusion_models", "unet", "text_encoders", "clip", "vae"];
+
+/// The folder that holds a tree's folders: `dir`, or the `models` folder in it where `dir` is
+/// ComfyUI itself.
+pub(crate) fn tree(dir: &Path) -> PathBuf {
+    let inner = dir.join("models");
+    if !is_models_tree(dir) && is_models_tree(&inner) {
+        inner
+    } else {
+        dir.to_path_buf()
+    }
+}
 
 fn is_models_tree(dir: &Path) -> bool {
     MODEL_FOLDERS.iter().any(|folder| dir.join(folder).is_dir())

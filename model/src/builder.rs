@@ -57,6 +57,7 @@ impl<'a, B: Backend> Builder<'a, B> {
         Linear {
             weight: Weight::uninitialized([output, input], format, self.device),
             bias: bias.then(|| self.parameter([output])),
+            adapter: None,
         }
     }
 

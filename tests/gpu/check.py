@@ -107,6 +107,10 @@ def command(case: dict, dtype: str, args, folder: str) -> list:
     ]  # fmt: skip
     if args.fp8_compute:
         command += ["--fp8-compute"]
+    for lora in case.get("loras", []):
+        command += ["--lora", f"{FIXTURES / lora['file']}:{lora['weight']}"]
+    if case.get("lightning"):
+        command += ["--lightning", case["steps"]]
     if case["negative"] is None or case["cfg"] <= 1:
         command += ["--no-negative-prompt"]
     else:

@@ -3,6 +3,7 @@
 mod comfyui;
 mod full_size;
 mod init_image;
+mod lora;
 mod numbers;
 mod pipeline;
 mod rounded;

@@ -9,7 +9,7 @@ use model::pipeline::{
 };
 use model::scheduler::Schedule;
 use model::vae::Tiling;
-use tests::{Case, FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases};
+use tests::{Case, FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases, check};
 
 use crate::{Flex, compare, recorded};
 
@@ -77,8 +77,11 @@ fn every_case_is_that_of_the_reference() {
 
         let transformer = models.transformer();
         let grid = TokenGrid::of_image(case.width, case.height);
-        let schedule = Schedule::new(&SchedulerConfig::default(), case.steps, grid.tokens());
+        let schedule = Schedule::new(&case.scheduler(), case.steps, grid.tokens());
         let schedule = schedule.expect("a schedule");
+        let sigmas = schedule.sigmas();
+        let recorded = trace.f32("sigmas");
+        check(&case.name, &[sigmas.len()], sigmas, recorded, 1e-6);
         let noise = noise_of_seed::<Flex>(case.seed, 16, grid, &device);
         compare(
             &case.name,

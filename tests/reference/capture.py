@@ -37,7 +37,7 @@ def build_pipeline(root: Path, case: Case) -> QwenImagePipeline:
     dequant.load_text_encoder(text, paths["text_encoder"])
     dequant.load_vae(vae, paths["vae"])
     pipe = QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(**layouts.SCHEDULER),
+        scheduler=FlowMatchEulerDiscreteScheduler(**scheduler_config(case)),
         vae=vae,
         text_encoder=text,
         tokenizer=tokenizer,
@@ -46,7 +46,25 @@ def build_pipeline(root: Path, case: Case) -> QwenImagePipeline:
     # 34 for the real tokenizer: the length of the template up to the prompt.
     pipe.prompt_template_encode_start_idx = len(tokenizer(template_prefix(pipe)).input_ids)
     pipe.set_progress_bar_config(disable=True)
+    fuse_loras(pipe, [(locate(root, file), weight) for file, weight in case.loras])
     return pipe
+
+
+def scheduler_config(case: Case) -> dict:
+    return {**layouts.SCHEDULER, **(layouts.LIGHTNING if case.lightning else {})}
+
+
+def fuse_loras(pipe, loras: list[tuple[Path, float]]):
+    """Adds adapters to the transformer's float32 weights, by diffusers' own reader of the files."""
+    if not loras:
+        return
+    pipe.before_loras = {name: value.clone() for name, value in pipe.transformer.state_dict().items()}
+    names = [f"lora{i}" for i in range(len(loras))]
+    for name, (path, _) in zip(names, loras):
+        pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
+    pipe.set_adapters(names, [weight for _, weight in loras])
+    pipe.fuse_lora(adapter_names=names)
+    pipe.unload_lora_weights()
 
 
 def template_prefix(pipe) -> str:

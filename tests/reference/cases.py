@@ -22,6 +22,8 @@ DEMO = {
     "vae": [f"{DEMO_MODELS}/vae/qwen_image_demo_vae.safetensors"],
     "tokenizer": f"{DEMO_MODELS}/tokenizer",
 }
+STYLE = "loras/small_style.safetensors"
+EVERYWHERE = "loras/small_everywhere.safetensors"
 # In place of a configuration's name: the one in the files' metadata.
 STORED = "stored"
 
@@ -44,6 +46,10 @@ class Case:
     text_model: str = "small"
     models: str = "comfyui"  # the folder that a user would point at
     files: dict = field(default_factory=lambda: dict(COMFY))
+    # Files and weights.
+    loras: tuple[tuple[str, float], ...] = ()
+    # With the noise schedule of the Lightning adapters.
+    lightning: bool = False
     # Which parts' intermediate tensors the trace holds besides the common ones.
     deep: tuple[str, ...] = ()
 
@@ -100,6 +106,14 @@ CASES = [
         seed=24,
         files={**COMFY, "transformer": ["transformers/small_fp8mixed.safetensors"]},
     ),
+    Case("lora", width=80, height=48, seed=25, loras=((STYLE, 0.8),)),
+    Case(
+        "lora_pair",
+        seed=26,
+        files={**COMFY, "transformer": ["transformers/small_comfy_quant.safetensors"]},
+        loras=((STYLE, 1.0), (EVERYWHERE, -0.6)),
+    ),
+    Case("lightning", negative=None, steps=4, cfg=1.0, seed=27, loras=((STYLE, 1.0),), lightning=True),
     Case(
         "demo",
         prompt="a yellow sun over green hills",

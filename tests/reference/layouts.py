@@ -1,12 +1,14 @@
 """Writes the tiny models in every checkpoint layout that the loader must read."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+import loras
 import make_tokenizer
 import st_file
 import tiny_models
@@ -32,6 +34,9 @@ SCHEDULER = dict(
     use_exponential_sigmas=False,
     use_karras_sigmas=False,
 )
+
+# What the authors of the Lightning adapters change in it.
+LIGHTNING = dict(base_shift=math.log(3), max_shift=math.log(3), shift_terminal=None)
 
 # What a W8A8 runtime would multiply activations with. A weight-only loader ignores it, and
 # using it by mistake changes every result.
@@ -69,6 +74,8 @@ def write_all(root: Path):
         {key: value.bfloat16() for key, value in tiny_text.state_dict().items()},
         metadata(flat_text_config(tiny_text.config)),
     )
+
+    loras.write_all(root / "loras", small)
 
     diffusers_folder(small, text, vae, models / "tokenizer", root / "diffusers")
 

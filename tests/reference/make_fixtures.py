@@ -48,7 +48,7 @@ def main():
     if args.only:
         write_traces(args.out, args.only)
         return
-    for folder in ("comfyui", "diffusers", "transformers", "text_encoders", "traces"):
+    for folder in ("comfyui", "diffusers", "transformers", "text_encoders", "loras", "traces"):
         shutil.rmtree(args.out / folder, ignore_errors=True)
     layouts.write_all(args.out)
     write_traces(args.out, [case.name for case in CASES])
@@ -92,6 +92,8 @@ def write_traces(out: Path, names: list[str]):
                 "seed": case.seed,
                 "trace": file,
                 "deep": list(case.deep),
+                **({"loras": [{"file": file, "weight": weight} for file, weight in case.loras]} if case.loras else {}),
+                **({"lightning": True} if case.lightning else {}),
             }
         )
     text = json.dumps({"drop_index": manifest[0]["drop_index"], "cases": manifest}, indent=1, ensure_ascii=False)

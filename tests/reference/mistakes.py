@@ -9,6 +9,8 @@ import torch
 from diffusers.models.transformers import transformer_qwenimage
 from diffusers.pipelines.qwenimage import pipeline_qwenimage
 
+import loras
+
 BLOCK = transformer_qwenimage.QwenImageTransformerBlock
 
 
@@ -155,6 +157,20 @@ def ignored_input_bias(pipe, _stack):
     pipe.transformer.img_in.bias.data.zero_()
 
 
+def alpha_ignored(pipe, _stack):
+    """Products scaled by 1 instead of alpha over the rank."""
+    for name, parameter in pipe.transformer.named_parameters():
+        before = pipe.before_loras[name]
+        parameter.data = before + (parameter.data - before) * (loras.RANK / loras.ALPHA)
+
+
+def merged_into_fp8(pipe, _stack):
+    """Products added to the weights, and those rounded to FP8 again."""
+    for parameter in pipe.transformer.parameters():
+        if parameter.ndim == 2:
+            parameter.data = parameter.data.to(torch.float8_e4m3fn).to(parameter.dtype)
+
+
 MISTAKES = [
     Mistake("erf GELU", erf_gelu, ("base", "head128")),
     Mistake("LayerNorm eps 1e-5", wrong_eps("layer"), ("base", "tiny_activations")),
@@ -177,4 +193,6 @@ MISTAKES = [
     Mistake("centre temporal tap", centre_tap),
     Mistake("bilinear upsampling", bilinear_upsampling),
     Mistake("img_in bias ignored", ignored_input_bias),
+    Mistake("alpha ignored", alpha_ignored, ("lora", "lightning")),
+    Mistake("LoRA merged into FP8", merged_into_fp8, ("lora", "lightning")),
 ]

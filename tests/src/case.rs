@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::SchedulerConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +32,11 @@ pub struct Case {
     pub trace: String,
     /// Tokens of the template before the prompt.
     pub drop_index: usize,
+    #[serde(default)]
+    loras: Vec<StoredLora>,
+    /// Whether the noise schedule is that of the Lightning adapters.
+    #[serde(default)]
+    pub lightning: bool,
     /// The models whose inner tensors were recorded too.
     #[serde(default)]
     pub deep: Vec<String>,
@@ -58,6 +64,12 @@ impl ImageCase {
     pub fn mask(&self) -> Option<PathBuf> {
         self.mask.as_deref().map(fixture)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct StoredLora {
+    file: PathBuf,
+    weight: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +106,23 @@ impl Case {
         fixture(&self.files.tokenizer)
     }
 
+    /// The LoRAs and their weights.
+    pub fn loras(&self) -> Vec<(PathBuf, f64)> {
+        let loras = self.loras.iter();
+        loras
+            .map(|lora| (fixture(&lora.file), lora.weight))
+            .collect()
+    }
+
+    /// The constants of the noise schedule.
+    pub fn scheduler(&self) -> SchedulerConfig {
+        if self.lightning {
+            SchedulerConfig::lightning()
+        } else {
+            SchedulerConfig::default()
+        }
+    }
+
     /// Whether two passes a step are run.
     pub fn guided(&self) -> bool {
         self.negative.is_some() && self.cfg > 1.0
@@ -112,7 +141,7 @@ fn checkpoint(files: &[PathBuf]) -> PathBuf {
 /// All cases that begin with noise.
 pub fn cases() -> Vec<Case> {
     let cases = listed("cases.json");
-    assert!(cases.len() >= 20, "fixtures are missing");
+    assert!(cases.len() >= 23, "fixtures are missing");
     cases
 }
 

@@ -1,7 +1,10 @@
 //! The models of a case, loaded as the program loads them.
 
+use std::path::PathBuf;
+
 use backends::ModelBackend;
-use loader::{Component, Weights, load};
+use burn::tensor::FloatDType;
+use loader::{Adapters, Component, Lora, Weights, load, load_adapters};
 use model::{
     Builder, TextEncoder, TextEncoderConfig, Tokenizer, Transformer, TransformerConfig, VaeConfig,
     VaeDecoder, VaeEncoder,
@@ -38,16 +41,31 @@ impl<'a, B: ModelBackend> Models<'a, B> {
             .0
     }
 
-    /// The transformer.
+    /// The transformer with the LoRAs of the case.
     pub fn transformer(&self) -> Transformer<B> {
+        self.transformer_with(&self.case.loras())
+    }
+
+    /// The transformer with some LoRAs and their weights.
+    pub fn transformer_with(&self, loras: &[(PathBuf, f64)]) -> Transformer<B> {
         let weights = open(&self.case.transformer(), Component::Transformer);
         let config = TransformerConfig::resolve(weights.config(), &shapes(&weights));
         let config = config.expect("a transformer");
         let formats = |name: &str| weights.format(name);
         let module = Transformer::uninitialized(&config, &Builder::new(&self.device, &formats));
-        load(module, &weights, &self.device, &mut ())
-            .expect("a transformer")
-            .0
+        let module = load(module, &weights, &self.device, &mut ());
+        let mut module = module.expect("a transformer").0;
+        let loras = loras.iter().map(|(path, weight)| {
+            let lora = Lora::open(path).unwrap_or_else(|error| panic!("{error}"));
+            (lora, *weight)
+        });
+        let adapters = Adapters::new(loras.collect(), &weights);
+        let adapters = adapters.unwrap_or_else(|error| panic!("{error}"));
+        let pairs = load_adapters::<B>(&adapters, FloatDType::F32, &self.device, &mut ());
+        for (name, pair) in pairs.unwrap_or_else(|error| panic!("{error}")).0 {
+            module.layer_mut(&name).expect("a layer").adapter = Some(pair);
+        }
+        module
     }
 
     /// The VAE's decoder.

@@ -7,6 +7,7 @@ use super::compute::ComputeConfig;
 use super::environment::Environment;
 use super::image_input::ImageInput;
 use super::image_size::ImageSize;
+use super::lora::LoraConfig;
 use super::raw::GenerateArgs;
 use super::sources::ModelSources;
 use crate::error::CliError;
@@ -19,6 +20,8 @@ pub(crate) const STEPS: std::ops::RangeInclusive<usize> = 2..=1000;
 pub(crate) const NEGATIVE_PROMPT: &str = " ";
 const MAX_BATCH: i64 = 1000;
 const MAX_CFG_SCALE: f64 = 100.0;
+/// The guidance scale where none is given.
+const CFG_SCALE: f64 = 4.0;
 
 /// What `generate` was asked to do.
 #[derive(Debug)]
@@ -81,7 +84,12 @@ impl GenerateConfig {
             .map(|steps| ranged("steps", steps, *STEPS.start() as i64, *STEPS.end() as i64))
             .transpose()?;
         let count = batch_count(args.batch_count)?;
-        let cfg_scale = args.cfg_scale;
+        let loras = LoraConfig::resolve(&args.loras)?;
+        loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
+        let unguided = loras.lightning.is_some();
+        let cfg_scale = args
+            .cfg_scale
+            .unwrap_or(if unguided { 1.0 } else { CFG_SCALE });
         if !(1.0..=MAX_CFG_SCALE).contains(&cfg_scale) {
             return usage(format!(
                 "--cfg-scale must be a number from 1 (no guidance) to {MAX_CFG_SCALE}, not {cfg_scale}"
@@ -125,7 +133,7 @@ impl GenerateConfig {
             count,
             output: OutputNames::parse(args.output.as_deref())?,
             compute: ComputeConfig::resolve(&args.compute, environment)?,
-            sources: ModelSources::resolve(args.sources, environment, &mut notices)?,
+            sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,
             dry_run: args.dry_run,
             image: ImageInput::resolve(args.image)?,
             noise: args.noise,

@@ -5,6 +5,7 @@ use super::environment::Environment;
 use super::generate::batch_count;
 use super::groups::BackendName;
 use super::image_size::ImageSize;
+use super::lora::LoraConfig;
 use super::raw::PlanArgs;
 use super::sources::ModelSources;
 use crate::error::CliError;
@@ -44,13 +45,15 @@ impl PlanConfig {
             ));
         }
         let mut notices = Vec::new();
+        let loras = LoraConfig::resolve(&args.loras)?;
+        let guided = !args.no_negative_prompt && loras.lightning.is_none();
         Ok(Self {
             size: ImageSize::resolve(&args.size, &mut notices)?,
             count: batch_count(args.batch_count)?,
             compute: ComputeConfig::resolve(&args.compute, environment)?,
-            sources: ModelSources::resolve(args.sources, environment, &mut notices)?,
+            sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,
             prompt: args.prompt,
-            guided: !args.no_negative_prompt,
+            guided,
             vram_total: args.vram_total,
             json: args.json,
             notices,

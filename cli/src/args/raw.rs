@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
+use super::lora::LoraArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -61,14 +62,9 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) steps: Option<i64>,
 
-    /// Strength of the guidance; 1 turns it off
-    #[arg(
-        long,
-        value_name = "SCALE",
-        default_value_t = 4.0,
-        allow_negative_numbers = true
-    )]
-    pub(crate) cfg_scale: f64,
+    /// Strength of the guidance; 1 turns it off [default: 4]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub(crate) cfg_scale: Option<f64>,
 
     /// Seed of the noise, the same numbers as torch's CPU generator [default: random, printed]
     #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
@@ -91,6 +87,9 @@ pub(crate) struct GenerateArgs {
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -149,6 +148,9 @@ pub(crate) struct PlanArgs {
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,

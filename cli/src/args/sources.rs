@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::environment::Environment;
 use super::groups::SourceArgs;
+use super::lora::LoraConfig;
 use crate::error::CliError;
 
 /// Where the model files are, from flags and environment.
@@ -19,6 +20,8 @@ pub(crate) struct ModelSources {
     pub(crate) vae: Option<PathBuf>,
     /// `--tokenizer`.
     pub(crate) tokenizer: Option<PathBuf>,
+    /// `--lora` and `--lightning`.
+    pub(crate) loras: LoraConfig,
 }
 
 impl ModelSources {
@@ -29,6 +32,7 @@ impl ModelSources {
     /// [`CliError::Usage`] naming the flags that are missing.
     pub(super) fn resolve(
         args: SourceArgs,
+        loras: LoraConfig,
         environment: Environment<'_>,
         notices: &mut Vec<String>,
     ) -> Result<Self, CliError> {
@@ -39,6 +43,7 @@ impl ModelSources {
             text_encoder: args.text_encoder,
             vae: args.vae,
             tokenizer: args.tokenizer,
+            loras,
         };
         sources.check_complete()?;
         if sources.is_demo() {
@@ -57,6 +62,7 @@ impl ModelSources {
             text_encoder,
             vae,
             tokenizer,
+            loras: _,
         } = self;
         [models, transformer, text_encoder, vae, tokenizer]
             .iter()

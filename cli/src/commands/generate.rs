@@ -1,6 +1,7 @@
 //! `generate`: prompts become images. Everything that can be refused is refused before the first
 //! model loads.
 
+mod adapters;
 mod decode;
 mod denoise;
 mod device_peak;

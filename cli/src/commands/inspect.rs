@@ -1,11 +1,13 @@
 //! `inspect`: what a checkpoint is.
 
+mod lora;
 mod read;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use loader::{Component, LoadError, LoadReport, ModelFiles, Summary, Weights};
+use loader::lora::{LoraSummary, looks_like_a_lora};
+use loader::{Checkpoint, Component, LoadError, LoadReport, Lora, ModelFiles, Summary, Weights};
 use model::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +23,8 @@ use read::Target;
 #[derive(Debug, Serialize)]
 struct Inspection {
     checkpoints: Vec<Described>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loras: Vec<LoraSummary>,
     tokenizer: Option<DescribedTokenizer>,
 }
 
@@ -76,8 +80,14 @@ impl Inspector {
         match Weights::open_any(path) {
             Ok(weights) => Ok(Inspection {
                 checkpoints: vec![self.describe(weights)?],
+                loras: Vec::new(),
                 tokenizer: None,
             }),
+            Err(LoadError::UnknownComponent { .. })
+                if looks_like_a_lora(&Checkpoint::open(path)?) =>
+            {
+                self.inspect_lora(path)
+            }
             // A folder that is no checkpoint may hold several.
             Err(
                 LoadError::WholeModel { .. }
@@ -86,6 +96,20 @@ impl Inspector {
             ) => self.inspect_folder(path),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn inspect_lora(&self, path: &Path) -> Result<Inspection, CliError> {
+        if self.target.is_some() {
+            return Err(CliError::Usage(format!(
+                "--read is for checkpoints; {} is a LoRA",
+                path.display()
+            )));
+        }
+        Ok(Inspection {
+            checkpoints: Vec::new(),
+            loras: vec![Lora::open(path)?.summary()],
+            tokenizer: None,
+        })
     }
 
     fn inspect_folder(&self, dir: &Path) -> Result<Inspection, CliError> {
@@ -110,6 +134,7 @@ impl Inspector {
         };
         Ok(Inspection {
             checkpoints,
+            loras: Vec::new(),
             tokenizer,
         })
     }
@@ -140,6 +165,9 @@ fn as_text(inspection: &Inspection) -> String {
             text.push('\n');
         }
         checkpoint_text(&mut text, described);
+    }
+    for summary in &inspection.loras {
+        lora::text(&mut text, summary);
     }
     if let Some(tokenizer) = &inspection.tokenizer {
         let path = console::printable(&tokenizer.path.to_string_lossy());

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::recipe::Recipe;
+use super::recipe::{Recipe, UsedLora};
 
 /// The text of a recipe.
 pub(crate) fn text(recipe: &Recipe) -> String {
@@ -33,13 +33,33 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     }
     let _ = write!(
         text,
-        "Size: {}x{}, Model: {}, Version: qwen-image-burn {}",
+        "Size: {}x{}, Model: {}, ",
         recipe.width,
         recipe.height,
-        quoted(&recipe.model),
+        quoted(&recipe.model)
+    );
+    if !recipe.loras.is_empty() {
+        let _ = write!(text, "Lora: {}, ", quoted(&loras(&recipe.loras)));
+    }
+    if let Some(steps) = recipe.lightning {
+        let _ = write!(text, "Lightning: {steps}, ");
+    }
+    let _ = write!(
+        text,
+        "Version: qwen-image-burn {}",
         env!("CARGO_PKG_VERSION")
     );
     text
+}
+
+/// As `style: 0.8, Qwen-Image-Lightning-4steps: 1`; webui writes them into the prompt, which here
+/// stays as it was given.
+fn loras(loras: &[UsedLora]) -> String {
+    let named = loras.iter().map(|lora| {
+        let name = lora.file.strip_suffix(".safetensors");
+        format!("{}: {}", name.unwrap_or(&lora.file), lora.weight)
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// A value that holds the format's own separators is written as a JSON string, as webui does.
@@ -55,7 +75,7 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::text;
     use crate::input::Stamp;
-    use crate::output::recipe::Recipe;
+    use crate::output::recipe::{Recipe, UsedLora};
 
     fn recipe() -> Recipe {
         Recipe {
@@ -71,7 +91,28 @@ mod tests {
             mask: None,
             strength: None,
             model: "qwen_image_fp8_e4m3fn".to_owned(),
+            loras: Vec::new(),
+            lightning: None,
         }
+    }
+
+    #[test]
+    fn loras_have_a_field_of_their_own() {
+        let lora = |file: &str, weight| UsedLora {
+            file: file.to_owned(),
+            weight,
+        };
+        let text = text(&Recipe {
+            loras: vec![
+                lora("style.safetensors", -0.5),
+                lora("fast.safetensors", 1.0),
+            ],
+            lightning: Some(4),
+            ..recipe()
+        });
+        let expected = "fn, Lora: \"style: -0.5, fast: 1\", Lightning: 4, Version: ";
+        assert!(text.contains(expected), "{text}");
+        assert!(text.starts_with("a red fox\n"));
     }
 
     #[test]

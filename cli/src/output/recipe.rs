@@ -37,4 +37,19 @@ pub(crate) struct Recipe {
     pub(crate) strength: Option<f64>,
     /// Name of the transformer's file without its extension.
     pub(crate) model: String,
+    /// The LoRAs, in the order in which they were named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) loras: Vec<UsedLora>,
+    /// The steps of the Lightning LoRA, if there is one among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lightning: Option<usize>,
+}
+
+/// A LoRA beside the transformer's weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct UsedLora {
+    /// Its file's name.
+    pub(crate) file: String,
+    /// What it was multiplied by.
+    pub(crate) weight: f64,
 }

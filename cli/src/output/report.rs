@@ -131,13 +131,28 @@ impl Phase {
         vram_limit: Option<u64>,
         device_peak: Option<u64>,
     ) -> Self {
+        let name = match phase {
+            PhaseName::Encode => "load_text_encoder",
+            PhaseName::EncodeImage => "load_vae_encoder",
+            PhaseName::Denoise => "load_transformer",
+            PhaseName::Decode => "load_vae",
+        };
+        Self::load_as(name, report, vram_limit, device_peak)
+    }
+
+    /// The load of LoRAs, which are dropped with the transformer.
+    pub(crate) fn load_adapters(report: &LoadReport, vram_limit: Option<u64>) -> Self {
+        Self::load_as("load_loras", report, vram_limit, None)
+    }
+
+    fn load_as(
+        name: &'static str,
+        report: &LoadReport,
+        vram_limit: Option<u64>,
+        device_peak: Option<u64>,
+    ) -> Self {
         Self {
-            name: match phase {
-                PhaseName::Encode => "load_text_encoder",
-                PhaseName::EncodeImage => "load_vae_encoder",
-                PhaseName::Denoise => "load_transformer",
-                PhaseName::Decode => "load_vae",
-            },
+            name,
             seconds: report.seconds,
             device_peak,
             load: Some(LoadFigures {

@@ -79,6 +79,8 @@ pub(crate) struct PhasePlan {
     pub(crate) fp8_bytes: u64,
     /// The other weights in memory.
     pub(crate) other_bytes: u64,
+    /// The LoRAs among the other weights.
+    pub(crate) adapter_bytes: u64,
     /// Weights that are used where they lie in the file's mapping and take no memory of their
     /// own.
     pub(crate) mapped_bytes: u64,
@@ -121,6 +123,7 @@ impl PhasePlan {
             file_bytes: bytes.file,
             fp8_bytes: weights.fp8,
             other_bytes: weights.dense + weights.converted,
+            adapter_bytes: 0,
             mapped_bytes: mapped,
             working_bytes: working,
             peak_bytes: peak,
@@ -161,12 +164,16 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         setting.numerics(setting.encoder_place),
     );
     let transformer = &subject.transformer;
-    let denoising = memory::transformer(
+    let numerics = setting.numerics(setting.place);
+    let denoising = memory::adapted_transformer(
         &transformer.config,
         work.image_tokens(),
         &work.text_lengths(),
-        setting.numerics(setting.place),
+        subject.adapters.rank,
+        numerics,
     );
+    let adapter_bytes = subject.adapters.bytes(numerics);
+    let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);
     let phase = |name, model, bytes: &ModelBytes, working| {
         PhasePlan::new(name, model, bytes, setting, working)
     };
@@ -195,12 +202,15 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         .vae_encoder
         .as_ref()
         .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder));
-    let denoise = phase(
-        PhaseName::Denoise,
-        Component::Transformer,
-        &transformer.bytes,
-        denoising,
-    );
+    let denoise = PhasePlan {
+        adapter_bytes,
+        ..phase(
+            PhaseName::Denoise,
+            Component::Transformer,
+            &adapted,
+            denoising,
+        )
+    };
     let decode = vae_phase(PhaseName::Decode, &vae.bytes, memory::vae_decoder);
     std::iter::once(encode)
         .chain(encode_image)

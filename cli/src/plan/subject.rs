@@ -1,7 +1,9 @@
 //! The models of a plan: their sizes and their bytes.
 
 use backends::WeightFormat;
+use burn::tensor::DType;
 use loader::{Component, Footprint, Weights};
+use model::memory::Numerics;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use crate::models::Models;
@@ -17,6 +19,21 @@ pub(crate) struct Subject {
     pub(crate) vae: Described<VaeConfig>,
     /// The VAE's encoder, where it is needed.
     pub(crate) vae_encoder: Option<ModelBytes>,
+    /// What is beside the transformer's weights.
+    pub(crate) adapters: AdapterSizes,
+}
+
+/// How much LoRAs add.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AdapterSizes {
+    /// Matrices that are loaded.
+    pub(crate) tensors: usize,
+    /// Their bytes in the files.
+    pub(crate) file: u64,
+    /// Their elements in memory.
+    pub(crate) elements: u64,
+    /// The largest rank beside any layer.
+    pub(crate) rank: usize,
 }
 
 /// A model's sizes and bytes.
@@ -58,6 +75,12 @@ impl Subject {
                 bytes: ModelBytes::of(&models.vae.weights),
             },
             vae_encoder: models.vae_encoder.as_ref().map(ModelBytes::of),
+            adapters: AdapterSizes {
+                tensors: models.adapters.tensors(),
+                file: models.adapters.file_bytes(),
+                elements: models.adapters.elements(),
+                rank: models.adapters.largest_rank(),
+            },
         }
     }
 
@@ -74,7 +97,24 @@ impl Subject {
     }
 }
 
+impl AdapterSizes {
+    /// Bytes in memory, in the dtype of the computation.
+    pub(super) fn bytes(&self, numerics: Numerics) -> u64 {
+        self.elements * DType::from(numerics.dtype).size() as u64
+    }
+}
+
 impl ModelBytes {
+    /// With adapters of so many bytes in memory, which are read and never mapped.
+    pub(super) fn with(&self, adapters: &AdapterSizes, bytes: u64) -> Self {
+        let mut with = *self;
+        with.tensors += adapters.tensors;
+        with.file += adapters.file;
+        with.loaded.converted += bytes;
+        with.as_fp8.converted += bytes;
+        with
+    }
+
     fn of(weights: &Weights) -> Self {
         let summary = weights.summary();
         let loaded = summary.footprint;

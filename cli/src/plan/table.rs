@@ -197,6 +197,17 @@ fn notes(text: &mut String, plan: &Plan) {
             ),
         );
     }
+    let denoise = plan.phase(PhaseName::Denoise);
+    let adapters = denoise.map_or(0, |phase| phase.adapter_bytes);
+    if adapters > 0 {
+        line(
+            text,
+            &format!(
+                "Of the transformer's other weights, {} are LoRAs.",
+                format_bytes(adapters)
+            ),
+        );
+    }
     for (name, done) in [
         (PhaseName::EncodeImage, "init image is encoded"),
         (PhaseName::Decode, "image is decoded"),

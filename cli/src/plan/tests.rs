@@ -10,7 +10,7 @@ use super::advice::Remedy;
 use super::budget::Budget;
 use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Place, Setting};
-use super::subject::{Described, ModelBytes, Subject};
+use super::subject::{AdapterSizes, Described, ModelBytes, Subject};
 use super::work::Work;
 use super::{Advice, Plan};
 use crate::args::VaeTiling;
@@ -55,6 +55,7 @@ fn subject() -> Subject {
             bytes: fp8(GIB / 4),
         },
         vae_encoder: None,
+        adapters: AdapterSizes::default(),
     }
 }
 
@@ -142,6 +143,36 @@ fn a_peak_of_all_there_is_fits_and_one_byte_less_does_not() {
     let peak = phase(&ample, PhaseName::Denoise).peak_bytes;
     let fits = |total| Plan::new(&subject(), work(1024, 1024), setting(total)).fits;
     assert!(fits(peak) && !fits(peak - 1));
+}
+
+#[test]
+fn loras_take_memory_beside_the_transformer_alone() {
+    let with = Subject {
+        adapters: AdapterSizes {
+            tensors: 1440,
+            file: GIB,
+            elements: GIB / 2,
+            rank: 64,
+        },
+        ..subject()
+    };
+    let plan = |subject| Plan::new(subject, work(1024, 1024), setting(80 * GIB));
+    let (plain, adapted) = (plan(&subject()), plan(&with));
+    for name in [PhaseName::Encode, PhaseName::Decode] {
+        assert_eq!(plain.phase(name).peak_bytes, adapted.phase(name).peak_bytes);
+    }
+    let [plain, with] = [&plain, &adapted].map(|plan| *plan.phase(PhaseName::Denoise));
+    assert_eq!(with.tensors, plain.tensors + 1440);
+    assert_eq!(with.file_bytes, plain.file_bytes + GIB);
+    // bf16.
+    assert_eq!(with.adapter_bytes, GIB);
+    assert_eq!(with.other_bytes, plain.other_bytes + GIB);
+    assert!(with.working_bytes > plain.working_bytes);
+    assert_eq!(
+        with.peak_bytes - plain.peak_bytes,
+        GIB + with.working_bytes - plain.working_bytes
+    );
+    assert!(adapted.table().contains("1.00 GiB are LoRAs"));
 }
 
 #[test]

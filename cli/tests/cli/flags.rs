@@ -55,6 +55,8 @@ fn help_names_every_flag_that_scripts_use() {
         "--vram-limit",
         "--text-encoder-on-cpu",
         "--vae-tiling",
+        "--lora",
+        "--lightning",
         "--dry-run",
         "--noise",
         "--trace",

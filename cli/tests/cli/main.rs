@@ -12,6 +12,7 @@ mod init_image;
 mod init_image_files;
 mod inspect;
 mod interrupt;
+mod lora;
 mod make_fixture;
 mod outputs;
 mod picture;

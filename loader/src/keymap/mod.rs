@@ -12,6 +12,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub(crate) use transformer::layer as transformer_layer;
+
 use crate::component::Component;
 pub(crate) use vae::Half;
 
@@ -144,9 +146,14 @@ pub(crate) fn canonical<S: AsRef<str>>(component: Component, path: &[S]) -> (Str
 /// Splits `3.rest` into the index and `rest`; `None` if it does not begin with an index as a
 /// module list writes it.
 fn indexed(text: &str) -> Option<(usize, &str)> {
-    let (index, rest) = text.split_once('.')?;
-    let canonical = index == "0" || !index.starts_with(['0', '+']);
-    Some((index.parse().ok().filter(|_| canonical)?, rest))
+    let (number, rest) = text.split_once('.')?;
+    Some((index(number)?, rest))
+}
+
+/// An index as a module list writes it.
+fn index(text: &str) -> Option<usize> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| canonical)
 }
 
 /// Whether `key` is `layer.weight` or `layer.bias`.

@@ -1,6 +1,6 @@
 //! The transformer: files have diffusers' names (`QwenImageTransformer2DModel`).
 
-use super::{Role, Unused, indexed, is_weight_or_bias};
+use super::{Role, Unused, index, indexed, is_weight_or_bias};
 
 /// Module fields whose names in a file are not Rust identifiers, or have an index behind them.
 pub(super) const FIELDS: [(&str, &str); 5] = [
@@ -68,4 +68,21 @@ pub(super) fn role(key: &str) -> Option<Role> {
         }
     };
     known.then(|| Role::Parameter(key.to_owned()))
+}
+
+/// The name of a linear layer as diffusers has it (`transformer_blocks.0.attn.to_q`), from that
+/// name, or from the same with underscores for its dots; `None` if no transformer has such a
+/// layer.
+pub(crate) fn layer(name: &str) -> Option<String> {
+    let spelled = |layers: &[&'static str], name: &str| {
+        let mut layers = layers.iter().copied();
+        layers.find(|layer| *layer == name || layer.replace('.', "_") == name)
+    };
+    let Some(block) = name.strip_prefix("transformer_blocks") else {
+        return spelled(&LAYERS, name).map(str::to_owned);
+    };
+    let separator = if block.starts_with('.') { '.' } else { '_' };
+    let (number, layer) = block.strip_prefix(separator)?.split_once(separator)?;
+    let (number, layer) = (index(number)?, spelled(&BLOCK_LAYERS, layer)?);
+    Some(format!("transformer_blocks.{number}.{layer}"))
 }

@@ -6,6 +6,7 @@ mod components;
 mod dialects;
 mod fixtures;
 mod folders;
+mod lora;
 mod shards;
 mod single_files;
 mod writer;

@@ -162,6 +162,24 @@ impl Numerics {
         }
     }
 
+    /// A linear layer with adapters of a rank, if it is not 0, whose product is added to its
+    /// result.
+    pub(super) fn adapted_linear(self, rows: u64, input: u64, output: u64, rank: u64) -> u64 {
+        let linear = self.linear(rows, input, output);
+        if rank == 0 {
+            return linear;
+        }
+        let result = self.bytes(rows * output);
+        let down = self.linear(rows, input, rank);
+        let up = self.bytes(rows * rank) + self.linear(rows, rank, output);
+        let sum = match self.kernels {
+            Kernels::Processor { .. } => result + self.gated_add(rows * output),
+            // In place.
+            Kernels::Cuda | Kernels::Portable => result,
+        };
+        linear.max(result + down.max(up).max(sum))
+    }
+
     /// A linear layer with an activation of its result.
     pub(super) fn activated_linear(self, rows: u64, input: u64, output: u64) -> u64 {
         let linear = self.linear(rows, input, output);

@@ -12,7 +12,7 @@ mod transformer;
 mod vae;
 
 pub use text_encoder::text_encoder;
-pub use transformer::transformer;
+pub use transformer::{adapted_transformer, transformer};
 pub use vae::{vae_decoder, vae_encoder};
 
 use std::num::NonZeroUsize;
@@ -150,6 +150,21 @@ mod tests {
         let of = |lengths| transformer(&dit, 83 * 83, lengths, PORTABLE);
         let (one, two) = (of(&[64]), of(&[64, 20]));
         assert!((one + 1..one + one / 2).contains(&two), "{one} to {two}");
+    }
+
+    #[test]
+    fn adapters_take_more_the_larger_their_rank() {
+        let (_, dit, _) = published();
+        for numerics in [PROCESSOR, CUDA, PORTABLE] {
+            let of = |rank| adapted_transformer(&dit, 4096, &[64, 20], rank, numerics);
+            assert_eq!(of(0), transformer(&dit, 4096, &[64, 20], numerics));
+            let ranks = [0, 8, 64, 256, 1024].map(of);
+            assert!(ranks.is_sorted(), "{ranks:?}");
+            // At the ranks that there are: the sum's second term, and the input of GELU.
+            let activation = numerics.bytes(2 * 4096 * 4 * 3072);
+            let most = numerics.pooled(2 * activation, 215);
+            assert!(ranks[3] - ranks[0] < most, "{ranks:?}");
+        }
     }
 
     #[test]

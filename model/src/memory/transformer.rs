@@ -18,6 +18,17 @@ pub fn transformer(
     text_lengths: &[usize],
     numerics: Numerics,
 ) -> u64 {
+    adapted_transformer(config, image_tokens, text_lengths, 0, numerics)
+}
+
+/// As [`transformer`], with adapters of at most `rank` beside its linear layers.
+pub fn adapted_transformer(
+    config: &TransformerConfig,
+    image_tokens: usize,
+    text_lengths: &[usize],
+    rank: usize,
+    numerics: Numerics,
+) -> u64 {
     let lengths: Vec<u64> = text_lengths.iter().map(|&length| length as u64).collect();
     let branches = lengths.len() as u64;
     let (branch_image, text) = (image_tokens as u64, lengths.iter().sum::<u64>());
@@ -40,7 +51,8 @@ pub fn transformer(
     // The normalised embeddings, in f32 and in the compute dtype.
     ledger.hold(numerics.bytes(embeds));
     ledger.spike(numerics.in_f32().norm(embeds));
-    ledger.spike(numerics.linear(text, config.joint_attention_dim as u64, inner));
+    let rank = rank as u64;
+    ledger.spike(numerics.adapted_linear(text, config.joint_attention_dim as u64, inner, rank));
     ledger.release(numerics.bytes(embeds));
     ledger.hold(numerics.bytes(text * inner));
     Block {
@@ -49,6 +61,7 @@ pub fn transformer(
         text,
         text_lengths: &lengths,
         inner,
+        rank,
         numerics,
     }
     .go_through(&mut ledger);
@@ -65,10 +78,28 @@ struct Block<'a> {
     /// Text tokens of each branch.
     text_lengths: &'a [u64],
     inner: u64,
+    /// Of the adapters; 0 without any.
+    rank: u64,
     numerics: Numerics,
 }
 
 impl Block<'_> {
+    /// A linear layer with its adapters.
+    fn linear(&self, rows: u64, input: u64, output: u64) -> u64 {
+        self.numerics.adapted_linear(rows, input, output, self.rank)
+    }
+
+    /// A linear layer with its adapters and an activation of its result.
+    fn activated_linear(&self, rows: u64, input: u64, output: u64) -> u64 {
+        let numerics = self.numerics;
+        if self.rank == 0 {
+            return numerics.activated_linear(rows, input, output);
+        }
+        let result = rows * output;
+        let activation = numerics.bytes(result) + numerics.replace(result);
+        self.linear(rows, input, output).max(activation)
+    }
+
     fn go_through(&self, ledger: &mut Ledger) {
         let Self {
             image,
@@ -79,7 +110,7 @@ impl Block<'_> {
         } = *self;
         // Both modulations.
         ledger.hold(numerics.bytes(2 * 6 * inner));
-        ledger.spike(numerics.linear(1, inner, 6 * inner));
+        ledger.spike(self.linear(1, inner, 6 * inner));
 
         let both = (image + text) * inner;
         ledger.spike(numerics.norm(image * inner));
@@ -104,17 +135,17 @@ impl Block<'_> {
         } = *self;
         let both = numerics.bytes((image + text) * inner);
         for _ in ["q", "k"] {
-            ledger.spike(numerics.linear(image, inner, inner));
+            ledger.spike(self.linear(image, inner, inner));
             ledger.hold(numerics.bytes(image * inner));
             ledger.spike(numerics.replace(image * inner));
-            ledger.spike(numerics.linear(text, inner, inner));
+            ledger.spike(self.linear(text, inner, inner));
             ledger.hold(numerics.bytes(text * inner));
             ledger.spike(numerics.replace(text * inner));
             self.join(ledger);
         }
-        ledger.spike(numerics.linear(image, inner, inner));
+        ledger.spike(self.linear(image, inner, inner));
         ledger.hold(numerics.bytes(image * inner));
-        ledger.spike(numerics.linear(text, inner, inner));
+        ledger.spike(self.linear(text, inner, inner));
         ledger.hold(numerics.bytes(text * inner));
         // The normalised streams were needed until here; now there are q, k, v.
         ledger.release(both);
@@ -125,9 +156,9 @@ impl Block<'_> {
         // What was attended to becomes streams again, and those are projected. One branch's are
         // views, which the projections copy.
         self.join(ledger);
-        ledger.spike(numerics.bytes(image * inner) + numerics.linear(image, inner, inner));
+        ledger.spike(numerics.bytes(image * inner) + self.linear(image, inner, inner));
         ledger.hold(numerics.bytes(image * inner));
-        ledger.spike(numerics.bytes(text * inner) + numerics.linear(text, inner, inner));
+        ledger.spike(numerics.bytes(text * inner) + self.linear(text, inner, inner));
         ledger.hold(numerics.bytes(text * inner));
         ledger.release(both);
     }
@@ -166,10 +197,10 @@ impl Block<'_> {
         let wide = numerics.bytes(tokens * 4 * inner);
         ledger.spike(numerics.norm(tokens * inner));
         ledger.hold(outer);
-        ledger.spike(numerics.activated_linear(tokens, inner, 4 * inner));
+        ledger.spike(self.activated_linear(tokens, inner, 4 * inner));
         ledger.hold(wide);
         ledger.release(outer);
-        ledger.spike(numerics.linear(tokens, 4 * inner, inner));
+        ledger.spike(self.linear(tokens, 4 * inner, inner));
         ledger.release(wide);
         // The result waits until both streams have one.
         ledger.hold(outer);

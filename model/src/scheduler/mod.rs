@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn lightning_is_shifted_by_three_at_every_size() {
+        for image_tokens in [256, 4096, 6889] {
+            let schedule = Schedule::new(&SchedulerConfig::lightning(), 4, image_tokens);
+            near(&schedule.expect("four steps"), &[1.0, 0.9, 0.75, 0.5, 0.0]);
+        }
+    }
+
+    #[test]
     fn a_fixed_shift_needs_no_stretch() {
         let config = SchedulerConfig {
             use_dynamic_shifting: false,

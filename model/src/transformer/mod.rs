@@ -5,6 +5,7 @@
 mod arithmetic;
 mod attention;
 mod block;
+mod layers;
 mod prompts;
 mod rope;
 mod streams;

@@ -6,6 +6,7 @@ use model::Transformer;
 use model::guidance::{Guidance, GuidanceRule};
 use model::pipeline::{self, AfterStep, Denoising};
 
+use super::adapters;
 use super::draw::Encoded;
 use super::observer::{StepObserver, to_host};
 use super::run::{Loaded, Run};
@@ -25,7 +26,9 @@ pub(super) fn load<B: ModelBackend>(
     let mut transformer = survey::transformer::<B>(&run.job.models, device);
     transformer.set_arithmetic(run.job.config.compute.arithmetic);
     let weights = &run.job.models.transformer.weights;
-    run.load(PhaseName::Denoise, transformer, weights, device)
+    let mut loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
+    adapters::load(run, &mut loaded.module, device)?;
+    Ok(loaded)
 }
 
 /// The latents of a picture counted from 0, in host memory, guided by its texts.

@@ -12,6 +12,7 @@ use super::picture::Picture;
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
+use crate::adapters::lightning_is_assumed;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
@@ -107,6 +108,20 @@ impl<'a> Job<'a> {
                 weights.component(),
                 weights.source().display(),
                 weights.dialect()
+            ));
+        }
+        for (lora, weight) in models.adapters.loras() {
+            self.console.detail(&format!(
+                "LoRA: {}, weight {weight}",
+                lora.source().display()
+            ));
+        }
+        if let Some(steps) = models.lightning
+            && lightning_is_assumed(&models.adapters, steps)
+        {
+            self.console.note(&format!(
+                "note: --lightning {steps}: no LoRA's name says that it is the Lightning LoRA \
+                 for {steps} steps; one named by --lora is taken for it"
             ));
         }
         for picture in &self.pictures {

@@ -106,6 +106,8 @@ impl Picture {
                 mask: init.and_then(|init| init.mask_stamp.clone()),
                 strength: init.map(|init| init.strength),
                 model: models.name(),
+                loras: models.used_loras(),
+                lightning: models.lightning,
                 prompt: request.prompt,
                 negative_prompt: request.negative_prompt,
             },

@@ -113,6 +113,13 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Notes what loading LoRAs took.
+    pub(super) fn loaded_adapters(&mut self, report: &LoadReport) {
+        self.job.console.detail(&figures(report));
+        let limit = self.setting.budget.limit;
+        self.phases.push(Phase::load_adapters(report, limit));
+    }
+
     /// Drops a model and sees that its memory is free again.
     ///
     /// # Errors

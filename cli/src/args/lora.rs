@@ -1,0 +1,175 @@
+//! `--lora` and `--lightning`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::error::CliError;
+
+/// The largest weight, and the negative of the smallest.
+const MAX_WEIGHT: f64 = 100.0;
+
+/// What changes the transformer.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "LoRA")]
+pub(crate) struct LoraArgs {
+    /// Add a LoRA beside the transformer's weights, times WEIGHT, which may be negative
+    /// [default: 1]; can be given several times. FILE is a path, or a name in the models folder's
+    /// `loras`
+    #[arg(
+        long = "lora",
+        value_name = "FILE[:WEIGHT]",
+        allow_hyphen_values = true
+    )]
+    pub(crate) loras: Vec<OsString>,
+
+    /// Draw in 4 or 8 steps without guidance, with the Lightning LoRA for as many steps: the one
+    /// named by --lora, or else the one in the models folder's `loras`
+    #[arg(long, value_enum, value_name = "STEPS")]
+    pub(crate) lightning: Option<LightningSteps>,
+}
+
+/// `--lightning`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LightningSteps {
+    /// Four steps
+    #[value(name = "4")]
+    Four,
+    /// Eight steps
+    #[value(name = "8")]
+    Eight,
+}
+
+impl LightningSteps {
+    /// For how many steps there are Lightning LoRAs.
+    pub(crate) const ALL: [usize; 2] = [4, 8];
+
+    /// The number.
+    const fn steps(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
+/// The LoRAs to use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct LoraConfig {
+    /// Paths or names, and weights.
+    pub(crate) loras: Vec<(PathBuf, f64)>,
+    /// The steps of `--lightning`.
+    pub(crate) lightning: Option<usize>,
+}
+
+impl LoraConfig {
+    /// The flags, checked.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for a weight that is none.
+    pub(super) fn resolve(args: &LoraArgs) -> Result<Self, CliError> {
+        Ok(Self {
+            loras: args
+                .loras
+                .iter()
+                .map(|value| lora(value))
+                .collect::<Result<_, _>>()?,
+            lightning: args.lightning.map(LightningSteps::steps),
+        })
+    }
+
+    /// Refuses flags that contradict `--lightning`.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub(super) fn check_lightning(
+        &self,
+        steps: Option<i64>,
+        cfg_scale: Option<f64>,
+        negative_prompt: bool,
+    ) -> Result<(), CliError> {
+        let Some(lightning) = self.lightning else {
+            return Ok(());
+        };
+        let fault = if let Some(steps) = steps.filter(|&steps| steps != lightning as i64) {
+            format!("takes {lightning} steps: leave out --steps {steps}")
+        } else if let Some(scale) = cfg_scale.filter(|&scale| scale != 1.0) {
+            format!("is drawn without guidance: leave out --cfg-scale {scale}")
+        } else if negative_prompt {
+            "is drawn without guidance: leave out --negative-prompt".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(CliError::Usage(format!("--lightning {lightning} {fault}")))
+    }
+}
+
+/// A path and its weight: what follows the last colon, if it is a number.
+fn lora(value: &OsStr) -> Result<(PathBuf, f64), CliError> {
+    let whole = || PathBuf::from(value);
+    if value.is_empty() {
+        return usage("--lora '' names no file".to_owned());
+    }
+    let split = value.to_str().and_then(|text| text.rsplit_once(':'));
+    let Some((path, tail)) = split.filter(|(path, _)| !path.is_empty()) else {
+        return Ok((whole(), 1.0));
+    };
+    match tail.trim().parse::<f64>() {
+        Ok(weight) if (-MAX_WEIGHT..=MAX_WEIGHT).contains(&weight) => Ok((path.into(), weight)),
+        Ok(_) => usage(format!(
+            "--lora {path}: the weight must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {tail}"
+        )),
+        Err(_) if !whole().exists() && Path::new(path).is_file() => usage(format!(
+            "--lora {path}: the weight '{tail}' is no number; write it as 0.8"
+        )),
+        Err(_) => Ok((whole(), 1.0)),
+    }
+}
+
+fn usage<T>(message: String) -> Result<T, CliError> {
+    Err(CliError::Usage(message))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weight_is_what_follows_the_last_colon() {
+        for (value, path, weight) in [
+            ("style.safetensors", "style.safetensors", 1.0),
+            ("style.safetensors:0.8", "style.safetensors", 0.8),
+            ("style:-1.5", "style", -1.5),
+            ("style:1e-1", "style", 0.1),
+            ("style:0", "style", 0.0),
+            (
+                r"C:\loras\style.safetensors",
+                r"C:\loras\style.safetensors",
+                1.0,
+            ),
+            (
+                r"C:\loras\style.safetensors:0.5",
+                r"C:\loras\style.safetensors",
+                0.5,
+            ),
+            ("a:b/style.safetensors", "a:b/style.safetensors", 1.0),
+            ("a:b/style.safetensors:2", "a:b/style.safetensors", 2.0),
+            ("12:30", "12", 30.0),
+            ("style:", "style:", 1.0),
+            (":5", ":5", 1.0),
+        ] {
+            let found = lora(OsStr::new(value)).unwrap();
+            assert_eq!(found, (PathBuf::from(path), weight), "{value}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_no_use_are_refused() {
+        for value in ["style:nan", "style:inf", "style:-101", "style:1e300", ""] {
+            let refused = lora(OsStr::new(value));
+            assert!(matches!(refused, Err(CliError::Usage(_))), "{value}");
+        }
+    }
+}

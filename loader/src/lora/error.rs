@@ -1,0 +1,193 @@
+//! What can be wrong with a LoRA file.
+
+use std::fmt;
+
+use crate::text::{Excerpt, listed};
+
+/// How many keys or layers an error names before it only counts.
+const LISTED: usize = 3;
+
+/// A way to change a model that is not a plain low-rank product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// Weight-decomposed adapters.
+    Dora,
+    /// Hadamard products of low-rank products.
+    Loha,
+    /// Kronecker products.
+    Lokr,
+    /// Orthogonal transformations.
+    Oft,
+    /// Tucker decompositions.
+    Tucker,
+    /// Differences of whole tensors.
+    Difference,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dora => "DoRA",
+            Self::Loha => "LoHa",
+            Self::Lokr => "LoKr",
+            Self::Oft => "OFT",
+            Self::Tucker => "a Tucker decomposition",
+            Self::Difference => "whole differences of weights",
+        })
+    }
+}
+
+/// A LoRA that cannot be used; [`LoadError::Lora`](crate::LoadError::Lora) adds the file's name.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoraError {
+    /// No tensor of it is a LoRA's.
+    #[error("is not a LoRA: it has tensors such as {}", listed(keys, 2))]
+    NotALora {
+        /// Its keys.
+        keys: Vec<Excerpt>,
+    },
+    /// It holds no tensors.
+    #[error("is not a LoRA: it holds no tensors")]
+    Empty,
+    /// It is about the text encoder too.
+    #[error(
+        "has {} for the text encoder, to which LoRAs are not applied ({}): use a file for the \
+         transformer alone",
+        count(keys, "tensor"),
+        listed(keys, LISTED)
+    )]
+    TextEncoder {
+        /// The keys.
+        keys: Vec<Excerpt>,
+    },
+    /// Another method than plain LoRA.
+    #[error(
+        "has {} of {method}, which is not supported ({}): use a plain LoRA",
+        count(keys, "tensor"),
+        listed(keys, LISTED)
+    )]
+    Unsupported {
+        /// The method.
+        method: Method,
+        /// The keys.
+        keys: Vec<Excerpt>,
+    },
+    /// Keys that name no layer of the transformer, or nothing about it that is known.
+    #[error(
+        "has {} of {total} for no linear layer of a Qwen-Image transformer: {}",
+        count(keys, "tensor"),
+        listed(keys, LISTED)
+    )]
+    UnknownKeys {
+        /// The keys.
+        keys: Vec<Excerpt>,
+        /// How many tensors it has.
+        total: usize,
+    },
+    /// Layers of which a matrix is missing.
+    #[error(
+        "has {} without one of the two matrices ({}): the file is not complete",
+        count(layers, "layer"),
+        listed(layers, LISTED)
+    )]
+    Unpaired {
+        /// The layers.
+        layers: Vec<Excerpt>,
+    },
+    /// Matrices that are none, or whose ranks differ.
+    #[error(
+        "has {} whose matrices cannot be multiplied: {}",
+        count(layers, "layer"),
+        listed(layers, LISTED)
+    )]
+    Shapes {
+        /// The layers and their matrices.
+        layers: Vec<Misshapen>,
+    },
+    /// An alpha that is no finite number.
+    #[error("tensor `{key}` is no number to scale by: {reason}")]
+    Alpha {
+        /// The tensor.
+        key: Excerpt,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Metadata about its scale that cannot be read.
+    #[error("lora_adapter_metadata in its header cannot be read: {message}")]
+    Metadata {
+        /// What is wrong with it.
+        message: Excerpt,
+    },
+    /// Layers that this transformer does not have.
+    #[error(
+        "has {} that the transformer {transformer} does not have ({}): it is for a larger model",
+        count(layers, "layer"),
+        listed(layers, LISTED)
+    )]
+    NotInModel {
+        /// The transformer's file.
+        transformer: Excerpt,
+        /// The layers.
+        layers: Vec<Excerpt>,
+    },
+    /// Layers of another width than this transformer's.
+    #[error(
+        "has {} of another size than in the transformer {transformer} ({}): it is for another \
+         model",
+        count(layers, "layer"),
+        listed(layers, LISTED)
+    )]
+    OtherModel {
+        /// The transformer's file.
+        transformer: Excerpt,
+        /// The layers.
+        layers: Vec<OtherSize>,
+    },
+}
+
+/// Two matrices that do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The layer.
+    pub layer: Excerpt,
+    /// The shape of the matrix that comes first.
+    pub down: Vec<usize>,
+    /// The shape of the other.
+    pub up: Vec<usize>,
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} and {:?}", self.layer, self.up, self.down)
+    }
+}
+
+/// A layer of another size than the model's; sizes are outputs and inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherSize {
+    /// The layer.
+    pub layer: Excerpt,
+    /// The size that the LoRA is for.
+    pub found: [usize; 2],
+    /// The shape of the model's weight.
+    pub expected: Vec<usize>,
+}
+
+impl fmt::Display for OtherSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {:?} instead of {:?}",
+            self.layer, self.found, self.expected
+        )
+    }
+}
+
+/// As `1 layer` or `3 layers`.
+fn count<T>(items: &[T], what: &str) -> String {
+    match items.len() {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
