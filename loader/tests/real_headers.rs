@@ -180,7 +180,6 @@ fn the_vae_in_both_names() {
     assert_eq!(
         shapes(&encoder_of_diffusers),
         diffusers
-            .tensors
             .iter()
             .filter(|tensor| {
                 let key = &tensor.key;
