@@ -47,7 +47,7 @@ ATTENTION = "ppppiiiiillllllllf"
 KERNELS: dict[str, Kernel] = {
     "fp8_decode_bf16": Kernel("pplippi", 256),
     "fp8_decode_f32": Kernel("ppli", 256),
-    "fp8_quantize_bf16": Kernel("pppippppi", 128, since=89),
+    "fp8_quantize_bf16": Kernel("pppippppi", 512, since=89),
     "scale_rows_bf16": Kernel("ppplii", 256),
     **both("fp8_gemv", Kernel("pppppiiii", 128)),
     **both("layer_norm_modulate", Kernel("ppppiillf", 128)),

@@ -12,6 +12,11 @@ def blocks(work: int, each: int) -> int:
     return -(-work // each)
 
 
+def row_threads(cols: int) -> int:
+    """Threads of a block that holds a row in groups of eight, if that can be."""
+    return min(512, 32 * blocks(cols, 256))
+
+
 def suffix(tensor: torch.Tensor) -> str:
     return SUFFIXES[tensor.dtype]
 
@@ -28,7 +33,7 @@ def fp8_decode(launch: Launcher, codes, out, format, bias=None, narrow_bias=None
 def fp8_quantize(launch: Launcher, x, codes, scales, weight_scale, weight_scales, bias, narrow_bias):
     rows, cols = x.shape
     arguments = weight_scale, weight_scales, bias, narrow_bias, weight_scales.numel()
-    launch("fp8_quantize_bf16", [rows], x, codes, scales, cols, *arguments)
+    launch("fp8_quantize_bf16", [rows], x, codes, scales, cols, *arguments, threads=row_threads(cols))
 
 
 def scale_rows(launch: Launcher, y, scales, bias, gelu, grid=None):

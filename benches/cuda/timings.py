@@ -124,6 +124,17 @@ def norms(launch: Launcher) -> Iterator[Work]:
     moved = 2 * TOKENS * DIM * 2
     count = variants(moved)
     x = [random(1, TOKENS, DIM) for _ in range(count)]
+    if launch.has("fp8_quantize_bf16"):
+        codes = torch.empty(TOKENS, DIM, dtype=torch.uint8, device="cuda")
+        scales, one, outputs = (torch.ones(n, device="cuda") for n in (TOKENS, 1, DIM))
+        bias, narrow = torch.zeros(DIM, device="cuda"), torch.zeros(DIM, dtype=BF16, device="cuda")
+        yield Work(
+            f"fp8_quantize_bf16 {TOKENS}x{DIM}",
+            count,
+            lambda i: launches.fp8_quantize(launch, x[i][0], codes, scales, one, outputs, bias, narrow),
+            None,
+            bytes=0.75 * moved,
+        )
     y = torch.empty_like(x[0])
     modulation = random(1, 6 * DIM)
     shift, scale = modulation[:, :DIM], modulation[:, DIM : 2 * DIM]

@@ -7,7 +7,7 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::linear::{THREADS, blocks, in_dtype};
+use super::linear::{THREADS, blocks, in_dtype, row_threads};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::{Activation, Fp8Format};
@@ -148,7 +148,7 @@ impl Layer {
             "fp8_quantize_bf16",
             Grid {
                 blocks: (m as u32, 1, 1),
-                threads: 128,
+                threads: row_threads(k),
                 shared: 0,
             },
             &[

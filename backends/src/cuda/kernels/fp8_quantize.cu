@@ -3,50 +3,67 @@
 //
 // scales[row] = max |x[row]| / 448 (1 for a row of zeros), codes[row] = x[row] / scales[row].
 //
-// Launch: 128 threads, grid x = rows. Only in programs for sm_89 and later.
+// Launch: grid x = rows; any whole number of warps, at most 512 threads. ceil(cols / 8) threads, if
+// those are enough, read a row once. Only in programs for sm_89 and later.
 
 #if __CUDA_ARCH__ >= 890
 
-constexpr int FP8_QUANTIZE_THREADS = 128;
 constexpr float FP8_LARGEST = 448.0f;
 
-extern "C" __global__ void __launch_bounds__(FP8_QUANTIZE_THREADS)
+// Codes of a group of numbers that are already divided by their scale.
+__device__ __forceinline__ void fp8_quantize_store(const float (&v)[GROUP], unsigned char* codes, int left,
+                                                   bool vector) {
+    if (vector && left >= GROUP) {
+        const unsigned int low = e4m3_pair(v[0], v[1]) | e4m3_pair(v[2], v[3]) << 16;
+        const unsigned int high = e4m3_pair(v[4], v[5]) | e4m3_pair(v[6], v[7]) << 16;
+        *(uint2*)codes = make_uint2(low, high);
+    } else {
+#pragma unroll
+        for (int e = 0; e < GROUP; ++e)
+            if (e < left) codes[e] = (unsigned char)e4m3_pair(v[e], 0.0f);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(512)
     fp8_quantize_bf16(const bf16* x, unsigned char* codes, float* scales, int cols, const float* weight_scale,
                       float* weight_scales, const float* bias, bf16* narrow_bias, int outputs) {
-    for (int i = blockIdx.x * FP8_QUANTIZE_THREADS + threadIdx.x; i < outputs; i += gridDim.x * FP8_QUANTIZE_THREADS) {
+    const int step = blockDim.x * GROUP;
+    const int first = threadIdx.x * GROUP;
+    const long long row = blockIdx.x;
+    x += row * cols;
+    codes += row * cols;
+    const bool x_vector = is_aligned(x, 16);
+    const bool codes_vector = is_aligned(codes, GROUP);
+    float held[GROUP];
+    load_some(x + first, cols - first, x_vector, held);
+
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < outputs; i += gridDim.x * blockDim.x) {
         weight_scales[i] = *weight_scale;
         if (bias != nullptr) store(narrow_bias + i, bias[i]);
     }
 
-    const long long row = blockIdx.x;
-    x += row * cols;
-    codes += row * cols;
-    const bool vector = cols % GROUP == 0 && is_aligned(x, 16) && is_aligned(codes, GROUP);
     float largest = 0.0f;
-    for (int at = (int)threadIdx.x * GROUP; at < cols; at += FP8_QUANTIZE_THREADS * GROUP) {
+#pragma unroll
+    for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(held[e]));
+    for (int at = first + step; at < cols; at += step) {
         float v[GROUP];
-        load_some(x + at, cols - at, vector, v);
+        load_some(x + at, cols - at, x_vector, v);
 #pragma unroll
         for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[e]));
     }
     largest = max_block(largest);
-    const float scale = largest > 0.0f ? largest / FP8_LARGEST : 1.0f;
     const float inverse = largest > 0.0f ? FP8_LARGEST / largest : 1.0f;
-    if (threadIdx.x == 0) scales[row] = scale;
+    if (threadIdx.x == 0) scales[row] = largest > 0.0f ? largest / FP8_LARGEST : 1.0f;
 
-    // The row is still in the cache.
-    for (int at = (int)threadIdx.x * GROUP; at < cols; at += FP8_QUANTIZE_THREADS * GROUP) {
+#pragma unroll
+    for (int e = 0; e < GROUP; ++e) held[e] *= inverse;
+    fp8_quantize_store(held, codes + first, cols - first, codes_vector);
+    for (int at = first + step; at < cols; at += step) {
         float v[GROUP];
-        load_some(x + at, cols - at, vector, v);
+        load_some(x + at, cols - at, x_vector, v);
 #pragma unroll
         for (int e = 0; e < GROUP; ++e) v[e] *= inverse;
-        if (vector) {
-            const unsigned int low = e4m3_pair(v[0], v[1]) | e4m3_pair(v[2], v[3]) << 16;
-            const unsigned int high = e4m3_pair(v[4], v[5]) | e4m3_pair(v[6], v[7]) << 16;
-            *(uint2*)(codes + at) = make_uint2(low, high);
-        } else {
-            for (int e = 0; e < GROUP && at + e < cols; ++e) codes[at + e] = (unsigned char)e4m3_pair(v[e], 0.0f);
-        }
+        fp8_quantize_store(v, codes + at, cols - at, codes_vector);
     }
 }
 

@@ -8,12 +8,14 @@ constexpr int LAYER_NORM_GROUPS = 4;
 
 // Normalised elements of one group, modulated and stored.
 template <class T>
-__device__ __forceinline__ void layer_norm_store(const float (&x)[GROUP], float mean, float inverse,
-                                                 const float (&shift)[GROUP], const float (&scale)[GROUP], T* y,
-                                                 int left, bool y_vector) {
-    float out[GROUP];
+__device__ __forceinline__ void layer_norm_store(const float (&x)[GROUP], float mean, float inverse, const T* shift,
+                                                 const T* scale, bool modulation_vector, T* y, int left,
+                                                 bool y_vector) {
+    float add[GROUP], multiply[GROUP], out[GROUP];
+    load_some(shift, left, modulation_vector, add);
+    load_some(scale, left, modulation_vector, multiply);
 #pragma unroll
-    for (int e = 0; e < GROUP; ++e) out[e] = (x[e] - mean) * inverse * (1.0f + scale[e]) + shift[e];
+    for (int e = 0; e < GROUP; ++e) out[e] = (x[e] - mean) * inverse * (1.0f + multiply[e]) + add[e];
     store_some(y, left, y_vector, out);
 }
 
@@ -36,18 +38,10 @@ __device__ __forceinline__ void layer_norm_modulate(const T* x, const T* shift, 
 
     if (cols <= LAYER_NORM_GROUPS * step) {
         float held[LAYER_NORM_GROUPS][GROUP];
-        // Asked for before the sums, whose waits they would follow otherwise.
-        float add[LAYER_NORM_GROUPS][GROUP], multiply[LAYER_NORM_GROUPS][GROUP];
         float sum = 0.0f;
 #pragma unroll
         for (int g = 0; g < LAYER_NORM_GROUPS; ++g) {
-            const int i = first + g * step;
-            load_some(x + i, cols - i, x_vector, held[g]);
-            load_some(shift + i, cols - i, modulation_vector, add[g]);
-            load_some(scale + i, cols - i, modulation_vector, multiply[g]);
-        }
-#pragma unroll
-        for (int g = 0; g < LAYER_NORM_GROUPS; ++g) {
+            load_some(x + first + g * step, cols - first - g * step, x_vector, held[g]);
 #pragma unroll
             for (int e = 0; e < GROUP; ++e) sum += held[g][e];
         }
@@ -66,7 +60,8 @@ __device__ __forceinline__ void layer_norm_modulate(const T* x, const T* shift, 
         for (int g = 0; g < LAYER_NORM_GROUPS; ++g) {
             const int i = first + g * step;
             if (i < cols)
-                layer_norm_store(held[g], mean, inverse, add[g], multiply[g], y + i, cols - i, y_vector);
+                layer_norm_store(held[g], mean, inverse, shift + i, scale + i, modulation_vector, y + i, cols - i,
+                                 y_vector);
         }
         return;
     }
@@ -91,11 +86,9 @@ __device__ __forceinline__ void layer_norm_modulate(const T* x, const T* shift, 
     }
     const float inverse = 1.0f / sqrtf(sum_block(squares) / count + eps);
     for (int i = first; i < cols; i += step) {
-        float v[GROUP], add[GROUP], multiply[GROUP];
+        float v[GROUP];
         load_some(x + i, cols - i, x_vector, v);
-        load_some(shift + i, cols - i, modulation_vector, add);
-        load_some(scale + i, cols - i, modulation_vector, multiply);
-        layer_norm_store(v, mean, inverse, add, multiply, y + i, cols - i, y_vector);
+        layer_norm_store(v, mean, inverse, shift + i, scale + i, modulation_vector, y + i, cols - i, y_vector);
     }
 }
 
