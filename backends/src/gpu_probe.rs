@@ -79,17 +79,30 @@ fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevic
 /// The chosen device, with its graphics API set up for it.
 #[cfg(feature = "wgpu")]
 pub(crate) fn wgpu_device(choice: &crate::device::DeviceChoice) -> burn_wgpu::WgpuDevice {
-    use burn_wgpu::graphics::{Metal, Vulkan, WebGpu};
+    use std::sync::{Mutex, PoisonError};
+
+    use burn_wgpu::WgpuDevice;
+    use burn_wgpu::graphics::{AutoGraphicsApi, Metal, Vulkan};
+
     let device = portable(choice.kind)
         .ok()
         .and_then(|found| found.into_iter().nth(choice.index))
         .map_or_else(Default::default, |(_, device)| device);
+    // The runtime takes one set-up for a device, and answers a second one with a panic.
+    static SET_UP: Mutex<Vec<WgpuDevice>> = Mutex::new(Vec::new());
+    let mut set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    if set_up.contains(&device) {
+        return device;
+    }
     let options = burn_wgpu::RuntimeOptions::default();
     match choice.kind {
         BackendKind::Metal => burn_wgpu::init_setup::<Metal>(&device, options),
-        BackendKind::WebGpu => burn_wgpu::init_setup::<WebGpu>(&device, options),
+        // WebGPU's shading language by way of what the system has: only browsers have WebGPU
+        // itself.
+        BackendKind::WebGpu => burn_wgpu::init_setup::<AutoGraphicsApi>(&device, options),
         _ => burn_wgpu::init_setup::<Vulkan>(&device, options),
     };
+    set_up.push(device.clone());
     device
 }
 
@@ -98,6 +111,8 @@ fn ask<T>(
     kind: BackendKind,
     question: impl FnOnce() -> T + std::panic::UnwindSafe,
 ) -> Result<T, DeviceError> {
+    // The question is CubeCL's first use, after which it takes no configuration.
+    crate::kernel_cache::use_for_cubecl();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let answer = catch_unwind(question);
