@@ -12,4 +12,3 @@ pub(crate) mod portable;
 
 pub use codec::{Fp8Format, WeightFormat};
 pub use ops::{Activation, Fp8Ops};
-pub(crate) use portable::decode_all;
