@@ -116,7 +116,7 @@ fn element(words: &Array<u32>, index: usize, #[comptime] narrow: Narrow) -> f32 
 }
 
 /// `values[i] = element(first + i)`.
-#[cube(launch)]
+#[cube(launch_unchecked)]
 fn decode_range<F: Float>(
     words: &Array<u32>,
     values: &mut Array<F>,
@@ -130,7 +130,7 @@ fn decode_range<F: Float>(
 }
 
 /// `values[i, j] = element(rows[i], j)` for rows of `width` elements.
-#[cube(launch)]
+#[cube(launch_unchecked)]
 fn decode_rows<F: Float>(
     words: &Array<u32>,
     rows: &Array<i32>,
@@ -162,9 +162,9 @@ pub(super) fn range<R: CubeRuntime>(
         return values;
     }
     let client = weight.client.clone();
-    // SAFETY: both lengths are those of the tensors' memory.
+    // SAFETY: the kernel keeps to the values, and `rows` to the weight.
     unsafe {
-        decode_range::launch::<R>(
+        decode_range::launch_unchecked::<R>(
             &client,
             groups(&client, count),
             CubeDim::new_1d(GROUP),
@@ -194,9 +194,9 @@ pub(super) fn rows<R: CubeRuntime>(
         return values;
     }
     let client = weight.client.clone();
-    // SAFETY: all lengths are those of the tensors' memory.
+    // SAFETY: the kernel keeps to the values; it is for the caller that the rows are there.
     unsafe {
-        decode_rows::launch::<R>(
+        decode_rows::launch_unchecked::<R>(
             &client,
             groups(&client, count),
             CubeDim::new_1d(GROUP),

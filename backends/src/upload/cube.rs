@@ -52,7 +52,7 @@ impl<R: CubeRuntime> CubeSink<R> {
 /// Copies `bytes` bytes of `source` to where they begin in `target`: `skip` bytes into its word
 /// `first`. A thread makes one word of the target, out of two of the source where the bytes of
 /// the two do not lie alike. Bytes before and after the piece stay as they are.
-#[cube(launch)]
+#[cube(launch_unchecked)]
 fn copy_words(source: &Array<u32>, target: &mut Array<u32>, first: usize, skip: u32, bytes: u32) {
     let word = ABSOLUTE_POS;
     let ends = skip + bytes;
@@ -60,7 +60,7 @@ fn copy_words(source: &Array<u32>, target: &mut Array<u32>, first: usize, skip: 
     if begins < ends {
         let shift = skip * 8;
         let mut value = 0u32;
-        if word < source.len() {
+        if begins < bytes {
             value = source[word] << shift;
         }
         if skip > 0 && word > 0 {
@@ -98,9 +98,10 @@ impl<R: CubeRuntime> DeviceSink for CubeSink<R> {
             let groups = (words as u32).div_ceil(GROUP);
             let count =
                 CubeCount::Static(groups.min(GROUPS_ACROSS), groups.div_ceil(GROUPS_ACROSS), 1);
-            // SAFETY: both lengths are those of their allocations, which are of whole words.
+            // SAFETY: the kernel keeps to the words of the piece. A device's memory comes in whole
+            // words, so that the source's last one is there.
             unsafe {
-                copy_words::launch::<R>(
+                copy_words::launch_unchecked::<R>(
                     &self.memory.client,
                     count,
                     CubeDim::new_1d(GROUP),

@@ -107,3 +107,50 @@ pub(super) fn to_host<B: Backend, const D: usize>(
         .into_vec()
         .map_err(|error| CliError::Internal(format!("{error:?}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use backends::device::probe;
+    use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, dispatch};
+    use burn::tensor::{DType, Int, Tensor};
+
+    use super::to_host;
+    use crate::error::CliError;
+    use crate::panics;
+
+    /// Asks for a type that not every device has.
+    struct Bytes;
+
+    impl OnBackend for Bytes {
+        type Output = Result<Vec<f32>, CliError>;
+
+        fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
+            to_host(Tensor::<B, 1, Int>::ones([5], (&device, DType::U8)).float())
+        }
+    }
+
+    #[test]
+    fn what_a_device_cannot_compute_is_an_error_and_no_result() {
+        // The processor, which can, comes first: nothing is taken from a program after a failure.
+        for kind in BackendKind::ALL.into_iter().rev() {
+            if !probe(kind).is_ok_and(|found| !found.is_empty()) {
+                continue;
+            }
+            let device = DeviceChoice { kind, index: 0 };
+            let done = panics::caught(|| {
+                let values = dispatch(&device, Bytes)??;
+                assert_eq!(values, [1.0; 5], "{kind}");
+                Ok(())
+            });
+            match done {
+                Ok(()) => {}
+                Err(CliError::DeviceFails(message)) => {
+                    assert!(message.contains("U8"), "{kind}: {message}");
+                    assert_ne!(kind, BackendKind::Flex);
+                    return;
+                }
+                Err(error) => panic!("{kind}: {error}"),
+            }
+        }
+    }
+}
