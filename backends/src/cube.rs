@@ -1,14 +1,62 @@
-//! ROCm, Vulkan, Metal and WebGPU: the portable bodies of all operations.
+//! ROCm, Vulkan, Metal and WebGPU: the portable bodies of all operations, but for weights in
+//! formats that not every GPU has a type for.
 
-use crate::fp8::Fp8Ops;
+mod decode;
+mod linear;
+
+use burn::tensor::FloatDType;
+use burn::tensor::ops::{FloatTensor, IntTensor};
+
+use crate::fp8::{Activation, Fp8Format, Fp8Ops};
 use crate::fused::FusedOps;
 
-#[cfg(feature = "rocm")]
-impl Fp8Ops for burn_rocm::Rocm {}
-#[cfg(feature = "rocm")]
-impl FusedOps for burn_rocm::Rocm {}
+macro_rules! read_weights_as_words {
+    ($backend:ty) => {
+        impl FusedOps for $backend {}
 
+        impl Fp8Ops for $backend {
+            fn fp8_linear(
+                x: FloatTensor<Self>,
+                weight: IntTensor<Self>,
+                scale: FloatTensor<Self>,
+                bias: Option<FloatTensor<Self>>,
+                format: Fp8Format,
+                activation: Activation,
+            ) -> FloatTensor<Self> {
+                linear::fp8_linear::<Self, _>(x, weight, scale, bias, format, activation)
+            }
+
+            fn dense_linear(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: Option<FloatTensor<Self>>,
+                activation: Activation,
+            ) -> FloatTensor<Self> {
+                linear::dense_linear::<Self, _>(x, weight, bias, activation)
+            }
+
+            fn fp8_rows(
+                weight: IntTensor<Self>,
+                scale: FloatTensor<Self>,
+                indices: IntTensor<Self>,
+                format: Fp8Format,
+                dtype: FloatDType,
+            ) -> FloatTensor<Self> {
+                linear::fp8_rows::<Self, _>(weight, scale, indices, format, dtype)
+            }
+
+            fn dense_rows(
+                weight: FloatTensor<Self>,
+                indices: IntTensor<Self>,
+                dtype: FloatDType,
+            ) -> FloatTensor<Self> {
+                linear::dense_rows::<Self, _>(weight, indices, dtype)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "rocm")]
+read_weights_as_words!(burn_rocm::Rocm);
 #[cfg(feature = "wgpu")]
-impl Fp8Ops for burn_wgpu::Wgpu {}
-#[cfg(feature = "wgpu")]
-impl FusedOps for burn_wgpu::Wgpu {}
+read_weights_as_words!(burn_wgpu::Wgpu);

@@ -4,6 +4,7 @@
 //! asked behind `catch_unwind`.
 
 use std::panic::catch_unwind;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::backend::Backend;
 
@@ -79,8 +80,6 @@ fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevic
 /// The chosen device, with its graphics API set up for it.
 #[cfg(feature = "wgpu")]
 pub(crate) fn wgpu_device(choice: &crate::device::DeviceChoice) -> burn_wgpu::WgpuDevice {
-    use std::sync::{Mutex, PoisonError};
-
     use burn_wgpu::WgpuDevice;
     use burn_wgpu::graphics::{AutoGraphicsApi, Metal, Vulkan};
 
@@ -113,6 +112,9 @@ fn ask<T>(
 ) -> Result<T, DeviceError> {
     // The question is CubeCL's first use, after which it takes no configuration.
     crate::kernel_cache::use_for_cubecl();
+    // Two at a time would each put back what the other had set.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let answer = catch_unwind(question);

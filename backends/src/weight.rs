@@ -106,14 +106,21 @@ impl<B: Fp8Ops> Weight<B> {
 
     /// The rows named by `indices` (int `[n]`), as `dtype` `[n, in]`: an embedding look-up.
     pub fn rows(&self, indices: Tensor<B, 1, Int>, dtype: FloatDType) -> Tensor<B, 2> {
-        match self {
-            Self::Dense(weight) => weight.val().select(0, indices).cast(dtype),
-            Self::Fp8(weight) => {
-                let codes = weight.bytes.val().select(0, indices);
-                let values = crate::fp8::decode_all(codes, weight.format);
-                (values * weight.scale.val().unsqueeze::<2>()).cast(dtype)
+        let indices = indices.into_primitive();
+        let rows = match self {
+            Self::Dense(weight) => {
+                let weight = weight.val().into_primitive().tensor();
+                B::dense_rows(weight, indices, dtype)
             }
-        }
+            Self::Fp8(weight) => B::fp8_rows(
+                weight.bytes.val().into_primitive(),
+                weight.scale.val().into_primitive().tensor(),
+                indices,
+                weight.format,
+                dtype,
+            ),
+        };
+        Tensor::from_primitive(TensorPrimitive::Float(rows))
     }
 }
 

@@ -61,6 +61,12 @@ pub(crate) enum CliError {
     /// The device ran out of memory on the way.
     #[error("the device is out of memory; make the image smaller: {0}")]
     OutOfMemory(String),
+    /// Something went wrong on the device: a kernel that its driver does not take, or worse.
+    #[error(
+        "the device fails, and nothing can be made of what it computed: {0}; run again, and if \
+         that fails too, update its driver or choose another --backend"
+    )]
+    DeviceFails(String),
     /// A model's memory is still in use after the model was dropped.
     #[error(
         "the {what} was dropped, and {} of device memory are still in use that were free before \
@@ -125,6 +131,7 @@ impl CliError {
             Self::Pipeline(_)
             | Self::NotFinite
             | Self::NotFiniteLatents
+            | Self::DeviceFails(_)
             | Self::Leak { .. }
             | Self::Output { .. }
             | Self::Stdout(_)

@@ -1,14 +1,73 @@
 //! A panic below (a driver that gives up, a mistake of ours) becomes one line and an exit code.
+//!
+//! A device's work is done on a thread of CubeCL's, which swallows the panic of a kernel that
+//! cannot be compiled or of memory that cannot be had: the kernel's result stays as it was, and
+//! whoever reads it knows nothing. So every panic is noted, and [`check`] tells of it before a
+//! result is used.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 use crate::error::CliError;
 
-/// The first panic of any thread: a device thread's says more than that of the thread which then
-/// waits for it in vain.
-static FIRST: OnceLock<String> = OnceLock::new();
+/// Longest message that still is one clear line.
+const LONGEST: usize = 400;
+
+static NOTED: Mutex<Noted> = Mutex::new(Noted::new());
+
+/// The panics that nobody may have been told of.
+#[derive(Debug)]
+struct Noted {
+    untold: Vec<(ThreadId, String)>,
+    /// The last panic that was told to whoever asked for the work.
+    told: Option<String>,
+    /// The thread whose last panic was one about another.
+    telling: Option<ThreadId>,
+}
+
+impl Noted {
+    const fn new() -> Self {
+        Self {
+            untold: Vec::new(),
+            told: None,
+            telling: None,
+        }
+    }
+
+    /// Notes a panic of a thread.
+    fn add(&mut self, thread: ThreadId, message: String) {
+        if !tells_of_another(&message) {
+            self.telling.take_if(|telling| *telling == thread);
+            self.untold.push((thread, message));
+        } else if self.telling != Some(thread) {
+            // Work within a device's work went wrong, and the outer work ends by this panic, of
+            // which its caller is told. Where kernels are tried out, that is all there is to it.
+            self.telling = Some(thread);
+            let last = self.untold.iter().rposition(|(of, _)| *of == thread);
+            if let Some(last) = last {
+                self.told = Some(self.untold.remove(last).1);
+            }
+        }
+    }
+
+    /// The panic behind the one that ended the work with `message`.
+    fn behind(&self, message: &str) -> Option<&str> {
+        let untold = self.untold.first().map(|(_, message)| message.as_str());
+        let told = self.told.as_deref().filter(|_| tells_of_another(message));
+        untold.or(told)
+    }
+}
+
+/// Whether a message is CubeCL's about work for a device that ended in a panic of its own.
+fn tells_of_another(message: &str) -> bool {
+    message.contains("CallError")
+}
+
+fn noted() -> MutexGuard<'static, Noted> {
+    NOTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs `work`; a panic ends it with [`CliError::OutOfMemory`] or [`CliError::Internal`]. With
 /// `RUST_BACKTRACE` set, panics are printed in full as well.
@@ -22,52 +81,133 @@ pub(crate) fn caught(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), 
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" ({place})"));
-        let _ = FIRST.set(message(panic.payload()) + &place);
+        let message = one_line(message(panic.payload())) + &place;
+        noted().add(std::thread::current().id(), message);
         if in_full {
             previous(panic);
         }
     }));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let message = FIRST
-            .get()
-            .cloned()
-            .unwrap_or_else(|| message(payload.as_ref()));
-        Err(classify(message))
+        let message = message(payload.as_ref());
+        let behind = noted().behind(message).map(str::to_owned);
+        let message = behind.unwrap_or_else(|| one_line(message));
+        Err(out_of_memory(&message).unwrap_or(CliError::Internal(message)))
     })
 }
 
-/// Burn reports a device out of memory by a panic.
-fn classify(message: String) -> CliError {
-    let words = message.to_ascii_lowercase().replace('_', " ");
-    if words.contains("out of memory") {
-        CliError::OutOfMemory(message)
-    } else {
-        CliError::Internal(message)
-    }
+/// Tells of a panic on another thread, so that nothing is made of what that thread left undone.
+///
+/// # Errors
+/// [`CliError::OutOfMemory`] or [`CliError::DeviceFails`].
+pub(crate) fn check() -> Result<(), CliError> {
+    let message = noted().untold.first().map(|(_, message)| message.clone());
+    message.map_or(Ok(()), |message| Err(device_fails(&message)))
 }
 
-fn message(payload: &(dyn Any + Send)) -> String {
+/// The error for a device's own message.
+pub(crate) fn device_fails(message: &str) -> CliError {
+    let message = one_line(message);
+    out_of_memory(&message).unwrap_or(CliError::DeviceFails(message))
+}
+
+/// Burn reports a device out of memory by a panic.
+fn out_of_memory(message: &str) -> Option<CliError> {
+    let words = message.to_ascii_lowercase().replace('_', " ");
+    words
+        .contains("out of memory")
+        .then(|| CliError::OutOfMemory(message.to_owned()))
+}
+
+/// A message of several lines in one, without a backtrace.
+fn one_line(message: &str) -> String {
+    let message = message
+        .split_once("Backtrace")
+        .map_or(message, |(before, _)| before);
+    let words: Vec<&str> = message.split_whitespace().collect();
+    words.join(" ").chars().take(LONGEST).collect()
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without a message")
-        .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::classify;
+    use std::thread::{self, ThreadId};
+
+    use super::{Noted, device_fails, one_line};
     use crate::exit::ExitCode;
+
+    const TELLING: &str = "Can't have an error when submitting a task: CallError";
+
+    fn other_thread() -> ThreadId {
+        thread::spawn(|| thread::current().id())
+            .join()
+            .expect("nothing can fail")
+    }
+
+    fn untold(noted: &Noted) -> Vec<&str> {
+        let messages = noted.untold.iter().map(|(_, message)| message.as_str());
+        messages.collect()
+    }
 
     #[test]
     fn a_device_out_of_memory_has_its_own_exit_code() {
         for (message, code) in [
             ("CUDA_ERROR_OUT_OF_MEMORY: 12 GB", ExitCode::NoMemory),
             ("allocation failed: Out of memory", ExitCode::NoMemory),
-            ("index out of bounds", ExitCode::Failure),
+            ("U8 is not a valid WgpuElement", ExitCode::Failure),
         ] {
-            assert_eq!(classify(message.to_owned()).exit_code(), code, "{message}");
+            assert_eq!(device_fails(message).exit_code(), code, "{message}");
         }
+    }
+
+    #[test]
+    fn a_panic_that_nobody_is_told_of_is_kept() {
+        let mut noted = Noted::new();
+        let device = other_thread();
+        noted.add(device, "no such type".to_owned());
+        noted.add(other_thread(), "another".to_owned());
+        assert_eq!(untold(&noted), ["no such type", "another"]);
+        assert_eq!(noted.behind("index out of bounds"), Some("no such type"));
+    }
+
+    #[test]
+    fn a_kernel_that_is_tried_out_in_vain_is_no_failure() {
+        let mut noted = Noted::new();
+        let device = other_thread();
+        for _ in 0..3 {
+            noted.add(device, "no such type".to_owned());
+            noted.add(device, TELLING.to_owned());
+            noted.add(device, TELLING.to_owned());
+        }
+        assert!(noted.untold.is_empty());
+        // Unless whoever asked cannot do without it.
+        assert_eq!(noted.behind(TELLING), Some("no such type"));
+        assert_eq!(noted.behind("index out of bounds"), None);
+    }
+
+    #[test]
+    fn trying_out_hides_no_failure_before_or_after() {
+        let mut noted = Noted::new();
+        let device = other_thread();
+        noted.add(device, "before".to_owned());
+        noted.add(device, "tried".to_owned());
+        noted.add(device, TELLING.to_owned());
+        noted.add(device, TELLING.to_owned());
+        noted.add(device, "after".to_owned());
+        noted.add(other_thread(), TELLING.to_owned());
+        assert_eq!(untold(&noted), ["before", "after"]);
+    }
+
+    #[test]
+    fn a_message_becomes_one_line() {
+        let long = "wgpu error: Validation Error\n\nCaused by:\n  no\nBacktrace:\n   0: main";
+        assert_eq!(one_line(long), "wgpu error: Validation Error Caused by: no");
+        assert_eq!(one_line(&"é".repeat(1000)).chars().count(), 400);
     }
 }

@@ -13,4 +13,3 @@ pub(crate) mod rounding;
 
 pub use codec::{Fp8Format, WeightFormat};
 pub use ops::{Activation, Arithmetic, Fp8Ops};
-pub(crate) use portable::decode_all;

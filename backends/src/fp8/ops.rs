@@ -1,5 +1,6 @@
 //! The backend extension that multiplies with weights in their file's format.
 
+use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::codec::Fp8Format;
@@ -84,5 +85,32 @@ pub trait Fp8Ops: FusedOps {
         activation: Activation,
     ) -> FloatTensor<Self> {
         portable::dense_linear::<Self>(x, weight, bias, activation)
+    }
+
+    /// The rows of an embedding that `indices` name, as `dtype` `[n, in]`: `decode(code) * scale`.
+    ///
+    /// * `weight`: U8 `[out, in]`, FP8 codes.
+    /// * `scale`: f32 `[1]`.
+    /// * `indices`: int `[n]`, each below `out`.
+    fn fp8_rows(
+        weight: IntTensor<Self>,
+        scale: FloatTensor<Self>,
+        indices: IntTensor<Self>,
+        format: Fp8Format,
+        dtype: FloatDType,
+    ) -> FloatTensor<Self> {
+        portable::fp8_rows::<Self>(weight, scale, indices, format, dtype)
+    }
+
+    /// The rows of an embedding in any float dtype that `indices` name, as `dtype` `[n, in]`.
+    ///
+    /// * `weight`: float `[out, in]`.
+    /// * `indices`: int `[n]`, each below `out`.
+    fn dense_rows(
+        weight: FloatTensor<Self>,
+        indices: IntTensor<Self>,
+        dtype: FloatDType,
+    ) -> FloatTensor<Self> {
+        portable::dense_rows::<Self>(weight, indices, dtype)
     }
 }

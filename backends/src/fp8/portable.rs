@@ -1,5 +1,7 @@
 //! The linear layers as compositions of Burn's own operations, for every backend.
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
@@ -20,23 +22,76 @@ pub(crate) fn fp8_linear<B: FusedOps>(
     format: Fp8Format,
     activation: Activation,
 ) -> FloatTensor<B> {
-    let x = float::<B, 2>(x);
     let weight = Tensor::<B, 2, Int>::from_primitive(weight);
-    let [out, width] = weight.dims();
+    let decode = |rows: Range<usize>, dtype| {
+        let rows = weight.clone().narrow(0, rows.start, rows.len());
+        decode_all(rows, format).cast(dtype)
+    };
+    decoded_linear(x, weight.dims(), decode, Some(scale), bias, activation)
+}
+
+/// `y = activation((x · weightᵀ) * scale + bias)` for a weight `[out, in]` of which
+/// `decode(rows, dtype)` gives some rows; never more of it is in memory than a chunk.
+pub(crate) fn decoded_linear<B: FusedOps>(
+    x: FloatTensor<B>,
+    [out, width]: [usize; 2],
+    decode: impl Fn(Range<usize>, FloatDType) -> Tensor<B, 2>,
+    scale: Option<FloatTensor<B>>,
+    bias: Option<FloatTensor<B>>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    let x = float::<B, 2>(x);
     let dtype: FloatDType = x.dtype().into();
     let rows_at_once = (DECODE_CHUNK / width.max(1)).max(1);
     let products = (0..out)
         .step_by(rows_at_once)
         .map(|start| {
-            let rows = weight
-                .clone()
-                .narrow(0, start, rows_at_once.min(out - start));
-            x.clone()
-                .matmul(decode_all(rows, format).cast(dtype).transpose())
+            let rows = start..out.min(start + rows_at_once);
+            x.clone().matmul(decode(rows, dtype).transpose())
         })
         .collect();
-    let y = Tensor::cat(products, 1).cast(FloatDType::F32) * float::<B, 1>(scale).unsqueeze::<2>();
-    finish(y.cast(dtype), bias, activation)
+    let y = Tensor::cat(products, 1);
+    let y = match scale {
+        Some(scale) => float(scaled(y, scale, dtype)),
+        None => y,
+    };
+    finish(y, bias, activation)
+}
+
+/// `x * scale` in f32, rounded to `dtype`.
+///
+/// * `x`: float `[rows, width]`.
+/// * `scale`: f32 `[1]`.
+pub(crate) fn scaled<B: Backend>(
+    x: Tensor<B, 2>,
+    scale: FloatTensor<B>,
+    dtype: FloatDType,
+) -> FloatTensor<B> {
+    let y = x.cast(FloatDType::F32) * float::<B, 1>(scale).unsqueeze::<2>();
+    y.cast(dtype).into_primitive().tensor()
+}
+
+/// See [`Fp8Ops::fp8_rows`](super::Fp8Ops::fp8_rows).
+pub(crate) fn fp8_rows<B: Backend>(
+    weight: IntTensor<B>,
+    scale: FloatTensor<B>,
+    indices: IntTensor<B>,
+    format: Fp8Format,
+    dtype: FloatDType,
+) -> FloatTensor<B> {
+    let weight = Tensor::<B, 2, Int>::from_primitive(weight);
+    let codes = weight.select(0, Tensor::from_primitive(indices));
+    scaled(decode_all(codes, format), scale, dtype)
+}
+
+/// See [`Fp8Ops::dense_rows`](super::Fp8Ops::dense_rows).
+pub(crate) fn dense_rows<B: Backend>(
+    weight: FloatTensor<B>,
+    indices: IntTensor<B>,
+    dtype: FloatDType,
+) -> FloatTensor<B> {
+    let rows = float::<B, 2>(weight).select(0, Tensor::from_primitive(indices));
+    rows.cast(dtype).into_primitive().tensor()
 }
 
 /// See [`Fp8Ops::dense_linear`](super::Fp8Ops::dense_linear).
@@ -75,7 +130,7 @@ pub(super) fn finish<B: FusedOps>(
 }
 
 /// U8 codes `[rows, in]` as f32 values of the same shape, by table look-up.
-pub(crate) fn decode_all<B: Backend>(codes: Tensor<B, 2, Int>, format: Fp8Format) -> Tensor<B, 2> {
+fn decode_all<B: Backend>(codes: Tensor<B, 2, Int>, format: Fp8Format) -> Tensor<B, 2> {
     let shape = codes.dims();
     let device = codes.device();
     let table = Tensor::<B, 1>::from_data(TensorData::from(*format.table()), (&device, DType::F32));

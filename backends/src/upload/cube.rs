@@ -2,7 +2,7 @@
 //!
 //! CubeCL can write to the beginning of fresh memory only, so a tensor that is larger than the
 //! host's ring needs that copy. It costs one pass over device memory, which is far faster than
-//! the way there.
+//! the way there. The kernel copies words of 32 bits: WebGPU's shading language has no bytes.
 
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
@@ -18,6 +18,8 @@ use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError};
 /// Buffers whose copies may wait in the device's queue, and so lie in host memory once more.
 const QUEUED: usize = 4;
 
+/// Bytes of a word.
+const WORD: usize = 4;
 /// Threads of a copy's group.
 const GROUP: u32 = 256;
 /// Groups along the first axis, within every device's limit.
@@ -47,12 +49,34 @@ impl<R: CubeRuntime> CubeSink<R> {
     }
 }
 
-/// `target[offset..] = source`.
-#[cube(launch)]
-fn copy_bytes(source: &Array<u8>, target: &mut Array<u8>, offset: usize) {
-    let position = ABSOLUTE_POS;
-    if position < source.len() {
-        target[offset + position] = source[position];
+/// Copies `bytes` bytes of `source` to where they begin in `target`: `skip` bytes into its word
+/// `first`. A thread makes one word of the target, out of two of the source where the bytes of
+/// the two do not lie alike. Bytes before and after the piece stay as they are.
+#[cube(launch_unchecked)]
+fn copy_words(source: &Array<u32>, target: &mut Array<u32>, first: usize, skip: u32, bytes: u32) {
+    let word = ABSOLUTE_POS;
+    let ends = skip + bytes;
+    let begins = u32::cast_from(word) * 4;
+    if begins < ends {
+        let shift = skip * 8;
+        let mut value = 0u32;
+        if begins < bytes {
+            value = source[word] << shift;
+        }
+        if skip > 0 && word > 0 {
+            value |= source[word - 1] >> (32 - shift);
+        }
+        let mut kept = 0u32;
+        if word == 0 {
+            kept = (1u32 << shift) - 1;
+        }
+        if ends - begins < 4 {
+            kept |= 0xffff_ffffu32 << ((ends - begins) * 8);
+        }
+        if kept != 0 {
+            value = (value & !kept) | (target[first + word] & kept);
+        }
+        target[first + word] = value;
     }
 }
 
@@ -68,19 +92,24 @@ impl<R: CubeRuntime> DeviceSink for CubeSink<R> {
             let Some((target, size)) = memory.filter(|_| !bytes.is_empty()) else {
                 continue;
             };
+            let skip = piece.offset % WORD;
+            let words = (skip + bytes.len()).div_ceil(WORD);
             let source = self.memory.client.create_from_slice(bytes);
-            let groups = (bytes.len() as u32).div_ceil(GROUP);
+            let groups = (words as u32).div_ceil(GROUP);
             let count =
                 CubeCount::Static(groups.min(GROUPS_ACROSS), groups.div_ceil(GROUPS_ACROSS), 1);
-            // SAFETY: both lengths are those of their allocations.
+            // SAFETY: the kernel keeps to the words of the piece. A device's memory comes in whole
+            // words, so that the source's last one is there.
             unsafe {
-                copy_bytes::launch::<R>(
+                copy_words::launch_unchecked::<R>(
                     &self.memory.client,
                     count,
                     CubeDim::new_1d(GROUP),
-                    ArrayArg::from_raw_parts(source, bytes.len()),
-                    ArrayArg::from_raw_parts(target.clone(), size),
-                    piece.offset,
+                    ArrayArg::from_raw_parts(source, bytes.len().div_ceil(WORD)),
+                    ArrayArg::from_raw_parts(target.clone(), size.div_ceil(WORD)),
+                    piece.offset / WORD,
+                    skip as u32,
+                    bytes.len() as u32,
                 );
             }
         }

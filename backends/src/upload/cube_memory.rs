@@ -27,13 +27,14 @@ impl<R: CubeRuntime> CubeMemory<R> {
         }
     }
 
-    /// Takes memory of just this size, which stays apart from what comes and goes.
+    /// Takes memory of just this size in whole words of 32 bits, which stays apart from what comes
+    /// and goes.
     ///
     /// # Errors
     /// [`UploadError::Device`].
     pub(super) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // A device has no memory of no size.
-        let size = bytes.max(1);
+        let size = bytes.max(1).next_multiple_of(4);
         let client = self.client.clone();
         let handle = self
             .client

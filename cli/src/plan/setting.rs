@@ -30,9 +30,14 @@ impl Facts {
                 BackendName::Auto | BackendName::Cuda => KernelSet::Cuda,
                 _ => KernelSet::Portable,
             },
-            dtype: match dtype {
-                DtypeChoice::F32 => FloatDType::F32,
-                DtypeChoice::Auto | DtypeChoice::Bf16 => FloatDType::BF16,
+            // The graphics interfaces' shading languages do not compute in bf16.
+            dtype: match (dtype, backend) {
+                (DtypeChoice::F32, _)
+                | (
+                    DtypeChoice::Auto,
+                    BackendName::Metal | BackendName::Vulkan | BackendName::WebGpu,
+                ) => FloatDType::F32,
+                _ => FloatDType::BF16,
             },
             memory: Some(DeviceMemory {
                 free: total.saturating_sub(RUNTIME_ALLOWANCE),

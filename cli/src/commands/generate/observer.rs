@@ -8,6 +8,7 @@ use model::pipeline::{Branch, Observer};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::trace::Trace;
+use crate::panics;
 use crate::progress::StepProgress;
 
 /// Ends a phase on Ctrl-C.
@@ -52,8 +53,10 @@ impl<B: ModelBackend> Observer<B> for StepObserver<'_> {
 
     fn latents(&mut self, step: usize, latents: &Tensor<B, 3>) {
         // A device computes behind our back: without waiting, all steps would be queued at once,
-        // the bar would lie, and Ctrl-C come too late. A failure shows at the next read.
-        let _ = B::sync(&latents.device());
+        // the bar would lie, and Ctrl-C come too late.
+        if let Err(error) = wait::<B>(&latents.device()) {
+            self.failed.get_or_insert(error);
+        }
         self.keep(format!("latents.step{step}"), latents);
         self.progress.done(step + 1);
     }
@@ -63,10 +66,19 @@ impl<B: ModelBackend> Observer<B> for StepObserver<'_> {
     }
 }
 
+/// Waits for all work of a device.
+///
+/// # Errors
+/// As of [`to_host`].
+fn wait<B: Backend>(device: &B::Device) -> Result<(), CliError> {
+    let done = B::sync(device).map_err(|error| panics::device_fails(&error.to_string()));
+    panics::check().and(done)
+}
+
 /// Adds a tensor to the trace as f32.
 ///
 /// # Errors
-/// [`CliError::Internal`] if the device does not give it.
+/// As of [`to_host`].
 pub(super) fn record<B: Backend, const D: usize>(
     trace: &mut Trace,
     name: impl Into<String>,
@@ -80,14 +92,65 @@ pub(super) fn record<B: Backend, const D: usize>(
 /// A tensor's values in host memory, as f32.
 ///
 /// # Errors
-/// [`CliError::Internal`] if the device does not give them.
+/// [`CliError::DeviceFails`] or [`CliError::OutOfMemory`] if not all that the device was asked
+/// for so far was done.
 pub(super) fn to_host<B: Backend, const D: usize>(
     tensor: Tensor<B, D>,
 ) -> Result<Vec<f32>, CliError> {
+    // Reading alone does not tell: a portable GPU gives the memory of what it could not compute.
+    wait::<B>(&tensor.device())?;
     let data = tensor
         .try_into_data()
-        .map_err(|error| CliError::Internal(format!("the device fails: {error}")))?;
+        .map_err(|error| panics::device_fails(&error.to_string()))?;
+    panics::check()?;
     data.convert_dtype(DType::F32)
         .into_vec()
         .map_err(|error| CliError::Internal(format!("{error:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use backends::device::probe;
+    use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, dispatch};
+    use burn::tensor::{DType, Int, Tensor};
+
+    use super::to_host;
+    use crate::error::CliError;
+    use crate::panics;
+
+    /// Asks for a type that not every device has.
+    struct Bytes;
+
+    impl OnBackend for Bytes {
+        type Output = Result<Vec<f32>, CliError>;
+
+        fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
+            to_host(Tensor::<B, 1, Int>::ones([5], (&device, DType::U8)).float())
+        }
+    }
+
+    #[test]
+    fn what_a_device_cannot_compute_is_an_error_and_no_result() {
+        // The processor, which can, comes first: nothing is taken from a program after a failure.
+        for kind in BackendKind::ALL.into_iter().rev() {
+            if !probe(kind).is_ok_and(|found| !found.is_empty()) {
+                continue;
+            }
+            let device = DeviceChoice { kind, index: 0 };
+            let done = panics::caught(|| {
+                let values = dispatch(&device, Bytes)??;
+                assert_eq!(values, [1.0; 5], "{kind}");
+                Ok(())
+            });
+            match done {
+                Ok(()) => {}
+                Err(CliError::DeviceFails(message)) => {
+                    assert!(message.contains("U8"), "{kind}: {message}");
+                    assert_ne!(kind, BackendKind::Flex);
+                    return;
+                }
+                Err(error) => panic!("{kind}: {error}"),
+            }
+        }
+    }
 }

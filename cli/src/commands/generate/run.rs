@@ -13,6 +13,7 @@ use crate::args::format_bytes;
 use crate::error::CliError;
 use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
+use crate::panics;
 use crate::plan::{Budget, PhaseName, PhasePlan, Plan, Setting, Subject, Work};
 use crate::progress::Progress;
 
@@ -94,6 +95,7 @@ impl<'a> Run<'a> {
         let peak = follow::<B>(device);
         let (module, report) =
             loader::load_by(self.setting.weights, module, weights, device, &mut observer)?;
+        panics::check()?;
         let device_peak = peak.finish();
         drop(observer);
         let console = self.job.console;

@@ -1,0 +1,144 @@
+//! The operations that some backends run as one kernel.
+
+use backends::fused::{
+    self, Rotation, attention, channel_norm, concatenate, conv_same, gated_add, gelu_tanh,
+    modulated_layer_norm, rms_norm_rotate, silu_mul,
+};
+use backends::{ModelBackend, OnBackend};
+
+use crate::{close, everywhere, on, random};
+
+#[derive(Clone, Copy)]
+struct Norms;
+
+impl OnBackend for Norms {
+    type Output = ();
+
+    fn run<B: ModelBackend>(self, device: B::Device) {
+        let [x, y] = [0; 2].map(|_| random([2, 37, 70]));
+        let [shift, scale] = [0; 2].map(|_| random([2, 1, 70]));
+        let weight = random([70]);
+        let [dx, dy] = [&x, &y].map(|x| on::<B, 3>(&device, x));
+        let [dshift, dscale] = [&shift, &scale].map(|x| on::<B, 3>(&device, x));
+        close(
+            "modulated_layer_norm",
+            modulated_layer_norm(dx.clone(), dshift, dscale.clone(), 1e-6),
+            modulated_layer_norm(x.clone(), shift, scale.clone(), 1e-6),
+        );
+        close(
+            "rms_norm",
+            fused::rms_norm(dx.clone(), on(&device, &weight), 1e-6),
+            fused::rms_norm(x.clone(), weight, 1e-6),
+        );
+        close(
+            "gated_add",
+            gated_add(dx.clone(), dy.clone(), dscale),
+            gated_add(x.clone(), y.clone(), scale),
+        );
+        close(
+            "gelu_tanh",
+            gelu_tanh(dx.clone() * 4.0),
+            gelu_tanh(x.clone() * 4.0),
+        );
+        close(
+            "silu_mul",
+            silu_mul(dx.clone(), dy.clone()),
+            silu_mul(x.clone(), y.clone()),
+        );
+        close(
+            "concatenate",
+            concatenate(vec![dx, dy], 1),
+            concatenate(vec![x, y], 1),
+        );
+        let image = random([2, 12, 33, 41]);
+        let gamma = random([12]);
+        for silu in [false, true] {
+            close(
+                "channel_norm",
+                channel_norm(on::<B, 4>(&device, &image), on(&device, &gamma), silu),
+                channel_norm(image.clone(), gamma.clone(), silu),
+            );
+        }
+    }
+}
+
+#[test]
+fn norms_and_activations_agree() {
+    everywhere(Norms);
+}
+
+#[derive(Clone, Copy)]
+struct Attention;
+
+impl OnBackend for Attention {
+    type Output = ();
+
+    fn run<B: ModelBackend>(self, device: B::Device) {
+        let x = random([2, 19, 3, 8]);
+        let weight = random([8]);
+        let angles = random([19, 4]);
+        let [cos, sin] = [angles.clone().cos(), angles.sin()];
+        for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
+            let [dcos, dsin] = [&cos, &sin].map(|x| on::<B, 2>(&device, x));
+            let (dx, dweight) = (on::<B, 4>(&device, &x), on(&device, &weight));
+            close(
+                &format!("rms_norm_rotate {rotation:?}"),
+                rms_norm_rotate(dx, dweight, dcos, dsin, rotation, 1e-6),
+                rms_norm_rotate(
+                    x.clone(),
+                    weight.clone(),
+                    cos.clone(),
+                    sin.clone(),
+                    rotation,
+                    1e-6,
+                ),
+            );
+        }
+        // One token, grouped heads with a causal mask, and more tokens than a tile has.
+        for (tokens, heads, kv_heads, causal) in
+            [(1, 2, 2, false), (33, 4, 2, true), (130, 2, 2, false)]
+        {
+            let q = random([1, tokens, heads, 16]);
+            let [k, v] = [0; 2].map(|_| random([1, tokens, kv_heads, 16]));
+            let [dq, dk, dv] = [&q, &k, &v].map(|x| on::<B, 4>(&device, x));
+            close(
+                &format!("attention of {tokens} tokens"),
+                attention(dq, dk, dv, causal),
+                attention(q, k, v, causal),
+            );
+        }
+    }
+}
+
+#[test]
+fn rotations_and_attention_agree() {
+    everywhere(Attention);
+}
+
+#[derive(Clone, Copy)]
+struct Convolution;
+
+impl OnBackend for Convolution {
+    type Output = ();
+
+    fn run<B: ModelBackend>(self, device: B::Device) {
+        for (channels, out, kernel, [height, width]) in
+            [(3, 8, 3, [17, 23]), (16, 5, 1, [8, 8]), (8, 8, 3, [16, 16])]
+        {
+            let x = random([1, channels, height, width]);
+            let weight = random([out, channels, kernel, kernel]);
+            let bias = random([out]);
+            let [dx, dweight] = [&x, &weight].map(|x| on::<B, 4>(&device, x));
+            close(
+                &format!("{kernel}x{kernel}, {channels} to {out} channels"),
+                conv_same(dx, dweight, on(&device, &bias)),
+                conv_same(x, weight, bias),
+            );
+        }
+    }
+}
+
+#[test]
+fn convolutions_agree() {
+    everywhere(Convolution);
+}
