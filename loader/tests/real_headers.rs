@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 
 use backends::fp8::{Fp8Format, WeightFormat};
 use loader::dialect::Dialect;
+use loader::header::Dtype;
 use loader::keymap::Unused;
 use loader::published::{Filling, Layout, Overwrite, Published, TensorSpec, write};
-use loader::{Component, Weights};
+use loader::{Adapters, Component, Lora, Weights};
 
 /// Opens a full-size file of these tensors, whose weights are holes.
 fn open(tensors: &[TensorSpec], component: Component) -> Weights {
@@ -213,4 +214,56 @@ fn the_vae_in_both_names() {
         assert_eq!(summary.used, expected.len());
         assert_eq!(summary.unused.values().sum::<usize>(), 194 - expected.len());
     }
+}
+
+/// The tensors of the published 4-step Lightning LoRA in BF16: beside each block's attention and
+/// feed-forward layers, at rank 64.
+fn lightning(transformer: &[TensorSpec]) -> Vec<TensorSpec> {
+    let changed = [".attn.to_", ".attn.add_", "_mlp.net."];
+    let layers = transformer.iter().filter_map(|tensor| {
+        let layer = tensor.key.strip_suffix(".weight")?;
+        let shape: [usize; 2] = tensor.shape.clone().try_into().ok()?;
+        let target = changed.iter().any(|part| layer.contains(part));
+        target.then_some((layer, shape))
+    });
+    let tensors = layers.flat_map(|(layer, [output, input])| {
+        let tensor = |name: &str, shape| TensorSpec {
+            key: format!("{layer}.{name}"),
+            dtype: Dtype::BF16,
+            shape,
+        };
+        [
+            tensor("lora_down.weight", vec![64, input]),
+            tensor("lora_up.weight", vec![output, 64]),
+            tensor("alpha", Vec::new()),
+        ]
+    });
+    tensors.collect()
+}
+
+#[test]
+fn the_lightning_lora() {
+    let transformer = Published::Transformer.tensors();
+    let tensors = lightning(&transformer);
+    assert_eq!(tensors.len(), 3 * 720);
+    let layout = Layout::new(tensors).unwrap();
+    // The published file's size.
+    assert_eq!(layout.file_len(), 849_608_296);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lightning.safetensors");
+    let watch = &mut |_, _| ControlFlow::Continue(());
+    write(&path, &layout, Filling::Holes, Overwrite::Refuse, watch).unwrap();
+    let lora = Lora::open(&path).unwrap();
+    assert_eq!((lora.targets(), lora.ranks()), (720, (64, 64)));
+    let summary = lora.summary();
+    assert_eq!(summary.layers.len(), 12);
+    assert!(summary.layers.values().all(|&count| count == 60));
+    let weights = open(&transformer, Component::Transformer);
+    let adapters = Adapters::new(vec![(lora, 1.0)], &weights).unwrap();
+    assert_eq!(adapters.layers().count(), 720);
+    // 60 blocks of eight layers of 3072 to 3072 and four of 3072 to 12288 or back.
+    assert_eq!(
+        adapters.elements(),
+        60 * 64 * (8 * (3072 + 3072) + 4 * (3072 + 12288))
+    );
 }

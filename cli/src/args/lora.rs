@@ -10,9 +10,11 @@ use crate::error::CliError;
 /// The largest weight, and the negative of the smallest.
 const MAX_WEIGHT: f64 = 100.0;
 
+/// Their heading in help texts.
+const HEADING: &str = "LoRA";
+
 /// What changes the transformer.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "LoRA")]
 pub(crate) struct LoraArgs {
     /// Add a LoRA beside the transformer's weights, times WEIGHT, which may be negative
     /// [default: 1]; can be given several times. FILE is a path, or a name in the models folder's
@@ -20,13 +22,14 @@ pub(crate) struct LoraArgs {
     #[arg(
         long = "lora",
         value_name = "FILE[:WEIGHT]",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = HEADING
     )]
     pub(crate) loras: Vec<OsString>,
 
     /// Draw in 4 or 8 steps without guidance, with the Lightning LoRA for as many steps: the one
     /// named by --lora, or else the one in the models folder's `loras`
-    #[arg(long, value_enum, value_name = "STEPS")]
+    #[arg(long, value_enum, value_name = "STEPS", help_heading = HEADING)]
     pub(crate) lightning: Option<LightningSteps>,
 }
 

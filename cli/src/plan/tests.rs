@@ -168,7 +168,8 @@ fn loras_take_memory_beside_the_transformer_alone() {
     // bf16.
     assert_eq!(with.adapter_bytes, GIB);
     assert_eq!(with.other_bytes, plain.other_bytes + GIB);
-    assert!(with.working_bytes > plain.working_bytes);
+    // Attention's scores, which these kernels hold, may be more than any linear layer takes.
+    assert!(with.working_bytes >= plain.working_bytes);
     assert_eq!(
         with.peak_bytes - plain.peak_bytes,
         GIB + with.working_bytes - plain.working_bytes

@@ -296,6 +296,21 @@ fn flags_that_contradict_lightning_are_exit_2() {
 }
 
 #[test]
+fn help_has_them_under_a_heading_of_their_own() {
+    let run: crate::support::Run = program()
+        .args(["generate", "--help"])
+        .output()
+        .unwrap()
+        .into();
+    let help = run.expect(0).stdout;
+    let (_, under) = help.split_once("\nLoRA:\n").unwrap();
+    for flag in ["--lora <FILE[:WEIGHT]>", "--lightning <STEPS>"] {
+        assert!(under.contains(flag), "{under}");
+    }
+    assert!(!under.contains("--backend"), "{under}");
+}
+
+#[test]
 fn inspect_says_what_a_lora_is() {
     let inspect = |name: &str, more: &[&str]| -> crate::support::Run {
         let path = fixtures().join("loras").join(name);

@@ -18,6 +18,9 @@ use crate::text::Excerpt;
 /// Host buffers: one fills while the other is copied.
 const BUFFERS: usize = 2;
 
+/// Pairs of matrices, and the canonical names of the layers that they go beside.
+pub type LoadedAdapters<B> = Vec<(String, LowRank<B>)>;
+
 /// Brings adapters to a device in `dtype`, in which products with them are computed: for each
 /// layer, by its canonical name, the first factors one above the other, and the second ones, with
 /// their scales, side by side. F32 where `dtype` is neither F32 nor BF16.
@@ -32,7 +35,7 @@ pub fn load_adapters<B: ModelBackend>(
     dtype: FloatDType,
     device: &B::Device,
     observer: &mut dyn LoadObserver,
-) -> Result<(Vec<(String, LowRank<B>)>, LoadReport), LoadError> {
+) -> Result<(LoadedAdapters<B>, LoadReport), LoadError> {
     let measurement = Measurement::start();
     let device_used = || B::memory(device).as_ref().map(DeviceMemory::used);
     let device_used_before = device_used();
@@ -80,7 +83,7 @@ struct Loading<'a, B: ModelBackend> {
 }
 
 impl<B: ModelBackend> Loading<'_, B> {
-    fn run(&mut self, progress: &mut Progress<'_>) -> Result<Vec<(String, LowRank<B>)>, LoadError> {
+    fn run(&mut self, progress: &mut Progress<'_>) -> Result<LoadedAdapters<B>, LoadError> {
         let adapters = self.adapters;
         // All memory is taken before the first byte is read: what does not fit is known at once.
         let mut memories = Vec::with_capacity(adapters.stacks().len());
@@ -112,8 +115,8 @@ impl<B: ModelBackend> Loading<'_, B> {
     /// Starts one stack's way to its memory.
     fn write(&mut self, stack: &Stack, memories: [MemoryId; 2]) -> Result<(), LoadError> {
         let adapters = self.adapters;
-        let buffer = self.buffer().map_err(|error| upload(adapters, error))?;
-        let mut buffer = buffer;
+        let buffer = self.buffer();
+        let mut buffer = buffer.map_err(|error| upload(adapters, error))?;
         let split = stack.rank() * stack.input * self.dtype.size();
         let end = stack.elements() * self.dtype.size();
         // What fills the rank up is zero, and the buffer may have been used before.

@@ -23,7 +23,7 @@ pub use adapters::Adapters;
 pub use error::{LoraError, Method, Misshapen, OtherSize};
 pub use folder::locate;
 pub use lightning::{find_lightning, is_lightning};
-pub use load::load_adapters;
+pub use load::{LoadedAdapters, load_adapters};
 pub use summary::LoraSummary;
 
 use crate::checkpoint::{Checkpoint, Entry};
