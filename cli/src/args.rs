@@ -1,5 +1,6 @@
 //! The command line: raw flags as clap sees them, then a checked configuration.
 
+pub(crate) mod checks;
 mod compute;
 mod environment;
 mod generate;
@@ -7,14 +8,16 @@ mod groups;
 mod image_input;
 mod image_size;
 mod lora;
+mod pictures;
 mod plan;
 mod raw;
 mod size;
 mod sources;
 
+pub(crate) use checks::STEPS;
 pub(crate) use compute::ComputeConfig;
 pub(crate) use environment::Environment;
-pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
+pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_input::ImageInput;
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};

@@ -18,6 +18,7 @@ mod output;
 mod panics;
 mod plan;
 mod progress;
+mod prompt_cache;
 mod survey;
 mod tokenizer;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::error::CliError;
+use crate::output::recorded::Recorded;
 
 /// The largest weight, and the negative of the smallest.
 const MAX_WEIGHT: f64 = 100.0;
@@ -67,11 +68,23 @@ pub(crate) struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// The flags, checked.
+    /// The flags, checked; where there are none, what a picture that is made again was made with.
     ///
     /// # Errors
     /// [`CliError::Usage`] for a weight that is none.
-    pub(super) fn resolve(args: &LoraArgs) -> Result<Self, CliError> {
+    pub(super) fn resolve(args: &LoraArgs, recorded: Option<&Recorded>) -> Result<Self, CliError> {
+        if args.loras.is_empty() && args.lightning.is_none() {
+            let recipe = recorded.and_then(|from| from.recipe.as_ref());
+            return Ok(recipe.map_or_else(Self::default, |recipe| {
+                let loras = recipe.loras.iter();
+                Self {
+                    loras: loras
+                        .map(|lora| (PathBuf::from(&lora.file), lora.weight))
+                        .collect(),
+                    lightning: recipe.lightning,
+                }
+            }));
+        }
         Ok(Self {
             loras: args
                 .loras

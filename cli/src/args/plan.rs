@@ -45,7 +45,7 @@ impl PlanConfig {
             ));
         }
         let mut notices = Vec::new();
-        let loras = LoraConfig::resolve(&args.loras)?;
+        let loras = LoraConfig::resolve(&args.loras, None)?;
         let guided = !args.no_negative_prompt && loras.lightning.is_none();
         Ok(Self {
             size: ImageSize::resolve(&args.size, &mut notices)?,

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
 use super::lora::LoraArgs;
+use super::pictures::PicturesArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -44,8 +45,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// What the picture shows
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) prompt: String,
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        required_unless_present_any = ["from", "prompt_file"]
+    )]
+    pub(crate) prompt: Option<String>,
 
     /// What the picture should not show [default: a single space]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -70,7 +77,7 @@ pub(crate) struct GenerateArgs {
     #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
     pub(crate) seed: Option<i128>,
 
-    /// How many images to make, with seeds SEED, SEED+1, …
+    /// How many images to make of each prompt, with seeds SEED, SEED+1, …
     #[arg(
         short,
         long,
@@ -80,8 +87,8 @@ pub(crate) struct GenerateArgs {
     )]
     pub(crate) batch_count: i64,
 
-    /// PNG file or folder to write; `%d` or `%04d` in the name becomes the image's number
-    /// [default: qwen-image-SEED.png in the current folder]
+    /// File or folder to write: .png, .webp (lossless) or .jpg; `%d` or `%04d` in the name becomes
+    /// the image's number [default: qwen-image-SEED.png in the current folder]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
@@ -120,6 +127,9 @@ pub(crate) struct GenerateArgs {
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) pictures: PicturesArgs,
 }
 
 /// Flags of `plan`.
@@ -175,7 +185,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A .safetensors file, an index.json, or a folder of either, of a whole model or of a
-    /// ComfyUI `models` tree
+    /// ComfyUI `models` tree; or a picture, to see how it was made
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
 

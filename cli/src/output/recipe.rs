@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::input::Stamp;
+use crate::error::CliError;
 
 /// How a picture is made. Equal recipes give equal pictures on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
     /// The prompt.
     pub(crate) prompt: String,
@@ -52,4 +54,67 @@ pub(crate) struct UsedLora {
     pub(crate) file: String,
     /// What it was multiplied by.
     pub(crate) weight: f64,
+}
+
+impl Recipe {
+    /// As JSON, on one line.
+    ///
+    /// # Errors
+    /// [`CliError::Internal`] for a number that JSON does not have.
+    pub(crate) fn to_json(&self) -> Result<String, CliError> {
+        serde_json::to_string(self).map_err(|error| CliError::Internal(format!("recipe: {error}")))
+    }
+
+    /// From JSON. A field that is not known may change the picture, so it is an error.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn from_json(json: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+
+    /// Whether `other`, which was read from a file, is this recipe. Numbers are compared as they
+    /// come back from text.
+    pub(crate) fn is_recorded_as(&self, other: &Self) -> bool {
+        let written = self.to_json().ok();
+        written
+            .and_then(|json| Self::from_json(&json).ok())
+            .as_ref()
+            == Some(other)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Recipe;
+
+    #[test]
+    fn a_recipe_survives_its_text() {
+        let recipe = Recipe {
+            prompt: "a\n\"fox\" 🦊".to_owned(),
+            negative_prompt: None,
+            width: 16,
+            height: 32,
+            steps: 2,
+            cfg_scale: 2.300_000_000_000_000_3,
+            seed: Some(u64::MAX),
+            noise: None,
+            model: "m".to_owned(),
+        };
+        let read = Recipe::from_json(&recipe.to_json().unwrap()).unwrap();
+        assert!(recipe.is_recorded_as(&read));
+        let other = Recipe {
+            steps: 3,
+            ..recipe.clone()
+        };
+        assert!(!other.is_recorded_as(&read));
+        let json = recipe.to_json().unwrap().replace("\"steps\"", "\"stairs\"");
+        assert!(
+            Recipe::from_json(&json)
+                .unwrap_err()
+                .to_string()
+                .contains("stairs")
+        );
+    }
 }

@@ -49,6 +49,8 @@ pub(crate) struct ImageRecord {
     pub(crate) height: u32,
     /// Denoising steps.
     pub(crate) steps: usize,
+    /// Whether an earlier run had made it, and it was left as it is.
+    pub(crate) skipped: bool,
 }
 
 /// One phase. Bytes everywhere; what cannot be known here is null.

@@ -1,14 +1,16 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
-use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend};
+use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
 use model::init_image::keeps_all;
+use model::pipeline::MAX_SEQUENCE_LENGTH;
 use model::tokenizer::PromptTokens;
 
 use super::draw::{Draw, Encoded};
+use super::embeddings::Embeddings;
 use super::encode::Encode;
 use super::encode_image::EncodeImage;
-use super::picture::Picture;
+use super::picture::{Made, Picture, Prepared};
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
@@ -18,6 +20,7 @@ use crate::console::Console;
 use crate::error::CliError;
 use crate::input::{InitPicture, SizedPicture};
 use crate::models::Models;
+use crate::output::recipe::Recipe;
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
 
@@ -55,8 +58,10 @@ pub(super) struct Job<'a> {
     pub(super) texts: Vec<PromptTokens>,
     /// The picture to start from, once for each size that is drawn; none without one.
     pub(super) starts: Vec<SizedPicture>,
-    /// The pictures, at least one, in the order in which they are made.
+    /// The pictures that are to be made, in that order.
     pub(super) pictures: Vec<Picture>,
+    /// Those that are there already.
+    pub(super) made: Vec<Made>,
 }
 
 impl<'a> Job<'a> {
@@ -75,11 +80,26 @@ impl<'a> Job<'a> {
         if init.is_some() {
             models.open_vae_encoder()?;
         }
+        if let Some(from) = &config.from {
+            let chosen = config.sources.transformer.is_some();
+            if let Some(notice) = from.check_model(&models.name(), chosen)? {
+                console.note(&format!("note: {notice}"));
+            }
+        }
         let mut texts = Texts::default();
-        let prepare =
-            |request| Picture::prepare(request, config, &models, init.as_ref(), &mut texts);
-        let pictures = requests.into_iter().map(prepare);
-        let pictures: Vec<Picture> = pictures.collect::<Result<_, _>>()?;
+        let (mut pictures, mut made) = (Vec::new(), Vec::new());
+        for (place, request) in requests.into_iter().enumerate() {
+            let origin = request.origin.clone();
+            let prepared = Prepared::new(place, request, config, &models, init.as_ref(), &mut texts);
+            match prepared.map_err(|error| Request::blame(origin.as_deref(), error))? {
+                Prepared::ToMake(picture) => pictures.push(*picture),
+                Prepared::Made(picture) => {
+                    let path = picture.path.display();
+                    console.note(&format!("skipping {path}: already made"));
+                    made.push(picture);
+                }
+            }
+        }
         let starts = match &init {
             Some(init) => starts(init, &pictures, console)?,
             None => Vec::new(),
@@ -87,6 +107,7 @@ impl<'a> Job<'a> {
         let job = Self {
             starts,
             pictures,
+            made,
             config,
             console,
             models,
@@ -155,35 +176,81 @@ impl<'a> Job<'a> {
         work.with_texts(&self.texts)
     }
 
-    /// Computes and writes everything.
-    ///
-    /// # Errors
-    /// What goes wrong on the way; Ctrl-C.
-    pub(super) fn run(self, device: &DeviceChoice, setting: Setting) -> Result<(), CliError> {
-        let mut run = Run::new(&self, setting);
-        let encoder_device = if self.config.compute.splits_encoder(device.kind) {
+    /// Where prompts are encoded, if the rest is done on `device`.
+    pub(super) fn encoder_device(&self, device: &DeviceChoice) -> DeviceChoice {
+        if self.config.compute.splits_encoder(device.kind) {
             DeviceChoice {
                 kind: BackendKind::Flex,
                 index: 0,
             }
         } else {
             *device
-        };
-        backends::dispatch(
-            device,
-            Prepare(self.console, self.config.compute.arithmetic),
-        )?;
-        let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
-        let moments = backends::dispatch(device, EncodeImage(&mut run))??;
-        let draw = Draw {
-            run: &mut run,
-            encoded: Encoded { embeds, moments },
-        };
-        backends::dispatch(device, draw)??;
+        }
+    }
+
+    /// Refuses more texts than the host has memory for, and more latents where they `wait` until
+    /// all are made.
+    ///
+    /// # Errors
+    /// [`CliError::HostMemory`].
+    pub(super) fn check_host_memory(&self, wait: bool) -> Result<(), CliError> {
+        let channels = self.models.text_encoder.config.hidden_size as u64;
+        let kept = |text: &PromptTokens| (text.ids.len() - text.prefix).min(MAX_SEQUENCE_LENGTH);
+        let embeds: u64 = self
+            .texts
+            .iter()
+            .map(|text| 4 * channels * kept(text) as u64)
+            .sum();
+        let features = self.models.transformer.config.in_channels as u64;
+        let latents = |picture: &Picture| 4 * features * picture.grid().tokens() as u64;
+        let latents: u64 = self.pictures.iter().map(latents).sum();
+        let needed = embeds + if wait { latents } else { 0 };
+        match host_memory::available() {
+            Some(available) if needed > available => {
+                Err(CliError::HostMemory { needed, available })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The recipe of the first picture that is made, or else of the first that is there.
+    fn first(&self) -> Option<&Recipe> {
+        let made = || self.made.first().map(|made| &made.recipe);
+        let first = self.pictures.first().map(|picture| &picture.recipe);
+        first.or_else(made)
+    }
+
+    /// Computes and writes everything.
+    ///
+    /// # Errors
+    /// What goes wrong on the way; Ctrl-C.
+    pub(super) fn run(
+        self,
+        device: &DeviceChoice,
+        setting: Setting,
+        embeds: Embeddings,
+    ) -> Result<(), CliError> {
+        let mut run = Run::new(&self, setting);
+        if !self.pictures.is_empty() {
+            backends::dispatch(device, Prepare(self.console, self.config.compute.arithmetic))?;
+            let embeds = if embeds.complete() {
+                embeds.into_all()?
+            } else {
+                let run = &mut run;
+                backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
+            };
+            let moments = backends::dispatch(device, EncodeImage(&mut run))??;
+            let draw = Draw {
+                run: &mut run,
+                encoded: Encoded { embeds, moments },
+            };
+            backends::dispatch(device, draw)??;
+        }
+        run.tell_made_before(usize::MAX)?;
         if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
             trace.write(path)?;
         }
-        if let (Some(path), Some(first)) = (&self.config.report, self.pictures.first()) {
+        if let (Some(path), Some(first)) = (&self.config.report, self.first()) {
             let report = Report {
                 version: env!("CARGO_PKG_VERSION"),
                 backend: device.kind.name(),
@@ -194,9 +261,12 @@ impl<'a> Job<'a> {
                 },
                 width: first.width,
                 height: first.height,
-                steps: first.schedule.steps(),
-                cfg_scale: first.cfg_scale,
-                guided: first.negative.is_some(),
+                steps: first.steps,
+                cfg_scale: match self.pictures.first() {
+                    Some(picture) => picture.cfg_scale,
+                    None => first.cfg_scale,
+                },
+                guided: first.negative_prompt.is_some(),
                 images: run.images,
                 phases: run.phases,
             };

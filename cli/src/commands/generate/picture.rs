@@ -1,5 +1,7 @@
 //! One picture of a run, settled: all that is left is to compute it.
 
+use std::path::PathBuf;
+
 use model::init_image::first_step;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
@@ -11,12 +13,15 @@ use crate::args::GenerateConfig;
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::models::Models;
+use crate::output::metadata::{Metadata, PictureFile};
 use crate::output::names::Target;
 use crate::output::recipe::Recipe;
 
 /// A picture to be computed.
 #[derive(Debug)]
 pub(super) struct Picture {
+    /// Its place among all pictures, from 0.
+    pub(super) place: usize,
     /// The prompt's number among the run's texts.
     pub(super) prompt: usize,
     /// The negative prompt's, where there is guidance.
@@ -41,12 +46,33 @@ pub(super) struct Picture {
     pub(super) recipe: Recipe,
 }
 
-impl Picture {
-    /// Settles what the request leaves to the model, and reads the noise.
+/// A picture that an earlier run has made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Its place among all pictures, from 0.
+    pub(super) place: usize,
+    /// Its file.
+    pub(super) path: PathBuf,
+    /// How it was made.
+    pub(super) recipe: Recipe,
+}
+
+/// A picture of which nothing is left to the model.
+pub(super) enum Prepared {
+    /// It is there already.
+    Made(Made),
+    /// It is to be made.
+    ToMake(Box<Picture>),
+}
+
+impl Prepared {
+    /// Settles what the request leaves to the model, reads the noise, and looks whether the
+    /// picture is there already, if that is wanted.
     ///
     /// # Errors
-    /// Whatever is wrong with the tokenizer, the noise file or the model's defaults.
-    pub(super) fn prepare(
+    /// Whatever is wrong with the request, the tokenizer, the noise file or the model's defaults.
+    pub(super) fn new(
+        place: usize,
         request: Request,
         config: &GenerateConfig,
         models: &Models,
@@ -80,41 +106,65 @@ impl Picture {
         let noise = noise
             .map(|path| noise_file::read(path, latent_shape))
             .transpose()?;
+        let recipe = Recipe {
+            width,
+            height,
+            steps,
+            cfg_scale: match request.negative_prompt {
+                Some(_) => request.cfg_scale,
+                None => 1.0,
+            },
+            seed: noise.is_none().then_some(request.seed),
+            noise: noise_name,
+            init_image: init.map(|init| init.stamp.clone()),
+            mask: init.and_then(|init| init.mask_stamp.clone()),
+            strength: init.map(|init| init.strength),
+            model: models.name(),
+            loras: models.used_loras(),
+            lightning: models.lightning,
+            prompt: request.prompt,
+            negative_prompt: request.negative_prompt,
+        };
+        let metadata = Metadata::of(&recipe)?;
+        metadata.check_fits(&request.target.path)?;
+        if config.resume
+            && let Some(path) = already_made(&request.target, &recipe)
+        {
+            return Ok(Self::Made(Made {
+                place,
+                path,
+                recipe,
+            }));
+        }
         let mut number_of = |text: &str| texts.number_of(text, &models.tokenizer);
-        let negative_prompt = request.negative_prompt.as_deref();
-        Ok(Self {
-            prompt: number_of(&request.prompt)?,
+        let negative_prompt = recipe.negative_prompt.as_deref();
+        Ok(Self::ToMake(Box::new(Picture {
+            place,
+            prompt: number_of(&recipe.prompt)?,
             negative: negative_prompt.map(&mut number_of).transpose()?,
             width,
             height,
             seed: request.seed,
+            noise,
             schedule,
             first,
             cfg_scale: request.cfg_scale,
             target: request.target,
-            recipe: Recipe {
-                width,
-                height,
-                steps,
-                cfg_scale: match request.negative_prompt {
-                    Some(_) => request.cfg_scale,
-                    None => 1.0,
-                },
-                seed: noise.is_none().then_some(request.seed),
-                noise: noise_name,
-                init_image: init.map(|init| init.stamp.clone()),
-                mask: init.and_then(|init| init.mask_stamp.clone()),
-                strength: init.map(|init| init.strength),
-                model: models.name(),
-                loras: models.used_loras(),
-                lightning: models.lightning,
-                prompt: request.prompt,
-                negative_prompt: request.negative_prompt,
-            },
-            noise,
-        })
+            recipe,
+        })))
     }
+}
 
+/// The file that holds this very picture, if there is one.
+fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
+    target.existing().into_iter().find(|path| {
+        // Whatever is wrong with a file, it is not this picture.
+        let recorded = PictureFile::open(path).and_then(|file| file.recipe());
+        recorded.is_ok_and(|recorded| recorded.is_some_and(|other| recipe.is_recorded_as(&other)))
+    })
+}
+
+impl Picture {
     /// The size in tokens.
     pub(super) fn grid(&self) -> TokenGrid {
         TokenGrid::of_image(self.width as usize, self.height as usize)
