@@ -6,6 +6,7 @@ mod init_picture;
 mod resize;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub(crate) use init_picture::{InitPicture, SizedPicture, Stamp};

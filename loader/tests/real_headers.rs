@@ -182,8 +182,7 @@ fn the_vae_in_both_names() {
         shapes(&encoder_of_diffusers),
         diffusers
             .iter()
-            .filter(|tensor| {
-                let key = &tensor.key;
+            .filter(|TensorSpec { key, .. }| {
                 let encoding = key.starts_with("encoder.") || key.starts_with("quant_conv.");
                 encoding && !key.contains(".time_conv.")
             })

@@ -6,26 +6,32 @@ use clap::Args;
 
 use crate::error::CliError;
 
+/// Where `--help` lists them.
+const HEADING: &str = "Start from a picture";
 /// The strength where none is given, as in diffusers.
 const STRENGTH: f64 = 0.6;
 
 /// A picture to start from.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Start from a picture")]
 pub(crate) struct ImageInputArgs {
     /// Start from this picture (PNG, JPEG, WebP, BMP, GIF, TIFF) instead of noise alone; the image
     /// takes its size unless -W and -H give another, and transparent parts are white
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) init_image: Option<PathBuf>,
 
     /// Repaint only where this picture is white, and leave the init image where it is black; it is
     /// stretched to the image's size
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) mask: Option<PathBuf>,
 
     /// How much of the init image is changed: above 0, up to 1 for everything. That part of the
     /// steps is run [default: 0.6]
-    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "PART",
+        allow_negative_numbers = true,
+        help_heading = HEADING
+    )]
     pub(crate) strength: Option<f64>,
 }
 

@@ -12,6 +12,13 @@ use crate::error::CliError;
 /// # Errors
 /// [`CliError::Internal`] for sizes that are none.
 pub(super) fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, CliError> {
+    // Rows first, as Pillow does it: what overshoots in between is cut off at black and white.
+    let rows = along_one_axis(picture, width, picture.height())?;
+    along_one_axis(&rows, width, height)
+}
+
+/// The same, where one of the sides stays.
+fn along_one_axis(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, CliError> {
     if picture.dimensions() == (width, height) {
         return Ok(picture.clone());
     }

@@ -45,6 +45,7 @@ fn distance(a: &RgbImage, b: &RgbImage) -> (u8, f64) {
 fn resizing_is_pillows() {
     let all = recorded("resizes.safetensors");
     let mut seen = 0;
+    let mut far = Vec::new();
     for (name, expected) in &all {
         let Some((source, _)) = name.split_once('/') else {
             continue;
@@ -53,9 +54,12 @@ fn resizing_is_pillows() {
         let resized = resize(source, expected.width(), expected.height()).unwrap();
         let (largest, mean) = distance(&resized, expected);
         println!("{name}: {largest} at most, {mean:.4} on average");
-        assert!(largest <= 1 && mean < 0.02, "{name}: {largest}, {mean}");
+        if largest > 2 || mean > 0.02 {
+            far.push(name);
+        }
         seen += 1;
     }
+    assert!(far.is_empty(), "{far:?}");
     assert!(seen >= 7);
 }
 
@@ -68,9 +72,10 @@ fn every_kind_of_picture_is_read() {
         let found = decode(&bytes, Ground::White, &path).unwrap();
         let (largest, mean) = distance(&found, expected);
         println!("{name}: {largest} at most, {mean:.4} on average");
-        // Decoders of lossy formats round in their own ways.
+        // Decoders of lossy formats round in their own ways, and spread out colours that were
+        // stored at half the resolution in theirs.
         let lossy = name.ends_with(".jpg") || name == "lossy.webp";
-        let (most, average) = if lossy { (8, 1.0) } else { (1, 0.6) };
+        let (most, average) = if lossy { (12, 0.6) } else { (1, 0.6) };
         assert!(
             largest <= most && mean <= average,
             "{name}: {largest}, {mean}"

@@ -345,20 +345,20 @@ fn a_picture_to_start_from_is_a_phase_that_tiles_like_decoding() {
     subject.text_encoder.bytes = fp8(GIB);
     subject.transformer.bytes = fp8(GIB);
     subject.vae_encoder = Some(fp8(GIB / 4));
-    let ample = Plan::new(&subject, work(1328, 1328), setting(80 * GIB));
+    let ample = Plan::new(&subject, work(1024, 1024), setting(80 * GIB));
     let names: Vec<PhaseName> = ample.phases.iter().map(|phase| phase.phase).collect();
     assert_eq!(names, PhaseName::ALL);
     let encode = phase(&ample, PhaseName::EncodeImage);
     assert_eq!(encode.tiling, Tiling::Whole);
     let total = encode.peak_bytes - 1;
-    let whole = Plan::new(&subject, work(1328, 1328), setting(total));
+    let whole = Plan::new(&subject, work(1024, 1024), setting(total));
     assert!(phase(&whole, PhaseName::EncodeImage).too_large());
     assert!(whole.check_phase(PhaseName::EncodeImage).is_err());
     let auto = Setting {
         vae_tiling: VaeTiling::Auto,
         ..setting(total)
     };
-    let tiled = Plan::new(&subject, work(1328, 1328), auto);
+    let tiled = Plan::new(&subject, work(1024, 1024), auto);
     let encode = phase(&tiled, PhaseName::EncodeImage);
     assert!(!encode.too_large() && encode.tiling != Tiling::Whole);
     assert!(
@@ -368,7 +368,7 @@ fn a_picture_to_start_from_is_a_phase_that_tiles_like_decoding() {
     );
     // Without one there is no such phase, and nothing to refuse.
     subject.vae_encoder = None;
-    let without = Plan::new(&subject, work(1328, 1328), setting(total));
+    let without = Plan::new(&subject, work(1024, 1024), setting(total));
     assert!(without.phase(PhaseName::EncodeImage).is_none());
     assert!(without.check_phase(PhaseName::EncodeImage).is_ok());
 }

@@ -84,8 +84,9 @@ fn bomb() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 60_000, 60_000);
     encoder.set_color(png::ColorType::Rgb);
-    let writer = encoder.write_header().unwrap();
-    // Its data are missing, which nobody gets to see.
+    let mut writer = encoder.write_header().unwrap();
+    // Of its data only the beginning is there, which nobody gets to see.
+    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c]).unwrap();
     drop(writer);
     bytes
 }
@@ -121,4 +122,20 @@ fn a_vae_whose_encoder_lacks_a_tensor_is_refused_before_anything_loads() {
         &["--init-image", &scene],
         &["1 tensor missing", "encoder.conv_out.bias"],
     );
+}
+
+#[test]
+fn the_help_lists_the_flags_under_a_heading_of_their_own() {
+    let output = crate::support::program()
+        .args(["generate", "--help"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, group) = text.split_once("Start from a picture:\n").unwrap();
+    let group = group.split("\n\n").flat_map(str::lines);
+    let flags: Vec<&str> = group
+        .filter_map(|line| line.trim_start().strip_prefix("--"))
+        .filter_map(|flag| flag.split_whitespace().next())
+        .collect();
+    assert_eq!(flags, ["init-image", "mask", "strength"]);
 }

@@ -33,6 +33,10 @@ pub struct Encoder<B: Backend> {
 }
 
 /// A block on the way down. Checkpoints number both kinds through.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a dozen of them, and their tensors lie elsewhere"
+)]
 #[derive(Module, Debug)]
 pub enum DownBlock<B: Backend> {
     /// Keeps the resolution.
