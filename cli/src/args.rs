@@ -7,6 +7,7 @@ mod groups;
 mod image_size;
 mod plan;
 mod raw;
+mod sampling;
 mod size;
 mod sources;
 
@@ -18,6 +19,9 @@ pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
+#[cfg(test)]
+pub(crate) use sampling::SamplerName;
+pub(crate) use sampling::{Preset, Sampling};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

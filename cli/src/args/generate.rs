@@ -7,13 +7,13 @@ use super::compute::ComputeConfig;
 use super::environment::Environment;
 use super::image_size::ImageSize;
 use super::raw::GenerateArgs;
+use super::sampling::Sampling;
 use super::sources::ModelSources;
 use crate::error::CliError;
 use crate::output::names::OutputNames;
 
-/// Denoising steps that can be asked for: with one, the schedule, which ends above zero noise, has
-/// no slope to follow.
-pub(crate) const STEPS: std::ops::RangeInclusive<usize> = 2..=1000;
+/// Denoising steps that can be asked for.
+pub(crate) const STEPS: std::ops::RangeInclusive<usize> = 1..=1000;
 /// The negative prompt where none is given.
 pub(crate) const NEGATIVE_PROMPT: &str = " ";
 const MAX_BATCH: i64 = 1000;
@@ -28,9 +28,11 @@ pub(crate) struct GenerateConfig {
     pub(crate) negative_prompt: Option<String>,
     /// Sides asked for, not yet rounded; `None` leaves them to the model.
     pub(crate) size: ImageSize,
-    /// Denoising steps, at least 2; `None` leaves them to the model.
+    /// Denoising steps, as the schedule can have them; `None` leaves them to the model.
     pub(crate) steps: Option<usize>,
-    /// Guidance scale, at least 1.
+    /// How noise becomes a picture.
+    pub(crate) sampling: Sampling,
+    /// Guidance scale, as the preset can have it.
     pub(crate) cfg_scale: f64,
     /// Seed of the first image; `None` draws one.
     pub(crate) seed: Option<u64>,
@@ -67,21 +69,19 @@ impl GenerateConfig {
     ) -> Result<Self, CliError> {
         let mut notices = Vec::new();
         let size = ImageSize::resolve(&args.size, &mut notices)?;
-        if args.steps == Some(1) {
-            return usage(
-                "--steps must be at least 2: with one step the schedule, which ends \
-                 above zero noise, has no slope to follow",
-            );
-        }
+        let sampling = Sampling::resolve(args.sampling);
         let steps = args
             .steps
             .map(|steps| ranged("steps", steps, *STEPS.start() as i64, *STEPS.end() as i64))
             .transpose()?;
+        let steps = sampling.check_steps(steps)?;
         let count = batch_count(args.batch_count)?;
         let cfg_scale = args.cfg_scale;
-        if !(1.0..=MAX_CFG_SCALE).contains(&cfg_scale) {
+        let least = sampling.preset.least_cfg_scale();
+        if !(least..=MAX_CFG_SCALE).contains(&cfg_scale) {
             return usage(format!(
-                "--cfg-scale must be a number from 1 (no guidance) to {MAX_CFG_SCALE}, not {cfg_scale}"
+                "--cfg-scale must be a number from {least} to {MAX_CFG_SCALE} (1 is no guidance), \
+                 not {cfg_scale}"
             ));
         }
         let negative_prompt = match args.negative_prompt {
@@ -117,6 +117,7 @@ impl GenerateConfig {
             negative_prompt,
             size,
             steps,
+            sampling,
             cfg_scale,
             seed: seed.transpose()?,
             count,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
+use super::sampling::SamplingArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -87,6 +88,9 @@ pub(crate) struct GenerateArgs {
     /// [default: qwen-image-SEED.png in the current folder]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,

@@ -16,13 +16,27 @@ pub(crate) struct RgbImage {
     pub(crate) pixels: Vec<u8>,
 }
 
+/// How a level between two whole ones becomes one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// To the nearer one, as diffusers' image processor does it.
+    HalfToEven,
+    /// To the lower one, as ComfyUI's node that saves images does it.
+    Down,
+}
+
 impl RgbImage {
-    /// From the decoder's `[1, 3, height, width]` in [-1, 1], as diffusers' image processor does:
-    /// half and shift, clamp, times 255, round half to even.
+    /// From the decoder's `[1, 3, height, width]` in [-1, 1]: half and shift, clamp, times 255,
+    /// round.
     ///
     /// # Errors
     /// [`CliError::NotFinite`] for NaN or infinity, which would silently become black.
-    pub(crate) fn from_planes(planes: &[f32], width: u32, height: u32) -> Result<Self, CliError> {
+    pub(crate) fn from_planes(
+        planes: &[f32],
+        width: u32,
+        height: u32,
+        rounding: Rounding,
+    ) -> Result<Self, CliError> {
         let area = width as usize * height as usize;
         if planes.len() != 3 * area {
             return Err(CliError::Internal(format!(
@@ -37,7 +51,7 @@ impl RgbImage {
         let (green, blue) = rest.split_at(area);
         let mut pixels = Vec::with_capacity(3 * area);
         for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
-            pixels.extend([level(r), level(g), level(b)]);
+            pixels.extend([r, g, b].map(|value| rounding.level(value)));
         }
         Ok(Self {
             width,
@@ -70,8 +84,15 @@ impl RgbImage {
     }
 }
 
-fn level(value: f32) -> u8 {
-    ((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
+impl Rounding {
+    /// The level of a value in [-1, 1].
+    fn level(self, value: f32) -> u8 {
+        let level = (value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+        match self {
+            Self::HalfToEven => level.round_ties_even() as u8,
+            Self::Down => level as u8,
+        }
+    }
 }
 
 /// The characters that the PNG specification lets into a tEXt chunk.
@@ -83,7 +104,7 @@ fn is_latin1(text: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{RgbImage, level};
+    use super::{RgbImage, Rounding};
     use crate::error::CliError;
 
     fn decode(bytes: &[u8]) -> (png::Info<'static>, Vec<u8>) {
@@ -98,6 +119,7 @@ mod tests {
 
     #[test]
     fn levels_round_half_to_even_and_clamp() {
+        let level = |value| Rounding::HalfToEven.level(value);
         let value = |level: f32| level / 255.0 * 2.0 - 1.0;
         assert_eq!(level(-1.0), 0);
         assert_eq!(level(1.0), 255);
@@ -111,15 +133,26 @@ mod tests {
     }
 
     #[test]
+    fn comfyui_rounds_down() {
+        let level = |value| Rounding::Down.level(value);
+        assert_eq!(
+            [-7.0, -1.0, 0.0, 1.0, 7.0].map(level),
+            [0, 0, 127, 255, 255]
+        );
+        // 254.9 of 255.
+        assert_eq!(level(254.9 / 255.0 * 2.0 - 1.0), 254);
+    }
+
+    #[test]
     fn planes_become_interleaved_pixels() {
         let planes = [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0];
-        let image = RgbImage::from_planes(&planes, 2, 1).unwrap();
+        let image = RgbImage::from_planes(&planes, 2, 1, Rounding::HalfToEven).unwrap();
         assert_eq!(image.pixels, [0, 255, 0, 255, 0, 0]);
         assert!(matches!(
-            RgbImage::from_planes(&[f32::NAN; 3], 1, 1),
+            RgbImage::from_planes(&[f32::NAN; 3], 1, 1, Rounding::HalfToEven),
             Err(CliError::NotFinite)
         ));
-        assert!(RgbImage::from_planes(&[0.0; 4], 1, 1).is_err());
+        assert!(RgbImage::from_planes(&[0.0; 4], 1, 1, Rounding::Down).is_err());
     }
 
     #[test]

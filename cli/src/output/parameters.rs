@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
+use model::scheduler::ScheduleKind;
+
 use super::recipe::Recipe;
+use crate::args::Preset;
 
 /// The text of a recipe.
 pub(crate) fn text(recipe: &Recipe) -> String {
@@ -13,9 +16,15 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     }
     let _ = write!(
         text,
-        "\nSteps: {}, Sampler: Euler, CFG scale: {}, ",
-        recipe.steps, recipe.cfg_scale
+        "\nSteps: {}, Sampler: {}, {}CFG scale: {}, ",
+        recipe.steps,
+        recipe.sampling.sampler.label(),
+        schedule(&recipe.sampling.schedule),
+        recipe.cfg_scale
     );
+    if recipe.sampling.preset == Preset::ComfyUi {
+        text.push_str("Preset: ComfyUI, ");
+    }
     if let Some(seed) = recipe.seed {
         let _ = write!(text, "Seed: {seed}, ");
     }
@@ -33,6 +42,24 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     text
 }
 
+/// The fields of a schedule, its name as webui writes names, and its number or list; none for the
+/// model's own schedule.
+fn schedule(kind: &ScheduleKind) -> String {
+    let shifted = |name, shift| format!("Schedule type: {name}, Shift: {shift}, ");
+    match kind {
+        ScheduleKind::Dynamic => String::new(),
+        ScheduleKind::DynamicBeta => "Schedule type: Dynamic Beta, ".to_owned(),
+        ScheduleKind::Shift(shift) => shifted("Shift", shift),
+        ScheduleKind::Simple(shift) => shifted("Simple", shift),
+        ScheduleKind::Beta(shift) => shifted("Beta", shift),
+        ScheduleKind::Sigmas(sigmas) => {
+            let list: Vec<String> = sigmas.iter().map(f32::to_string).collect();
+            let list = quoted(&list.join(","));
+            format!("Schedule type: Sigmas, Sigmas: {list}, ")
+        }
+    }
+}
+
 /// A value that holds the format's own separators is written as a JSON string, as webui does.
 fn quoted(value: &str) -> String {
     if value.contains([',', ':', '\n', '"']) {
@@ -45,6 +72,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::text;
+    use crate::args::{Preset, SamplerName, Sampling};
     use crate::output::recipe::Recipe;
 
     fn recipe() -> Recipe {
@@ -54,6 +82,7 @@ mod tests {
             width: 1328,
             height: 1328,
             steps: 50,
+            sampling: Sampling::default(),
             cfg_scale: 4.0,
             seed: Some(42),
             noise: None,
@@ -95,5 +124,27 @@ mod tests {
         });
         assert!(text.contains("CFG scale: 2.5, Noise: \"n,1.safetensors\", "));
         assert!(text.contains("Model: \"my: model\""));
+    }
+
+    #[test]
+    fn samplers_and_schedules_have_webuis_names() {
+        let with = |sampler, schedule: &str, preset| {
+            text(&Recipe {
+                sampling: Sampling {
+                    sampler,
+                    schedule: schedule.parse().expect("a schedule"),
+                    preset,
+                },
+                ..recipe()
+            })
+        };
+        let text = with(SamplerName::DpmPp2m, "simple", Preset::ComfyUi);
+        assert!(text.contains(
+            "Sampler: DPM++ 2M, Schedule type: Simple, Shift: 3.1, CFG scale: 4, Preset: ComfyUI, "
+        ));
+        let text = with(SamplerName::UniPc, "sigmas=1,0.5", Preset::Diffusers);
+        assert!(text.contains(
+            "Sampler: UniPC, Schedule type: Sigmas, Sigmas: \"1,0.5\", CFG scale: 4, Seed: 42"
+        ));
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::args::Sampling;
+
 /// How a picture is made. Equal recipes give equal pictures on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
@@ -16,6 +18,9 @@ pub(crate) struct Recipe {
     pub(crate) height: u32,
     /// Denoising steps.
     pub(crate) steps: usize,
+    /// `sampler`, `schedule` and `preset`.
+    #[serde(flatten)]
+    pub(crate) sampling: Sampling,
     /// Guidance scale; 1 without guidance.
     pub(crate) cfg_scale: f64,
     /// Seed of the noise; none where the noise came from a file.

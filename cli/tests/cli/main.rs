@@ -17,4 +17,5 @@ mod plan;
 mod reading;
 mod records;
 mod safetensors_file;
+mod sampling;
 mod support;

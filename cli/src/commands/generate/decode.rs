@@ -55,7 +55,8 @@ pub(super) fn picture<B: ModelBackend>(
         let shape = [1, 3, picture.height as usize, picture.width as usize];
         trace.add_f32("image", &shape, &planes);
     }
-    let png = RgbImage::from_planes(&planes, picture.width, picture.height)?
+    let rounding = picture.sampling.preset.rounding();
+    let png = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?
         .to_png(&parameters::text(&picture.recipe))?;
     interrupt::check()?;
     let path = atomic_file::write_target(&picture.target, &png)?;

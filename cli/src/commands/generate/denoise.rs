@@ -3,7 +3,7 @@
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
-use model::guidance::{Guidance, GuidanceRule};
+use model::guidance::Guidance;
 use model::pipeline::{self, Denoising};
 
 use super::observer::{StepObserver, record, to_host};
@@ -53,12 +53,15 @@ pub(super) fn picture<B: ModelBackend>(
         failed: None,
     };
     let embeds = on_device(picture.prompt);
+    let preset = picture.sampling.preset;
     let work = Denoising {
         guidance: picture.negative.map(|text| Guidance {
             embeds: on_device(text),
             scale: picture.cfg_scale,
-            rule: GuidanceRule::Renormalised,
+            rule: preset.guidance_rule(),
         }),
+        centring: preset.centring(),
+        sampler: picture.sampling.sampler.kind(),
         dtype: run.setting.dtype,
         ..Denoising::new(embeds, noise, picture.grid(), &picture.schedule)
     };

@@ -88,12 +88,21 @@ impl<'a> Job<'a> {
         }
         for picture in &self.pictures {
             let prompt = &self.texts[picture.prompt];
+            let (steps, asked) = (picture.schedule.steps(), picture.recipe.steps);
+            if steps < asked {
+                self.console.note(&format!(
+                    "note: --schedule {} has {steps} different noise levels for {asked} steps",
+                    picture.sampling.schedule
+                ));
+            }
             self.console.detail(&format!(
-                "{}: {}x{}, {} steps, {} prompt tokens",
+                "{}: {}x{}, {} steps of {}, schedule {}, {} prompt tokens",
                 picture.target.path.display(),
                 picture.width,
                 picture.height,
                 picture.schedule.steps(),
+                picture.sampling.sampler.label(),
+                picture.sampling.schedule,
                 prompt.ids.len() - prompt.prefix
             ));
         }
@@ -153,6 +162,8 @@ impl<'a> Job<'a> {
                 width: first.width,
                 height: first.height,
                 steps: first.schedule.steps(),
+                model_calls: first.model_calls(),
+                sampling: first.sampling.clone(),
                 cfg_scale: first.cfg_scale,
                 guided: first.negative.is_some(),
                 images: run.images,

@@ -6,7 +6,7 @@ use model::scheduler::Schedule;
 use super::noise_file;
 use super::request::Request;
 use super::texts::Texts;
-use crate::args::GenerateConfig;
+use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
 use crate::models::Models;
 use crate::output::names::Target;
@@ -29,6 +29,8 @@ pub(super) struct Picture {
     pub(super) noise: Option<Vec<f32>>,
     /// Noise levels.
     pub(super) schedule: Schedule,
+    /// How they are gone through.
+    pub(super) sampling: Sampling,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
     /// Where it goes.
@@ -51,8 +53,9 @@ impl Picture {
         let (width, height) = models.size(request.size)?;
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
-        let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
-            .map_err(|error| CliError::Usage(error.to_string()))?;
+        let kind = &request.sampling.schedule;
+        let schedule = Schedule::of_kind(kind, &models.scheduler, steps, grid.tokens())
+            .map_err(|error| CliError::Usage(format!("--schedule {kind}: {error}")))?;
         let latent_shape = grid.latent_shape(models.vae.config.z_dim);
         let noise = config.noise.as_deref();
         let noise_name = noise.map(|path| {
@@ -62,7 +65,8 @@ impl Picture {
         let noise = noise
             .map(|path| noise_file::read(path, latent_shape))
             .transpose()?;
-        let mut number_of = |text: &str| texts.number_of(text, &models.tokenizer);
+        let style = request.sampling.preset.prompt_style();
+        let mut number_of = |text: &str| texts.number_of(text, style, &models.tokenizer);
         let negative_prompt = request.negative_prompt.as_deref();
         Ok(Self {
             prompt: number_of(&request.prompt)?,
@@ -71,12 +75,14 @@ impl Picture {
             height,
             seed: request.seed,
             schedule,
+            sampling: request.sampling.clone(),
             cfg_scale: request.cfg_scale,
             target: request.target,
             recipe: Recipe {
                 width,
                 height,
                 steps,
+                sampling: request.sampling,
                 cfg_scale: match request.negative_prompt {
                     Some(_) => request.cfg_scale,
                     None => 1.0,
@@ -89,6 +95,12 @@ impl Picture {
             },
             noise,
         })
+    }
+
+    /// How often the transformer is asked for a prediction.
+    pub(super) fn model_calls(&self) -> usize {
+        let kind = self.sampling.sampler.kind();
+        kind.model_calls(self.schedule.steps())
     }
 
     /// The size in tokens.

@@ -1,6 +1,6 @@
 //! What is asked for, picture by picture, before any model file is opened.
 
-use crate::args::{GenerateConfig, ImageSize};
+use crate::args::{GenerateConfig, ImageSize, Sampling};
 use crate::output::names::Target;
 
 /// One picture as it is asked for.
@@ -14,6 +14,8 @@ pub(super) struct Request {
     pub(super) size: ImageSize,
     /// Denoising steps; the model's where there are none.
     pub(super) steps: Option<usize>,
+    /// How noise becomes the picture.
+    pub(super) sampling: Sampling,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
     /// Seed of the noise.
@@ -31,6 +33,7 @@ impl Request {
             negative_prompt: config.negative_prompt.clone(),
             size: config.size,
             steps: config.steps,
+            sampling: config.sampling.clone(),
             cfg_scale: config.cfg_scale,
             seed: seed.wrapping_add(index as u64),
             target,

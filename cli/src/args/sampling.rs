@@ -1,0 +1,186 @@
+//! How noise becomes a picture: the sampler, its noise levels, and whose habits are followed.
+
+use clap::{Args, ValueEnum};
+use model::guidance::GuidanceRule;
+use model::sampler::SamplerKind;
+use model::scheduler::{COMFYUI_SHIFT, ScheduleKind};
+use model::tokenizer::PromptStyle;
+use model::transformer::RopeCentring;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::output::image::Rounding;
+
+/// Flags of sampling.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// How noise levels are gone through [default: euler]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) sampler: Option<SamplerName>,
+
+    /// Noise levels: dynamic (the model's own), dynamic-beta, shift=S, simple, simple=S, beta,
+    /// beta=S, or a list, sigmas=1,0.75,0.5 [default: dynamic; simple with --preset comfyui]
+    ///
+    /// dynamic: as the model's scheduler config has it, shifted by the size of the picture.
+    /// dynamic-beta: its first and last level, and diffusers' beta schedule between them.
+    /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
+    /// names, with a shift of S or 3.1. sigmas=A,B,...: these levels, each below the one before,
+    /// and 0 after them; they set the number of steps.
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<ScheduleKind>,
+
+    /// Whose picture to make, where diffusers and ComfyUI would make different ones
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Preset::Diffusers)]
+    pub(crate) preset: Preset,
+}
+
+/// `--sampler`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SamplerName {
+    /// First order
+    #[default]
+    Euler,
+    /// Second order; asks the model twice a step, but once in the last
+    Heun,
+    /// DPM-Solver++(2M), second order from the step before
+    #[value(name = "dpmpp2m")]
+    #[serde(rename = "dpmpp2m")]
+    DpmPp2m,
+    /// UniPC, second order with a corrector
+    #[value(name = "unipc")]
+    #[serde(rename = "unipc")]
+    UniPc,
+}
+
+/// `--preset`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preset {
+    /// diffusers' QwenImagePipeline
+    #[default]
+    Diffusers,
+    /// ComfyUI's Qwen-Image workflow: schedule simple, plain guidance, prompts not cut
+    #[value(name = "comfyui")]
+    ComfyUi,
+}
+
+/// How a picture is sampled, settled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sampling {
+    /// The solver.
+    pub(crate) sampler: SamplerName,
+    /// The noise levels.
+    pub(crate) schedule: ScheduleKind,
+    /// Whose habits.
+    pub(crate) preset: Preset,
+}
+
+impl Sampling {
+    /// What flags say, and the preset where they say nothing.
+    pub(crate) fn resolve(args: SamplingArgs) -> Self {
+        let preset = args.preset;
+        Self {
+            sampler: args.sampler.unwrap_or_default(),
+            schedule: args.schedule.unwrap_or_else(|| preset.schedule()),
+            preset,
+        }
+    }
+
+    /// The number of steps, which `--steps` and the schedule may both set.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where they contradict each other, or the schedule cannot have so few.
+    pub(crate) fn check_steps(&self, steps: Option<usize>) -> Result<Option<usize>, CliError> {
+        let usage = |message: String| Err(CliError::Usage(message));
+        let stretched = matches!(
+            self.schedule,
+            ScheduleKind::Dynamic | ScheduleKind::DynamicBeta
+        );
+        match (steps, self.schedule.listed_steps()) {
+            (Some(steps), Some(listed)) if steps != listed => usage(format!(
+                "--steps {steps} contradicts the {listed} noise levels of --schedule; leave \
+                 --steps out"
+            )),
+            (Some(1), _) if stretched => usage(
+                "--steps must be at least 2: with one step the schedule, which ends above zero \
+                 noise, has no slope to follow; --schedule simple can have one"
+                    .to_owned(),
+            ),
+            (steps, listed) => Ok(steps.or(listed)),
+        }
+    }
+}
+
+impl SamplerName {
+    /// The model's name for it.
+    pub(crate) const fn kind(self) -> SamplerKind {
+        match self {
+            Self::Euler => SamplerKind::Euler,
+            Self::Heun => SamplerKind::Heun,
+            Self::DpmPp2m => SamplerKind::DpmPp2m,
+            Self::UniPc => SamplerKind::UniPc,
+        }
+    }
+
+    /// The name that stable-diffusion-webui has for it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Euler => "Euler",
+            Self::Heun => "Heun",
+            Self::DpmPp2m => "DPM++ 2M",
+            Self::UniPc => "UniPC",
+        }
+    }
+}
+
+impl Preset {
+    fn schedule(self) -> ScheduleKind {
+        match self {
+            Self::Diffusers => ScheduleKind::Dynamic,
+            Self::ComfyUi => ScheduleKind::Simple(COMFYUI_SHIFT),
+        }
+    }
+
+    /// The least guidance scale: below 1, diffusers has no guidance at all.
+    pub(crate) const fn least_cfg_scale(self) -> f64 {
+        match self {
+            Self::Diffusers => 1.0,
+            Self::ComfyUi => 0.0,
+        }
+    }
+
+    /// What becomes of the guided prediction's length.
+    pub(crate) const fn guidance_rule(self) -> GuidanceRule {
+        match self {
+            Self::Diffusers => GuidanceRule::Renormalised,
+            Self::ComfyUi => GuidanceRule::Plain,
+        }
+    }
+
+    /// Where the middle of the picture lies.
+    pub(crate) const fn centring(self) -> RopeCentring {
+        match self {
+            Self::Diffusers => RopeCentring::Diffusers,
+            Self::ComfyUi => RopeCentring::ComfyUi,
+        }
+    }
+
+    /// What becomes of a prompt.
+    pub(crate) const fn prompt_style(self) -> PromptStyle {
+        match self {
+            Self::Diffusers => PromptStyle::Diffusers,
+            Self::ComfyUi => PromptStyle::ComfyUi,
+        }
+    }
+
+    /// How pixels become bytes.
+    pub(crate) const fn rounding(self) -> Rounding {
+        match self {
+            Self::Diffusers => Rounding::HalfToEven,
+            Self::ComfyUi => Rounding::Down,
+        }
+    }
+}
