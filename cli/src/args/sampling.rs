@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::CliError;
 use crate::output::image::Rounding;
 
+/// The flags' heading in the help text.
+const SAMPLING: &str = "Sampling";
+
 /// Flags of sampling.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// How noise levels are gone through [default: euler]
-    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
     pub(crate) sampler: Option<SamplerName>,
 
     /// Noise levels: dynamic (the model's own), dynamic-beta, shift=S, simple, simple=S, beta,
@@ -27,11 +29,11 @@ pub(crate) struct SamplingArgs {
     /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
     /// names, with a shift of S or 3.1. sigmas=A,B,...: these levels, each below the one before,
     /// and 0 after them; they set the number of steps.
-    #[arg(long, value_name = "SCHEDULE")]
+    #[arg(help_heading = SAMPLING, long, value_name = "SCHEDULE")]
     pub(crate) schedule: Option<ScheduleKind>,
 
     /// Whose picture to make, where diffusers and ComfyUI would make different ones
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Preset::Diffusers)]
+    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME", default_value_t = Preset::Diffusers)]
     pub(crate) preset: Preset,
 }
 
@@ -181,6 +183,32 @@ impl Preset {
         match self {
             Self::Diffusers => Rounding::HalfToEven,
             Self::ComfyUi => Rounding::Down,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Preset, SamplerName, Sampling};
+
+    #[test]
+    fn a_recipe_keeps_its_sampling() {
+        let sampling = Sampling {
+            sampler: SamplerName::DpmPp2m,
+            schedule: "sigmas=1,0.5".parse().unwrap(),
+            preset: Preset::ComfyUi,
+        };
+        let json = serde_json::to_string(&sampling).unwrap();
+        assert_eq!(
+            json,
+            r#"{"sampler":"dpmpp2m","schedule":"sigmas=1,0.5","preset":"comfyui"}"#
+        );
+        assert_eq!(serde_json::from_str::<Sampling>(&json).unwrap(), sampling);
+        let silent: Sampling = serde_json::from_str("{}").unwrap();
+        assert_eq!(silent, Sampling::default());
+        for damaged in [r#"{"sampler":"lms"}"#, r#"{"schedule":"karras"}"#] {
+            assert!(serde_json::from_str::<Sampling>(damaged).is_err());
         }
     }
 }
