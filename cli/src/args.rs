@@ -1,27 +1,28 @@
 //! The command line: raw flags as clap sees them, then a checked configuration.
 
+pub(crate) mod checks;
 mod compute;
 mod environment;
 mod generate;
 mod groups;
 mod image_size;
+mod pictures;
 mod plan;
 mod raw;
 mod sampling;
 mod size;
 mod sources;
 
+pub(crate) use checks::STEPS;
 pub(crate) use compute::ComputeConfig;
 pub(crate) use environment::Environment;
-pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
+pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
-#[cfg(test)]
-pub(crate) use sampling::SamplerName;
-pub(crate) use sampling::{Preset, Sampling};
+pub(crate) use sampling::{Preset, SamplerName, Sampling};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

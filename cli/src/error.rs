@@ -28,6 +28,9 @@ pub(crate) enum CliError {
     /// A model file other than a checkpoint is missing or does not fit.
     #[error("{0}")]
     ModelFile(String),
+    /// A file that was given to work from is missing or bad.
+    #[error("{0}")]
+    Input(String),
     /// The tokenizer cannot be read.
     #[error(transparent)]
     Tokenizer(#[from] model::TokenizerError),
@@ -49,6 +52,18 @@ pub(crate) enum CliError {
         limited: bool,
         /// What to do.
         advice: String,
+    },
+    /// What waits in host memory is more than that.
+    #[error(
+        "the prompts' embeddings and the latents of so many pictures take {} of host memory, and \
+         {} are free: split the prompt file",
+        format_bytes(*needed), format_bytes(*available)
+    )]
+    HostMemory {
+        /// Bytes they take.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
     },
     /// The device ran out of memory on the way.
     #[error("the device is out of memory; make the image smaller: {0}")]
@@ -105,9 +120,12 @@ impl CliError {
             Self::Load(_)
             | Self::Config { .. }
             | Self::ModelFile(_)
+            | Self::Input(_)
             | Self::Tokenizer(_)
             | Self::Pipeline(PipelineError::TokenOutOfRange { .. }) => ExitCode::BadModel,
-            Self::Memory { .. } | Self::OutOfMemory(_) => ExitCode::NoMemory,
+            Self::Memory { .. } | Self::HostMemory { .. } | Self::OutOfMemory(_) => {
+                ExitCode::NoMemory
+            }
             Self::Device(_) => ExitCode::NoDevice,
             Self::Interrupted => ExitCode::Interrupted,
             Self::Pipeline(_)

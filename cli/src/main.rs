@@ -16,6 +16,7 @@ mod output;
 mod panics;
 mod plan;
 mod progress;
+mod prompt_cache;
 mod survey;
 mod tokenizer;
 

@@ -1,9 +1,13 @@
 //! What the program writes: images, traces and reports, each whole or not at all.
 
 pub(crate) mod atomic_file;
+mod exif;
+pub(crate) mod format;
 pub(crate) mod image;
+pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod parameters;
 pub(crate) mod recipe;
+pub(crate) mod recorded;
 pub(crate) mod report;
 pub(crate) mod trace;

@@ -3,29 +3,59 @@
 use std::path::PathBuf;
 
 use super::Verbosity;
+use super::checks;
 use super::compute::ComputeConfig;
 use super::environment::Environment;
+use super::groups::SizeArgs;
 use super::image_size::ImageSize;
 use super::raw::GenerateArgs;
 use super::sampling::Sampling;
 use super::sources::ModelSources;
 use crate::error::CliError;
 use crate::output::names::OutputNames;
+use crate::output::recorded::Recorded;
 
-/// Denoising steps that can be asked for.
-pub(crate) const STEPS: std::ops::RangeInclusive<usize> = 1..=1000;
 /// The negative prompt where none is given.
 pub(crate) const NEGATIVE_PROMPT: &str = " ";
-const MAX_BATCH: i64 = 1000;
-const MAX_CFG_SCALE: f64 = 100.0;
+const CFG_SCALE: f64 = 4.0;
+/// The folder for what can be computed again.
+const CACHE_VARIABLE: &str = "QWEN_IMAGE_CACHE";
+const MAX_BATCH: usize = 1000;
+
+/// Where the prompts come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PromptSource {
+    /// This is the only one; may be empty.
+    One(String),
+    /// The lines of this file; `-` is standard input.
+    File(PathBuf),
+}
+
+/// The negative prompt as it was given; the scale decides whether it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NegativePrompt {
+    given: Option<String>,
+    off: bool,
+}
+
+impl NegativePrompt {
+    /// The text at a scale, if there is guidance; `own` counts more than what was given for all.
+    pub(crate) fn at(&self, cfg_scale: f64, own: Option<String>) -> Option<String> {
+        if cfg_scale == 1.0 || (self.off && own.is_none()) {
+            return None;
+        }
+        let given = own.or_else(|| self.given.clone());
+        Some(given.unwrap_or_else(|| NEGATIVE_PROMPT.to_owned()))
+    }
+}
 
 /// What `generate` was asked to do.
 #[derive(Debug)]
 pub(crate) struct GenerateConfig {
-    /// The prompt; may be empty.
-    pub(crate) prompt: String,
-    /// The negative prompt; `None` makes one pass a step.
-    pub(crate) negative_prompt: Option<String>,
+    /// Where the prompts come from.
+    pub(crate) prompt: PromptSource,
+    /// The negative prompt.
+    pub(crate) negative_prompt: NegativePrompt,
     /// Sides asked for, not yet rounded; `None` leaves them to the model.
     pub(crate) size: ImageSize,
     /// Denoising steps, as the schedule can have them; `None` leaves them to the model.
@@ -36,10 +66,18 @@ pub(crate) struct GenerateConfig {
     pub(crate) cfg_scale: f64,
     /// Seed of the first image; `None` draws one.
     pub(crate) seed: Option<u64>,
-    /// Images to make, at least 1.
+    /// Images to make of each prompt, at least 1.
     pub(crate) count: usize,
     /// Where they go.
     pub(crate) output: OutputNames,
+    /// Quality of JPEG files, 1 to 100.
+    pub(crate) quality: u8,
+    /// Whether pictures that are there already are skipped.
+    pub(crate) resume: bool,
+    /// The picture that is made again.
+    pub(crate) from: Option<Recorded>,
+    /// Where embeddings of earlier runs are, if they may be used.
+    pub(crate) prompt_cache: Option<PathBuf>,
     /// Where the model files are.
     pub(crate) sources: ModelSources,
     /// Where and how to compute.
@@ -59,49 +97,76 @@ pub(crate) struct GenerateConfig {
 }
 
 impl GenerateConfig {
-    /// Checks every flag and combination of flags.
+    /// Checks every flag and combination of flags, and reads the picture of `--from`.
     ///
     /// # Errors
-    /// [`CliError::Usage`], naming the flag and what it takes.
+    /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
+    /// picture.
     pub(crate) fn resolve(
         args: GenerateArgs,
         environment: Environment<'_>,
     ) -> Result<Self, CliError> {
         let mut notices = Vec::new();
-        let size = ImageSize::resolve(&args.size, &mut notices)?;
-        let sampling = Sampling::resolve(args.sampling);
-        let steps = args
-            .steps
-            .map(|steps| ranged("steps", steps, *STEPS.start() as i64, *STEPS.end() as i64))
-            .transpose()?;
-        let steps = sampling.check_steps(steps)?;
-        let count = batch_count(args.batch_count)?;
-        let cfg_scale = args.cfg_scale;
-        let least = sampling.preset.least_cfg_scale();
-        if !(least..=MAX_CFG_SCALE).contains(&cfg_scale) {
-            return usage(format!(
-                "--cfg-scale must be a number from {least} to {MAX_CFG_SCALE} (1 is no guidance), \
-                 not {cfg_scale}"
-            ));
-        }
-        let negative_prompt = match args.negative_prompt {
-            _ if args.no_negative_prompt => None,
-            given if cfg_scale == 1.0 => {
-                if given.is_some() {
-                    notices.push("--negative-prompt is not used with --cfg-scale 1".to_owned());
-                }
-                None
+        let from = args.pictures.from.as_deref().map(Recorded::read);
+        let from = from.transpose()?;
+        let recorded = from.as_ref();
+        // A value that comes from the picture and not from a flag is the picture's fault.
+        let blame = |given: bool, error: CliError| match (recorded, error) {
+            (Some(from), CliError::Usage(reason)) if !given => {
+                CliError::Input(format!("{}: {reason}", from.path.display()))
             }
-            given => Some(given.unwrap_or_else(|| NEGATIVE_PROMPT.to_owned())),
+            (_, error) => error,
         };
-        let seed = args.seed.map(|seed| {
-            u64::try_from(seed).map_err(|_| {
-                CliError::Usage(format!(
-                    "--seed must be from 0 to {}, not {seed}; leave it out for a random one",
-                    u64::MAX
-                ))
-            })
-        });
+        let size = SizeArgs {
+            width: args.size.width.or(recorded.and_then(|from| from.width)),
+            height: args.size.height.or(recorded.and_then(|from| from.height)),
+        };
+        let sides_given = args.size.width.is_some() && args.size.height.is_some();
+        let size =
+            ImageSize::resolve(&size, &mut notices).map_err(|error| blame(sides_given, error))?;
+        let recorded_sampling = recorded.and_then(|from| from.sampling.as_ref());
+        let sampling = Sampling::resolve(args.sampling, recorded_sampling);
+        let listed = sampling.schedule.listed_steps();
+        let recorded_steps = recorded.and_then(|from| from.steps);
+        let steps = args.steps.or(recorded_steps.filter(|_| listed.is_none()));
+        let steps = steps
+            .map(|steps| checks::steps("--steps", steps, &sampling.schedule))
+            .transpose()
+            .map_err(|error| blame(args.steps.is_some(), error))?
+            .or(listed);
+        let count = batch_count(args.batch_count)?;
+        let cfg_scale = args.cfg_scale.or(recorded.and_then(|from| from.cfg_scale));
+        let cfg_scale = cfg_scale.unwrap_or(CFG_SCALE);
+        let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale, sampling.preset)
+            .map_err(|error| blame(args.cfg_scale.is_some(), error))?;
+        if cfg_scale == 1.0 && args.negative_prompt.is_some() {
+            notices.push("--negative-prompt is not used with --cfg-scale 1".to_owned());
+        }
+        let negative_prompt = NegativePrompt {
+            off: args.no_negative_prompt,
+            given: args
+                .negative_prompt
+                .or_else(|| recorded.and_then(|from| from.negative_prompt.clone())),
+        };
+        let seed = args.seed.or(recorded.and_then(|from| from.seed));
+        let seed = seed
+            .map(|seed| checks::seed("--seed", seed))
+            .transpose()
+            .map_err(|error| blame(args.seed.is_some(), error))?;
+        if let Some(from) = recorded
+            && seed.is_none()
+            && args.noise.is_none()
+        {
+            from.check_noise()?;
+        }
+        let file = args.pictures.prompt_file;
+        if args.pictures.resume && file.is_none() && seed.is_none() {
+            return usage(
+                "--resume needs --seed: with a random one every run makes other pictures",
+            );
+        }
+        // A run that is to be continued has the same seeds each time.
+        let seed = seed.or(file.is_some().then_some(0));
         for (flag, given) in [
             ("--trace", args.trace.is_some()),
             ("--noise", args.noise.is_some()),
@@ -112,16 +177,38 @@ impl GenerateConfig {
                 ));
             }
         }
+        let quality = checks::ranged("--quality", args.pictures.quality, 1..=100)?;
+        let prompt = args
+            .prompt
+            .or_else(|| recorded.map(|from| from.prompt.clone()));
+        let resume = args.pictures.resume || file.is_some();
+        let prompt = match (file, prompt) {
+            (Some(file), _) => PromptSource::File(file),
+            (None, Some(prompt)) => PromptSource::One(prompt),
+            (None, None) => return usage("--prompt is missing"),
+        };
         let config = Self {
-            prompt: args.prompt,
+            prompt,
             negative_prompt,
             size,
             steps,
             sampling,
             cfg_scale,
-            seed: seed.transpose()?,
+            seed,
             count,
             output: OutputNames::parse(args.output.as_deref())?,
+            quality: quality as u8,
+            resume,
+            from,
+            // A record of a run is of all its phases.
+            prompt_cache: if args.pictures.no_prompt_cache
+                || args.trace.is_some()
+                || args.report.is_some()
+            {
+                None
+            } else {
+                cache_folder(environment)
+            },
             compute: ComputeConfig::resolve(&args.compute, environment)?,
             sources: ModelSources::resolve(args.sources, environment, &mut notices)?,
             dry_run: args.dry_run,
@@ -170,18 +257,18 @@ impl GenerateConfig {
 /// # Errors
 /// [`CliError::Usage`].
 pub(super) fn batch_count(value: i64) -> Result<usize, CliError> {
-    ranged("batch-count", value, 1, MAX_BATCH)
+    checks::ranged("--batch-count", value, 1..=MAX_BATCH)
+}
+
+/// Where embeddings are kept between runs.
+fn cache_folder(environment: Environment<'_>) -> Option<PathBuf> {
+    let own = environment.get(CACHE_VARIABLE).map(PathBuf::from);
+    let folder = own.or_else(|| Some(dirs::cache_dir()?.join("qwen-image-burn")));
+    Some(folder?.join("prompts"))
 }
 
 fn usage<T>(message: impl Into<String>) -> Result<T, CliError> {
     Err(CliError::Usage(message.into()))
-}
-
-fn ranged(flag: &str, value: i64, min: i64, max: i64) -> Result<usize, CliError> {
-    match usize::try_from(value) {
-        Ok(number) if (min..=max).contains(&value) => Ok(number),
-        _ => usage(format!("--{flag} must be from {min} to {max}, not {value}")),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The image's width and height, checked.
 
+use super::checks;
 use super::groups::SizeArgs;
 use crate::error::CliError;
 
@@ -23,34 +24,14 @@ impl ImageSize {
     /// # Errors
     /// [`CliError::Usage`] for a side out of range.
     pub(super) fn resolve(args: &SizeArgs, notices: &mut Vec<String>) -> Result<Self, CliError> {
+        let mut side = |flag: &str, value: Option<i64>| {
+            value
+                .map(|value| checks::side(flag, value, notices))
+                .transpose()
+        };
         Ok(Self {
-            width: side("width", args.width, notices)?,
-            height: side("height", args.height, notices)?,
+            width: side("--width", args.width)?,
+            height: side("--height", args.height)?,
         })
     }
-}
-
-/// Checks one side and rounds it down, as the reference pipeline does, so that the same numbers
-/// give the same picture.
-fn side(
-    flag: &str,
-    value: Option<i64>,
-    notices: &mut Vec<String>,
-) -> Result<Option<u32>, CliError> {
-    let Some(value) = value else { return Ok(None) };
-    let side = match u32::try_from(value) {
-        Ok(side) if (SIDE_MULTIPLE..=MAX_SIDE).contains(&side) => side,
-        _ => {
-            return Err(CliError::Usage(format!(
-                "--{flag} must be from {SIDE_MULTIPLE} to {MAX_SIDE} pixels, not {value}"
-            )));
-        }
-    };
-    let rounded = side - side % SIDE_MULTIPLE;
-    if rounded != side {
-        notices.push(format!(
-            "{flag} {side} is not a multiple of {SIDE_MULTIPLE}; using {rounded}"
-        ));
-    }
-    Ok(Some(rounded))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
+use super::pictures::PicturesArgs;
 use super::sampling::SamplingArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
@@ -43,8 +44,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// What the picture shows
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) prompt: String,
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        required_unless_present_any = ["from", "prompt_file"]
+    )]
+    pub(crate) prompt: Option<String>,
 
     /// What the picture should not show [default: a single space]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -61,20 +68,15 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) steps: Option<i64>,
 
-    /// Strength of the guidance; 1 turns it off
-    #[arg(
-        long,
-        value_name = "SCALE",
-        default_value_t = 4.0,
-        allow_negative_numbers = true
-    )]
-    pub(crate) cfg_scale: f64,
+    /// Strength of the guidance; 1 turns it off [default: 4]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub(crate) cfg_scale: Option<f64>,
 
     /// Seed of the noise, the same numbers as torch's CPU generator [default: random, printed]
     #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
     pub(crate) seed: Option<i128>,
 
-    /// How many images to make, with seeds SEED, SEED+1, …
+    /// How many images to make of each prompt, with seeds SEED, SEED+1, …
     #[arg(
         short,
         long,
@@ -84,8 +86,8 @@ pub(crate) struct GenerateArgs {
     )]
     pub(crate) batch_count: i64,
 
-    /// PNG file or folder to write; `%d` or `%04d` in the name becomes the image's number
-    /// [default: qwen-image-SEED.png in the current folder]
+    /// File or folder to write: .png, .webp (lossless) or .jpg; `%d` or `%04d` in the name becomes
+    /// the image's number [default: qwen-image-SEED.png in the current folder]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
@@ -121,6 +123,9 @@ pub(crate) struct GenerateArgs {
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) pictures: PicturesArgs,
 }
 
 /// Flags of `plan`.
@@ -173,7 +178,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A .safetensors file, an index.json, or a folder of either, of a whole model or of a
-    /// ComfyUI `models` tree
+    /// ComfyUI `models` tree; or a picture, to see how it was made
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
 

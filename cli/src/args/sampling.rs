@@ -8,7 +8,6 @@ use model::tokenizer::PromptStyle;
 use model::transformer::RopeCentring;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CliError;
 use crate::output::image::Rounding;
 
 /// The flags' heading in the help text.
@@ -33,8 +32,9 @@ pub(crate) struct SamplingArgs {
     pub(crate) schedule: Option<ScheduleKind>,
 
     /// Whose picture to make, where diffusers and ComfyUI would make different ones
-    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME", default_value_t = Preset::Diffusers)]
-    pub(crate) preset: Preset,
+    /// [default: diffusers]
+    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
+    pub(crate) preset: Option<Preset>,
 }
 
 /// `--sampler`.
@@ -69,8 +69,7 @@ pub(crate) enum Preset {
 }
 
 /// How a picture is sampled, settled.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Sampling {
     /// The solver.
     pub(crate) sampler: SamplerName,
@@ -81,37 +80,23 @@ pub(crate) struct Sampling {
 }
 
 impl Sampling {
-    /// What flags say, and the preset where they say nothing.
-    pub(crate) fn resolve(args: SamplingArgs) -> Self {
-        let preset = args.preset;
+    /// What flags say; where they say nothing, what is recorded of a picture that is to be made
+    /// again; then the preset.
+    pub(crate) fn resolve(args: SamplingArgs, recorded: Option<&Self>) -> Self {
+        let recorded_schedule = || recorded.map(|from| from.schedule.clone());
+        let preset = args.preset.or(recorded.map(|from| from.preset));
+        let preset = preset.unwrap_or_default();
+        let schedule = match args.preset {
+            Some(_) => args.schedule,
+            None => args.schedule.or_else(recorded_schedule),
+        };
         Self {
-            sampler: args.sampler.unwrap_or_default(),
-            schedule: args.schedule.unwrap_or_else(|| preset.schedule()),
+            sampler: args
+                .sampler
+                .or(recorded.map(|from| from.sampler))
+                .unwrap_or_default(),
+            schedule: schedule.unwrap_or_else(|| preset.schedule()),
             preset,
-        }
-    }
-
-    /// The number of steps, which `--steps` and the schedule may both set.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] where they contradict each other, or the schedule cannot have so few.
-    pub(crate) fn check_steps(&self, steps: Option<usize>) -> Result<Option<usize>, CliError> {
-        let usage = |message: String| Err(CliError::Usage(message));
-        let stretched = matches!(
-            self.schedule,
-            ScheduleKind::Dynamic | ScheduleKind::DynamicBeta
-        );
-        match (steps, self.schedule.listed_steps()) {
-            (Some(steps), Some(listed)) if steps != listed => usage(format!(
-                "--steps {steps} contradicts the {listed} noise levels of --schedule; leave \
-                 --steps out"
-            )),
-            (Some(1), _) if stretched => usage(
-                "--steps must be at least 2: with one step the schedule, which ends above zero \
-                 noise, has no slope to follow; --schedule simple can have one"
-                    .to_owned(),
-            ),
-            (steps, listed) => Ok(steps.or(listed)),
         }
     }
 }
@@ -126,6 +111,9 @@ impl SamplerName {
             Self::UniPc => SamplerKind::UniPc,
         }
     }
+
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::DpmPp2m, Self::UniPc];
 
     /// The name that stable-diffusion-webui has for it.
     pub(crate) const fn label(self) -> &'static str {
@@ -190,25 +178,38 @@ impl Preset {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Preset, SamplerName, Sampling};
+    use clap::Parser;
+
+    use super::{Preset, SamplerName, Sampling, SamplingArgs};
+
+    fn resolve(flags: &[&str], recorded: Option<&Sampling>) -> Sampling {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            sampling: SamplingArgs,
+        }
+        let flags = Flags::try_parse_from(["x"].iter().chain(flags)).unwrap();
+        Sampling::resolve(flags.sampling, recorded)
+    }
 
     #[test]
-    fn a_recipe_keeps_its_sampling() {
-        let sampling = Sampling {
-            sampler: SamplerName::DpmPp2m,
-            schedule: "sigmas=1,0.5".parse().unwrap(),
+    fn flags_win_over_the_record_and_the_record_over_the_preset() {
+        let recorded = Sampling {
+            sampler: SamplerName::Heun,
+            schedule: "beta=2".parse().unwrap(),
             preset: Preset::ComfyUi,
         };
-        let json = serde_json::to_string(&sampling).unwrap();
-        assert_eq!(
-            json,
-            r#"{"sampler":"dpmpp2m","schedule":"sigmas=1,0.5","preset":"comfyui"}"#
-        );
-        assert_eq!(serde_json::from_str::<Sampling>(&json).unwrap(), sampling);
-        let silent: Sampling = serde_json::from_str("{}").unwrap();
-        assert_eq!(silent, Sampling::default());
-        for damaged in [r#"{"sampler":"lms"}"#, r#"{"schedule":"karras"}"#] {
-            assert!(serde_json::from_str::<Sampling>(damaged).is_err());
-        }
+        assert_eq!(resolve(&[], None), Sampling::default());
+        assert_eq!(resolve(&[], Some(&recorded)), recorded);
+        let sampler = resolve(&["--sampler", "unipc"], Some(&recorded));
+        assert_eq!(sampler.sampler, SamplerName::UniPc);
+        assert_eq!(sampler.schedule, recorded.schedule);
+        // A preset that is asked for brings its schedule.
+        let preset = resolve(&["--preset", "diffusers"], Some(&recorded));
+        assert_eq!(preset.schedule.to_string(), "dynamic");
+        assert_eq!(preset.sampler, SamplerName::Heun);
+        let both = resolve(&["--preset", "comfyui", "--schedule", "shift=3"], None);
+        assert_eq!(both.schedule.to_string(), "shift=3");
+        assert_eq!(both.preset, Preset::ComfyUi);
     }
 }

@@ -5,12 +5,14 @@ mod decode;
 mod denoise;
 mod device_peak;
 mod draw;
+mod embeddings;
 mod encode;
 mod job;
 mod leak;
 mod noise_file;
 mod observer;
 mod picture;
+mod prompt_file;
 mod request;
 mod run;
 mod seed;
@@ -22,8 +24,9 @@ use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::atomic_file;
-use crate::plan::{Plan, Setting, Subject};
+use crate::plan::{PhaseName, Plan, Setting, Subject};
 use crate::survey::Survey;
+use embeddings::Embeddings;
 use job::Job;
 use request::Request;
 
@@ -45,7 +48,11 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     });
 
     let seed = config.seed.unwrap_or_else(seed::random);
-    let requests = Request::all(&config, seed);
+    let mut notices = Vec::new();
+    let requests = Request::all(&config, seed, &mut notices)?;
+    for notice in &notices {
+        console.note(&format!("note: {notice}"));
+    }
     if !config.dry_run {
         check_writable(&config, &requests)?;
     }
@@ -58,16 +65,30 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     };
     let facts = backends::dispatch(&device, survey)??;
     let setting = Setting::on(&config.compute, &device, facts);
+    if job.pictures.is_empty() {
+        console.note("nothing is left to do");
+        return if config.dry_run {
+            Ok(())
+        } else {
+            job.run(&device, setting, Embeddings::default())
+        };
+    }
     let plan = Plan::new(&Subject::of(&job.models), job.work(), setting);
     if config.dry_run {
         plan::print(&plan, false)?;
         return plan.check();
     }
-    plan.check()?;
+    let embeds = Embeddings::look_up(&job, &job.encoder_device(&device), &setting);
+    plan.check_from(if embeds.complete() {
+        PhaseName::Denoise
+    } else {
+        PhaseName::Encode
+    })?;
+    job.check_host_memory(!plan.decodes_beside())?;
     if config.seed.is_none() && config.noise.is_none() {
         console.note(&format!("Seed: {seed}"));
     }
-    job.run(&device, setting)
+    job.run(&device, setting, embeds)
 }
 
 /// Everything to be written can be, and no two are the same file.
@@ -75,7 +96,5 @@ fn check_writable(config: &GenerateConfig, requests: &[Request]) -> Result<(), C
     let images = requests.iter().map(|request| &request.target.path);
     config.check_distinct(images.clone())?;
     let records = [&config.trace, &config.report].into_iter().flatten();
-    images
-        .chain(records)
-        .try_for_each(|path| atomic_file::probe(path))
+    atomic_file::probe(images.chain(records))
 }

@@ -1,5 +1,6 @@
 //! `inspect`: what a checkpoint is.
 
+mod picture;
 mod read;
 
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::models::{text_encoder_part, transformer_part, vae_part};
+use crate::output::metadata::PictureFile;
 use read::Target;
 
 /// What was found.
@@ -48,6 +50,15 @@ struct DescribedTokenizer {
 /// # Errors
 /// What makes the files unusable; [`CliError::Stdout`].
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    if PictureFile::is_one(&args.path) {
+        if args.read {
+            return Err(CliError::Usage(format!(
+                "--read is about checkpoints, and {} is a picture",
+                args.path.display()
+            )));
+        }
+        return console::stdout(&picture::describe(&args.path, args.json)?);
+    }
     let inspector = Inspector {
         target: Target::of(args)?,
     };

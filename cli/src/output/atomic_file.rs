@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all: written beside their place, then renamed into it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,22 +10,31 @@ use tempfile::NamedTempFile;
 use crate::error::CliError;
 use crate::output::names::{Target, with_suffix};
 
-/// Finds out, before hours of work, whether `path` can be written: makes and removes a file beside
-/// it.
+/// Finds out, before hours of work, whether every one of `paths` can be written: makes and removes
+/// a file in each of their folders.
 ///
 /// # Errors
-/// [`CliError::Output`] naming the path: its folder is missing or read-only, or it is there and is
+/// [`CliError::Output`] naming a path: its folder is missing or read-only, or it is there and is
 /// no ordinary file (a rename would replace `/dev/null` itself).
-pub(crate) fn probe(path: &Path) -> Result<(), CliError> {
-    let check = || {
+pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), CliError> {
+    let mut tried = HashSet::new();
+    let mut check = |path: &Path| {
         let place = resolve_links(path);
         match fs::metadata(&place) {
-            Ok(found) if found.is_dir() => Err(io::Error::other("is a folder")),
-            Ok(found) if !found.is_file() => Err(io::Error::other("is not an ordinary file")),
-            _ => temporary(&place)?.close(),
+            Ok(found) if found.is_dir() => return Err(io::Error::other("is a folder")),
+            Ok(found) if !found.is_file() => {
+                return Err(io::Error::other("is not an ordinary file"));
+            }
+            _ => {}
         }
+        if tried.insert(folder_of(&place).to_owned()) {
+            temporary(&place)?.close()?;
+        }
+        Ok(())
     };
-    check().map_err(|source| failed(path, source))
+    paths
+        .into_iter()
+        .try_for_each(|path| check(path).map_err(|source| failed(path, source)))
 }
 
 /// Writes `bytes` to `path`, over what is there.
@@ -81,11 +91,15 @@ fn resolve_links(path: &Path) -> PathBuf {
     }
 }
 
-fn temporary(place: &Path) -> io::Result<NamedTempFile> {
-    let folder = match place.parent() {
+fn folder_of(place: &Path) -> &Path {
+    match place.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+fn temporary(place: &Path) -> io::Result<NamedTempFile> {
+    let folder = folder_of(place);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".qwen-image-").suffix(".part");
     #[cfg(unix)]
@@ -125,10 +139,10 @@ mod tests {
     #[test]
     fn a_probe_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        probe(&folder.path().join("x.png")).unwrap();
+        probe(&[folder.path().join("x.png")]).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(probe(&folder.path().join("no/x.png")).is_err());
-        assert!(probe(folder.path()).is_err());
+        assert!(probe(&[folder.path().join("no/x.png")]).is_err());
+        assert!(probe(&[folder.path().to_owned()]).is_err());
     }
 
     #[test]
@@ -158,7 +172,7 @@ mod tests {
     #[test]
     fn devices_are_refused_and_links_followed() {
         use std::os::unix::fs::{PermissionsExt, symlink};
-        assert!(probe(std::path::Path::new("/dev/null")).is_err());
+        assert!(probe(&["/dev/null".into()]).is_err());
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "").unwrap();

@@ -1,9 +1,13 @@
-//! Pixels and the PNG file.
+//! Pixels and their files.
 
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::exif;
+use super::format::Format;
+use super::metadata::{Metadata, PARAMETERS, RECIPE};
 use crate::error::CliError;
-
-/// The keyword under which image tools look for generation parameters.
-const PARAMETERS: &str = "parameters";
 
 /// An 8-bit RGB image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,27 +64,66 @@ impl RgbImage {
         })
     }
 
-    /// The PNG file, with `parameters` in a text chunk: tEXt where Latin-1 holds it, else iTXt.
+    /// The file in a format; `quality`, 1 to 100, is for JPEG.
     ///
     /// # Errors
     /// [`CliError::Internal`] if the encoder refuses it.
-    pub(crate) fn to_png(&self, parameters: &str) -> Result<Vec<u8>, CliError> {
-        let encode = || {
-            let mut bytes = Vec::new();
-            let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
-            encoder.set_color(png::ColorType::Rgb);
-            encoder.set_depth(png::BitDepth::Eight);
-            if is_latin1(parameters) {
-                encoder.add_text_chunk(PARAMETERS.to_owned(), parameters.to_owned())?;
-            } else {
-                encoder.add_itxt_chunk(PARAMETERS.to_owned(), parameters.to_owned())?;
+    pub(crate) fn encode(
+        &self,
+        format: Format,
+        quality: u8,
+        metadata: &Metadata,
+    ) -> Result<Vec<u8>, CliError> {
+        let encoded = match format {
+            Format::Png => self.to_png(metadata).map_err(|error| error.to_string()),
+            Format::WebP => {
+                let mut bytes = Vec::new();
+                let encoder = WebPEncoder::new_lossless(&mut bytes);
+                self.write(encoder, metadata).map(|()| bytes)
             }
-            let mut writer = encoder.write_header()?;
-            writer.write_image_data(&self.pixels)?;
-            writer.finish()?;
-            Ok::<_, png::EncodingError>(bytes)
+            Format::Jpeg => {
+                let mut bytes = Vec::new();
+                let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+                self.write(encoder, metadata).map(|()| bytes)
+            }
         };
-        encode().map_err(|error| CliError::Internal(format!("PNG: {error}")))
+        encoded.map_err(|error| CliError::Internal(format!("{}: {error}", format.as_str())))
+    }
+
+    /// The PNG file, with the parameters in a tEXt chunk where Latin-1 holds them, else in an
+    /// iTXt chunk.
+    fn to_png(&self, metadata: &Metadata) -> Result<Vec<u8>, png::EncodingError> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let Metadata { parameters, recipe } = metadata.clone();
+        if is_latin1(&parameters) {
+            encoder.add_text_chunk(PARAMETERS.to_owned(), parameters)?;
+        } else {
+            encoder.add_itxt_chunk(PARAMETERS.to_owned(), parameters)?;
+        }
+        encoder.add_itxt_chunk(RECIPE.to_owned(), recipe)?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.pixels)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+
+    /// The same in a format whose metadata is EXIF.
+    fn write(&self, mut encoder: impl ImageEncoder, metadata: &Metadata) -> Result<(), String> {
+        let block = exif::write(metadata)?;
+        encoder
+            .set_exif_metadata(block)
+            .map_err(|error| error.to_string())?;
+        encoder
+            .write_image(
+                &self.pixels,
+                self.width,
+                self.height,
+                ExtendedColorType::Rgb8,
+            )
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -103,76 +146,4 @@ fn is_latin1(text: &str) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{RgbImage, Rounding};
-    use crate::error::CliError;
-
-    fn decode(bytes: &[u8]) -> (png::Info<'static>, Vec<u8>) {
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
-            .read_info()
-            .unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        reader.next_frame(&mut pixels).unwrap();
-        reader.finish().unwrap();
-        (reader.info().clone(), pixels)
-    }
-
-    #[test]
-    fn levels_round_half_to_even_and_clamp() {
-        let level = |value| Rounding::HalfToEven.level(value);
-        let value = |level: f32| level / 255.0 * 2.0 - 1.0;
-        assert_eq!(level(-1.0), 0);
-        assert_eq!(level(1.0), 255);
-        assert_eq!(level(-7.0), 0);
-        assert_eq!(level(7.0), 255);
-        // 127.5 exactly: to the even neighbour.
-        assert_eq!(level(0.0), 128);
-        for step in 0..=255_u8 {
-            assert_eq!(level(value(f32::from(step))), step);
-        }
-    }
-
-    #[test]
-    fn comfyui_rounds_down() {
-        let level = |value| Rounding::Down.level(value);
-        assert_eq!(
-            [-7.0, -1.0, 0.0, 1.0, 7.0].map(level),
-            [0, 0, 127, 255, 255]
-        );
-        // 254.9 of 255.
-        assert_eq!(level(254.9 / 255.0 * 2.0 - 1.0), 254);
-    }
-
-    #[test]
-    fn planes_become_interleaved_pixels() {
-        let planes = [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0];
-        let image = RgbImage::from_planes(&planes, 2, 1, Rounding::HalfToEven).unwrap();
-        assert_eq!(image.pixels, [0, 255, 0, 255, 0, 0]);
-        assert!(matches!(
-            RgbImage::from_planes(&[f32::NAN; 3], 1, 1, Rounding::HalfToEven),
-            Err(CliError::NotFinite)
-        ));
-        assert!(RgbImage::from_planes(&[0.0; 4], 1, 1, Rounding::Down).is_err());
-    }
-
-    #[test]
-    fn text_goes_to_the_chunk_that_can_hold_it() {
-        let image = RgbImage {
-            width: 2,
-            height: 1,
-            pixels: vec![1, 2, 3, 4, 5, 6],
-        };
-        let (info, pixels) = decode(&image.to_png("a café\nSteps: 2").unwrap());
-        assert_eq!(pixels, image.pixels);
-        assert_eq!((info.width, info.height), (2, 1));
-        assert_eq!(info.uncompressed_latin1_text[0].keyword, "parameters");
-        assert_eq!(info.uncompressed_latin1_text[0].text, "a café\nSteps: 2");
-
-        for text in ["一只猫", "🦊", "tab\there"] {
-            let (info, _) = decode(&image.to_png(text).unwrap());
-            assert!(info.uncompressed_latin1_text.is_empty());
-            assert_eq!(info.utf8_text[0].keyword, "parameters");
-            assert_eq!(info.utf8_text[0].get_text().unwrap(), text);
-        }
-    }
-}
+mod tests;

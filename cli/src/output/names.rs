@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::format::Format;
 use crate::error::CliError;
 
 /// The most digits a `%0Nd` may ask for.
@@ -42,17 +43,45 @@ pub(crate) struct Target {
     pub(crate) overwrite: bool,
 }
 
+impl Target {
+    /// The format of the file; PNG where the name tells none.
+    pub(crate) fn format(&self) -> Format {
+        Format::of(&self.path).unwrap_or(Format::Png)
+    }
+
+    /// The files that may hold this picture already: its own, and those with a number that a name
+    /// gets that must not overwrite.
+    pub(crate) fn existing(&self) -> Vec<PathBuf> {
+        let own = std::iter::once(self.path.clone());
+        if self.overwrite {
+            return own.filter(|path| path.is_file()).collect();
+        }
+        let numbered = (2..).map(|number| with_suffix(&self.path, number));
+        own.chain(numbered)
+            .take_while(|path| path.exists())
+            .collect()
+    }
+}
+
 impl OutputNames {
-    /// Reads `--output`: nothing, a folder that is there, or a PNG file name.
+    /// Reads `--output`: nothing, a folder that is there, or a file name.
     ///
     /// # Errors
     /// [`CliError::Usage`] for another format's extension, an empty name, or a second `%d`.
     pub(crate) fn parse(output: Option<&Path>) -> Result<Self, CliError> {
-        let Some(output) = output else {
-            return Ok(Self::Default {
+        match output {
+            Some(output) => Self::parse_as("--output", output),
+            None => Ok(Self::Default {
                 folder: PathBuf::new(),
-            });
-        };
+            }),
+        }
+    }
+
+    /// Reads a folder that is there, or a file name; `what` names the flag or field in errors.
+    ///
+    /// # Errors
+    /// As of [`Self::parse`].
+    pub(crate) fn parse_as(what: &str, output: &Path) -> Result<Self, CliError> {
         if output.is_dir() {
             return Ok(Self::Default {
                 folder: output.to_owned(),
@@ -63,27 +92,29 @@ impl OutputNames {
             Some(name) if !text.ends_with(std::path::is_separator) => name,
             _ => {
                 return Err(CliError::Usage(format!(
-                    "--output {text}: no such folder, and no file name to write",
+                    "{what} {text}: no such folder, and no file name to write",
                 )));
             }
         };
         let Some(name) = name.to_str() else {
             return Err(CliError::Usage(format!(
-                "--output {text}: the file name is not UTF-8"
+                "{what} {text}: the file name is not UTF-8"
             )));
         };
-        let name = match Path::new(name).extension().and_then(|ext| ext.to_str()) {
-            None => format!("{name}.png"),
-            Some(ext) if ext.eq_ignore_ascii_case("png") => name.to_owned(),
-            Some(_) => {
+        let path = Path::new(name);
+        let name = match (path.extension(), Format::of(path)) {
+            (None, _) => format!("{name}.png"),
+            (Some(_), Some(_)) => name.to_owned(),
+            (Some(_), None) => {
                 return Err(CliError::Usage(format!(
-                    "--output {text}: only PNG is written; give a name that ends in .png"
+                    "{what} {text}: pictures are PNG, WebP or JPEG files; give a name that ends \
+                     in .png, .webp or .jpg"
                 )));
             }
         };
         Ok(Self::Explicit {
             folder: output.parent().unwrap_or(Path::new("")).to_owned(),
-            name: Pattern::parse(&name)?,
+            name: Pattern::parse(what, &name)?,
         })
     }
 
@@ -91,25 +122,31 @@ impl OutputNames {
     /// the end of the name; default names carry the image's seed.
     pub(crate) fn targets(&self, seed: u64, count: usize) -> Vec<Target> {
         (0..count)
-            .map(|image| match self {
-                Self::Explicit { folder, name } => Target {
-                    path: folder.join(name.numbered((count > 1).then_some(image + 1), image + 1)),
-                    overwrite: true,
-                },
-                Self::Default { folder } => Target {
-                    path: folder.join(format!(
-                        "qwen-image-{}.png",
-                        seed.wrapping_add(image as u64)
-                    )),
-                    overwrite: false,
-                },
+            .map(|image| {
+                let seed = seed.wrapping_add(image as u64);
+                self.target(image + 1, count > 1, &format!("qwen-image-{seed}"))
             })
             .collect()
+    }
+
+    /// The file of the image of this number: in the place of `%d`, or at the end of the name
+    /// where it is one of `several`. `stem` is the default name.
+    pub(crate) fn target(&self, number: usize, several: bool, stem: &str) -> Target {
+        match self {
+            Self::Explicit { folder, name } => Target {
+                path: folder.join(name.numbered(several.then_some(number), number)),
+                overwrite: true,
+            },
+            Self::Default { folder } => Target {
+                path: folder.join(format!("{stem}.png")),
+                overwrite: false,
+            },
+        }
     }
 }
 
 impl Pattern {
-    fn parse(name: &str) -> Result<Self, CliError> {
+    fn parse(what: &str, name: &str) -> Result<Self, CliError> {
         let mut pattern = Self {
             before: String::new(),
             digits: None,
@@ -127,7 +164,7 @@ impl Pattern {
                 };
                 if pattern.digits.is_some() || width > MAX_DIGITS {
                     return Err(CliError::Usage(format!(
-                        "--output {name}: one `%d` or `%04d` at most, of up to {MAX_DIGITS} digits"
+                        "{what} {name}: one `%d` or `%04d` at most, of up to {MAX_DIGITS} digits"
                     )));
                 }
                 pattern.digits = Some(width);
@@ -194,6 +231,9 @@ mod tests {
         assert_eq!(names(Some("out.png"), 1), ["out.png"]);
         assert_eq!(names(Some("a/out.PNG"), 1), ["a/out.PNG"]);
         assert_eq!(names(Some("out"), 1), ["out.png"]);
+        for name in ["out.jpg", "out.JPEG", "a.b.webp"] {
+            assert_eq!(names(Some(name), 1), [name]);
+        }
     }
 
     #[test]
@@ -225,8 +265,8 @@ mod tests {
     #[test]
     fn names_that_cannot_be_written_are_refused() {
         for name in [
-            "out.jpg",
-            "a.b.webp",
+            "out.gif",
+            "a.b.tiff",
             "",
             "no-such-folder/",
             "%d-%d.png",

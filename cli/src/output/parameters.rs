@@ -6,23 +6,26 @@ use std::fmt::Write;
 use model::scheduler::ScheduleKind;
 
 use super::recipe::Recipe;
-use crate::args::Preset;
+use crate::args::{Preset, SamplerName, Sampling};
+
+/// What the negative prompt's line begins with.
+const NEGATIVE: &str = "Negative prompt:";
 
 /// The text of a recipe.
 pub(crate) fn text(recipe: &Recipe) -> String {
     let mut text = recipe.prompt.clone();
     if let Some(negative) = &recipe.negative_prompt {
-        let _ = write!(text, "\nNegative prompt: {negative}");
+        let _ = write!(text, "\n{NEGATIVE} {negative}");
     }
     let _ = write!(
         text,
         "\nSteps: {}, Sampler: {}, {}CFG scale: {}, ",
         recipe.steps,
-        recipe.sampling.sampler.label(),
-        schedule(&recipe.sampling.schedule),
+        recipe.sampler.label(),
+        schedule(&recipe.schedule),
         recipe.cfg_scale
     );
-    if recipe.sampling.preset == Preset::ComfyUi {
+    if recipe.preset == Preset::ComfyUi {
         text.push_str("Preset: ComfyUI, ");
     }
     if let Some(seed) = recipe.seed {
@@ -60,6 +63,97 @@ fn schedule(kind: &ScheduleKind) -> String {
     }
 }
 
+/// How the picture of a text of this program's was sampled; `None` where a value is not one of
+/// those that are written.
+pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
+    let label = text.value("Sampler")?;
+    let shift = |name: &str| Some(format!("{name}={}", text.value("Shift")?));
+    let schedule = match text.value("Schedule type") {
+        None => "dynamic".to_owned(),
+        Some("Dynamic Beta") => "dynamic-beta".to_owned(),
+        Some("Shift") => shift("shift")?,
+        Some("Simple") => shift("simple")?,
+        Some("Beta") => shift("beta")?,
+        Some("Sigmas") => format!("sigmas={}", text.value("Sigmas")?),
+        Some(_) => return None,
+    };
+    let samplers = SamplerName::ALL;
+    Some(Sampling {
+        sampler: samplers.into_iter().find(|name| name.label() == label)?,
+        schedule: schedule.parse().ok()?,
+        preset: match text.value("Preset") {
+            None => Preset::Diffusers,
+            Some("ComfyUI") => Preset::ComfyUi,
+            Some(_) => return None,
+        },
+    })
+}
+
+/// The parts of such a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parsed {
+    /// The prompt.
+    pub(super) prompt: String,
+    /// The negative prompt, where there is one.
+    pub(super) negative_prompt: Option<String>,
+    pairs: Vec<(String, String)>,
+}
+
+impl Parsed {
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let mut pairs = self.pairs.iter();
+        let (_, value) = pairs.find(|(name, _)| name == key)?;
+        Some(value)
+    }
+}
+
+/// Takes a text apart; `None` for one without a line of `Steps: …, key: value`.
+pub(super) fn parse(text: &str) -> Option<Parsed> {
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines.iter().rposition(|line| line.starts_with("Steps: "))?;
+    let (body, rest) = lines.split_at(at);
+    let negative = body
+        .iter()
+        .position(|line| line.starts_with(NEGATIVE))
+        .unwrap_or(body.len());
+    let (prompt, negative) = body.split_at(negative);
+    let negative = negative.join("\n");
+    Some(Parsed {
+        prompt: prompt.join("\n"),
+        negative_prompt: negative.strip_prefix(NEGATIVE).map(|text| {
+            // The line always has this space; an empty prompt may have lost it.
+            text.strip_prefix(' ').unwrap_or(text).to_owned()
+        }),
+        pairs: pairs(rest.first()?),
+    })
+}
+
+/// `key: value, key: "a, b"` by key.
+fn pairs(line: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = line;
+    while let Some((key, after)) = rest.split_once(':') {
+        let after = after.trim_start();
+        // A quoted value is a JSON string, and may hold the separators.
+        let mut quoted = serde_json::Deserializer::from_str(after).into_iter::<String>();
+        let value = match quoted.next() {
+            Some(Ok(value)) => {
+                rest = after.get(quoted.byte_offset()..).unwrap_or_default();
+                rest = rest.split_once(',').map_or("", |(_, rest)| rest);
+                value
+            }
+            _ => {
+                let (value, next) = after.split_once(',').unwrap_or((after, ""));
+                rest = next;
+                value.trim().to_owned()
+            }
+        };
+        pairs.push((key.trim().to_owned(), value));
+    }
+    pairs
+}
+
 /// A value that holds the format's own separators is written as a JSON string, as webui does.
 fn quoted(value: &str) -> String {
     if value.contains([',', ':', '\n', '"']) {
@@ -70,9 +164,12 @@ fn quoted(value: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::text;
-    use crate::args::{Preset, SamplerName, Sampling};
+    use super::{parse, sampling, text};
+    use model::scheduler::ScheduleKind;
+
+    use crate::args::{Preset, SamplerName};
     use crate::output::recipe::Recipe;
 
     fn recipe() -> Recipe {
@@ -82,7 +179,9 @@ mod tests {
             width: 1328,
             height: 1328,
             steps: 50,
-            sampling: Sampling::default(),
+            sampler: SamplerName::Euler,
+            schedule: ScheduleKind::Dynamic,
+            preset: Preset::Diffusers,
             cfg_scale: 4.0,
             seed: Some(42),
             noise: None,
@@ -124,27 +223,54 @@ mod tests {
         });
         assert!(text.contains("CFG scale: 2.5, Noise: \"n,1.safetensors\", "));
         assert!(text.contains("Model: \"my: model\""));
+        let parsed = parse(&text).unwrap();
+        assert_eq!(parsed.value("Model"), Some("my: model"));
+        assert_eq!(parsed.value("Noise"), Some("n,1.safetensors"));
+        assert_eq!(parsed.value("Size"), Some("1328x1328"));
     }
 
     #[test]
-    fn samplers_and_schedules_have_webuis_names() {
-        let with = |sampler, schedule: &str, preset| {
-            text(&Recipe {
-                sampling: Sampling {
-                    sampler,
-                    schedule: schedule.parse().expect("a schedule"),
-                    preset,
-                },
-                ..recipe()
-            })
+    fn prompts_of_several_lines_come_back() {
+        let recipe = Recipe {
+            prompt: "a fox\nSteps: to the door".to_owned(),
+            negative_prompt: Some(" ".to_owned()),
+            ..recipe()
         };
-        let text = with(SamplerName::DpmPp2m, "simple", Preset::ComfyUi);
-        assert!(text.contains(
+        let parsed = parse(&text(&recipe)).unwrap();
+        assert_eq!(parsed.prompt, recipe.prompt);
+        assert_eq!(parsed.negative_prompt, recipe.negative_prompt);
+    }
+
+    #[test]
+    fn samplers_and_schedules_have_webuis_names_and_come_back() {
+        let with = |sampler, schedule: &str, preset| Recipe {
+            sampler,
+            schedule: schedule.parse().unwrap(),
+            preset,
+            ..recipe()
+        };
+        let comfyui = text(&with(SamplerName::DpmPp2m, "simple", Preset::ComfyUi));
+        assert!(comfyui.contains(
             "Sampler: DPM++ 2M, Schedule type: Simple, Shift: 3.1, CFG scale: 4, Preset: ComfyUI, "
         ));
-        let text = with(SamplerName::UniPc, "sigmas=1,0.5", Preset::Diffusers);
-        assert!(text.contains(
+        let listed = text(&with(SamplerName::UniPc, "sigmas=1,0.5", Preset::Diffusers));
+        assert!(listed.contains(
             "Sampler: UniPC, Schedule type: Sigmas, Sigmas: \"1,0.5\", CFG scale: 4, Seed: 42"
         ));
+        for sampler in SamplerName::ALL {
+            for schedule in [
+                "dynamic",
+                "dynamic-beta",
+                "shift=2",
+                "beta=1.5",
+                "sigmas=1,0.5",
+            ] {
+                let recipe = with(sampler, schedule, Preset::ComfyUi);
+                let parsed = parse(&text(&recipe)).unwrap();
+                assert_eq!(sampling(&parsed), Some(recipe.sampling()), "{schedule}");
+            }
+        }
+        let other = parse("a\nSteps: 2, Sampler: LMS, Seed: 1").unwrap();
+        assert_eq!(sampling(&other), None);
     }
 }

@@ -1,11 +1,14 @@
 //! The recipe of a picture: everything needed to make it again.
 
+use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
 
-use crate::args::Sampling;
+use crate::args::{Preset, SamplerName, Sampling};
+use crate::error::CliError;
 
 /// How a picture is made. Equal recipes give equal pictures on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
     /// The prompt.
     pub(crate) prompt: String,
@@ -18,9 +21,15 @@ pub(crate) struct Recipe {
     pub(crate) height: u32,
     /// Denoising steps.
     pub(crate) steps: usize,
-    /// `sampler`, `schedule` and `preset`.
-    #[serde(flatten)]
-    pub(crate) sampling: Sampling,
+    /// The solver.
+    #[serde(default)]
+    pub(crate) sampler: SamplerName,
+    /// The noise levels.
+    #[serde(default)]
+    pub(crate) schedule: ScheduleKind,
+    /// Whose habits were followed.
+    #[serde(default)]
+    pub(crate) preset: Preset,
     /// Guidance scale; 1 without guidance.
     pub(crate) cfg_scale: f64,
     /// Seed of the noise; none where the noise came from a file.
@@ -31,4 +40,89 @@ pub(crate) struct Recipe {
     pub(crate) noise: Option<String>,
     /// Name of the transformer's file without its extension.
     pub(crate) model: String,
+}
+
+impl Recipe {
+    /// How the picture was sampled.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            sampler: self.sampler,
+            schedule: self.schedule.clone(),
+            preset: self.preset,
+        }
+    }
+
+    /// As JSON, on one line.
+    ///
+    /// # Errors
+    /// [`CliError::Internal`] for a number that JSON does not have.
+    pub(crate) fn to_json(&self) -> Result<String, CliError> {
+        serde_json::to_string(self).map_err(|error| CliError::Internal(format!("recipe: {error}")))
+    }
+
+    /// From JSON. A field that is not known may change the picture, so it is an error.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn from_json(json: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+
+    /// Whether `other`, which was read from a file, is this recipe. Numbers are compared as they
+    /// come back from text.
+    pub(crate) fn is_recorded_as(&self, other: &Self) -> bool {
+        let written = self.to_json().ok();
+        written
+            .and_then(|json| Self::from_json(&json).ok())
+            .as_ref()
+            == Some(other)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Recipe;
+    use crate::args::{Preset, SamplerName};
+
+    #[test]
+    fn a_recipe_survives_its_text() {
+        let recipe = Recipe {
+            prompt: "a\n\"fox\" 🦊".to_owned(),
+            negative_prompt: None,
+            width: 16,
+            height: 32,
+            steps: 2,
+            sampler: SamplerName::DpmPp2m,
+            schedule: "sigmas=1,0.5".parse().unwrap(),
+            preset: Preset::ComfyUi,
+            cfg_scale: 2.300_000_000_000_000_3,
+            seed: Some(u64::MAX),
+            noise: None,
+            model: "m".to_owned(),
+        };
+        let read = Recipe::from_json(&recipe.to_json().unwrap()).unwrap();
+        assert!(recipe.is_recorded_as(&read));
+        let other = Recipe {
+            steps: 3,
+            ..recipe.clone()
+        };
+        assert!(!other.is_recorded_as(&read));
+        let json = recipe.to_json().unwrap();
+        let sampling =
+            ",\"sampler\":\"dpmpp2m\",\"schedule\":\"sigmas=1,0.5\",\"preset\":\"comfyui\"";
+        assert!(json.contains(sampling), "{json}");
+        // Recipes from before there was a choice.
+        let silent = Recipe::from_json(&json.replace(sampling, "")).unwrap();
+        assert_eq!(silent.sampling(), crate::args::Sampling::default());
+        assert!(Recipe::from_json(&json.replace("dpmpp2m", "lms")).is_err());
+        assert!(Recipe::from_json(&json.replace("sigmas=", "levels=")).is_err());
+        let json = json.replace("\"steps\"", "\"stairs\"");
+        assert!(
+            Recipe::from_json(&json)
+                .unwrap_err()
+                .to_string()
+                .contains("stairs")
+        );
+    }
 }

@@ -27,7 +27,8 @@ pub(crate) struct Report {
     pub(crate) height: u32,
     /// Denoising steps of the first picture.
     pub(crate) steps: usize,
-    /// How often the transformer was asked for a prediction for the first picture.
+    /// How often the transformer was asked for a prediction for the first picture; 0 where it was
+    /// there already.
     pub(crate) model_calls: usize,
     /// `sampler`, `schedule` and `preset` of the first picture.
     #[serde(flatten)]
@@ -55,6 +56,8 @@ pub(crate) struct ImageRecord {
     pub(crate) height: u32,
     /// Denoising steps.
     pub(crate) steps: usize,
+    /// Whether an earlier run had made it, and it was left as it is.
+    pub(crate) skipped: bool,
 }
 
 /// One phase. Bytes everywhere; what cannot be known here is null.

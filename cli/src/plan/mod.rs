@@ -74,8 +74,17 @@ impl Plan {
     /// # Errors
     /// [`CliError::Memory`] about the first such phase.
     pub(crate) fn check(&self) -> Result<(), CliError> {
+        self.check_from(PhaseName::Encode)
+    }
+
+    /// Refuses a plan of which this phase or a later one does not fit.
+    ///
+    /// # Errors
+    /// [`CliError::Memory`] about the first such phase.
+    pub(crate) fn check_from(&self, first: PhaseName) -> Result<(), CliError> {
         PhaseName::ALL
             .into_iter()
+            .skip_while(|name| *name != first)
             .try_for_each(|name| self.check_phase(name))
     }
 

@@ -205,6 +205,11 @@ fn notes(text: &mut String, plan: &Plan) {
     }
     line(
         text,
-        "One model is in memory at a time. Working memory is an estimate.",
+        if plan.work.images > 1 && plan.decodes_beside() {
+            "The VAE stays beside the transformer, so that each image is written as it is made. \
+             Working memory is an estimate."
+        } else {
+            "One model is in memory at a time. Working memory is an estimate."
+        },
     );
 }

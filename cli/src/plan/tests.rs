@@ -132,6 +132,57 @@ fn a_large_device_takes_everything_and_needs_no_advice() {
 }
 
 #[test]
+fn the_decoder_stays_beside_the_transformer_where_both_have_room() {
+    let plan = |total| Plan::new(&subject(), work(1024, 1024), setting(total));
+    let ample = plan(80 * GIB);
+    let peak = |name| ample.phase(name).peak_bytes;
+    let both = peak(PhaseName::Denoise) + peak(PhaseName::Decode);
+    assert!(plan(both).decodes_beside());
+    let less = plan(both - 1);
+    assert!(less.fits && !less.decodes_beside());
+    // What is not known is not there.
+    let unknown = Setting {
+        device: None,
+        ..setting(0)
+    };
+    assert!(!Plan::new(&subject(), work(1024, 1024), unknown).decodes_beside());
+    // On the processor weights that lie in their files take nothing, and others do.
+    let processor = Setting {
+        place: Place::Processor,
+        encoder_place: Place::Processor,
+        kernels: backends::KernelSet::Processor,
+        dtype: FloatDType::F32,
+        ..setting(GIB)
+    };
+    assert!(Plan::new(&subject(), work(64, 64), processor).decodes_beside());
+    let read = Setting {
+        weights: loader::Method::Read,
+        ..processor
+    };
+    assert!(!Plan::new(&subject(), work(64, 64), read).decodes_beside());
+}
+
+#[test]
+fn without_the_encoder_the_later_phases_are_enough() {
+    let peak = |name| {
+        let ample = Plan::new(&dense_encoder(), work(256, 256), setting(200 * GIB));
+        ample.phase(name).peak_bytes
+    };
+    let total = peak(PhaseName::Denoise).max(peak(PhaseName::Decode));
+    assert!(total < peak(PhaseName::Encode));
+    let plan = Plan::new(&dense_encoder(), work(256, 256), setting(total));
+    assert!(plan.check().is_err());
+    assert!(plan.check_from(PhaseName::Denoise).is_ok());
+}
+
+/// A text encoder that is larger than all else.
+fn dense_encoder() -> Subject {
+    let mut subject = subject();
+    subject.text_encoder.bytes.loaded.dense = 100 * GIB;
+    subject
+}
+
+#[test]
 fn a_peak_of_all_there_is_fits_and_one_byte_less_does_not() {
     let ample = Plan::new(&subject(), work(1024, 1024), setting(80 * GIB));
     let peak = ample.phase(PhaseName::Denoise).peak_bytes;

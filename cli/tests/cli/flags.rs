@@ -62,11 +62,17 @@ fn help_names_every_flag_that_scripts_use() {
         "--noise",
         "--trace",
         "--report",
+        "--from",
+        "--prompt-file",
+        "--resume",
+        "--quality",
+        "--no-prompt-cache",
         "-q, --quiet",
         "-v, --verbose",
         "QWEN_IMAGE_MODELS",
         "QWEN_IMAGE_TOKENIZER",
         "QWEN_IMAGE_VRAM_LIMIT",
+        "QWEN_IMAGE_CACHE",
     ] {
         assert!(help.contains(flag), "{flag}");
     }
@@ -92,6 +98,12 @@ fn a_mistyped_command_line_is_exit_2() {
             "y",
             "--no-negative-prompt",
         ],
+        &["generate", "-p", "x", "--prompt-file", "p.txt"],
+        &["generate", "--from", "x.png", "--prompt-file", "p.txt"],
+        &["generate", "--prompt-file", "p.txt", "--noise", "n"],
+        &["generate", "--prompt-file", "p.txt", "--trace", "t"],
+        &["generate", "-p", "x", "--resume"],
+        &["generate", "-p", "x", "--resume", "-s1", "--noise", "n"],
         &["inspect"],
         &["devices", "extra"],
     ] {
@@ -129,7 +141,10 @@ fn a_bad_value_is_one_line_that_names_the_flag() {
         ("--device", "-1"),
         ("--dtype", "f16"),
         ("--backend", "abacus"),
-        ("--output", "x.jpg"),
+        ("--output", "x.gif"),
+        ("--quality", "0"),
+        ("--quality", "101"),
+        ("--quality", "high"),
         ("--output", "%d-%d.png"),
     ] {
         let mut command = program();

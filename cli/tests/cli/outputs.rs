@@ -32,9 +32,10 @@ fn png(path: &Path) -> Png {
         assert_eq!(chunk.keyword, "parameters");
         (chunk.text.clone(), false)
     });
-    let utf8 = info.utf8_text.iter().map(|chunk| {
-        assert_eq!(chunk.keyword, "parameters");
-        (chunk.get_text().unwrap(), true)
+    let utf8 = info.utf8_text.iter().filter_map(|chunk| {
+        let text = (chunk.get_text().unwrap(), true);
+        // This program's own chunk is beside it.
+        (chunk.keyword != "qwen-image-burn").then_some(text)
     });
     Png {
         width: info.width,

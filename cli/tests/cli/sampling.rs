@@ -253,3 +253,70 @@ fn levels_met_twice_are_told_of() {
     let told = "--schedule beta=3.1 has 149 different noise levels for 150 steps";
     assert!(run.stderr.contains(told), "{}", run.stderr);
 }
+
+#[test]
+fn a_picture_is_made_again_as_it_was_sampled() {
+    let place = Place::new();
+    let flags = [
+        "--preset",
+        "comfyui",
+        "--sampler",
+        "unipc",
+        "--schedule",
+        "beta=2",
+    ];
+    place
+        .generate(&[&flags[..], &["--steps", "4"]].concat())
+        .expect(0);
+    let again = |more: &[&str]| {
+        let mut command = program();
+        command
+            .current_dir(place.path("."))
+            .args(["generate", "--models", "models", "--backend", "flex"])
+            .args(["--from", "out/x.png", "--output", "out/y.png"])
+            .args(more);
+        Run::from(command.output().unwrap()).expect(0);
+        png(&place.path("out/y.png"))
+    };
+    let first = png(&place.path("out/x.png"));
+    assert_eq!(again(&[]), first);
+    let (pixels, text) = again(&["--sampler", "heun", "--schedule", "sigmas=1,0.5"]);
+    assert_ne!(pixels, first.0);
+    assert!(text.contains("Steps: 2, Sampler: Heun, "), "{text}");
+    assert!(text.contains("Preset: ComfyUI, "), "{text}");
+}
+
+#[test]
+fn lines_of_a_prompt_file_keep_to_the_schedule_and_the_preset() {
+    let place = Place::new();
+    let run = |lines: &str, more: &[&str]| {
+        fs::write(place.path("p.jsonl"), lines).unwrap();
+        let mut command = program();
+        command
+            .current_dir(place.path("."))
+            .args(["generate", "--models", "models", "--backend", "flex", "-q"])
+            .args([
+                "-W",
+                "48",
+                "-H",
+                "32",
+                "--prompt-file",
+                "p.jsonl",
+                "--output",
+                "out",
+            ])
+            .args(more);
+        Run::from(command.output().unwrap())
+    };
+    let line = "{\"prompt\": \"a\", \"steps\": 1, \"cfg_scale\": 0.5}";
+    run(line, &["--preset", "comfyui"]).expect(0);
+    run("{\"prompt\": \"a\", \"steps\": 1}", &[])
+        .expect_error(3, &["line 1", "`steps` must be at least 2"]);
+    run(
+        "{\"prompt\": \"a\", \"steps\": 4}",
+        &["--schedule", "sigmas=1,0.5"],
+    )
+    .expect_error(3, &["line 1", "`steps` 4", "2 noise levels"]);
+    run("{\"prompt\": \"a\", \"cfg_scale\": 0.5}", &[])
+        .expect_error(3, &["line 1", "`cfg_scale` must be a number from 1"]);
+}

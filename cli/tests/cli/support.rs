@@ -19,6 +19,8 @@ pub(crate) fn program() -> Command {
     ] {
         command.env_remove(variable);
     }
+    // A file has no folders in it: nothing is kept from one test for another.
+    command.env("QWEN_IMAGE_CACHE", env!("CARGO_BIN_EXE_qwen-image"));
     command
 }
 

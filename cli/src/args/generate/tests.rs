@@ -3,7 +3,7 @@ use std::path::Path;
 use clap::Parser;
 
 use super::super::{Cli, Command, Environment};
-use super::{GenerateConfig, Verbosity};
+use super::{GenerateConfig, PromptSource, Verbosity};
 use crate::error::CliError;
 
 fn resolve(flags: &[&str]) -> Result<GenerateConfig, CliError> {
@@ -22,12 +22,16 @@ fn refusal(flags: &[&str]) -> String {
     }
 }
 
+fn negative_prompt(config: &GenerateConfig) -> Option<String> {
+    config.negative_prompt.at(config.cfg_scale, None)
+}
+
 #[test]
 fn defaults_are_the_model_cards() {
     let config = resolve(&[]).unwrap();
     assert_eq!(config.steps, None);
     assert_eq!(config.cfg_scale, 4.0);
-    assert_eq!(config.negative_prompt.as_deref(), Some(" "));
+    assert_eq!(negative_prompt(&config).as_deref(), Some(" "));
     assert_eq!(config.count, 1);
     assert_eq!(config.seed, None);
     assert_eq!(config.verbosity, Verbosity::Normal);
@@ -37,18 +41,18 @@ fn defaults_are_the_model_cards() {
 #[test]
 fn guidance_is_off_without_a_negative_prompt_or_at_scale_one() {
     assert_eq!(
-        resolve(&["--no-negative-prompt"]).unwrap().negative_prompt,
+        negative_prompt(&resolve(&["--no-negative-prompt"]).unwrap()),
         None
     );
     assert_eq!(
-        resolve(&["--cfg-scale", "1"]).unwrap().negative_prompt,
+        negative_prompt(&resolve(&["--cfg-scale", "1"]).unwrap()),
         None
     );
     let both = resolve(&["--cfg-scale", "1.0", "-n", "blur"]).unwrap();
-    assert_eq!(both.negative_prompt, None);
+    assert_eq!(negative_prompt(&both), None);
     assert_eq!(both.notices.len(), 1);
     let empty = resolve(&["-n", ""]).unwrap();
-    assert_eq!(empty.negative_prompt.as_deref(), Some(""));
+    assert_eq!(negative_prompt(&empty).as_deref(), Some(""));
 }
 
 #[test]
@@ -82,6 +86,9 @@ fn numbers_out_of_range_are_refused() {
         ["--cfg-scale", "0.5"],
         ["--batch-count", "0"],
         ["--batch-count", "-1"],
+        ["--quality", "0"],
+        ["--quality", "101"],
+        ["--quality", "-1"],
         ["--seed", "-1"],
         ["--seed", "18446744073709551616"],
     ] {
@@ -108,10 +115,7 @@ fn trace_and_noise_are_for_one_image() {
 #[test]
 fn a_prompt_may_start_with_a_dash() {
     assert_eq!(
-        resolve(&["-n", "-blurry"])
-            .unwrap()
-            .negative_prompt
-            .as_deref(),
+        negative_prompt(&resolve(&["-n", "-blurry"]).unwrap()).as_deref(),
         Some("-blurry")
     );
 }
@@ -175,5 +179,33 @@ fn a_memory_limit_comes_from_the_flag_or_the_environment() {
     assert!(
         error.starts_with("QWEN_IMAGE_VRAM_LIMIT is 'much'"),
         "{error}"
+    );
+}
+
+#[test]
+fn a_run_that_is_to_be_continued_has_a_seed() {
+    assert!(refusal(&["--resume"]).contains("--seed"));
+    let config = resolve(&["--resume", "--seed", "7"]).unwrap();
+    assert!(config.resume && config.seed == Some(7));
+    let line = ["qwen-image", "generate", "--models=m", "--prompt-file=p"];
+    let Command::Generate(args) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("parsed as another command")
+    };
+    let config = GenerateConfig::resolve(*args, Environment(&|_| None)).unwrap();
+    assert_eq!(config.prompt, PromptSource::File("p".into()));
+    assert!(config.resume && config.seed == Some(0));
+}
+
+#[test]
+fn a_prompt_of_its_own_has_its_own_negative_prompt() {
+    let negative = |flags: &[&str]| resolve(flags).unwrap().negative_prompt;
+    let own = || Some("own".to_owned());
+    assert_eq!(negative(&[]).at(4.0, own()), own());
+    assert_eq!(negative(&[]).at(1.0, own()), None);
+    assert_eq!(negative(&["-n=all"]).at(4.0, None).as_deref(), Some("all"));
+    assert_eq!(negative(&["--no-negative-prompt"]).at(4.0, own()), own());
+    assert_eq!(
+        negative(&["--cfg-scale=1"]).at(4.0, None).as_deref(),
+        Some(" ")
     );
 }

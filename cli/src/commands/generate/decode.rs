@@ -7,13 +7,11 @@ use model::pipeline;
 
 use super::observer::{Interruptible, to_host};
 use super::run::{Loaded, Run};
-use crate::console;
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::atomic_file;
 use crate::output::image::RgbImage;
-use crate::output::parameters;
-use crate::output::report::ImageRecord;
+use crate::output::metadata::Metadata;
 use crate::plan::PhaseName;
 use crate::survey;
 
@@ -56,18 +54,15 @@ pub(super) fn picture<B: ModelBackend>(
         trace.add_f32("image", &shape, &planes);
     }
     let rounding = picture.sampling.preset.rounding();
-    let png = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?
-        .to_png(&parameters::text(&picture.recipe))?;
+    let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?;
+    let file = image.encode(
+        picture.target.format(),
+        run.job.config.quality,
+        &Metadata::of(&picture.recipe)?,
+    )?;
     interrupt::check()?;
-    let path = atomic_file::write_target(&picture.target, &png)?;
-    console::stdout(&format!("{}\n", path.display()))?;
+    let path = atomic_file::write_target(&picture.target, &file)?;
     run.computed(computing, &vae.planned);
-    run.images.push(ImageRecord {
-        path,
-        seed: picture.recipe.seed,
-        width: picture.width,
-        height: picture.height,
-        steps: picture.schedule.steps(),
-    });
-    Ok(())
+    run.tell_made_before(picture.place)?;
+    run.tell(path, &picture.recipe, false)
 }

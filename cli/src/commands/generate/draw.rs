@@ -44,7 +44,11 @@ fn picture_by_picture<B: ModelBackend>(
         let latents = denoise::picture(run, &transformer, embeds, index, device)?;
         let vae = match &mut vae {
             Some(vae) => vae,
-            none => none.insert(decode::load::<B>(run, device)?),
+            none => {
+                // What denoising worked in is the decoder's now.
+                B::release_unused(device);
+                none.insert(decode::load::<B>(run, device)?)
+            }
         };
         decode::picture(run, vae, latents, index, device)?;
     }

@@ -5,6 +5,7 @@ use burn::tensor::TensorData;
 use model::pipeline;
 use model::tokenizer::PromptTokens;
 
+use super::embeddings::Embeddings;
 use super::observer::{Interruptible, to_host};
 use super::picture::Picture;
 use super::run::Run;
@@ -13,16 +14,21 @@ use crate::output::trace::Trace;
 use crate::plan::PhaseName;
 use crate::survey;
 
-/// Loads the text encoder, encodes each text of the run, and drops it. The embeddings, f32
-/// `[1, tokens, channels]`, are in host memory, so that the text encoder can be on another device
-/// than the transformer.
-pub(super) struct Encode<'r, 'a>(pub(super) &'r mut Run<'a>);
+/// Loads the text encoder, encodes each text of the run whose embeddings are not known, and drops
+/// it. The embeddings are in host memory, so that the text encoder can be on another device than
+/// the transformer.
+pub(super) struct Encode<'r, 'a> {
+    /// The run.
+    pub(super) run: &'r mut Run<'a>,
+    /// What is known.
+    pub(super) embeds: Embeddings,
+}
 
 impl OnBackend for Encode<'_, '_> {
     type Output = Result<Vec<TensorData>, CliError>;
 
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
-        let Self(run) = self;
+        let Self { run, mut embeds } = self;
         let job = run.job;
         let encoder = survey::text_encoder::<B>(&job.models, &device);
         let weights = &job.models.text_encoder.weights;
@@ -31,14 +37,15 @@ impl OnBackend for Encode<'_, '_> {
         let dtype = run.setting.numerics(run.setting.encoder_place).dtype;
         let computing = run.compute::<B>(&device);
         let busy = run.progress.busy("Encoding the prompt");
-        let encode = |tokens: &PromptTokens| {
+        embeds.fill(job, |text| {
+            let tokens = &job.texts[text];
             let embeds = B::in_exact_memory(&device, || {
                 pipeline::encode_prompt(&loaded.module, tokens, dtype, &device, &Interruptible)
             })?;
             let shape = embeds.dims();
-            Ok::<_, CliError>(TensorData::new(to_host(embeds)?, shape))
-        };
-        let embeds: Vec<TensorData> = job.texts.iter().map(encode).collect::<Result<_, _>>()?;
+            Ok(TensorData::new(to_host(embeds)?, shape))
+        })?;
+        let embeds = embeds.into_all()?;
         drop(busy);
         run.computed(computing, &loaded.planned);
         run.unload::<B, _>(loaded, &device)?;

@@ -1,12 +1,13 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
-use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
+use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
 use model::tokenizer::PromptTokens;
 
 use super::draw::Draw;
+use super::embeddings::Embeddings;
 use super::encode::Encode;
-use super::picture::Picture;
+use super::picture::{Made, Picture, Prepared};
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
@@ -14,6 +15,7 @@ use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::models::Models;
+use crate::output::recipe::Recipe;
 use crate::output::report::Report;
 use crate::plan::{Setting, Work};
 
@@ -43,8 +45,10 @@ pub(super) struct Job<'a> {
     pub(super) models: Models,
     /// The texts of all pictures, each once.
     pub(super) texts: Vec<PromptTokens>,
-    /// The pictures, at least one, in the order in which they are made.
+    /// The pictures that are to be made, in that order.
     pub(super) pictures: Vec<Picture>,
+    /// Those that are there already.
+    pub(super) made: Vec<Made>,
 }
 
 impl<'a> Job<'a> {
@@ -58,11 +62,29 @@ impl<'a> Job<'a> {
         console: Console,
     ) -> Result<Self, CliError> {
         let models = Models::open(&config.sources)?;
+        if let Some(from) = &config.from {
+            let chosen = config.sources.transformer.is_some();
+            if let Some(notice) = from.check_model(&models.name(), chosen)? {
+                console.note(&format!("note: {notice}"));
+            }
+        }
         let mut texts = Texts::default();
-        let prepare = |request| Picture::prepare(request, config, &models, &mut texts);
-        let pictures = requests.into_iter().map(prepare);
+        let (mut pictures, mut made) = (Vec::new(), Vec::new());
+        for (place, request) in requests.into_iter().enumerate() {
+            let origin = request.origin.clone();
+            let prepared = Prepared::new(place, request, config, &models, &mut texts);
+            match prepared.map_err(|error| Request::blame(origin.as_deref(), error))? {
+                Prepared::ToMake(picture) => pictures.push(*picture),
+                Prepared::Made(picture) => {
+                    let path = picture.path.display();
+                    console.note(&format!("skipping {path}: already made"));
+                    made.push(picture);
+                }
+            }
+        }
         let job = Self {
-            pictures: pictures.collect::<Result<_, _>>()?,
+            pictures,
+            made,
             config,
             console,
             models,
@@ -126,31 +148,79 @@ impl<'a> Job<'a> {
         work.with_texts(&self.texts)
     }
 
-    /// Computes and writes everything.
-    ///
-    /// # Errors
-    /// What goes wrong on the way; Ctrl-C.
-    pub(super) fn run(self, device: &DeviceChoice, setting: Setting) -> Result<(), CliError> {
-        let mut run = Run::new(&self, setting);
-        let encoder_device = if self.config.compute.splits_encoder(device.kind) {
+    /// Where prompts are encoded, if the rest is done on `device`.
+    pub(super) fn encoder_device(&self, device: &DeviceChoice) -> DeviceChoice {
+        if self.config.compute.splits_encoder(device.kind) {
             DeviceChoice {
                 kind: BackendKind::Flex,
                 index: 0,
             }
         } else {
             *device
-        };
-        backends::dispatch(device, Prepare(self.console))?;
-        let embeds = backends::dispatch(&encoder_device, Encode(&mut run))??;
-        let draw = Draw {
-            run: &mut run,
-            embeds,
-        };
-        backends::dispatch(device, draw)??;
+        }
+    }
+
+    /// Refuses more texts than the host has memory for, and more latents where they `wait` until
+    /// all are made.
+    ///
+    /// # Errors
+    /// [`CliError::HostMemory`].
+    pub(super) fn check_host_memory(&self, wait: bool) -> Result<(), CliError> {
+        let channels = self.models.text_encoder.config.hidden_size as u64;
+        let embeds: u64 = self
+            .texts
+            .iter()
+            .map(|text| 4 * channels * text.kept as u64)
+            .sum();
+        let features = self.models.transformer.config.in_channels as u64;
+        let latents = |picture: &Picture| 4 * features * picture.grid().tokens() as u64;
+        let latents: u64 = self.pictures.iter().map(latents).sum();
+        let needed = embeds + if wait { latents } else { 0 };
+        match host_memory::available() {
+            Some(available) if needed > available => {
+                Err(CliError::HostMemory { needed, available })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The recipe of the first picture that is made, or else of the first that is there.
+    fn first(&self) -> Option<&Recipe> {
+        let made = || self.made.first().map(|made| &made.recipe);
+        let first = self.pictures.first().map(|picture| &picture.recipe);
+        first.or_else(made)
+    }
+
+    /// Computes and writes everything.
+    ///
+    /// # Errors
+    /// What goes wrong on the way; Ctrl-C.
+    pub(super) fn run(
+        self,
+        device: &DeviceChoice,
+        setting: Setting,
+        embeds: Embeddings,
+    ) -> Result<(), CliError> {
+        let mut run = Run::new(&self, setting);
+        if !self.pictures.is_empty() {
+            backends::dispatch(device, Prepare(self.console))?;
+            let embeds = if embeds.complete() {
+                embeds.into_all()?
+            } else {
+                let run = &mut run;
+                backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
+            };
+            let draw = Draw {
+                run: &mut run,
+                embeds,
+            };
+            backends::dispatch(device, draw)??;
+        }
+        run.tell_made_before(usize::MAX)?;
         if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
             trace.write(path)?;
         }
-        if let (Some(path), Some(first)) = (&self.config.report, self.pictures.first()) {
+        if let (Some(path), Some(first)) = (&self.config.report, self.first()) {
             let report = Report {
                 version: env!("CARGO_PKG_VERSION"),
                 backend: device.kind.name(),
@@ -161,11 +231,14 @@ impl<'a> Job<'a> {
                 },
                 width: first.width,
                 height: first.height,
-                steps: first.schedule.steps(),
-                model_calls: first.model_calls(),
-                sampling: first.sampling.clone(),
-                cfg_scale: first.cfg_scale,
-                guided: first.negative.is_some(),
+                steps: first.steps,
+                model_calls: self.pictures.first().map_or(0, Picture::model_calls),
+                sampling: first.sampling(),
+                cfg_scale: match self.pictures.first() {
+                    Some(picture) => picture.cfg_scale,
+                    None => first.cfg_scale,
+                },
+                guided: first.negative_prompt.is_some(),
                 images: run.images,
                 phases: run.phases,
             };

@@ -1,5 +1,7 @@
 //! One picture of a run, settled: all that is left is to compute it.
 
+use std::path::PathBuf;
+
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
 
@@ -9,12 +11,15 @@ use super::texts::Texts;
 use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
 use crate::models::Models;
+use crate::output::metadata::{Metadata, PictureFile};
 use crate::output::names::Target;
 use crate::output::recipe::Recipe;
 
 /// A picture to be computed.
 #[derive(Debug)]
 pub(super) struct Picture {
+    /// Its place among all pictures, from 0.
+    pub(super) place: usize,
     /// The prompt's number among the run's texts.
     pub(super) prompt: usize,
     /// The negative prompt's, where there is guidance.
@@ -39,12 +44,33 @@ pub(super) struct Picture {
     pub(super) recipe: Recipe,
 }
 
-impl Picture {
-    /// Settles what the request leaves to the model, and reads the noise.
+/// A picture that an earlier run has made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Its place among all pictures, from 0.
+    pub(super) place: usize,
+    /// Its file.
+    pub(super) path: PathBuf,
+    /// How it was made.
+    pub(super) recipe: Recipe,
+}
+
+/// A picture of which nothing is left to the model.
+pub(super) enum Prepared {
+    /// It is there already.
+    Made(Made),
+    /// It is to be made.
+    ToMake(Box<Picture>),
+}
+
+impl Prepared {
+    /// Settles what the request leaves to the model, reads the noise, and looks whether the
+    /// picture is there already, if that is wanted.
     ///
     /// # Errors
-    /// Whatever is wrong with the tokenizer, the noise file or the model's defaults.
-    pub(super) fn prepare(
+    /// Whatever is wrong with the request, the tokenizer, the noise file or the model's defaults.
+    pub(super) fn new(
+        place: usize,
         request: Request,
         config: &GenerateConfig,
         models: &Models,
@@ -65,38 +91,64 @@ impl Picture {
         let noise = noise
             .map(|path| noise_file::read(path, latent_shape))
             .transpose()?;
+        let recipe = Recipe {
+            width,
+            height,
+            steps,
+            sampler: request.sampling.sampler,
+            schedule: request.sampling.schedule.clone(),
+            preset: request.sampling.preset,
+            cfg_scale: match request.negative_prompt {
+                Some(_) => request.cfg_scale,
+                None => 1.0,
+            },
+            seed: noise.is_none().then_some(request.seed),
+            noise: noise_name,
+            model: models.name(),
+            prompt: request.prompt,
+            negative_prompt: request.negative_prompt,
+        };
+        let metadata = Metadata::of(&recipe)?;
+        metadata.check_fits(&request.target.path)?;
+        if config.resume
+            && let Some(path) = already_made(&request.target, &recipe)
+        {
+            return Ok(Self::Made(Made {
+                place,
+                path,
+                recipe,
+            }));
+        }
         let style = request.sampling.preset.prompt_style();
         let mut number_of = |text: &str| texts.number_of(text, style, &models.tokenizer);
-        let negative_prompt = request.negative_prompt.as_deref();
-        Ok(Self {
-            prompt: number_of(&request.prompt)?,
+        let negative_prompt = recipe.negative_prompt.as_deref();
+        Ok(Self::ToMake(Box::new(Picture {
+            place,
+            prompt: number_of(&recipe.prompt)?,
             negative: negative_prompt.map(&mut number_of).transpose()?,
             width,
             height,
             seed: request.seed,
+            noise,
             schedule,
-            sampling: request.sampling.clone(),
+            sampling: request.sampling,
             cfg_scale: request.cfg_scale,
             target: request.target,
-            recipe: Recipe {
-                width,
-                height,
-                steps,
-                sampling: request.sampling,
-                cfg_scale: match request.negative_prompt {
-                    Some(_) => request.cfg_scale,
-                    None => 1.0,
-                },
-                seed: noise.is_none().then_some(request.seed),
-                noise: noise_name,
-                model: models.name(),
-                prompt: request.prompt,
-                negative_prompt: request.negative_prompt,
-            },
-            noise,
-        })
+            recipe,
+        })))
     }
+}
 
+/// The file that holds this very picture, if there is one.
+fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
+    target.existing().into_iter().find(|path| {
+        // Whatever is wrong with a file, it is not this picture.
+        let recorded = PictureFile::open(path).and_then(|file| file.recipe());
+        recorded.is_ok_and(|recorded| recorded.is_some_and(|other| recipe.is_recorded_as(&other)))
+    })
+}
+
+impl Picture {
     /// How often the transformer is asked for a prediction.
     pub(super) fn model_calls(&self) -> usize {
         let kind = self.sampling.sampler.kind();

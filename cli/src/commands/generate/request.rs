@@ -1,7 +1,15 @@
 //! What is asked for, picture by picture, before any model file is opened.
 
-use crate::args::{GenerateConfig, ImageSize, Sampling};
-use crate::output::names::Target;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::prompt_file::{self, Line, Own};
+use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
+use crate::error::CliError;
+use crate::output::names::{OutputNames, Target};
+
+/// The most pictures of one run.
+const MAX_PICTURES: usize = 100_000;
 
 /// One picture as it is asked for.
 #[derive(Debug, Clone)]
@@ -22,22 +30,163 @@ pub(super) struct Request {
     pub(super) seed: u64,
     /// Where it goes.
     pub(super) target: Target,
+    /// The line of the file that asks for it.
+    pub(super) origin: Option<String>,
 }
 
 impl Request {
-    /// All pictures that the flags ask for; `seed` is the first one's.
-    pub(super) fn all(config: &GenerateConfig, seed: u64) -> Vec<Self> {
-        let targets = config.output.targets(seed, config.count);
-        let request = |(index, target)| Self {
-            prompt: config.prompt.clone(),
-            negative_prompt: config.negative_prompt.clone(),
-            size: config.size,
-            steps: config.steps,
-            sampling: config.sampling.clone(),
-            cfg_scale: config.cfg_scale,
-            seed: seed.wrapping_add(index as u64),
-            target,
-        };
-        targets.into_iter().enumerate().map(request).collect()
+    /// All pictures that the flags ask for; `seed` is the first one's. Adds what the user should
+    /// know of them.
+    ///
+    /// # Errors
+    /// What is wrong with the file of prompts.
+    pub(super) fn all(
+        config: &GenerateConfig,
+        seed: u64,
+        notices: &mut Vec<String>,
+    ) -> Result<Vec<Self>, CliError> {
+        match &config.prompt {
+            PromptSource::One(prompt) => Ok(of_prompt(config, prompt, seed)),
+            PromptSource::File(path) => of_file(config, path, seed, notices),
+        }
     }
+
+    /// Says which line an error is about.
+    pub(super) fn blame(origin: Option<&str>, error: CliError) -> CliError {
+        match (origin, error) {
+            (Some(origin), CliError::Usage(reason)) => {
+                CliError::Input(format!("{origin}: {reason}"))
+            }
+            (_, error) => error,
+        }
+    }
+}
+
+fn of_prompt(config: &GenerateConfig, prompt: &str, seed: u64) -> Vec<Request> {
+    let targets = config.output.targets(seed, config.count);
+    let request = |(index, target)| Request {
+        prompt: prompt.to_owned(),
+        negative_prompt: config.negative_prompt.at(config.cfg_scale, None),
+        size: config.size,
+        steps: config.steps,
+        sampling: config.sampling.clone(),
+        cfg_scale: config.cfg_scale,
+        seed: seed.wrapping_add(index as u64),
+        target,
+        origin: None,
+    };
+    targets.into_iter().enumerate().map(request).collect()
+}
+
+fn of_file(
+    config: &GenerateConfig,
+    path: &Path,
+    seed: u64,
+    notices: &mut Vec<String>,
+) -> Result<Vec<Request>, CliError> {
+    let lines = prompt_file::read(path, &config.sampling, notices)?;
+    if lines.len().saturating_mul(config.count) > MAX_PICTURES {
+        return Err(CliError::Input(format!(
+            "{}: {} prompts with {} pictures each; at most {MAX_PICTURES} pictures are made in \
+             one run: split the file",
+            path.display(),
+            lines.len(),
+            config.count
+        )));
+    }
+    let names = Names::of(config, path);
+    let mut requests = Vec::with_capacity(lines.len() * config.count);
+    for Line {
+        origin,
+        prompt,
+        own,
+    } in lines
+    {
+        let own_names = names
+            .own(&own)
+            .map_err(|error| Request::blame(Some(&origin), error))?;
+        let cfg_scale = own.cfg_scale.unwrap_or(config.cfg_scale);
+        if cfg_scale == 1.0 && own.negative_prompt.is_some() {
+            notices.push(format!(
+                "{origin}: `negative_prompt` is not used at a scale of 1"
+            ));
+        }
+        for copy in 0..config.count {
+            let number = requests.len();
+            let of_line = |first: u64| first.wrapping_add(copy as u64);
+            requests.push(Request {
+                prompt: prompt.clone(),
+                negative_prompt: config
+                    .negative_prompt
+                    .at(cfg_scale, own.negative_prompt.clone()),
+                size: own.size(config.size),
+                steps: own.steps.or(config.steps),
+                sampling: config.sampling.clone(),
+                cfg_scale,
+                seed: own
+                    .seed
+                    .map_or_else(|| seed.wrapping_add(number as u64), of_line),
+                target: match &own_names {
+                    Some(own) => own.target(copy + 1, config.count > 1, &names.stem(number)),
+                    None => config.output.target(number + 1, true, &names.stem(number)),
+                },
+                origin: Some(origin.clone()),
+            });
+        }
+    }
+    check_distinct(&requests)?;
+    Ok(requests)
+}
+
+/// What the pictures of a file are called.
+struct Names {
+    /// Where the names that lines give begin.
+    folder: PathBuf,
+    /// The file's name without its extension.
+    stem: String,
+}
+
+impl Names {
+    fn of(config: &GenerateConfig, path: &Path) -> Self {
+        let stem = match path.file_stem() {
+            Some(stem) if path.as_os_str() != "-" => stem.to_string_lossy().into_owned(),
+            _ => "prompt".to_owned(),
+        };
+        Self {
+            folder: match &config.output {
+                OutputNames::Default { folder } => folder.clone(),
+                OutputNames::Explicit { .. } => PathBuf::new(),
+            },
+            stem,
+        }
+    }
+
+    /// The default name of a picture counted from 0.
+    fn stem(&self, picture: usize) -> String {
+        format!("{}-{}", self.stem, picture + 1)
+    }
+
+    /// What a line's own pictures are called, if it says so.
+    fn own(&self, own: &Own) -> Result<Option<OutputNames>, CliError> {
+        let output = own.output.as_ref();
+        let parse = |output: &PathBuf| OutputNames::parse_as("`output`", &self.folder.join(output));
+        output.map(parse).transpose()
+    }
+}
+
+/// Refuses two pictures in one file.
+fn check_distinct(requests: &[Request]) -> Result<(), CliError> {
+    let mut seen: HashMap<&Path, &Request> = HashMap::new();
+    for request in requests {
+        let path = &request.target.path;
+        if let Some(other) = seen.insert(path, request) {
+            let [first, second] = [other, request].map(|of| of.origin.as_deref().unwrap_or(""));
+            return Err(CliError::Input(format!(
+                "{second}: its picture {} is also that of {first}; give each an `output`, or \
+                 --output a name with %d",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! A run under way: loads and drops one model at a time, checks each before, and gathers figures.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use backends::{DeviceMemory, ModelBackend};
@@ -10,7 +11,9 @@ use super::device_peak::DevicePeak;
 use super::job::Job;
 use super::leak::leaked;
 use crate::args::format_bytes;
+use crate::console;
 use crate::error::CliError;
+use crate::output::recipe::Recipe;
 use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
 use crate::plan::{Budget, PhaseName, PhasePlan, Plan, Setting, Subject, Work};
@@ -30,6 +33,8 @@ pub(super) struct Run<'a> {
     pub(super) images: Vec<ImageRecord>,
     /// Tensors, if asked for.
     pub(super) trace: Option<Trace>,
+    /// How many of [`Job::made`] were told of.
+    made_told: usize,
     subject: Subject,
     work: Work,
 }
@@ -61,6 +66,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             images: Vec::new(),
             trace: job.config.trace.is_some().then(Trace::default),
+            made_told: 0,
             subject: Subject::of(&job.models),
             work: job.work(),
         }
@@ -151,6 +157,44 @@ impl<'a> Run<'a> {
             return Err(leak);
         }
         self.job.console.note(&format!("warning: {leak}"));
+        Ok(())
+    }
+
+    /// Prints the path of a finished picture, and notes it.
+    ///
+    /// # Errors
+    /// [`CliError::Stdout`].
+    pub(super) fn tell(
+        &mut self,
+        path: PathBuf,
+        recipe: &Recipe,
+        skipped: bool,
+    ) -> Result<(), CliError> {
+        console::stdout(&format!("{}\n", path.display()))?;
+        self.images.push(ImageRecord {
+            path,
+            seed: recipe.seed,
+            width: recipe.width,
+            height: recipe.height,
+            steps: recipe.steps,
+            skipped,
+        });
+        Ok(())
+    }
+
+    /// Tells of the pictures of earlier runs whose place is before this one: paths are printed in
+    /// the order in which pictures were asked for.
+    ///
+    /// # Errors
+    /// [`CliError::Stdout`].
+    pub(super) fn tell_made_before(&mut self, place: usize) -> Result<(), CliError> {
+        let job = self.job;
+        while let Some(made) = job.made.get(self.made_told)
+            && made.place < place
+        {
+            self.made_told += 1;
+            self.tell(made.path.clone(), &made.recipe, true)?;
+        }
         Ok(())
     }
 

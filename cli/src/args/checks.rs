@@ -1,0 +1,94 @@
+//! The ranges of numbers that flags and prompt files give. `what` names the flag or field.
+
+use std::ops::RangeInclusive;
+
+use model::scheduler::ScheduleKind;
+
+use super::image_size::{MAX_SIDE, SIDE_MULTIPLE};
+use super::sampling::Preset;
+use crate::error::CliError;
+
+/// Denoising steps that can be asked for.
+pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
+const MAX_CFG_SCALE: f64 = 100.0;
+
+/// A whole number within a range.
+///
+/// # Errors
+/// [`CliError::Usage`], as of all checks.
+pub(crate) fn ranged(
+    what: &str,
+    value: i64,
+    range: RangeInclusive<usize>,
+) -> Result<usize, CliError> {
+    match usize::try_from(value) {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => usage(format!(
+            "{what} must be from {} to {}, not {value}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// Denoising steps, as a schedule can have them.
+pub(crate) fn steps(what: &str, value: i64, schedule: &ScheduleKind) -> Result<usize, CliError> {
+    let steps = ranged(what, value, STEPS)?;
+    let stretched = matches!(schedule, ScheduleKind::Dynamic | ScheduleKind::DynamicBeta);
+    match schedule.listed_steps() {
+        Some(listed) if steps != listed => usage(format!(
+            "{what} {steps} contradicts the {listed} noise levels of --schedule; leave it out"
+        )),
+        None if steps == 1 && stretched => usage(format!(
+            "{what} must be at least 2: with one step the schedule, which ends above zero noise, \
+             has no slope to follow; --schedule simple can have one"
+        )),
+        _ => Ok(steps),
+    }
+}
+
+/// Guidance scale, as a preset can have it.
+pub(crate) fn cfg_scale(what: &str, value: f64, preset: Preset) -> Result<f64, CliError> {
+    let least = preset.least_cfg_scale();
+    if (least..=MAX_CFG_SCALE).contains(&value) {
+        return Ok(value);
+    }
+    usage(format!(
+        "{what} must be a number from {least} to {MAX_CFG_SCALE} (1 is no guidance), not {value}"
+    ))
+}
+
+/// Seed of the noise.
+pub(crate) fn seed(what: &str, value: i128) -> Result<u64, CliError> {
+    u64::try_from(value).map_err(|_| {
+        CliError::Usage(format!(
+            "{what} must be from 0 to {}, not {value}; leave it out for a random one",
+            u64::MAX
+        ))
+    })
+}
+
+/// A side in pixels, rounded down to a multiple of 16 with a notice, as the reference pipeline
+/// does, so that the same numbers give the same picture.
+pub(crate) fn side(what: &str, value: i64, notices: &mut Vec<String>) -> Result<u32, CliError> {
+    let side = match u32::try_from(value) {
+        Ok(side) if (SIDE_MULTIPLE..=MAX_SIDE).contains(&side) => side,
+        _ => {
+            return usage(format!(
+                "{what} must be from {SIDE_MULTIPLE} to {MAX_SIDE} pixels, not {value}"
+            ));
+        }
+    };
+    let rounded = side - side % SIDE_MULTIPLE;
+    if rounded != side {
+        let name = what.trim_start_matches('-');
+        notices.push(format!(
+            "{name} {side} is not a multiple of {SIDE_MULTIPLE}; using {rounded}"
+        ));
+    }
+    Ok(rounded)
+}
+
+fn usage<T>(message: String) -> Result<T, CliError> {
+    Err(CliError::Usage(message))
+}

@@ -1,0 +1,45 @@
+//! Flags for many pictures, for pictures that are there already, and for their files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Many pictures, and pictures again.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Many pictures, and pictures again")]
+pub(crate) struct PicturesArgs {
+    /// Make the picture of this file again: PNG, WebP or JPEG with this program's metadata or
+    /// webui's. Flags given beside it count more
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt_file")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Make a picture for each line of this file, loading each model once; `-` is standard input.
+    ///
+    /// A .txt file has a prompt on each line; blank lines and those that begin with # are skipped.
+    /// A .jsonl file (and standard input that begins with a brace) has an object on each line:
+    /// prompt, and what is to differ from the flags of negative_prompt, width, height, seed,
+    /// steps, cfg_scale, output. The pictures have the seeds SEED, SEED+1, … [default: from 0] and
+    /// are called FILE-1.png, FILE-2.png, … Pictures that are there already are skipped, as with
+    /// --resume. Each picture is written as soon as it is made where the VAE fits beside the
+    /// transformer; otherwise all are written at the end, those that are done also after Ctrl-C
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "noise", "trace"])]
+    pub(crate) prompt_file: Option<PathBuf>,
+
+    /// Skip pictures that are there already, made in the same way; needs --seed
+    #[arg(long, conflicts_with = "noise")]
+    pub(crate) resume: bool,
+
+    /// Quality of a JPEG file, from 1 to 100
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 95,
+        allow_negative_numbers = true
+    )]
+    pub(crate) quality: i64,
+
+    /// Encode every prompt, instead of taking embeddings from earlier runs with the same text
+    /// encoder out of the cache in QWEN_IMAGE_CACHE [default: the user's cache folder]
+    #[arg(long)]
+    pub(crate) no_prompt_cache: bool,
+}

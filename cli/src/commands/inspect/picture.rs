@@ -1,0 +1,73 @@
+//! How a picture was made, by its file.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::line;
+use crate::console::printable;
+use crate::error::CliError;
+use crate::output::metadata::PictureFile;
+
+#[derive(Debug, Serialize)]
+struct Inspection<'a> {
+    picture: Described<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Described<'a> {
+    path: &'a Path,
+    format: &'static str,
+    width: u32,
+    height: u32,
+    /// stable-diffusion-webui's text.
+    parameters: Option<&'a str>,
+    /// This program's own record.
+    recipe: Option<Value>,
+}
+
+/// The description of a picture's file, as text or as JSON.
+///
+/// # Errors
+/// [`CliError::Input`] for a damaged file.
+pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
+    let file = PictureFile::open(path)?;
+    let described = Described {
+        path: &file.path,
+        format: file.format.as_str(),
+        width: file.width,
+        height: file.height,
+        parameters: file.parameters.as_deref(),
+        recipe: file.recipe_json()?,
+    };
+    if !json {
+        return Ok(as_text(&described));
+    }
+    let inspection = Inspection { picture: described };
+    serde_json::to_string_pretty(&inspection)
+        .map(|text| text + "\n")
+        .map_err(|error| CliError::Internal(error.to_string()))
+}
+
+fn as_text(picture: &Described<'_>) -> String {
+    let mut text = printable(&picture.path.to_string_lossy());
+    text.push('\n');
+    let size = format!("{}, {}x{}", picture.format, picture.width, picture.height);
+    line(&mut text, "picture", &size);
+    match (&picture.recipe, picture.parameters) {
+        (Some(Value::Object(fields)), _) => {
+            for (field, value) in fields {
+                line(&mut text, &printable(field), &printable(&value.to_string()));
+            }
+        }
+        (_, Some(parameters)) => {
+            for parameter in parameters.lines() {
+                let _ = writeln!(text, "  {}", printable(parameter));
+            }
+        }
+        _ => line(&mut text, "parameters", "none in the file"),
+    }
+    text
+}

@@ -1,0 +1,158 @@
+use std::fs;
+use std::path::Path;
+
+use image::ImageReader;
+
+use super::{Format, Metadata, RgbImage, Rounding};
+use crate::error::CliError;
+use crate::output::metadata::PictureFile;
+
+#[test]
+fn levels_round_half_to_even_and_clamp() {
+    let level = |value| Rounding::HalfToEven.level(value);
+    let value = |level: f32| level / 255.0 * 2.0 - 1.0;
+    assert_eq!(level(-1.0), 0);
+    assert_eq!(level(1.0), 255);
+    assert_eq!(level(-7.0), 0);
+    assert_eq!(level(7.0), 255);
+    // 127.5 exactly: to the even neighbour.
+    assert_eq!(level(0.0), 128);
+    for step in 0..=255_u8 {
+        assert_eq!(level(value(f32::from(step))), step);
+    }
+}
+
+#[test]
+fn comfyui_rounds_down() {
+    let level = |value| Rounding::Down.level(value);
+    assert_eq!(
+        [-7.0, -1.0, 0.0, 1.0, 7.0].map(level),
+        [0, 0, 127, 255, 255]
+    );
+    // 254.9 of 255.
+    assert_eq!(level(254.9 / 255.0 * 2.0 - 1.0), 254);
+}
+
+#[test]
+fn planes_become_interleaved_pixels() {
+    let planes = [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0];
+    let image = RgbImage::from_planes(&planes, 2, 1, Rounding::HalfToEven).unwrap();
+    assert_eq!(image.pixels, [0, 255, 0, 255, 0, 0]);
+    assert!(matches!(
+        RgbImage::from_planes(&[f32::NAN; 3], 1, 1, Rounding::HalfToEven),
+        Err(CliError::NotFinite)
+    ));
+    assert!(RgbImage::from_planes(&[0.0; 4], 1, 1, Rounding::Down).is_err());
+}
+
+/// A gradient: something that JPEG keeps well.
+fn gradient() -> RgbImage {
+    let (width, height) = (24, 16);
+    let pixels = (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| [10 * x as u8, 15 * y as u8, 128]))
+        .collect();
+    RgbImage {
+        width,
+        height,
+        pixels,
+    }
+}
+
+fn metadata(parameters: &str) -> Metadata {
+    Metadata {
+        parameters: parameters.to_owned(),
+        recipe: "{}".to_owned(),
+    }
+}
+
+fn chunks(bytes: &[u8]) -> png::Info<'static> {
+    let decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.read_info().unwrap().info().clone()
+}
+
+#[test]
+fn text_goes_to_the_chunk_that_can_hold_it() {
+    let png = |text| gradient().encode(Format::Png, 95, &metadata(text)).unwrap();
+    let info = chunks(&png("a café\nSteps: 2"));
+    assert_eq!(info.uncompressed_latin1_text[0].keyword, "parameters");
+    assert_eq!(info.uncompressed_latin1_text[0].text, "a café\nSteps: 2");
+    assert_eq!(info.utf8_text[0].keyword, "qwen-image-burn");
+    for text in ["一只猫", "🦊", "tab\there"] {
+        let info = chunks(&png(text));
+        assert!(info.uncompressed_latin1_text.is_empty());
+        assert_eq!(info.utf8_text[0].keyword, "parameters");
+        assert_eq!(info.utf8_text[0].get_text().unwrap(), text);
+    }
+}
+
+#[test]
+fn every_format_keeps_pixels_and_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = gradient();
+    for (name, format, most) in [
+        ("x.png", Format::Png, 0),
+        ("x.webp", Format::WebP, 0),
+        ("x.jpg", Format::Jpeg, 12),
+    ] {
+        let path = folder.path().join(name);
+        let bytes = image.encode(format, 95, &metadata("一只猫, fox")).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        let found = PictureFile::open(&path).unwrap();
+        assert_eq!(found.format, format);
+        assert_eq!((found.width, found.height), (24, 16));
+        assert_eq!(found.parameters.as_deref(), Some("一只猫, fox"));
+        // `{}` is no recipe, and that is told.
+        let error = found.recipe().unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("recipe"), "{error}");
+        if format == Format::Png {
+            continue;
+        }
+        let reader = ImageReader::open(&path).unwrap();
+        let pixels = reader.decode().unwrap().into_rgb8().into_raw();
+        let off = pixels
+            .iter()
+            .zip(&image.pixels)
+            .map(|(a, b)| a.abs_diff(*b));
+        assert!(off.max() <= Some(most), "{name}");
+    }
+}
+
+#[test]
+fn quality_makes_a_jpeg_smaller_or_better() {
+    let size = |quality| {
+        let jpeg = gradient().encode(Format::Jpeg, quality, &metadata("x"));
+        jpeg.unwrap().len()
+    };
+    assert!(size(10) < size(95));
+}
+
+#[test]
+fn damaged_files_are_errors_or_less_text_and_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in [Format::Png, Format::WebP, Format::Jpeg] {
+        let bytes = gradient().encode(format, 50, &metadata("a fox")).unwrap();
+        let path = folder.path().join("x");
+        let open = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            PictureFile::open(&path)
+        };
+        for at in (0..bytes.len()).step_by(3) {
+            let _ = open(&bytes[..at]);
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0xff;
+            let _ = open(&damaged);
+        }
+        assert!(open(&bytes[..20]).is_err(), "{format:?}");
+    }
+    assert!(PictureFile::open(Path::new("/no/such.png")).is_err());
+    assert!(PictureFile::open(folder.path()).is_err());
+}
+
+#[test]
+fn a_jpeg_does_not_hold_any_amount_of_text() {
+    let long = metadata(&"x".repeat(40_000));
+    let error = long.check_fits(Path::new("out/x.jpg")).unwrap_err();
+    assert!(error.to_string().contains("out/x.jpg"), "{error}");
+    assert!(long.check_fits(Path::new("x.webp")).is_ok());
+    assert!(metadata("short").check_fits(Path::new("x.jpg")).is_ok());
+}

@@ -1,0 +1,233 @@
+//! What a picture's file says of how it was made.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use serde_json::Value;
+
+use super::exif;
+use super::format::Format;
+use super::parameters;
+use super::recipe::Recipe;
+use crate::error::CliError;
+
+/// Where image tools look for generation parameters among a PNG's texts.
+pub(super) const PARAMETERS: &str = "parameters";
+/// Where the recipe is among them.
+pub(super) const RECIPE: &str = "qwen-image-burn";
+/// The longest text that is read.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// The largest JPEG or WebP file that is read: these are held in memory.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+/// The most metadata that a JPEG file holds: a segment, less its length and its name.
+const MAX_JPEG_BYTES: usize = 65_535 - 2 - 6;
+
+/// How a picture was made, as it is written into its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// stable-diffusion-webui's `parameters` text.
+    pub(crate) parameters: String,
+    /// The recipe as JSON.
+    pub(crate) recipe: String,
+}
+
+impl Metadata {
+    /// Of a recipe.
+    ///
+    /// # Errors
+    /// [`CliError::Internal`] for a number that JSON does not have.
+    pub(crate) fn of(recipe: &Recipe) -> Result<Self, CliError> {
+        Ok(Self {
+            parameters: parameters::text(recipe),
+            recipe: recipe.to_json()?,
+        })
+    }
+
+    /// Refuses what a format cannot hold, before anything is computed.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] naming the picture's file.
+    pub(crate) fn check_fits(&self, path: &Path) -> Result<(), CliError> {
+        if Format::of(path) != Some(Format::Jpeg) {
+            return Ok(());
+        }
+        let block = exif::write(self).map_err(CliError::Internal)?;
+        if block.len() <= MAX_JPEG_BYTES {
+            return Ok(());
+        }
+        Err(CliError::Usage(format!(
+            "{}: a JPEG file holds {MAX_JPEG_BYTES} bytes of metadata, and the prompts take {}: \
+             write .png or .webp",
+            path.display(),
+            block.len()
+        )))
+    }
+}
+
+/// A picture's file, of which only the metadata was read.
+#[derive(Debug)]
+pub(crate) struct PictureFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) format: Format,
+    /// Pixels across.
+    pub(crate) width: u32,
+    /// Pixels down.
+    pub(crate) height: u32,
+    /// The `parameters` text.
+    pub(crate) parameters: Option<String>,
+    /// The recipe's JSON.
+    recipe: Option<String>,
+}
+
+impl PictureFile {
+    /// Reads a file's metadata.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] naming the file: it is missing, damaged, or no picture.
+    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
+        let open = || {
+            let (mut file, format) = sniff(path)?;
+            let format = format.ok_or("is no PNG, JPEG or WebP file")?;
+            file.seek(SeekFrom::Start(0)).map_err(words)?;
+            let damaged = |reason| format!("is damaged or no {}: {reason}", format.as_str());
+            let picture = match format {
+                Format::Png => read_png(file),
+                Format::Jpeg => read_exif(file, ImageFormat::Jpeg),
+                Format::WebP => read_exif(file, ImageFormat::WebP),
+            };
+            let (size, (parameters, recipe)) = picture.map_err(damaged)?;
+            Ok::<_, String>(Self {
+                path: path.to_owned(),
+                format,
+                width: size.0,
+                height: size.1,
+                parameters,
+                recipe,
+            })
+        };
+        open().map_err(|reason| input(path, &reason))
+    }
+
+    /// Whether a file begins as a picture does; `false` also for what cannot be read.
+    pub(crate) fn is_one(path: &Path) -> bool {
+        sniff(path).is_ok_and(|(_, format)| format.is_some())
+    }
+
+    /// The recipe as it stands in the file, whichever version wrote it.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] for what is no JSON.
+    pub(crate) fn recipe_json(&self) -> Result<Option<Value>, CliError> {
+        let parse = |json: &String| {
+            serde_json::from_str(json)
+                .map_err(|error| input(&self.path, &format!("its recipe is damaged: {error}")))
+        };
+        self.recipe.as_ref().map(parse).transpose()
+    }
+
+    /// The recipe, where this program made the picture.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] for one that is damaged or of a newer version.
+    pub(crate) fn recipe(&self) -> Result<Option<Recipe>, CliError> {
+        let parse = |json: &String| {
+            Recipe::from_json(json).map_err(|error| {
+                let reason = format!(
+                    "its recipe is damaged, or a newer version of this program wrote it: {error}"
+                );
+                input(&self.path, &reason)
+            })
+        };
+        self.recipe.as_ref().map(parse).transpose()
+    }
+}
+
+/// An error about a file that was given.
+pub(super) fn input(path: &Path, reason: &str) -> CliError {
+    CliError::Input(format!("{}: {reason}", path.display()))
+}
+
+/// Opens an ordinary file and looks at its first bytes.
+fn sniff(path: &Path) -> Result<(File, Option<Format>), String> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).map_err(words)?.is_file() {
+        return Err("is not an ordinary file".to_owned());
+    }
+    let mut file = File::open(path).map_err(words)?;
+    let mut start = Vec::new();
+    Read::by_ref(&mut file)
+        .take(12)
+        .read_to_end(&mut start)
+        .map_err(words)?;
+    Ok((file, Format::of_bytes(&start)))
+}
+
+fn words(error: std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+type Found = ((u32, u32), (Option<String>, Option<String>));
+
+fn read_png(file: File) -> Result<Found, String> {
+    let limits = png::Limits {
+        bytes: 2 * MAX_TEXT_BYTES,
+    };
+    let decoder = png::Decoder::new_with_limits(BufReader::new(file), limits);
+    let text = |error: png::DecodingError| error.to_string();
+    let mut reader = decoder.read_info().map_err(text)?;
+    let mut found = png_texts(reader.info())?;
+    if found.0.is_none() && found.1.is_none() {
+        // Texts may also come behind the pixels.
+        reader.finish().map_err(text)?;
+        found = png_texts(reader.info())?;
+    }
+    let info = reader.info();
+    Ok(((info.width, info.height), found))
+}
+
+fn png_texts(info: &png::Info<'_>) -> Result<(Option<String>, Option<String>), String> {
+    let find = |keyword: &str| {
+        let plain = info.uncompressed_latin1_text.iter();
+        if let Some(chunk) = plain.into_iter().find(|chunk| chunk.keyword == keyword) {
+            return Ok(Some(chunk.text.clone()));
+        }
+        let mut utf8 = info.utf8_text.iter();
+        if let Some(chunk) = utf8.find(|chunk| chunk.keyword == keyword) {
+            let mut chunk = chunk.clone();
+            let inflated = chunk.decompress_text_with_limit(MAX_TEXT_BYTES);
+            return inflated.and_then(|()| chunk.get_text()).map(Some);
+        }
+        let mut packed = info.compressed_latin1_text.iter();
+        if let Some(chunk) = packed.find(|chunk| chunk.keyword == keyword) {
+            let mut chunk = chunk.clone();
+            let inflated = chunk.decompress_text_with_limit(MAX_TEXT_BYTES);
+            return inflated.and_then(|()| chunk.get_text()).map(Some);
+        }
+        Ok(None)
+    };
+    let text = |error: png::DecodingError| error.to_string();
+    Ok((find(PARAMETERS).map_err(text)?, find(RECIPE).map_err(text)?))
+}
+
+fn read_exif(file: File, format: ImageFormat) -> Result<Found, String> {
+    let length = file.metadata().map_err(words)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
+    }
+    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    reader.limits(Limits::default());
+    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
+    let block = decoder.exif_metadata().map_err(|error| error.to_string())?;
+    let found = match block {
+        Some(block) => exif::read(block)?,
+        None => (None, None),
+    };
+    Ok((decoder.dimensions(), found))
+}

@@ -1,0 +1,219 @@
+//! What a picture's file asks for when its picture is to be made again.
+
+use std::path::{Path, PathBuf};
+
+use super::metadata::{PictureFile, input};
+use super::parameters;
+use super::recipe::Recipe;
+use crate::args::Sampling;
+use crate::error::CliError;
+
+/// How a picture was made, as far as its file tells.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    /// The picture's file.
+    pub(crate) path: PathBuf,
+    /// The prompt.
+    pub(crate) prompt: String,
+    /// The negative prompt.
+    pub(crate) negative_prompt: Option<String>,
+    /// Pixels across.
+    pub(crate) width: Option<i64>,
+    /// Pixels down.
+    pub(crate) height: Option<i64>,
+    /// Denoising steps.
+    pub(crate) steps: Option<i64>,
+    /// How it was sampled, where this program made it.
+    pub(crate) sampling: Option<Sampling>,
+    /// Guidance scale.
+    pub(crate) cfg_scale: Option<f64>,
+    /// Seed of the noise.
+    pub(crate) seed: Option<i128>,
+    /// All of it, where this program made the picture.
+    pub(crate) recipe: Option<Recipe>,
+    /// Name of the model, where it is told.
+    model: Option<String>,
+    /// Whether another program made it.
+    foreign: bool,
+}
+
+impl Recorded {
+    /// Reads it from a picture of this program's, or from one with the `parameters` text that
+    /// stable-diffusion-webui and others write.
+    ///
+    /// # Errors
+    /// [`CliError::Input`]: the file is missing, damaged, or does not tell.
+    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+        let file = PictureFile::open(path)?;
+        if let Some(recipe) = file.recipe()? {
+            return Ok(Self::of_recipe(path, recipe));
+        }
+        let Some(text) = &file.parameters else {
+            return Err(input(
+                path,
+                "holds no generation parameters: its program wrote none, or they were removed",
+            ));
+        };
+        Self::of_text(path, text).ok_or_else(|| {
+            input(
+                path,
+                "its generation parameters are not understood: they have no line \
+                 `Steps: …, Seed: …`",
+            )
+        })
+    }
+
+    fn of_recipe(path: &Path, recipe: Recipe) -> Self {
+        Self {
+            path: path.to_owned(),
+            prompt: recipe.prompt.clone(),
+            negative_prompt: recipe.negative_prompt.clone(),
+            width: Some(recipe.width.into()),
+            height: Some(recipe.height.into()),
+            steps: i64::try_from(recipe.steps).ok(),
+            sampling: Some(recipe.sampling()),
+            cfg_scale: Some(recipe.cfg_scale),
+            seed: recipe.seed.map(i128::from),
+            model: Some(recipe.model.clone()),
+            recipe: Some(recipe),
+            foreign: false,
+        }
+    }
+
+    fn of_text(path: &Path, text: &str) -> Option<Self> {
+        let text = parameters::parse(text)?;
+        let number = |key: &str| text.value(key)?.trim().parse().ok();
+        let (width, height) = text
+            .value("Size")
+            .and_then(|size| size.split_once('x'))
+            .unzip();
+        let side = |side: Option<&str>| side?.trim().parse().ok();
+        let scale = text.value("CFG scale");
+        let seed = text.value("Seed");
+        let ours = text
+            .value("Version")
+            .is_some_and(|version| version.starts_with("qwen-image-burn"));
+        Some(Self {
+            path: path.to_owned(),
+            width: side(width),
+            height: side(height),
+            steps: number("Steps"),
+            sampling: ours.then(|| parameters::sampling(&text)).flatten(),
+            cfg_scale: scale.and_then(|scale| scale.trim().parse().ok()),
+            seed: seed.and_then(|seed| seed.trim().parse().ok()),
+            recipe: None,
+            model: text.value("Model").map(str::to_owned),
+            foreign: !ours,
+            prompt: text.prompt,
+            negative_prompt: text.negative_prompt,
+        })
+    }
+
+    /// Refuses a picture that started from a file's noise.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] that names the noise file.
+    pub(crate) fn check_noise(&self) -> Result<(), CliError> {
+        match self
+            .recipe
+            .as_ref()
+            .and_then(|recipe| recipe.noise.as_ref())
+        {
+            Some(noise) => Err(input(
+                &self.path,
+                &format!(
+                    "it was made from the noise in {noise}: name that file with --noise, or \
+                     give a --seed"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares the model with the one at hand. Another program's picture is another model's in
+    /// any case; `chosen` says that the user named this one's file. Returns what the user should
+    /// know.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] for another model than the picture's.
+    pub(crate) fn check_model(&self, here: &str, chosen: bool) -> Result<Option<String>, CliError> {
+        let path = self.path.display();
+        let model = self.model.as_deref().unwrap_or("an unknown model");
+        if self.foreign {
+            return Ok(Some(format!(
+                "{path} was made by another program with {model}; its prompts, size, steps, CFG \
+                 scale and seed are taken, and the picture will be another"
+            )));
+        }
+        if self.model.as_deref().is_none_or(|model| model == here) {
+            return Ok(None);
+        }
+        if chosen {
+            return Ok(Some(format!(
+                "{path} was made with {model}; with {here} the picture will be another"
+            )));
+        }
+        Err(input(
+            &self.path,
+            &format!(
+                "it was made with the model {model}, and the one found is {here}: name the \
+                 folder with {model} by --models, or a file to draw with by --transformer"
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::Recorded;
+
+    fn read(text: &str) -> Option<Recorded> {
+        Recorded::of_text(Path::new("x.png"), text)
+    }
+
+    #[test]
+    fn webuis_text_is_read() {
+        let found = read(
+            "a cat, <lora:x:1>\nsecond line\nNegative prompt: blurry,\nlow quality\nSteps: 20, \
+             Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 965400086, \
+             Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Lora hashes: \"x: ab, y: cd\", \
+             Version: v1.10.1",
+        )
+        .unwrap();
+        assert_eq!(found.prompt, "a cat, <lora:x:1>\nsecond line");
+        assert_eq!(
+            found.negative_prompt.as_deref(),
+            Some("blurry,\nlow quality")
+        );
+        assert_eq!((found.width, found.height), (Some(512), Some(768)));
+        assert_eq!(found.steps, Some(20));
+        assert_eq!(found.cfg_scale, Some(7.5));
+        assert_eq!(found.seed, Some(965_400_086));
+        let note = found.check_model("qwen", false).unwrap().unwrap();
+        assert!(note.contains("v1-5") && note.contains("x.png"), "{note}");
+    }
+
+    #[test]
+    fn what_is_missing_or_strange_is_left_to_the_flags() {
+        let found = read("fox\nSteps: many, Seed: -, Size: 12").unwrap();
+        assert_eq!(found.prompt, "fox");
+        assert_eq!((found.steps, found.seed, found.width), (None, None, None));
+        assert_eq!(found.negative_prompt, None);
+        for text in ["", "only a prompt", "Steps", "Steps:", "\n\n"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_model_of_ours_is_refused_unless_it_was_chosen() {
+        let found =
+            read("fox\nSteps: 2, Seed: 1, Model: a, Version: qwen-image-burn 0.1.0").unwrap();
+        assert_eq!(found.check_model("a", false).unwrap(), None);
+        let error = found.check_model("b", false).unwrap_err().to_string();
+        assert!(error.contains("--transformer"), "{error}");
+        assert!(found.check_model("b", true).unwrap().is_some());
+    }
+}

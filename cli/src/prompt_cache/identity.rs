@@ -1,0 +1,80 @@
+//! What embeddings depend on beside the prompt's tokens.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use backends::DeviceChoice;
+use sha2::{Digest, Sha256};
+
+use crate::models::Models;
+use crate::plan::Setting;
+
+/// The limit of the safetensors format.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// A hash of the text encoder's files and sizes, the device, the number format and this program's
+/// own file.
+///
+/// # Errors
+/// A file that cannot be looked at.
+pub(super) fn of(models: &Models, device: &DeviceChoice, setting: &Setting) -> io::Result<Sha256> {
+    let mut hash = Sha256::new();
+    // Kernels are part of the program: another build may round otherwise.
+    add_file(&mut hash, &std::env::current_exe()?)?;
+    let encoder = &models.text_encoder;
+    add_text(&mut hash, &format!("{:?}", encoder.config));
+    for file in encoder.weights.checkpoint().files() {
+        add_file(&mut hash, &file.path)?;
+        add_header(&mut hash, &file.path)?;
+    }
+    let found = backends::device::probe(device.kind).unwrap_or_default();
+    let mut found = found.iter();
+    let named = found.find(|found| found.index == device.index);
+    let name = named.map_or("", |found| found.name.as_str());
+    add_text(&mut hash, device.kind.name());
+    add_text(&mut hash, name);
+    hash.update((device.index as u64).to_le_bytes());
+    let numerics = setting.numerics(setting.encoder_place);
+    add_text(&mut hash, &format!("{numerics:?} {:?}", setting.weights));
+    Ok(hash)
+}
+
+/// A file's path, size and times. Its whole content would take as long to read as to load.
+fn add_file(hash: &mut Sha256, path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let metadata = fs::metadata(&path)?;
+    add_text(hash, &path.to_string_lossy());
+    hash.update(metadata.len().to_le_bytes());
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
+    let modified = modified.map_err(io::Error::other)?;
+    hash.update(modified.as_nanos().to_le_bytes());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        hash.update(metadata.ino().to_le_bytes());
+        // A copy over the file may keep its time of modification, but not this one.
+        hash.update(metadata.ctime().to_le_bytes());
+        hash.update(metadata.ctime_nsec().to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The header of a safetensors file.
+fn add_header(hash: &mut Sha256, path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length).min(MAX_HEADER_BYTES);
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header)?;
+    hash.update(Sha256::digest(&header));
+    Ok(())
+}
+
+/// A text with its length, so that no two sequences of texts look the same.
+fn add_text(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text.as_bytes());
+}

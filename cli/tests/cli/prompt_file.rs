@@ -1,0 +1,302 @@
+//! `--prompt-file` and `--resume`.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::support::{Place, Run, program};
+
+/// `generate` of 16x16 images in two steps, without a prompt.
+fn command(place: &Place, more: &[&str]) -> Command {
+    let mut command = program();
+    command
+        .current_dir(place.path(""))
+        .args([
+            "generate",
+            "--models=models",
+            "--backend=flex",
+            "-W16",
+            "-H16",
+            "--steps=2",
+        ])
+        .args(more);
+    command
+}
+
+fn generate(place: &Place, more: &[&str]) -> Run {
+    command(place, more).output().unwrap().into()
+}
+
+fn modified(place: &Place, name: &str) -> SystemTime {
+    let metadata = fs::metadata(place.path("out").join(name)).unwrap();
+    metadata.modified().unwrap()
+}
+
+fn count(run: &Run, start: &str) -> usize {
+    run.stderr
+        .lines()
+        .filter(|line| line.starts_with(start))
+        .count()
+}
+
+#[test]
+fn each_line_is_a_picture_and_each_model_is_loaded_once() {
+    let place = Place::new();
+    let text = "\u{feff}a fox\r\n\r\n# no prompt\r\n一只猫 🦊\r\na fox\r\n";
+    fs::write(place.path("animals.txt"), text).unwrap();
+    let flags = ["--prompt-file=animals.txt", "-oout", "--report=r.json"];
+    let run = generate(&place, &flags).expect(0);
+    assert_eq!(
+        run.stdout,
+        "out/animals-1.png\nout/animals-2.png\nout/animals-3.png\n"
+    );
+    assert_eq!(count(&run, "Loaded "), 3, "{}", run.stderr);
+    let report = fs::read_to_string(place.path("r.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let seeds: Vec<_> = report["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| &image["seed"])
+        .collect();
+    assert_eq!(seeds, [0, 1, 2]);
+    // Each is the picture that its prompt and seed give alone.
+    generate(&place, &["-p一只猫 🦊", "-s1", "-oout/alone.png"]).expect(0);
+    assert_eq!(
+        fs::read(place.path("out/alone.png")).unwrap(),
+        fs::read(place.path("out/animals-2.png")).unwrap()
+    );
+}
+
+#[test]
+fn json_lines_differ_from_the_flags_where_they_say_so() {
+    let place = Place::new();
+    let lines = "{\"prompt\": \"fox\", \"width\": 48, \"height\": 32, \"seed\": 9, \
+        \"negative_prompt\": \"blurry\", \"cfg_scale\": 2.5, \"output\": \"a fox.jpg\"}\n\
+        {\"prompt\": \"cat\", \"steps\": 3}\n";
+    fs::write(place.path("p.jsonl"), lines).unwrap();
+    let run = generate(
+        &place,
+        &["--prompt-file=p.jsonl", "-oout", "--seed=5", "-b2"],
+    )
+    .expect(0);
+    assert_eq!(
+        run.stdout,
+        "out/a fox-1.jpg\nout/a fox-2.jpg\nout/p-3.png\nout/p-4.png\n"
+    );
+    place
+        .generate(&[
+            "-pfox",
+            "-nblurry",
+            "--cfg-scale=2.5",
+            "-s10",
+            "-oout/x.jpg",
+        ])
+        .expect(0);
+    assert_eq!(
+        fs::read(place.path("out/x.jpg")).unwrap(),
+        fs::read(place.path("out/a fox-2.jpg")).unwrap()
+    );
+    generate(&place, &["-pcat", "--steps=3", "-s8", "-oout/x.png"]).expect(0);
+    assert_eq!(
+        fs::read(place.path("out/x.png")).unwrap(),
+        fs::read(place.path("out/p-4.png")).unwrap()
+    );
+}
+
+#[test]
+fn standard_input_has_prompts_or_objects() {
+    let place = Place::new();
+    for (input, output) in [
+        ("fox\ncat", "out/a%02d.png"),
+        (
+            "\n{\"prompt\": \"fox\"}\n{\"prompt\": \"cat\"}\n",
+            "out/b%02d.png",
+        ),
+    ] {
+        let mut command = command(&place, &["--prompt-file=-", "-o", output]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let run = Run::from(child.wait_with_output().unwrap()).expect(0);
+        let names = ["01", "02"].map(|number| output.replace("%02d", number) + "\n");
+        assert_eq!(run.stdout, names.concat());
+    }
+    for number in ["01", "02"] {
+        let read = |name: &str| fs::read(place.path(&format!("out/{name}{number}.png"))).unwrap();
+        assert_eq!(read("a"), read("b"));
+    }
+}
+
+#[test]
+fn a_run_is_continued_where_it_ended() {
+    let place = Place::new();
+    fs::write(place.path("p.txt"), "fox\ncat\ndog\n").unwrap();
+    let flags = ["--prompt-file=p.txt", "-oout/%d.png", "--report=r.json"];
+    let first = generate(&place, &flags).expect(0);
+    let before = modified(&place, "1.png");
+
+    // All are there: nothing is loaded, and the results are told.
+    let again = generate(&place, &flags).expect(0);
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(count(&again, "skipping "), 3, "{}", again.stderr);
+    assert_eq!(count(&again, "Loaded "), 0, "{}", again.stderr);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("r.json")).unwrap()).unwrap();
+    assert_eq!(report["images"][2]["skipped"], true);
+    assert_eq!(
+        (&report["width"], &report["steps"]),
+        (&16.into(), &2.into())
+    );
+
+    // One is missing, one is damaged: these two are made, the order is the file's.
+    fs::remove_file(place.path("out/2.png")).unwrap();
+    fs::write(place.path("out/3.png"), "junk").unwrap();
+    let rest = generate(&place, &flags).expect(0);
+    assert_eq!(rest.stdout, first.stdout);
+    assert!(
+        rest.stderr.contains("skipping out/1.png: already made"),
+        "{}",
+        rest.stderr
+    );
+    assert_eq!(count(&rest, "skipping "), 1);
+    assert_eq!(modified(&place, "1.png"), before);
+
+    // Other prompts, sizes or seeds are other pictures.
+    fs::write(place.path("p.txt"), "fox\nhen\ndog\n").unwrap();
+    let changed = generate(&place, &flags).expect(0);
+    assert_eq!(count(&changed, "skipping "), 2, "{}", changed.stderr);
+    let seeded = generate(&place, &[&flags[..], &["--seed=4"]].concat()).expect(0);
+    assert_eq!(count(&seeded, "skipping "), 0, "{}", seeded.stderr);
+}
+
+#[test]
+fn default_names_do_not_overwrite_and_are_still_continued() {
+    let place = Place::new();
+    fs::write(place.path("out/p-1.png"), "somebody's").unwrap();
+    fs::write(place.path("p.txt"), "fox\n").unwrap();
+    let flags = ["--prompt-file=p.txt", "-oout"];
+    let run = generate(&place, &flags).expect(0);
+    assert_eq!(run.stdout, "out/p-1-2.png\n");
+    let again = generate(&place, &flags).expect(0);
+    assert_eq!(again.stdout, "out/p-1-2.png\n");
+    assert_eq!(count(&again, "skipping "), 1, "{}", again.stderr);
+    assert_eq!(fs::read(place.path("out/p-1.png")).unwrap(), b"somebody's");
+}
+
+#[test]
+fn a_single_prompt_resumes_when_asked_to() {
+    let place = Place::new();
+    let flags = ["-b2", "--resume"];
+    place.generate(&flags).expect(0);
+    fs::remove_file(place.path("out/x-2.png")).unwrap();
+    let run = place.generate(&flags).expect(0);
+    assert_eq!(run.stdout, "out/x-1.png\nout/x-2.png\n");
+    assert_eq!(count(&run, "skipping "), 1, "{}", run.stderr);
+    let run = place.generate(&["-b2"]).expect(0);
+    assert_eq!(count(&run, "skipping "), 0, "{}", run.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_before_anything_loads() {
+    let place = Place::new();
+    let long = "x\n".repeat(100_001);
+    let jpeg = format!(
+        "{{\"prompt\": \"{}\", \"output\": \"x.jpg\"}}",
+        "x".repeat(40_000)
+    );
+    for (name, content, parts) in [
+        ("a.txt", &b"# nothing\n\n"[..], &["a.txt", "no prompt"][..]),
+        ("b.txt", b"", &["b.txt", "no prompt"]),
+        ("c.txt", b"fox\n\xff\n", &["c.txt, line 2", "UTF-8"]),
+        ("d.txt", b"\xff\xfef\0", &["d.txt", "UTF-16"]),
+        ("e.txt", long.as_bytes(), &["e.txt", "100000"]),
+        (
+            "f.jsonl",
+            b"{\"prompt\": \"a\"}\n{\"promt\": \"b\"}",
+            &["f.jsonl, line 2", "promt"],
+        ),
+        (
+            "g.jsonl",
+            b"{\"prompt\": \"a\", \"steps\": 1}",
+            &["g.jsonl, line 1", "steps"],
+        ),
+        ("h.jsonl", b"fox", &["h.jsonl, line 1", "JSON"]),
+        (
+            "i.jsonl",
+            b"{\"prompt\":\"a\",\"output\":\"s.png\"}\n\n{\"prompt\":\"b\",\"output\":\"s.png\"}",
+            &["i.jsonl, line 3", "line 1", "s.png"],
+        ),
+        (
+            "j.jsonl",
+            b"{\"prompt\":\"a\",\"output\":\"s.gif\"}",
+            &["j.jsonl, line 1", ".webp"],
+        ),
+        ("k.jsonl", jpeg.as_bytes(), &["k.jsonl, line 1", "JPEG"]),
+        ("l.txt", b"a\0b", &["l.txt, line 1", "NUL"]),
+    ] {
+        fs::write(place.path(name), content).unwrap();
+        let flag = format!("--prompt-file={name}");
+        generate(&place, &["-q", &flag, "-oout"]).expect_error(3, parts);
+    }
+    generate(&place, &["-q", "--prompt-file=none.txt"]).expect_error(3, &["none.txt", "no such"]);
+    let lines = "{\"prompt\":\"a\",\"output\":\"nowhere/s.png\"}";
+    fs::write(place.path("m.jsonl"), lines).unwrap();
+    let run = generate(&place, &["-q", "--prompt-file=m.jsonl"]);
+    run.expect_error(1, &["nowhere/s.png"]);
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn a_dry_run_plans_for_the_largest_picture() {
+    let place = Place::new();
+    let lines = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"width\":96}\n";
+    fs::write(place.path("p.jsonl"), lines).unwrap();
+    let run = generate(&place, &["--prompt-file=p.jsonl", "--dry-run"]).expect(0);
+    assert!(run.stdout.contains("Image: 96x16"), "{}", run.stdout);
+    assert!(run.stdout.contains("Images: 2"), "{}", run.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn pictures_that_are_made_survive_ctrl_c_and_the_next_run_continues() {
+    use std::io::{BufRead, BufReader, Read};
+
+    use crate::support::{interrupt, interruptible};
+
+    let place = Place::new();
+    let lines = "{\"prompt\":\"a\"}\n\
+        {\"prompt\":\"b\",\"width\":512,\"height\":512,\"steps\":1000}\n{\"prompt\":\"c\"}\n";
+    fs::write(place.path("p.jsonl"), lines).unwrap();
+    let flags = ["--prompt-file=p.jsonl", "-oout/%d.png"];
+    let mut command = interruptible(&command(&place, &flags));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    assert_eq!(first, "out/1.png\n");
+    interrupt(&child);
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert_eq!(place.written(), ["1.png"]);
+    fs::write(place.path("p.jsonl"), lines.replace("1000", "2")).unwrap();
+    let run = generate(&place, &flags).expect(0);
+    assert_eq!(run.stdout, "out/1.png\nout/2.png\nout/3.png\n");
+    assert_eq!(count(&run, "skipping "), 1, "{}", run.stderr);
+}
