@@ -11,6 +11,7 @@ mod lora;
 mod pictures;
 mod plan;
 mod raw;
+mod sampling;
 mod size;
 mod sources;
 
@@ -25,6 +26,7 @@ pub(crate) use lora::LightningSteps;
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
+pub(crate) use sampling::{Preset, SamplerName, Sampling};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

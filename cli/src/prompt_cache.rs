@@ -15,7 +15,6 @@ use std::time::{Duration, SystemTime};
 
 use backends::DeviceChoice;
 use burn::tensor::TensorData;
-use model::pipeline::MAX_SEQUENCE_LENGTH;
 use model::tokenizer::PromptTokens;
 use sha2::{Digest, Sha256};
 
@@ -103,13 +102,13 @@ impl PromptCache {
 
     /// Rows of the embedding that are kept, and channels.
     fn shape(&self, tokens: &PromptTokens) -> [usize; 3] {
-        let kept = (tokens.ids.len() - tokens.prefix).min(MAX_SEQUENCE_LENGTH);
-        [1, kept, self.channels]
+        [1, tokens.kept, self.channels]
     }
 
     fn key(&self, tokens: &PromptTokens) -> String {
         let mut hash = self.identity.clone();
         hash.update((tokens.prefix as u64).to_le_bytes());
+        hash.update((tokens.kept as u64).to_le_bytes());
         for id in &tokens.ids {
             hash.update(id.to_le_bytes());
         }

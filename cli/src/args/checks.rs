@@ -2,12 +2,14 @@
 
 use std::ops::RangeInclusive;
 
+use model::scheduler::ScheduleKind;
+
 use super::image_size::{MAX_SIDE, SIDE_MULTIPLE};
+use super::sampling::Preset;
 use crate::error::CliError;
 
-/// Denoising steps that can be asked for: with one, the schedule, which ends above zero noise, has
-/// no slope to follow.
-pub(crate) const STEPS: RangeInclusive<usize> = 2..=1000;
+/// Denoising steps that can be asked for.
+pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
 const MAX_CFG_SCALE: f64 = 100.0;
 
 /// A whole number within a range.
@@ -29,24 +31,30 @@ pub(crate) fn ranged(
     }
 }
 
-/// Denoising steps.
-pub(crate) fn steps(what: &str, value: i64) -> Result<usize, CliError> {
-    if value == 1 {
-        return usage(format!(
+/// Denoising steps, as a schedule can have them.
+pub(crate) fn steps(what: &str, value: i64, schedule: &ScheduleKind) -> Result<usize, CliError> {
+    let steps = ranged(what, value, STEPS)?;
+    let stretched = matches!(schedule, ScheduleKind::Dynamic | ScheduleKind::DynamicBeta);
+    match schedule.listed_steps() {
+        Some(listed) if steps != listed => usage(format!(
+            "{what} {steps} contradicts the {listed} noise levels of --schedule; leave it out"
+        )),
+        None if steps == 1 && stretched => usage(format!(
             "{what} must be at least 2: with one step the schedule, which ends above zero noise, \
-             has no slope to follow"
-        ));
+             has no slope to follow; --schedule simple can have one"
+        )),
+        _ => Ok(steps),
     }
-    ranged(what, value, STEPS)
 }
 
-/// Guidance scale.
-pub(crate) fn cfg_scale(what: &str, value: f64) -> Result<f64, CliError> {
-    if (1.0..=MAX_CFG_SCALE).contains(&value) {
+/// Guidance scale, as a preset can have it.
+pub(crate) fn cfg_scale(what: &str, value: f64, preset: Preset) -> Result<f64, CliError> {
+    let least = preset.least_cfg_scale();
+    if (least..=MAX_CFG_SCALE).contains(&value) {
         return Ok(value);
     }
     usage(format!(
-        "{what} must be a number from 1 (no guidance) to {MAX_CFG_SCALE}, not {value}"
+        "{what} must be a number from {least} to {MAX_CFG_SCALE} (1 is no guidance), not {value}"
     ))
 }
 

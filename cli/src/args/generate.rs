@@ -11,6 +11,7 @@ use super::image_input::ImageInput;
 use super::image_size::ImageSize;
 use super::lora::LoraConfig;
 use super::raw::GenerateArgs;
+use super::sampling::Sampling;
 use super::sources::ModelSources;
 use crate::error::CliError;
 use crate::output::names::OutputNames;
@@ -60,9 +61,11 @@ pub(crate) struct GenerateConfig {
     pub(crate) negative_prompt: NegativePrompt,
     /// Sides asked for, not yet rounded; `None` leaves them to the model.
     pub(crate) size: ImageSize,
-    /// Denoising steps, at least 2; `None` leaves them to the model.
+    /// Denoising steps, as the schedule can have them; `None` leaves them to the model.
     pub(crate) steps: Option<usize>,
-    /// Guidance scale, at least 1.
+    /// How noise becomes a picture.
+    pub(crate) sampling: Sampling,
+    /// Guidance scale, as the preset can have it.
     pub(crate) cfg_scale: f64,
     /// Seed of the first image; `None` draws one.
     pub(crate) seed: Option<u64>,
@@ -126,11 +129,16 @@ impl GenerateConfig {
         let sides_given = args.size.width.is_some() && args.size.height.is_some();
         let size =
             ImageSize::resolve(&size, &mut notices).map_err(|error| blame(sides_given, error))?;
-        let steps = args.steps.or(recorded.and_then(|from| from.steps));
+        let recorded_sampling = recorded.and_then(|from| from.sampling.as_ref());
+        let sampling = Sampling::resolve(args.sampling, recorded_sampling);
+        let listed = sampling.schedule.listed_steps();
+        let recorded_steps = recorded.and_then(|from| from.steps);
+        let steps = args.steps.or(recorded_steps.filter(|_| listed.is_none()));
         let steps = steps
-            .map(|steps| checks::steps("--steps", steps))
+            .map(|steps| checks::steps("--steps", steps, &sampling.schedule))
             .transpose()
-            .map_err(|error| blame(args.steps.is_some(), error))?;
+            .map_err(|error| blame(args.steps.is_some(), error))?
+            .or(listed);
         let count = batch_count(args.batch_count)?;
         let loras = LoraConfig::resolve(&args.loras, recorded)?;
         loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
@@ -140,7 +148,8 @@ impl GenerateConfig {
         } else {
             CFG_SCALE
         };
-        let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale.unwrap_or(usual))
+        let cfg_scale = cfg_scale.unwrap_or(usual);
+        let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale, sampling.preset)
             .map_err(|error| blame(args.cfg_scale.is_some(), error))?;
         if cfg_scale == 1.0 && args.negative_prompt.is_some() {
             notices.push("--negative-prompt is not used with --cfg-scale 1".to_owned());
@@ -195,6 +204,7 @@ impl GenerateConfig {
             negative_prompt,
             size,
             steps,
+            sampling,
             cfg_scale,
             seed,
             count,

@@ -8,6 +8,7 @@ use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
 use super::lora::LoraArgs;
 use super::pictures::PicturesArgs;
+use super::sampling::SamplingArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -91,6 +92,9 @@ pub(crate) struct GenerateArgs {
     /// the image's number [default: qwen-image-SEED.png in the current folder]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,

@@ -20,13 +20,27 @@ pub(crate) struct RgbImage {
     pub(crate) pixels: Vec<u8>,
 }
 
+/// How a level between two whole ones becomes one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// To the nearer one, as diffusers' image processor does it.
+    HalfToEven,
+    /// To the lower one, as ComfyUI's node that saves images does it.
+    Down,
+}
+
 impl RgbImage {
-    /// From the decoder's `[1, 3, height, width]` in [-1, 1], as diffusers' image processor does:
-    /// half and shift, clamp, times 255, round half to even.
+    /// From the decoder's `[1, 3, height, width]` in [-1, 1]: half and shift, clamp, times 255,
+    /// round.
     ///
     /// # Errors
     /// [`CliError::NotFinite`] for NaN or infinity, which would silently become black.
-    pub(crate) fn from_planes(planes: &[f32], width: u32, height: u32) -> Result<Self, CliError> {
+    pub(crate) fn from_planes(
+        planes: &[f32],
+        width: u32,
+        height: u32,
+        rounding: Rounding,
+    ) -> Result<Self, CliError> {
         let area = width as usize * height as usize;
         if planes.len() != 3 * area {
             return Err(CliError::Internal(format!(
@@ -41,7 +55,7 @@ impl RgbImage {
         let (green, blue) = rest.split_at(area);
         let mut pixels = Vec::with_capacity(3 * area);
         for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
-            pixels.extend([level(r), level(g), level(b)]);
+            pixels.extend([r, g, b].map(|value| rounding.level(value)));
         }
         Ok(Self {
             width,
@@ -113,8 +127,15 @@ impl RgbImage {
     }
 }
 
-fn level(value: f32) -> u8 {
-    ((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
+impl Rounding {
+    /// The level of a value in [-1, 1].
+    fn level(self, value: f32) -> u8 {
+        let level = (value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+        match self {
+            Self::HalfToEven => level.round_ties_even() as u8,
+            Self::Down => level as u8,
+        }
+    }
 }
 
 /// The characters that the PNG specification lets into a tEXt chunk.

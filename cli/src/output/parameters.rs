@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
+use model::scheduler::ScheduleKind;
+
 use super::recipe::{Recipe, UsedLora};
+use crate::args::{Preset, SamplerName, Sampling};
 
 /// What the negative prompt's line begins with.
 const NEGATIVE: &str = "Negative prompt:";
@@ -16,9 +19,15 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     }
     let _ = write!(
         text,
-        "\nSteps: {}, Sampler: Euler, CFG scale: {}, ",
-        recipe.steps, recipe.cfg_scale
+        "\nSteps: {}, Sampler: {}, {}CFG scale: {}, ",
+        recipe.steps,
+        recipe.sampler.label(),
+        schedule(&recipe.schedule),
+        recipe.cfg_scale
     );
+    if recipe.preset == Preset::ComfyUi {
+        text.push_str("Preset: ComfyUI, ");
+    }
     if let Some(seed) = recipe.seed {
         let _ = write!(text, "Seed: {seed}, ");
     }
@@ -63,6 +72,50 @@ fn loras(loras: &[UsedLora]) -> String {
         format!("{}: {}", name.unwrap_or(&lora.file), lora.weight)
     });
     named.collect::<Vec<_>>().join(", ")
+}
+
+/// The fields of a schedule, its name as webui writes names, and its number or list; none for the
+/// model's own schedule.
+fn schedule(kind: &ScheduleKind) -> String {
+    let shifted = |name, shift| format!("Schedule type: {name}, Shift: {shift}, ");
+    match kind {
+        ScheduleKind::Dynamic => String::new(),
+        ScheduleKind::DynamicBeta => "Schedule type: Dynamic Beta, ".to_owned(),
+        ScheduleKind::Shift(shift) => shifted("Shift", shift),
+        ScheduleKind::Simple(shift) => shifted("Simple", shift),
+        ScheduleKind::Beta(shift) => shifted("Beta", shift),
+        ScheduleKind::Sigmas(sigmas) => {
+            let list: Vec<String> = sigmas.iter().map(f32::to_string).collect();
+            let list = quoted(&list.join(","));
+            format!("Schedule type: Sigmas, Sigmas: {list}, ")
+        }
+    }
+}
+
+/// How the picture of a text of this program's was sampled; `None` where a value is not one of
+/// those that are written.
+pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
+    let label = text.value("Sampler")?;
+    let shift = |name: &str| Some(format!("{name}={}", text.value("Shift")?));
+    let schedule = match text.value("Schedule type") {
+        None => "dynamic".to_owned(),
+        Some("Dynamic Beta") => "dynamic-beta".to_owned(),
+        Some("Shift") => shift("shift")?,
+        Some("Simple") => shift("simple")?,
+        Some("Beta") => shift("beta")?,
+        Some("Sigmas") => format!("sigmas={}", text.value("Sigmas")?),
+        Some(_) => return None,
+    };
+    let samplers = SamplerName::ALL;
+    Some(Sampling {
+        sampler: samplers.into_iter().find(|name| name.label() == label)?,
+        schedule: schedule.parse().ok()?,
+        preset: match text.value("Preset") {
+            None => Preset::Diffusers,
+            Some("ComfyUI") => Preset::ComfyUi,
+            Some(_) => return None,
+        },
+    })
 }
 
 /// The parts of such a text.
@@ -142,7 +195,10 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{parse, text};
+    use super::{parse, sampling, text};
+    use model::scheduler::ScheduleKind;
+
+    use crate::args::{Preset, SamplerName};
     use crate::input::Stamp;
     use crate::output::recipe::{Recipe, UsedLora};
 
@@ -153,6 +209,9 @@ mod tests {
             width: 1328,
             height: 1328,
             steps: 50,
+            sampler: SamplerName::Euler,
+            schedule: ScheduleKind::Dynamic,
+            preset: Preset::Diffusers,
             cfg_scale: 4.0,
             seed: Some(42),
             noise: None,
@@ -254,5 +313,38 @@ mod tests {
         let parsed = parse(&text(&recipe)).unwrap();
         assert_eq!(parsed.prompt, recipe.prompt);
         assert_eq!(parsed.negative_prompt, recipe.negative_prompt);
+    }
+
+    #[test]
+    fn samplers_and_schedules_have_webuis_names_and_come_back() {
+        let with = |sampler, schedule: &str, preset| Recipe {
+            sampler,
+            schedule: schedule.parse().unwrap(),
+            preset,
+            ..recipe()
+        };
+        let comfyui = text(&with(SamplerName::DpmPp2m, "simple", Preset::ComfyUi));
+        assert!(comfyui.contains(
+            "Sampler: DPM++ 2M, Schedule type: Simple, Shift: 3.1, CFG scale: 4, Preset: ComfyUI, "
+        ));
+        let listed = text(&with(SamplerName::UniPc, "sigmas=1,0.5", Preset::Diffusers));
+        assert!(listed.contains(
+            "Sampler: UniPC, Schedule type: Sigmas, Sigmas: \"1,0.5\", CFG scale: 4, Seed: 42"
+        ));
+        for sampler in SamplerName::ALL {
+            for schedule in [
+                "dynamic",
+                "dynamic-beta",
+                "shift=2",
+                "beta=1.5",
+                "sigmas=1,0.5",
+            ] {
+                let recipe = with(sampler, schedule, Preset::ComfyUi);
+                let parsed = parse(&text(&recipe)).unwrap();
+                assert_eq!(sampling(&parsed), Some(recipe.sampling()), "{schedule}");
+            }
+        }
+        let other = parse("a\nSteps: 2, Sampler: LMS, Seed: 1").unwrap();
+        assert_eq!(sampling(&other), None);
     }
 }

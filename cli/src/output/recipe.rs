@@ -1,9 +1,11 @@
 //! The recipe of a picture: everything needed to make it again.
 
+use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
 
-use crate::input::Stamp;
+use crate::args::{Preset, SamplerName, Sampling};
 use crate::error::CliError;
+use crate::input::Stamp;
 
 /// How a picture is made. Equal recipes give equal pictures on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,15 @@ pub(crate) struct Recipe {
     pub(crate) height: u32,
     /// Denoising steps.
     pub(crate) steps: usize,
+    /// The solver.
+    #[serde(default)]
+    pub(crate) sampler: SamplerName,
+    /// The noise levels.
+    #[serde(default)]
+    pub(crate) schedule: ScheduleKind,
+    /// Whose habits were followed.
+    #[serde(default)]
+    pub(crate) preset: Preset,
     /// Guidance scale; 1 without guidance.
     pub(crate) cfg_scale: f64,
     /// Seed of the noise; none where the noise came from a file.
@@ -57,6 +68,15 @@ pub(crate) struct UsedLora {
 }
 
 impl Recipe {
+    /// How the picture was sampled.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            sampler: self.sampler,
+            schedule: self.schedule.clone(),
+            preset: self.preset,
+        }
+    }
+
     /// As JSON, on one line.
     ///
     /// # Errors
@@ -87,7 +107,8 @@ impl Recipe {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Recipe;
+    use super::{Recipe, UsedLora};
+    use crate::args::{Preset, SamplerName};
 
     #[test]
     fn a_recipe_survives_its_text() {
@@ -97,9 +118,20 @@ mod tests {
             width: 16,
             height: 32,
             steps: 2,
+            sampler: SamplerName::DpmPp2m,
+            schedule: "sigmas=1,0.5".parse().unwrap(),
+            preset: Preset::ComfyUi,
             cfg_scale: 2.300_000_000_000_000_3,
             seed: Some(u64::MAX),
             noise: None,
+            init_image: None,
+            mask: None,
+            strength: None,
+            loras: vec![UsedLora {
+                file: "style.safetensors".to_owned(),
+                weight: 0.1,
+            }],
+            lightning: None,
             model: "m".to_owned(),
         };
         let read = Recipe::from_json(&recipe.to_json().unwrap()).unwrap();
@@ -109,7 +141,16 @@ mod tests {
             ..recipe.clone()
         };
         assert!(!other.is_recorded_as(&read));
-        let json = recipe.to_json().unwrap().replace("\"steps\"", "\"stairs\"");
+        let json = recipe.to_json().unwrap();
+        let sampling =
+            ",\"sampler\":\"dpmpp2m\",\"schedule\":\"sigmas=1,0.5\",\"preset\":\"comfyui\"";
+        assert!(json.contains(sampling), "{json}");
+        // Recipes from before there was a choice.
+        let silent = Recipe::from_json(&json.replace(sampling, "")).unwrap();
+        assert_eq!(silent.sampling(), crate::args::Sampling::default());
+        assert!(Recipe::from_json(&json.replace("dpmpp2m", "lms")).is_err());
+        assert!(Recipe::from_json(&json.replace("sigmas=", "levels=")).is_err());
+        let json = json.replace("\"steps\"", "\"stairs\"");
         assert!(
             Recipe::from_json(&json)
                 .unwrap_err()

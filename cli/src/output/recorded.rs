@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::metadata::{PictureFile, input};
 use super::parameters;
 use super::recipe::Recipe;
+use crate::args::Sampling;
 use crate::error::CliError;
 
 /// How a picture was made, as far as its file tells.
@@ -22,6 +23,8 @@ pub(crate) struct Recorded {
     pub(crate) height: Option<i64>,
     /// Denoising steps.
     pub(crate) steps: Option<i64>,
+    /// How it was sampled, where this program made it.
+    pub(crate) sampling: Option<Sampling>,
     /// Guidance scale.
     pub(crate) cfg_scale: Option<f64>,
     /// Seed of the noise.
@@ -68,6 +71,7 @@ impl Recorded {
             width: Some(recipe.width.into()),
             height: Some(recipe.height.into()),
             steps: i64::try_from(recipe.steps).ok(),
+            sampling: Some(recipe.sampling()),
             cfg_scale: Some(recipe.cfg_scale),
             seed: recipe.seed.map(i128::from),
             model: Some(recipe.model.clone()),
@@ -94,6 +98,7 @@ impl Recorded {
             width: side(width),
             height: side(height),
             steps: number("Steps"),
+            sampling: ours.then(|| parameters::sampling(&text)).flatten(),
             cfg_scale: scale.and_then(|scale| scale.trim().parse().ok()),
             seed: seed.and_then(|seed| seed.trim().parse().ok()),
             recipe: None,

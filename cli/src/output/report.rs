@@ -6,6 +6,7 @@ use loader::{LoadReport, ReadMethod};
 use serde::Serialize;
 
 use super::atomic_file;
+use crate::args::Sampling;
 use crate::error::CliError;
 use crate::plan::PhaseName;
 
@@ -26,9 +27,15 @@ pub(crate) struct Report {
     pub(crate) height: u32,
     /// Denoising steps of the first picture.
     pub(crate) steps: usize,
+    /// How often the transformer was asked for a prediction for the first picture; 0 where it was
+    /// there already.
+    pub(crate) model_calls: usize,
+    /// `sampler`, `schedule` and `preset` of the first picture.
+    #[serde(flatten)]
+    pub(crate) sampling: Sampling,
     /// Guidance scale of the first picture.
     pub(crate) cfg_scale: f64,
-    /// Whether each of its steps ran the model twice.
+    /// Whether each of these predictions ran the model twice.
     pub(crate) guided: bool,
     /// What was written.
     pub(crate) images: Vec<ImageRecord>,

@@ -141,7 +141,7 @@ fn a_large_device_takes_everything_and_needs_no_advice() {
 fn the_decoder_stays_beside_the_transformer_where_both_have_room() {
     let plan = |total| Plan::new(&subject(), work(1024, 1024), setting(total));
     let ample = plan(80 * GIB);
-    let peak = |name| ample.phase(name).peak_bytes;
+    let peak = |name| ample.phase(name).unwrap().peak_bytes;
     let both = peak(PhaseName::Denoise) + peak(PhaseName::Decode);
     assert!(plan(both).decodes_beside());
     let less = plan(both - 1);
@@ -172,7 +172,7 @@ fn the_decoder_stays_beside_the_transformer_where_both_have_room() {
 fn without_the_encoder_the_later_phases_are_enough() {
     let peak = |name| {
         let ample = Plan::new(&dense_encoder(), work(256, 256), setting(200 * GIB));
-        ample.phase(name).peak_bytes
+        ample.phase(name).unwrap().peak_bytes
     };
     let total = peak(PhaseName::Denoise).max(peak(PhaseName::Decode));
     assert!(total < peak(PhaseName::Encode));

@@ -20,6 +20,7 @@ fn tokens(ids: &[u32]) -> PromptTokens {
     PromptTokens {
         ids: ids.to_vec(),
         prefix: 1,
+        kept: ids.len() - 1,
     }
 }
 
@@ -41,6 +42,11 @@ fn what_is_kept_comes_back_bit_by_bit() {
     let mut other = tokens(&[1, 2, 3]);
     other.prefix = 2;
     assert!(cache.get(&other).is_none());
+    let mut cut = tokens(&[1, 2, 3]);
+    cut.kept = 1;
+    assert!(cache.get(&cut).is_none());
+    cache.put(&cut, &TensorData::new(vec![1.0_f32, 2.0, 3.0], [1, 1, 3]));
+    assert_eq!(cache.get(&text).unwrap().shape, embeds().shape);
 }
 
 #[test]

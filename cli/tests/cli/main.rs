@@ -24,4 +24,5 @@ mod prompt_file;
 mod reading;
 mod records;
 mod safetensors_file;
+mod sampling;
 mod support;

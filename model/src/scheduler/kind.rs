@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Schedule, ScheduleError};
 
 /// The shift of ComfyUI's workflows for Qwen-Image (node ModelSamplingAuraFlow).
@@ -11,7 +13,8 @@ pub const COMFYUI_SHIFT: f64 = 3.1;
 /// How noise levels are chosen. Its text ([`Display`](fmt::Display), [`FromStr`]) is one of
 /// `dynamic`, `dynamic-beta`, `shift=S`, `simple=S`, `beta=S` (the last two also without `=S`, for
 /// [`COMFYUI_SHIFT`]) and `sigmas=A,B,…`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ScheduleKind {
     /// The model's scheduler config: for Qwen-Image shifted by as much as the image is large, and
     /// stretched to end at 0.02, as diffusers' `QwenImagePipeline` does it.
@@ -76,6 +79,20 @@ impl fmt::Display for ScheduleKind {
                 Ok(())
             }
         }
+    }
+}
+
+impl From<ScheduleKind> for String {
+    fn from(kind: ScheduleKind) -> Self {
+        kind.to_string()
+    }
+}
+
+impl TryFrom<String> for ScheduleKind {
+    type Error = ScheduleKindError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

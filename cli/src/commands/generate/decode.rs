@@ -53,7 +53,9 @@ pub(super) fn picture<B: ModelBackend>(
         let shape = [1, 3, picture.height as usize, picture.width as usize];
         trace.add_f32("image", &shape, &planes);
     }
-    let file = RgbImage::from_planes(&planes, picture.width, picture.height)?.encode(
+    let rounding = picture.sampling.preset.rounding();
+    let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?;
+    let file = image.encode(
         picture.target.format(),
         run.job.config.quality,
         &Metadata::of(&picture.recipe)?,

@@ -3,7 +3,7 @@
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
-use model::guidance::{Guidance, GuidanceRule};
+use model::guidance::Guidance;
 use model::pipeline::{self, AfterStep, Denoising};
 
 use super::adapters;
@@ -64,12 +64,15 @@ pub(super) fn picture<B: ModelBackend>(
     let put_back = image
         .as_ref()
         .map(|image| |latents, sigma| image.put_back(latents, sigma));
+    let preset = picture.sampling.preset;
     let work = Denoising {
         guidance: picture.negative.map(|text| Guidance {
             embeds: on_device(text),
             scale: picture.cfg_scale,
-            rule: GuidanceRule::Renormalised,
+            rule: preset.guidance_rule(),
         }),
+        centring: preset.centring(),
+        sampler: picture.sampling.sampler.kind(),
         dtype: run.setting.dtype,
         start: picture.first,
         after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),

@@ -3,7 +3,6 @@
 use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
 use model::init_image::keeps_all;
-use model::pipeline::MAX_SEQUENCE_LENGTH;
 use model::tokenizer::PromptTokens;
 
 use super::draw::{Draw, Encoded};
@@ -147,12 +146,21 @@ impl<'a> Job<'a> {
         }
         for picture in &self.pictures {
             let prompt = &self.texts[picture.prompt];
+            let (steps, asked) = (picture.schedule.steps(), picture.recipe.steps);
+            if steps < asked {
+                self.console.note(&format!(
+                    "note: --schedule {} has {steps} different noise levels for {asked} steps",
+                    picture.sampling.schedule
+                ));
+            }
             self.console.detail(&format!(
-                "{}: {}x{}, {} steps, {} prompt tokens",
+                "{}: {}x{}, {} steps of {}, schedule {}, {} prompt tokens",
                 picture.target.path.display(),
                 picture.width,
                 picture.height,
                 picture.schedule.steps(),
+                picture.sampling.sampler.label(),
+                picture.sampling.schedule,
                 prompt.ids.len() - prompt.prefix
             ));
         }
@@ -195,11 +203,10 @@ impl<'a> Job<'a> {
     /// [`CliError::HostMemory`].
     pub(super) fn check_host_memory(&self, wait: bool) -> Result<(), CliError> {
         let channels = self.models.text_encoder.config.hidden_size as u64;
-        let kept = |text: &PromptTokens| (text.ids.len() - text.prefix).min(MAX_SEQUENCE_LENGTH);
         let embeds: u64 = self
             .texts
             .iter()
-            .map(|text| 4 * channels * kept(text) as u64)
+            .map(|text| 4 * channels * text.kept as u64)
             .sum();
         let features = self.models.transformer.config.in_channels as u64;
         let latents = |picture: &Picture| 4 * features * picture.grid().tokens() as u64;
@@ -262,6 +269,8 @@ impl<'a> Job<'a> {
                 width: first.width,
                 height: first.height,
                 steps: first.steps,
+                model_calls: self.pictures.first().map_or(0, Picture::model_calls),
+                sampling: first.sampling(),
                 cfg_scale: match self.pictures.first() {
                     Some(picture) => picture.cfg_scale,
                     None => first.cfg_scale,

@@ -9,7 +9,7 @@ use model::scheduler::Schedule;
 use super::noise_file;
 use super::request::Request;
 use super::texts::Texts;
-use crate::args::GenerateConfig;
+use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::models::Models;
@@ -38,6 +38,8 @@ pub(super) struct Picture {
     pub(super) schedule: Schedule,
     /// The first of the schedule's steps that is run.
     pub(super) first: usize,
+    /// How they are gone through.
+    pub(super) sampling: Sampling,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
     /// Where it goes.
@@ -85,8 +87,9 @@ impl Prepared {
         };
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
-        let schedule = Schedule::new(&models.scheduler, steps, grid.tokens())
-            .map_err(|error| CliError::Usage(error.to_string()))?;
+        let kind = &request.sampling.schedule;
+        let schedule = Schedule::of_kind(kind, &models.scheduler, steps, grid.tokens())
+            .map_err(|error| CliError::Usage(format!("--schedule {kind}: {error}")))?;
         let first = match init {
             Some(init) => first_step(schedule.steps(), init.strength).ok_or_else(|| {
                 CliError::Usage(format!(
@@ -110,6 +113,9 @@ impl Prepared {
             width,
             height,
             steps,
+            sampler: request.sampling.sampler,
+            schedule: request.sampling.schedule.clone(),
+            preset: request.sampling.preset,
             cfg_scale: match request.negative_prompt {
                 Some(_) => request.cfg_scale,
                 None => 1.0,
@@ -136,7 +142,8 @@ impl Prepared {
                 recipe,
             }));
         }
-        let mut number_of = |text: &str| texts.number_of(text, &models.tokenizer);
+        let style = request.sampling.preset.prompt_style();
+        let mut number_of = |text: &str| texts.number_of(text, style, &models.tokenizer);
         let negative_prompt = recipe.negative_prompt.as_deref();
         Ok(Self::ToMake(Box::new(Picture {
             place,
@@ -148,6 +155,7 @@ impl Prepared {
             noise,
             schedule,
             first,
+            sampling: request.sampling,
             cfg_scale: request.cfg_scale,
             target: request.target,
             recipe,
@@ -165,6 +173,12 @@ fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
 }
 
 impl Picture {
+    /// How often the transformer is asked for a prediction.
+    pub(super) fn model_calls(&self) -> usize {
+        let kind = self.sampling.sampler.kind();
+        kind.model_calls(self.schedule.steps())
+    }
+
     /// The size in tokens.
     pub(super) fn grid(&self) -> TokenGrid {
         TokenGrid::of_image(self.width as usize, self.height as usize)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::args::{ImageSize, checks};
+use crate::args::{ImageSize, Sampling, checks};
 use crate::error::CliError;
 
 /// The largest file that is read.
@@ -58,7 +58,11 @@ impl Own {
 ///
 /// # Errors
 /// [`CliError::Input`] naming the file and, where one is wrong, the line.
-pub(super) fn read(path: &Path, notices: &mut Vec<String>) -> Result<Vec<Line>, CliError> {
+pub(super) fn read(
+    path: &Path,
+    sampling: &Sampling,
+    notices: &mut Vec<String>,
+) -> Result<Vec<Line>, CliError> {
     let stdin = path.as_os_str() == "-";
     let name = if stdin {
         "standard input".to_owned()
@@ -81,7 +85,7 @@ pub(super) fn read(path: &Path, notices: &mut Vec<String>) -> Result<Vec<Line>, 
         Some("jsonl" | "ndjson") => true,
         _ => stdin && bytes.trim_ascii_start().starts_with(b"{"),
     };
-    let lines = parse(&name, &bytes, json, notices)?;
+    let lines = parse(&name, &bytes, json, sampling, notices)?;
     if lines.is_empty() {
         return Err(bad("holds no prompt".to_owned()));
     }
@@ -106,6 +110,7 @@ fn parse(
     name: &str,
     bytes: &[u8],
     json: bool,
+    sampling: &Sampling,
     notices: &mut Vec<String>,
 ) -> Result<Vec<Line>, CliError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -126,7 +131,8 @@ fn parse(
         }
         let (prompt, own) = if json {
             let mut rounded = Vec::new();
-            let line = object(text, &mut rounded).map_err(|error| bad(&error.to_string()))?;
+            let line =
+                object(text, sampling, &mut rounded).map_err(|error| bad(&error.to_string()))?;
             notices.extend(rounded.iter().map(|notice| format!("{origin}: {notice}")));
             line
         } else {
@@ -146,7 +152,11 @@ fn parse(
 }
 
 /// A line of JSON.
-fn object(text: &str, notices: &mut Vec<String>) -> Result<(String, Own), CliError> {
+fn object(
+    text: &str,
+    sampling: &Sampling,
+    notices: &mut Vec<String>,
+) -> Result<(String, Own), CliError> {
     let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
         let error = error.to_string();
         // Every line is the parser's first.
@@ -163,12 +173,18 @@ fn object(text: &str, notices: &mut Vec<String>) -> Result<(String, Own), CliErr
             "negative_prompt" => own.negative_prompt = Some(string(what, value)?),
             "width" => own.width = Some(checks::side(what, whole(what, value)?, notices)?),
             "height" => own.height = Some(checks::side(what, whole(what, value)?, notices)?),
-            "steps" => own.steps = Some(checks::steps(what, whole(what, value)?)?),
+            "steps" => {
+                own.steps = Some(checks::steps(
+                    what,
+                    whole(what, value)?,
+                    &sampling.schedule,
+                )?)
+            }
             "seed" => own.seed = Some(value.as_u64().ok_or_else(|| wrong(what, value, "a seed"))?),
             "cfg_scale" => {
                 let scale = value.as_f64();
                 let scale = scale.ok_or_else(|| wrong(what, value, "a number"))?;
-                own.cfg_scale = Some(checks::cfg_scale(what, scale)?);
+                own.cfg_scale = Some(checks::cfg_scale(what, scale, sampling.preset)?);
             }
             "output" => own.output = Some(string(what, value)?.into()),
             _ => {
@@ -214,14 +230,14 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Line, parse};
+    use super::{Line, Sampling, parse};
 
     fn lines(text: &[u8], json: bool) -> Vec<Line> {
-        parse("p", text, json, &mut Vec::new()).unwrap()
+        parse("p", text, json, &Sampling::default(), &mut Vec::new()).unwrap()
     }
 
     fn error(text: &[u8], json: bool) -> String {
-        let parsed = parse("p", text, json, &mut Vec::new());
+        let parsed = parse("p", text, json, &Sampling::default(), &mut Vec::new());
         parsed.unwrap_err().to_string()
     }
 
@@ -242,7 +258,7 @@ mod tests {
         let text = b"{\"prompt\": \"a\", \"width\": 50, \"seed\": 18446744073709551615}\r\n\n\
             {\"prompt\":\"# b\",\"negative_prompt\":\"n\",\"height\":32,\"steps\":4,\
             \"cfg_scale\":1,\"output\":\"o.png\"}";
-        let found = parse("p", text, true, &mut notices).unwrap();
+        let found = parse("p", text, true, &Sampling::default(), &mut notices).unwrap();
         assert_eq!(found[0].own.width, Some(48));
         assert_eq!(found[0].own.seed, Some(u64::MAX));
         assert_eq!(

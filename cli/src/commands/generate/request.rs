@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::prompt_file::{self, Line, Own};
-use crate::args::{GenerateConfig, ImageSize, PromptSource};
+use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
 use crate::error::CliError;
 use crate::output::names::{OutputNames, Target};
 
@@ -22,6 +22,8 @@ pub(super) struct Request {
     pub(super) size: ImageSize,
     /// Denoising steps; the model's where there are none.
     pub(super) steps: Option<usize>,
+    /// How noise becomes the picture.
+    pub(super) sampling: Sampling,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
     /// Seed of the noise.
@@ -67,6 +69,7 @@ fn of_prompt(config: &GenerateConfig, prompt: &str, seed: u64) -> Vec<Request> {
         negative_prompt: config.negative_prompt.at(config.cfg_scale, None),
         size: config.size,
         steps: config.steps,
+        sampling: config.sampling.clone(),
         cfg_scale: config.cfg_scale,
         seed: seed.wrapping_add(index as u64),
         target,
@@ -81,7 +84,7 @@ fn of_file(
     seed: u64,
     notices: &mut Vec<String>,
 ) -> Result<Vec<Request>, CliError> {
-    let lines = prompt_file::read(path, notices)?;
+    let lines = prompt_file::read(path, &config.sampling, notices)?;
     if lines.len().saturating_mul(config.count) > MAX_PICTURES {
         return Err(CliError::Input(format!(
             "{}: {} prompts with {} pictures each; at most {MAX_PICTURES} pictures are made in \
@@ -118,6 +121,7 @@ fn of_file(
                     .at(cfg_scale, own.negative_prompt.clone()),
                 size: own.size(config.size),
                 steps: own.steps.or(config.steps),
+                sampling: config.sampling.clone(),
                 cfg_scale,
                 seed: own
                     .seed

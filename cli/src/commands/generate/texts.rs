@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use model::tokenizer::{PromptTokens, Tokenizer};
+use model::tokenizer::{PromptStyle, PromptTokens, Tokenizer};
 
 use crate::error::CliError;
 
-/// Gives texts their numbers; the same text has the same one.
+/// Gives texts their numbers; the same text in the same style has the same one.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    numbers: HashMap<String, usize>,
+    numbers: HashMap<(PromptStyle, String), usize>,
     tokens: Vec<PromptTokens>,
 }
 
@@ -21,14 +21,16 @@ impl Texts {
     pub(super) fn number_of(
         &mut self,
         text: &str,
+        style: PromptStyle,
         tokenizer: &Tokenizer,
     ) -> Result<usize, CliError> {
-        if let Some(&number) = self.numbers.get(text) {
+        let key = (style, text.to_owned());
+        if let Some(&number) = self.numbers.get(&key) {
             return Ok(number);
         }
         let number = self.tokens.len();
-        self.tokens.push(tokenizer.encode_prompt(text)?);
-        self.numbers.insert(text.to_owned(), number);
+        self.tokens.push(tokenizer.encode_prompt_in(style, text)?);
+        self.numbers.insert(key, number);
         Ok(number)
     }
 

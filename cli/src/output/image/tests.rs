@@ -3,12 +3,13 @@ use std::path::Path;
 
 use image::ImageReader;
 
-use super::{Format, Metadata, RgbImage, level};
+use super::{Format, Metadata, RgbImage, Rounding};
 use crate::error::CliError;
 use crate::output::metadata::PictureFile;
 
 #[test]
 fn levels_round_half_to_even_and_clamp() {
+    let level = |value| Rounding::HalfToEven.level(value);
     let value = |level: f32| level / 255.0 * 2.0 - 1.0;
     assert_eq!(level(-1.0), 0);
     assert_eq!(level(1.0), 255);
@@ -22,15 +23,26 @@ fn levels_round_half_to_even_and_clamp() {
 }
 
 #[test]
+fn comfyui_rounds_down() {
+    let level = |value| Rounding::Down.level(value);
+    assert_eq!(
+        [-7.0, -1.0, 0.0, 1.0, 7.0].map(level),
+        [0, 0, 127, 255, 255]
+    );
+    // 254.9 of 255.
+    assert_eq!(level(254.9 / 255.0 * 2.0 - 1.0), 254);
+}
+
+#[test]
 fn planes_become_interleaved_pixels() {
     let planes = [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0];
-    let image = RgbImage::from_planes(&planes, 2, 1).unwrap();
+    let image = RgbImage::from_planes(&planes, 2, 1, Rounding::HalfToEven).unwrap();
     assert_eq!(image.pixels, [0, 255, 0, 255, 0, 0]);
     assert!(matches!(
-        RgbImage::from_planes(&[f32::NAN; 3], 1, 1),
+        RgbImage::from_planes(&[f32::NAN; 3], 1, 1, Rounding::HalfToEven),
         Err(CliError::NotFinite)
     ));
-    assert!(RgbImage::from_planes(&[0.0; 4], 1, 1).is_err());
+    assert!(RgbImage::from_planes(&[0.0; 4], 1, 1, Rounding::Down).is_err());
 }
 
 /// A gradient: something that JPEG keeps well.

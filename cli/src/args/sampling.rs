@@ -1,0 +1,215 @@
+//! How noise becomes a picture: the sampler, its noise levels, and whose habits are followed.
+
+use clap::{Args, ValueEnum};
+use model::guidance::GuidanceRule;
+use model::sampler::SamplerKind;
+use model::scheduler::{COMFYUI_SHIFT, ScheduleKind};
+use model::tokenizer::PromptStyle;
+use model::transformer::RopeCentring;
+use serde::{Deserialize, Serialize};
+
+use crate::output::image::Rounding;
+
+/// The flags' heading in the help text.
+const SAMPLING: &str = "Sampling";
+
+/// Flags of sampling.
+#[derive(Debug, Args)]
+pub(crate) struct SamplingArgs {
+    /// How noise levels are gone through [default: euler]
+    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
+    pub(crate) sampler: Option<SamplerName>,
+
+    /// Noise levels: dynamic (the model's own), dynamic-beta, shift=S, simple, simple=S, beta,
+    /// beta=S, or a list, sigmas=1,0.75,0.5 [default: dynamic; simple with --preset comfyui]
+    ///
+    /// dynamic: as the model's scheduler config has it, shifted by the size of the picture.
+    /// dynamic-beta: its first and last level, and diffusers' beta schedule between them.
+    /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
+    /// names, with a shift of S or 3.1. sigmas=A,B,...: these levels, each below the one before,
+    /// and 0 after them; they set the number of steps.
+    #[arg(help_heading = SAMPLING, long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<ScheduleKind>,
+
+    /// Whose picture to make, where diffusers and ComfyUI would make different ones
+    /// [default: diffusers]
+    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
+    pub(crate) preset: Option<Preset>,
+}
+
+/// `--sampler`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SamplerName {
+    /// First order
+    #[default]
+    Euler,
+    /// Second order; asks the model twice a step, but once in the last
+    Heun,
+    /// DPM-Solver++(2M), second order from the step before
+    #[value(name = "dpmpp2m")]
+    #[serde(rename = "dpmpp2m")]
+    DpmPp2m,
+    /// UniPC, second order with a corrector
+    #[value(name = "unipc")]
+    #[serde(rename = "unipc")]
+    UniPc,
+}
+
+/// `--preset`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preset {
+    /// diffusers' QwenImagePipeline
+    #[default]
+    Diffusers,
+    /// ComfyUI's Qwen-Image workflow: schedule simple, plain guidance, prompts not cut
+    #[value(name = "comfyui")]
+    ComfyUi,
+}
+
+/// How a picture is sampled, settled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Sampling {
+    /// The solver.
+    pub(crate) sampler: SamplerName,
+    /// The noise levels.
+    pub(crate) schedule: ScheduleKind,
+    /// Whose habits.
+    pub(crate) preset: Preset,
+}
+
+impl Sampling {
+    /// What flags say; where they say nothing, what is recorded of a picture that is to be made
+    /// again; then the preset.
+    pub(crate) fn resolve(args: SamplingArgs, recorded: Option<&Self>) -> Self {
+        let recorded_schedule = || recorded.map(|from| from.schedule.clone());
+        let preset = args.preset.or(recorded.map(|from| from.preset));
+        let preset = preset.unwrap_or_default();
+        let schedule = match args.preset {
+            Some(_) => args.schedule,
+            None => args.schedule.or_else(recorded_schedule),
+        };
+        Self {
+            sampler: args
+                .sampler
+                .or(recorded.map(|from| from.sampler))
+                .unwrap_or_default(),
+            schedule: schedule.unwrap_or_else(|| preset.schedule()),
+            preset,
+        }
+    }
+}
+
+impl SamplerName {
+    /// The model's name for it.
+    pub(crate) const fn kind(self) -> SamplerKind {
+        match self {
+            Self::Euler => SamplerKind::Euler,
+            Self::Heun => SamplerKind::Heun,
+            Self::DpmPp2m => SamplerKind::DpmPp2m,
+            Self::UniPc => SamplerKind::UniPc,
+        }
+    }
+
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::DpmPp2m, Self::UniPc];
+
+    /// The name that stable-diffusion-webui has for it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Euler => "Euler",
+            Self::Heun => "Heun",
+            Self::DpmPp2m => "DPM++ 2M",
+            Self::UniPc => "UniPC",
+        }
+    }
+}
+
+impl Preset {
+    fn schedule(self) -> ScheduleKind {
+        match self {
+            Self::Diffusers => ScheduleKind::Dynamic,
+            Self::ComfyUi => ScheduleKind::Simple(COMFYUI_SHIFT),
+        }
+    }
+
+    /// The least guidance scale: below 1, diffusers has no guidance at all.
+    pub(crate) const fn least_cfg_scale(self) -> f64 {
+        match self {
+            Self::Diffusers => 1.0,
+            Self::ComfyUi => 0.0,
+        }
+    }
+
+    /// What becomes of the guided prediction's length.
+    pub(crate) const fn guidance_rule(self) -> GuidanceRule {
+        match self {
+            Self::Diffusers => GuidanceRule::Renormalised,
+            Self::ComfyUi => GuidanceRule::Plain,
+        }
+    }
+
+    /// Where the middle of the picture lies.
+    pub(crate) const fn centring(self) -> RopeCentring {
+        match self {
+            Self::Diffusers => RopeCentring::Diffusers,
+            Self::ComfyUi => RopeCentring::ComfyUi,
+        }
+    }
+
+    /// What becomes of a prompt.
+    pub(crate) const fn prompt_style(self) -> PromptStyle {
+        match self {
+            Self::Diffusers => PromptStyle::Diffusers,
+            Self::ComfyUi => PromptStyle::ComfyUi,
+        }
+    }
+
+    /// How pixels become bytes.
+    pub(crate) const fn rounding(self) -> Rounding {
+        match self {
+            Self::Diffusers => Rounding::HalfToEven,
+            Self::ComfyUi => Rounding::Down,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Preset, SamplerName, Sampling, SamplingArgs};
+
+    fn resolve(flags: &[&str], recorded: Option<&Sampling>) -> Sampling {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            sampling: SamplingArgs,
+        }
+        let flags = Flags::try_parse_from(["x"].iter().chain(flags)).unwrap();
+        Sampling::resolve(flags.sampling, recorded)
+    }
+
+    #[test]
+    fn flags_win_over_the_record_and_the_record_over_the_preset() {
+        let recorded = Sampling {
+            sampler: SamplerName::Heun,
+            schedule: "beta=2".parse().unwrap(),
+            preset: Preset::ComfyUi,
+        };
+        assert_eq!(resolve(&[], None), Sampling::default());
+        assert_eq!(resolve(&[], Some(&recorded)), recorded);
+        let sampler = resolve(&["--sampler", "unipc"], Some(&recorded));
+        assert_eq!(sampler.sampler, SamplerName::UniPc);
+        assert_eq!(sampler.schedule, recorded.schedule);
+        // A preset that is asked for brings its schedule.
+        let preset = resolve(&["--preset", "diffusers"], Some(&recorded));
+        assert_eq!(preset.schedule.to_string(), "dynamic");
+        assert_eq!(preset.sampler, SamplerName::Heun);
+        let both = resolve(&["--preset", "comfyui", "--schedule", "shift=3"], None);
+        assert_eq!(both.schedule.to_string(), "shift=3");
+        assert_eq!(both.preset, Preset::ComfyUi);
+    }
+}

@@ -1,0 +1,322 @@
+//! `--sampler`, `--schedule` and `--preset`.
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::safetensors_file;
+use crate::support::{Place, Run, fixtures, program};
+
+/// What several steps and the VAE go through without a difference that matters, in f32.
+const TOLERANCE: f32 = 5e-5;
+
+/// `generate` of 80x48 pixels, an odd number of tokens each way, to `out/x.png`.
+fn odd_grid(place: &Place, more: &[&str]) -> Run {
+    let mut command = program();
+    command
+        .current_dir(place.path("."))
+        .args(["generate", "--models", "models", "--backend", "flex"])
+        .args(["--width", "80", "--height", "48", "--seed", "7"])
+        .args(["--output", "out/x.png"])
+        .args(more);
+    command.output().unwrap().into()
+}
+
+fn fixture(name: &str) -> safetensors_file::File {
+    safetensors_file::File::read(&fixtures().join(name))
+}
+
+/// A tensor of the trace beside the picture, compared with a fixture's.
+#[track_caller]
+fn compare(place: &Place, name: &str, expected: &[f32]) {
+    let trace = safetensors_file::File::read(&place.path("out/t.safetensors"));
+    let found = trace.get(name).f32s();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let largest = expected.iter().fold(1.0_f32, |max, v| max.max(v.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        let distance = (found - expected).abs();
+        assert!(
+            distance <= TOLERANCE * largest,
+            "{name}: {found}, not {expected}"
+        );
+    }
+}
+
+/// The pixels of a PNG and its `parameters` text.
+fn png(path: &Path) -> (Vec<u8>, String) {
+    let decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let text = &reader.info().uncompressed_latin1_text[0];
+    assert_eq!(text.keyword, "parameters");
+    (pixels, text.text.clone())
+}
+
+#[test]
+fn samplers_draw_what_the_reference_draws_and_say_so() {
+    let place = Place::new();
+    let reference = fixture("samplers.safetensors");
+    for (sampler, label, calls) in [
+        ("euler", "Euler", 5),
+        ("heun", "Heun", 9),
+        ("dpmpp2m", "DPM++ 2M", 5),
+        ("unipc", "UniPC", 5),
+    ] {
+        let flags = [
+            [
+                "--prompt",
+                "A red fox jumps over the lazy dog, ultra HD, 4K.",
+            ],
+            ["--steps", "5"],
+            ["--sampler", sampler],
+            ["--schedule", "simple"],
+            ["--trace", "out/t.safetensors"],
+            ["--report", "out/r.json"],
+        ];
+        let run = odd_grid(&place, &flags.concat()).expect(0);
+        // The bar counts steps, whatever a step takes.
+        assert!(!run.stderr.contains("error"), "{}", run.stderr);
+        compare(&place, "sigmas", &reference.get("sigmas").f32s());
+        for step in 0..5 {
+            let expected = reference.get(&format!("{sampler}/latents.step{step}"));
+            compare(&place, &format!("latents.step{step}"), &expected.f32s());
+        }
+        let report: Value =
+            serde_json::from_slice(&fs::read(place.path("out/r.json")).unwrap()).unwrap();
+        assert_eq!(report["sampler"], sampler);
+        assert_eq!(report["schedule"], "simple=3.1");
+        assert_eq!(report["preset"], "diffusers");
+        assert_eq!(report["steps"], 5);
+        assert_eq!(report["model_calls"], calls);
+        let (_, text) = png(&place.path("out/x.png"));
+        let fields = format!("Steps: 5, Sampler: {label}, Schedule type: Simple, Shift: 3.1, ");
+        assert!(text.contains(&fields), "{text}");
+    }
+}
+
+#[test]
+fn the_preset_comfyui_draws_comfyuis_picture() {
+    let place = Place::new();
+    let flags = [
+        [
+            "--prompt",
+            "<|im_start|>system\nPaint.<|im_end|>\n<|im_start|>user\nA (red) fox<|im_end|>\n",
+        ],
+        ["--negative-prompt", ""],
+        ["--steps", "4"],
+        ["--cfg-scale", "2.5"],
+        ["--preset", "comfyui"],
+        ["--trace", "out/t.safetensors"],
+    ];
+    odd_grid(&place, &flags.concat()).expect(0);
+    let reference = fixture("preset_comfyui.safetensors");
+    for name in ["sigmas", "prompt_embeds", "latents.final", "image"] {
+        compare(&place, name, &reference.get(name).f32s());
+    }
+    let (pixels, text) = png(&place.path("out/x.png"));
+    assert!(text.contains(", Preset: ComfyUI, "), "{text}");
+    let expected = &reference.get("png").bytes;
+    assert_eq!(pixels.len(), expected.len());
+    // Rounding would raise every second level: a last bit does so for next to none.
+    let other = pixels.iter().zip(expected).filter(|(a, b)| a != b);
+    let other = other.count();
+    assert!(other * 100 < pixels.len(), "{other} of {}", pixels.len());
+    let far = pixels.iter().zip(expected).any(|(a, b)| a.abs_diff(*b) > 1);
+    assert!(!far, "a level is further than 1 away");
+}
+
+#[test]
+fn flags_win_over_the_preset() {
+    let place = Place::new();
+    let sigmas = |more: &[&str]| {
+        let flags = ["--preset", "comfyui", "--trace", "out/t.safetensors"];
+        place.generate(&[&flags, more].concat()).expect(0);
+        let trace = safetensors_file::File::read(&place.path("out/t.safetensors"));
+        trace.get("sigmas").f32s()
+    };
+    let simple = sigmas(&[]);
+    assert!((simple[1] - 3.1 * 0.5 / 2.05).abs() < 1e-6, "{simple:?}");
+    assert_eq!(sigmas(&["--schedule", "shift=3"])[1], 0.75);
+    let dynamic = sigmas(&["--schedule", "dynamic"]);
+    assert!((dynamic[1] - 0.02).abs() < 1e-6, "{dynamic:?}");
+}
+
+#[test]
+fn comfyui_guides_at_any_scale_but_one() {
+    let place = Place::new();
+    for (scale, guided) in [("0.5", true), ("0", true), ("1", false)] {
+        let flags = ["--preset", "comfyui", "--report", "out/r.json"];
+        place
+            .generate(&[&flags[..], &["--cfg-scale", scale]].concat())
+            .expect(0);
+        let report: Value =
+            serde_json::from_slice(&fs::read(place.path("out/r.json")).unwrap()).unwrap();
+        assert_eq!(report["guided"], guided, "{scale}");
+    }
+    place
+        .generate(&["--preset", "comfyui", "--cfg-scale=-0.1"])
+        .expect_error(2, &["--cfg-scale", "from 0 to 100"]);
+    place
+        .generate(&["--cfg-scale", "0.5"])
+        .expect_error(2, &["--cfg-scale", "from 1 to 100"]);
+}
+
+#[test]
+fn listed_levels_set_the_number_of_steps() {
+    let place = Place::new();
+    let list = ["--schedule", "sigmas=1,0.7,0.25"];
+    let mut command: Command = program();
+    command
+        .current_dir(place.path("."))
+        .args(["generate", "--models", "models", "--backend", "flex"])
+        .args(["-p", "x", "-W", "48", "-H", "32", "-o", "out/x.png"])
+        .args(["--trace", "out/t.safetensors"])
+        .args(list);
+    Run::from(command.output().unwrap()).expect(0);
+    let trace = safetensors_file::File::read(&place.path("out/t.safetensors"));
+    assert_eq!(trace.get("sigmas").f32s(), [1.0, 0.7, 0.25, 0.0]);
+    let (_, text) = png(&place.path("out/x.png"));
+    assert!(text.contains("Steps: 3, "), "{text}");
+    assert!(text.contains("Sigmas: \"1,0.7,0.25\", "), "{text}");
+    fs::remove_file(place.path("out/x.png")).unwrap();
+    fs::remove_file(place.path("out/t.safetensors")).unwrap();
+
+    place
+        .generate(&[&list[..], &["--steps", "3"]].concat())
+        .expect(0);
+    fs::remove_file(place.path("out/x.png")).unwrap();
+    // The command names two steps.
+    place
+        .generate(&list)
+        .expect_error(2, &["--steps 2", "3 noise levels", "--schedule"]);
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn one_step_is_enough_without_a_stretch() {
+    let place = Place::new();
+    for sampler in ["euler", "heun", "dpmpp2m", "unipc"] {
+        for schedule in ["shift=3.1", "simple", "beta", "sigmas=1"] {
+            let flags = ["--steps", "1", "--sampler", sampler, "--schedule", schedule];
+            place
+                .generate(&[&flags[..], &["--trace", "out/t.safetensors"]].concat())
+                .expect(0);
+            let trace = safetensors_file::File::read(&place.path("out/t.safetensors"));
+            assert_eq!(trace.get("sigmas").f32s(), [1.0, 0.0], "{schedule}");
+        }
+    }
+    for schedule in ["dynamic", "dynamic-beta"] {
+        place
+            .generate(&["--steps", "1", "--schedule", schedule])
+            .expect_error(2, &["--steps", "at least 2", "--schedule simple"]);
+    }
+}
+
+#[test]
+fn a_schedule_that_cannot_be_made_is_one_line() {
+    let place = Place::new();
+    place
+        .generate(&["--steps", "20", "--schedule", "shift=1e9"])
+        .expect_error(2, &["--schedule shift=1000000000", "must fall"]);
+    for (flag, value, part) in [
+        ("--sampler", "lms", "euler, heun, dpmpp2m, unipc"),
+        ("--preset", "forge", "diffusers, comfyui"),
+        ("--schedule", "karras", "dynamic-beta"),
+        ("--schedule", "shift=0", "above 0"),
+        ("--schedule", "simple=", "above 0"),
+        ("--schedule", "sigmas=1,half", "'half'"),
+        ("--schedule", "sigmas=0.5,0.7", "must fall"),
+        ("--schedule", "sigmas=2,1", "from 0 to 1"),
+    ] {
+        place
+            .generate(&[flag, value])
+            .expect_error(2, &[flag, part]);
+    }
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn levels_met_twice_are_told_of() {
+    let place = Place::new();
+    let flags = [
+        "--steps",
+        "150",
+        "--schedule",
+        "beta",
+        "--no-negative-prompt",
+    ];
+    let run = place.generate(&flags).expect(0);
+    let told = "--schedule beta=3.1 has 149 different noise levels for 150 steps";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+}
+
+#[test]
+fn a_picture_is_made_again_as_it_was_sampled() {
+    let place = Place::new();
+    let flags = [
+        "--preset",
+        "comfyui",
+        "--sampler",
+        "unipc",
+        "--schedule",
+        "beta=2",
+    ];
+    place
+        .generate(&[&flags[..], &["--steps", "4"]].concat())
+        .expect(0);
+    let again = |more: &[&str]| {
+        let mut command = program();
+        command
+            .current_dir(place.path("."))
+            .args(["generate", "--models", "models", "--backend", "flex"])
+            .args(["--from", "out/x.png", "--output", "out/y.png"])
+            .args(more);
+        Run::from(command.output().unwrap()).expect(0);
+        png(&place.path("out/y.png"))
+    };
+    let first = png(&place.path("out/x.png"));
+    assert_eq!(again(&[]), first);
+    let (pixels, text) = again(&["--sampler", "heun", "--schedule", "sigmas=1,0.5"]);
+    assert_ne!(pixels, first.0);
+    assert!(text.contains("Steps: 2, Sampler: Heun, "), "{text}");
+    assert!(text.contains("Preset: ComfyUI, "), "{text}");
+}
+
+#[test]
+fn lines_of_a_prompt_file_keep_to_the_schedule_and_the_preset() {
+    let place = Place::new();
+    let run = |lines: &str, more: &[&str]| {
+        fs::write(place.path("p.jsonl"), lines).unwrap();
+        let mut command = program();
+        command
+            .current_dir(place.path("."))
+            .args(["generate", "--models", "models", "--backend", "flex", "-q"])
+            .args([
+                "-W",
+                "48",
+                "-H",
+                "32",
+                "--prompt-file",
+                "p.jsonl",
+                "--output",
+                "out",
+            ])
+            .args(more);
+        Run::from(command.output().unwrap())
+    };
+    let line = "{\"prompt\": \"a\", \"steps\": 1, \"cfg_scale\": 0.5}";
+    run(line, &["--preset", "comfyui"]).expect(0);
+    run("{\"prompt\": \"a\", \"steps\": 1}", &[])
+        .expect_error(3, &["line 1", "`steps` must be at least 2"]);
+    run(
+        "{\"prompt\": \"a\", \"steps\": 4}",
+        &["--schedule", "sigmas=1,0.5"],
+    )
+    .expect_error(3, &["line 1", "`steps` 4", "2 noise levels"]);
+    run("{\"prompt\": \"a\", \"cfg_scale\": 0.5}", &[])
+        .expect_error(3, &["line 1", "`cfg_scale` must be a number from 1"]);
+}
