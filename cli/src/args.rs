@@ -1,6 +1,7 @@
 //! The command line: raw flags as clap sees them, then a checked configuration.
 
 mod compute;
+mod download;
 mod environment;
 mod generate;
 mod groups;
@@ -11,6 +12,7 @@ mod size;
 mod sources;
 
 pub(crate) use compute::ComputeConfig;
+pub(crate) use download::{DownloadArgs, DownloadConfig};
 pub(crate) use environment::Environment;
 pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};

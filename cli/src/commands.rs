@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod devices;
+pub(crate) mod download;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod make_fixture;

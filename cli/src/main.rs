@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod console;
 mod demo;
+mod download;
 mod error;
 mod exit;
 mod interrupt;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
     let done = panics::caught(|| match cli.command {
         Command::Generate(args) => commands::generate::run(*args),
         Command::Plan(args) => commands::plan::run(*args),
+        Command::Download(args) => commands::download::run(args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::MakeFixture(args) => commands::make_fixture::run(&args),

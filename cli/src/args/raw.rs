@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::download::DownloadArgs;
 use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
 
 /// Qwen-Image: a prompt becomes a picture.
@@ -25,6 +26,13 @@ pub(crate) enum Command {
     /// Say how much memory an image takes, and whether it fits
     #[command(args_override_self = true)]
     Plan(Box<PlanArgs>),
+    /// Download the published model files from the Hugging Face Hub
+    ///
+    /// The files come into a ComfyUI `models` tree, each checked against its published digest.
+    /// A download that was cut goes on where it ended. HF_TOKEN, HF_HOME, HF_ENDPOINT (a mirror)
+    /// and HTTPS_PROXY are honoured; what the Hub's cache holds is linked, not downloaded.
+    #[command(args_override_self = true)]
+    Download(DownloadArgs),
     /// Say what a checkpoint file or folder is
     Inspect(InspectArgs),
     /// List the compute backends compiled in and the devices found
