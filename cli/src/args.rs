@@ -18,8 +18,9 @@ pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, STEPS};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use plan::PlanConfig;
-pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
+pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
+pub(crate) use raw::{ManArgs, PlanArgs};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

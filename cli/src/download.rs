@@ -15,9 +15,11 @@ mod listing;
 mod partial;
 mod state;
 
+pub(crate) use cache::folder_of as repository_in_cache;
 pub(crate) use catalogue::{TRANSFORMER_FOLDER, Variant};
 pub(crate) use error::DownloadError;
 pub(crate) use fetch::fetch;
 pub(crate) use hub::Hub;
 pub(crate) use listing::Listing;
+pub(crate) use partial::is_partial;
 pub(crate) use state::{Planned, State};

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod survey;
 mod tokenizer;
+mod usual_places;
 
 use clap::Parser;
 
@@ -35,6 +36,8 @@ fn main() -> std::process::ExitCode {
         Command::Plan(args) => commands::plan::run(*args),
         Command::Download(args) => commands::download::run(args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::MakeFixture(args) => commands::make_fixture::run(&args),
     });

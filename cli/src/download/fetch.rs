@@ -12,7 +12,7 @@ use super::partial::{OpenFault, Partial};
 use super::state::{Planned, State};
 
 /// Requests in a row that may bring nothing new before the download is given up.
-const FRUITLESS: u32 = 5;
+const FRUITLESS: u32 = 6;
 const PIECE: usize = 1 << 18;
 /// How often a wait looks for Ctrl-C.
 const GLANCE: Duration = Duration::from_millis(50);

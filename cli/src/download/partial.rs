@@ -10,14 +10,21 @@ use super::listing::Entry;
 
 /// Digits of the digest in the name: another version of the file has another partial file.
 const DIGITS: usize = 12;
+/// How partial files end.
+const SUFFIX: &str = ".part";
 const PIECE: usize = 1 << 20;
 
 /// The partial file's place.
 pub(super) fn path_of(place: &Path, entry: &Entry) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     let hex = entry.digest.hex();
-    name.push(format!(".{}.part", hex.get(..DIGITS).unwrap_or(hex)));
+    name.push(format!(".{}{SUFFIX}", hex.get(..DIGITS).unwrap_or(hex)));
     place.with_file_name(name)
+}
+
+/// Whether a file of this name is a partial file.
+pub(crate) fn is_partial(name: &str) -> bool {
+    name.ends_with(SUFFIX)
 }
 
 /// A partial file, locked, with the digest of what it holds.
