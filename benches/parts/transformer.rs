@@ -4,7 +4,7 @@ use backends::{Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use criterion::Criterion;
 use model::latents::TokenGrid;
-use model::transformer::{JointLayout, JointRotary, Streams, TransformerBlock};
+use model::transformer::{JointLayout, JointRotary, RopeCentring, Streams, TransformerBlock};
 use model::{Builder, TransformerConfig};
 
 use crate::Flex;
@@ -41,7 +41,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 image: random([branches, grid.tokens(), channels], &device),
                 text: random([1, branches * TEXT_TOKENS, channels], &device),
             };
-            let rotary = JointRotary::new(grid, &layout, config.axes_dims_rope, &device);
+            let axes = config.axes_dims_rope;
+            let rotary = JointRotary::new(grid, &layout, axes, RopeCentring::Diffusers, &device);
             group.bench_function(format!("{}{name}", grid.tokens()), |bencher| {
                 bencher.iter(|| block.forward(streams.clone(), temb.clone(), &layout, &rotary));
             });

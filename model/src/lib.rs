@@ -19,6 +19,7 @@ pub mod noise;
 pub mod norm;
 pub mod pipeline;
 pub mod rotary;
+pub mod sampler;
 pub mod scheduler;
 pub mod text_encoder;
 pub mod tokenizer;

@@ -7,13 +7,14 @@ use backends::ModelBackend;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 
-use crate::guidance::guide;
+use crate::guidance::{Guidance, GuidanceRule};
 use crate::latents::{TokenGrid, pack, unpack};
 use crate::noise::NoiseGenerator;
-use crate::scheduler::Schedule;
+use crate::sampler::{Sampler, SamplerKind};
+use crate::scheduler::{Schedule, timestep};
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::PromptTokens;
-use crate::transformer::Transformer;
+use crate::transformer::{Prompts, RopeCentring, Transformer};
 use crate::vae::{Tiling, VaeDecoder};
 
 /// Most embeddings of a prompt that the transformer gets.
@@ -56,11 +57,11 @@ pub enum Branch {
 
 /// Follows a phase, and may end it.
 pub trait Observer<B: Backend> {
-    /// The transformer's prediction, f32 `[1, image tokens, features]`, at a step counted from
-    /// 0.
+    /// The transformer's first prediction of a step, f32 `[1, image tokens, features]`. Steps are
+    /// those that are run, counted from 0.
     fn prediction(&mut self, _step: usize, _branch: Branch, _prediction: &Tensor<B, 3>) {}
 
-    /// The latents, f32 `[1, image tokens, features]`, after a step counted from 0.
+    /// The latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
     fn latents(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
     /// Whether to end as soon as possible.
@@ -108,24 +109,61 @@ pub fn noise_of_seed<B: Backend>(
     Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
 }
 
+/// Called after every step with the latents, f32 `[1, image tokens, features]`, and their noise
+/// level; the latents that it gives back go into the next step, or are the result.
+pub type AfterStep<'a, B> = dyn Fn(Tensor<B, 3>, f32) -> Tensor<B, 3> + Sync + 'a;
+
 /// What [`denoise`] works on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Denoising<'a, B: Backend> {
     /// f32 `[1, tokens, channels]`.
     pub prompt_embeds: Tensor<B, 3>,
-    /// f32 `[1, tokens, channels]`, and the scale of guidance; `None` for one prediction a step.
-    pub guidance: Option<(Tensor<B, 3>, f64)>,
-    /// f32 `[1, channels, height, width]`.
-    pub noise: Tensor<B, 4>,
+    /// Guidance by a negative prompt; `None` for one prediction where there would be two.
+    pub guidance: Option<Guidance<B>>,
+    /// f32 `[1, channels, height, width]` at the noise level `schedule.sigmas()[start]`: noise
+    /// alone where that is 1.
+    pub latents: Tensor<B, 4>,
+    /// The first of the schedule's steps to run.
+    pub start: usize,
+    /// What may change the latents between steps.
+    pub after_step: Option<&'a AfterStep<'a, B>>,
     /// The size of the image in tokens.
     pub grid: TokenGrid,
+    /// Where the image's middle lies for the rotary positions.
+    pub centring: RopeCentring,
     /// The noise levels.
     pub schedule: &'a Schedule,
+    /// How they are gone through.
+    pub sampler: SamplerKind,
     /// What the transformer's blocks compute in.
     pub dtype: FloatDType,
 }
 
-/// Turns noise into latents, f32 `[1, image tokens, features]`, by Euler steps along the
+impl<'a, B: Backend> Denoising<'a, B> {
+    /// All steps of a schedule from noise, as diffusers takes them: Euler's, without guidance, in
+    /// f32.
+    pub fn new(
+        prompt_embeds: Tensor<B, 3>,
+        noise: Tensor<B, 4>,
+        grid: TokenGrid,
+        schedule: &'a Schedule,
+    ) -> Self {
+        Self {
+            prompt_embeds,
+            guidance: None,
+            latents: noise,
+            start: 0,
+            after_step: None,
+            grid,
+            centring: RopeCentring::default(),
+            schedule,
+            sampler: SamplerKind::default(),
+            dtype: FloatDType::F32,
+        }
+    }
+}
+
+/// Turns noise into latents, f32 `[1, image tokens, features]`, by a sampler's steps along the
 /// transformer's predictions.
 ///
 /// # Errors
@@ -135,32 +173,22 @@ pub fn denoise<B: ModelBackend>(
     work: Denoising<B>,
     observer: &mut dyn Observer<B>,
 ) -> Result<Tensor<B, 3>, PipelineError> {
-    let (negative, scale) = work.guidance.unzip();
-    let embeds = std::iter::once(work.prompt_embeds).chain(negative);
-    let prompts = transformer.prompts(embeds.collect(), work.grid);
-
-    let mut latents = pack(work.noise);
-    for step in 0..work.schedule.steps() {
-        let timestep = work.schedule.timestep(step);
-        let predictions = transformer
-            .forward(latents.clone(), &prompts, timestep, work.dtype, &|| {
-                observer.cancelled()
-            })
-            .ok_or(PipelineError::Cancelled)?;
-        let mut prediction_of = |branch: Branch| {
-            let prediction = predictions.clone().narrow(0, branch as usize, 1);
-            observer.prediction(step, branch, &prediction);
-            prediction
-        };
-        let cond = prediction_of(Branch::Conditional);
-        let velocity = match scale {
-            Some(scale) => guide(cond, prediction_of(Branch::Unconditional), scale),
-            None => cond,
-        };
-        latents = latents + velocity * work.schedule.interval(step);
+    let predictor = Predictor::new(transformer, &work);
+    let mut sampler = Sampler::new(work.sampler);
+    let mut latents = pack(work.latents);
+    for (step, index) in (work.start..work.schedule.steps()).enumerate() {
+        let interval = work.schedule.interval(index);
+        let mut first = true;
+        latents = sampler.step(latents, interval, &mut |latents, sigma| {
+            let seen = std::mem::take(&mut first).then_some(step);
+            predictor.velocity(latents, sigma, seen, observer)
+        })?;
         // Broken weights show at once; later steps need no look that would stall the device.
         if step == 0 && !all_finite(&latents) {
             return Err(PipelineError::NotFinite { step: step + 1 });
+        }
+        if let Some(change) = work.after_step {
+            latents = change(latents, interval.next);
         }
         observer.latents(step, &latents);
         if observer.cancelled() {
@@ -168,6 +196,64 @@ pub fn denoise<B: ModelBackend>(
         }
     }
     Ok(latents)
+}
+
+/// The transformer with all that stays the same from step to step.
+struct Predictor<'a, B: Backend> {
+    transformer: &'a Transformer<B>,
+    prompts: Prompts<B>,
+    /// The scale and the rule, where the second of the prompts guides.
+    guidance: Option<(f64, GuidanceRule)>,
+    dtype: FloatDType,
+}
+
+impl<'a, B: ModelBackend> Predictor<'a, B> {
+    fn new(transformer: &'a Transformer<B>, work: &Denoising<'_, B>) -> Self {
+        let negative = work.guidance.as_ref().map(|guidance| &guidance.embeds);
+        let embeds = std::iter::once(&work.prompt_embeds).chain(negative);
+        let prompts = transformer.prompts(embeds.cloned().collect(), work.grid, work.centring);
+        let guidance = work.guidance.as_ref();
+        Self {
+            transformer,
+            prompts,
+            guidance: guidance.map(|guidance| (guidance.scale, guidance.rule)),
+            dtype: work.dtype,
+        }
+    }
+
+    /// The guided velocity of latents at a noise level. The observer sees the predictions of it
+    /// where `seen` numbers their step.
+    fn velocity(
+        &self,
+        latents: Tensor<B, 3>,
+        sigma: f32,
+        seen: Option<usize>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Tensor<B, 3>, PipelineError> {
+        let cancelled = || observer.cancelled();
+        let predictions = self
+            .transformer
+            .forward(
+                latents,
+                &self.prompts,
+                timestep(sigma),
+                self.dtype,
+                &cancelled,
+            )
+            .ok_or(PipelineError::Cancelled)?;
+        let mut prediction_of = |branch: Branch| {
+            let prediction = predictions.clone().narrow(0, branch as usize, 1);
+            if let Some(step) = seen {
+                observer.prediction(step, branch, &prediction);
+            }
+            prediction
+        };
+        let cond = prediction_of(Branch::Conditional);
+        Ok(match self.guidance {
+            Some((scale, rule)) => rule.guide(cond, prediction_of(Branch::Unconditional), scale),
+            None => cond,
+        })
+    }
 }
 
 /// Latents f32 `[1, image tokens, features]` to pixels f32 `[1, 3, height, width]` in

@@ -8,6 +8,7 @@ use backends::{Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
+use model::guidance::{Guidance, GuidanceRule};
 use model::latents::{TokenGrid, pack};
 use model::memory::{self, Kernels, Numerics};
 use model::pipeline::{Denoising, Observer, PipelineError, decode, denoise, encode_prompt};
@@ -144,13 +145,15 @@ fn the_transformer() -> bool {
         let (measured, latents) = MEMORY.peak_of(|| {
             let embeds =
                 |tokens| random::<Flex, 3>([1, tokens, config.joint_attention_dim], &device);
+            let noise = random(grid.latent_shape(16), &device);
             let work = Denoising {
-                prompt_embeds: embeds(text_lengths[0]),
-                guidance: text_lengths.get(1).map(|&tokens| (embeds(tokens), 4.0)),
-                noise: random(grid.latent_shape(16), &device),
-                grid,
-                schedule: &schedule,
+                guidance: text_lengths.get(1).map(|&tokens| Guidance {
+                    embeds: embeds(tokens),
+                    scale: 4.0,
+                    rule: GuidanceRule::Renormalised,
+                }),
                 dtype,
+                ..Denoising::new(embeds(text_lengths[0]), noise, grid, &schedule)
             };
             denoise(&transformer, work, &mut OneStep { done: false })
         });

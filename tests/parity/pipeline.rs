@@ -2,6 +2,7 @@
 
 use burn::tensor::{FloatDType, Tensor};
 use model::SchedulerConfig;
+use model::guidance::{Guidance, GuidanceRule};
 use model::latents::TokenGrid;
 use model::pipeline::{
     Branch, Denoising, Observer, PipelineError, decode, denoise, encode_prompt, noise_of_seed,
@@ -68,7 +69,11 @@ fn every_case_is_that_of_the_reference() {
         };
         let prompt_embeds = embed(&case.prompt, "prompt_embeds");
         let negative = case.negative.as_deref().filter(|_| case.guided());
-        let guidance = negative.map(|prompt| (embed(prompt, "negative_prompt_embeds"), case.cfg));
+        let guidance = negative.map(|prompt| Guidance {
+            embeds: embed(prompt, "negative_prompt_embeds"),
+            scale: case.cfg,
+            rule: GuidanceRule::Renormalised,
+        });
 
         let transformer = models.transformer();
         let grid = TokenGrid::of_image(case.width, case.height);
@@ -89,12 +94,8 @@ fn every_case_is_that_of_the_reference() {
         };
         let passes = 1 + usize::from(guidance.is_some());
         let work = Denoising {
-            prompt_embeds,
             guidance,
-            noise,
-            grid,
-            schedule: &schedule,
-            dtype: FloatDType::F32,
+            ..Denoising::new(prompt_embeds, noise, grid, &schedule)
         };
         let latents = denoise(&transformer, work, &mut comparing).expect("latents");
         assert_eq!(comparing.seen, passes + case.steps, "{}", case.name);
@@ -173,13 +174,7 @@ fn work(case: &Case, trace: &Trace, noise: f32) -> Work {
 
 impl Work {
     fn of(&self) -> Denoising<'_, Flex> {
-        Denoising {
-            prompt_embeds: self.prompt_embeds.clone(),
-            guidance: None,
-            noise: self.noise.clone(),
-            grid: self.grid,
-            schedule: &self.schedule,
-            dtype: FloatDType::F32,
-        }
+        let (embeds, noise) = (self.prompt_embeds.clone(), self.noise.clone());
+        Denoising::new(embeds, noise, self.grid, &self.schedule)
     }
 }

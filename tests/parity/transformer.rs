@@ -2,7 +2,7 @@
 
 use burn::tensor::{FloatDType, Tensor, TensorData, activation};
 use model::latents::{TokenGrid, pack};
-use model::transformer::{Streams, image_angles, sinusoid, text_angles};
+use model::transformer::{RopeCentring, Streams, image_angles, sinusoid, text_angles};
 use tests::{Models, TOLERANCE, Trace, check};
 
 use crate::{Flex, compare, deep, recorded};
@@ -20,7 +20,7 @@ fn the_first_pass_is_that_of_the_reference() {
         let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
         let embeds = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
         let grid = TokenGrid::of_image(case.width, case.height);
-        let prompts = transformer.prompts(vec![embeds.clone()], grid);
+        let prompts = transformer.prompts(vec![embeds.clone()], grid, RopeCentring::Diffusers);
 
         let projected = sinusoid(timestep);
         let expected = trace.f32("transformer.time_proj");
@@ -83,7 +83,7 @@ fn two_prompts_in_one_pass_are_two_passes() {
         assert_ne!(long.dims(), short.dims(), "{name}: equal lengths");
         let grid = TokenGrid::of_image(case.width, case.height);
         let forward = |embeds| {
-            let prompts = transformer.prompts(embeds, grid);
+            let prompts = transformer.prompts(embeds, grid, RopeCentring::Diffusers);
             let latents = pack(noise.clone());
             let never = || false;
             let predictions = transformer.forward(latents, &prompts, 0.7, FloatDType::F32, &never);
@@ -122,7 +122,8 @@ fn rotary_angles_are_those_of_the_reference() {
             _ => [4, 6, 6],
         };
         let text_tokens = trace.f32("prompt_embeds").0[1];
-        compare_angles(&trace, "rope.img", &image_angles(grid, axes));
+        let image = image_angles(grid, axes, RopeCentring::Diffusers);
+        compare_angles(&trace, "rope.img", &image);
         compare_angles(&trace, "rope.txt", &text_angles(grid, text_tokens, axes));
     }
 }

@@ -12,7 +12,7 @@ mod timestep;
 pub use attention::JointAttention;
 pub use block::{FeedForward, Modulation, TransformerBlock};
 pub use prompts::Prompts;
-pub use rope::{JointRotary, image_angles, text_angles};
+pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};
 pub use streams::{JointLayout, Streams};
 pub use timestep::{TimestepEmbedding, TimestepProjection, sinusoid};
 
@@ -75,9 +75,15 @@ impl<B: Backend> Transformer<B> {
 
 impl<B: ModelBackend> Transformer<B> {
     /// One branch for each of `embeds`, of an image of `grid` tokens. There must be at least one;
-    /// they are f32 `[1, text tokens, joint_attention_dim]`, each of its own length.
-    pub fn prompts(&self, embeds: Vec<Tensor<B, 3>>, grid: TokenGrid) -> Prompts<B> {
-        Prompts::new(embeds, grid, self.axes_dims_rope)
+    /// they are f32 `[1, text tokens, joint_attention_dim]`, each of its own length. `centring`
+    /// is where the image's middle lies.
+    pub fn prompts(
+        &self,
+        embeds: Vec<Tensor<B, 3>>,
+        grid: TokenGrid,
+        centring: RopeCentring,
+    ) -> Prompts<B> {
+        Prompts::new(embeds, grid, centring, self.axes_dims_rope)
     }
 
     /// One prediction for each prompt, all from the same latents.

@@ -4,7 +4,7 @@ use backends::FusedOps;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::rope::JointRotary;
+use super::rope::{JointRotary, RopeCentring};
 use super::streams::{JointLayout, cat};
 use crate::latents::TokenGrid;
 
@@ -23,13 +23,19 @@ impl<B: FusedOps> Prompts<B> {
     /// * `embeds`: f32 `[1, tokens, joint_attention_dim]` of each branch, each of its own length;
     ///   at least one.
     /// * `grid`: the size of the image in tokens.
+    /// * `centring`: where its middle lies.
     /// * `axes`: how many elements of a head's vector each rotary axis turns.
-    pub(super) fn new(embeds: Vec<Tensor<B, 3>>, grid: TokenGrid, axes: [usize; 3]) -> Self {
+    pub(super) fn new(
+        embeds: Vec<Tensor<B, 3>>,
+        grid: TokenGrid,
+        centring: RopeCentring,
+        axes: [usize; 3],
+    ) -> Self {
         let layout = JointLayout {
             text_lengths: embeds.iter().map(|embeds| embeds.dims()[1]).collect(),
         };
         let embeds = cat(embeds, 1);
-        let rotary = JointRotary::new(grid, &layout, axes, &embeds.device());
+        let rotary = JointRotary::new(grid, &layout, axes, centring, &embeds.device());
         Self {
             embeds,
             layout,

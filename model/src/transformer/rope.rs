@@ -10,6 +10,27 @@ use crate::rotary::{RotaryTable, inverse_frequencies};
 /// The base of the rotary frequencies.
 const THETA: f64 = 10_000.0;
 
+/// Where the middle of a grid lies. The two differ for odd numbers of rows or columns only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RopeCentring {
+    /// Three rows are at -2, -1 and 0, as in diffusers.
+    #[default]
+    Diffusers,
+    /// Three rows are at -1, 0 and 1, as in ComfyUI.
+    ComfyUi,
+}
+
+impl RopeCentring {
+    /// The position of the row or column at `index` of `length`.
+    fn position(self, index: usize, length: usize) -> f32 {
+        let before = match self {
+            Self::Diffusers => length - length / 2,
+            Self::ComfyUi => length / 2,
+        };
+        index as f32 - before as f32
+    }
+}
+
 /// The angles of both streams of all branches.
 #[derive(Clone, Debug)]
 pub struct JointRotary<B: Backend> {
@@ -25,6 +46,7 @@ impl<B: Backend> JointRotary<B> {
         grid: TokenGrid,
         layout: &JointLayout,
         axes: [usize; 3],
+        centring: RopeCentring,
         device: &B::Device,
     ) -> Self {
         let planes = axes.iter().sum::<usize>() / 2;
@@ -33,22 +55,24 @@ impl<B: Backend> JointRotary<B> {
             .flat_map(|&length| text_angles(grid, length, axes))
             .collect();
         Self {
-            image: RotaryTable::new(&image_angles(grid, axes), planes, device),
+            image: RotaryTable::new(&image_angles(grid, axes, centring), planes, device),
             text: RotaryTable::new(&text, planes, device),
         }
     }
 }
 
 /// The angles of the image tokens in radians, token by token: those of the frame (always 0),
-/// the row and the column. Rows and columns count from the middle, and an odd one falls to the
-/// negative side.
-pub fn image_angles(grid: TokenGrid, axes: [usize; 3]) -> Vec<f32> {
+/// the row and the column. Rows and columns count from the middle.
+pub fn image_angles(grid: TokenGrid, axes: [usize; 3], centring: RopeCentring) -> Vec<f32> {
     let frequencies = axes.map(|axis| inverse_frequencies(axis, THETA));
-    let centred = |index: usize, length: usize| index as f32 - (length - length / 2) as f32;
     let mut angles = Vec::with_capacity(grid.tokens() * axes.iter().sum::<usize>() / 2);
     for y in 0..grid.height {
         for x in 0..grid.width {
-            let positions = [0.0, centred(y, grid.height), centred(x, grid.width)];
+            let positions = [
+                0.0,
+                centring.position(y, grid.height),
+                centring.position(x, grid.width),
+            ];
             extend(&mut angles, &frequencies, positions);
         }
     }
@@ -77,16 +101,27 @@ fn extend(angles: &mut Vec<f32>, frequencies: &[Vec<f32>; 3], positions: [f32; 3
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_odd_side_leans_to_the_negative() {
+    /// The positions of three rows and of two columns.
+    fn rows_and_columns(centring: RopeCentring) -> [Vec<f32>; 2] {
         let grid = TokenGrid {
             height: 3,
             width: 2,
         };
-        let angles = image_angles(grid, [2, 2, 2]);
-        let rows: Vec<f32> = angles.chunks(3).map(|token| token[1]).collect();
-        let columns: Vec<f32> = angles.chunks(3).map(|token| token[2]).collect();
+        let angles = image_angles(grid, [2, 2, 2], centring);
+        [1, 2].map(|axis| angles.chunks(3).map(|token| token[axis]).collect())
+    }
+
+    #[test]
+    fn an_odd_side_leans_to_the_negative() {
+        let [rows, columns] = rows_and_columns(RopeCentring::Diffusers);
         assert_eq!(rows, [-2.0, -2.0, -1.0, -1.0, 0.0, 0.0]);
+        assert_eq!(columns, [-1.0, 0.0, -1.0, 0.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn an_odd_side_of_comfyui_lies_even() {
+        let [rows, columns] = rows_and_columns(RopeCentring::ComfyUi);
+        assert_eq!(rows, [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0]);
         assert_eq!(columns, [-1.0, 0.0, -1.0, 0.0, -1.0, 0.0]);
     }
 

@@ -3,6 +3,7 @@
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
+use model::guidance::{Guidance, GuidanceRule};
 use model::pipeline::{self, Denoising};
 
 use super::observer::{StepObserver, record, to_host};
@@ -51,15 +52,15 @@ pub(super) fn picture<B: ModelBackend>(
         trace: run.trace.as_mut(),
         failed: None,
     };
+    let embeds = on_device(picture.prompt);
     let work = Denoising {
-        prompt_embeds: on_device(picture.prompt),
-        guidance: picture
-            .negative
-            .map(|text| (on_device(text), picture.cfg_scale)),
-        noise,
-        grid: picture.grid(),
-        schedule: &picture.schedule,
+        guidance: picture.negative.map(|text| Guidance {
+            embeds: on_device(text),
+            scale: picture.cfg_scale,
+            rule: GuidanceRule::Renormalised,
+        }),
         dtype: run.setting.dtype,
+        ..Denoising::new(embeds, noise, picture.grid(), &picture.schedule)
     };
     let latents = B::in_exact_memory(device, || {
         pipeline::denoise(&transformer.module, work, &mut observer)

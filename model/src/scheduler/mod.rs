@@ -2,6 +2,7 @@
 //! Rectified Flow Transformers", 2024, section 5.3.2), stretched to end at `shift_terminal`.
 
 use crate::config::SchedulerConfig;
+use crate::sampler::Interval;
 
 /// Noise levels of a denoising run, from 1 (noise) to 0 (image).
 #[derive(Clone, Debug, PartialEq)]
@@ -71,16 +72,19 @@ impl Schedule {
         self.sigmas.len() - 1
     }
 
-    /// What the transformer is told at a step: the noise level by way of the reference's
-    /// thousand training steps, with its rounding.
-    pub fn timestep(&self, step: usize) -> f32 {
-        self.sigmas[step] * 1000.0 / 1000.0
+    /// The noise levels between which a step goes.
+    pub fn interval(&self, step: usize) -> Interval {
+        Interval {
+            sigma: self.sigmas[step],
+            next: self.sigmas[step + 1],
+        }
     }
+}
 
-    /// `sigma[step + 1] - sigma[step]`: how far the latents move along the prediction.
-    pub fn interval(&self, step: usize) -> f32 {
-        self.sigmas[step + 1] - self.sigmas[step]
-    }
+/// What the transformer is told at a noise level: it by way of the reference's thousand training
+/// steps, with its rounding.
+pub fn timestep(sigma: f32) -> f32 {
+    sigma * 1000.0 / 1000.0
 }
 
 /// The factor `a` of the shift `a / (a + 1 / sigma - 1)`.
