@@ -2,6 +2,14 @@
 //!
 //! Each needs one model, so that a caller can hold one at a time: encode every prompt with the
 //! text encoder, drop it; denoise with the transformer, drop it; decode with the VAE.
+//!
+//! 1. [`encode_prompt`] for every prompt and negative prompt;
+//! 2. [`noise_of_seed`], a [`Schedule`] for the image's size, and [`denoise`] with a
+//!    [`Denoising`] that holds them;
+//! 3. [`decode`].
+//!
+//! An [`Observer`] sees what comes out on the way and can end it. Where the models come from is
+//! the caller's affair: `cli/examples/generate.rs` loads them from files, on any backend.
 
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;

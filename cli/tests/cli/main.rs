@@ -13,6 +13,7 @@ mod flags;
 mod hub_server;
 mod inspect;
 mod interrupt;
+mod library;
 mod make_fixture;
 mod outputs;
 mod picture;
