@@ -7,6 +7,7 @@ mod generate;
 mod groups;
 mod image_size;
 mod plan;
+mod preview;
 mod raw;
 mod size;
 mod sources;

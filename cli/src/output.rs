@@ -2,8 +2,10 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod image;
+pub(crate) mod inline_image;
 pub(crate) mod names;
 pub(crate) mod parameters;
+pub(crate) mod preview_file;
 pub(crate) mod recipe;
 pub(crate) mod report;
 pub(crate) mod trace;

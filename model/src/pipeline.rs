@@ -72,6 +72,15 @@ pub trait Observer<B: Backend> {
     /// The latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
     fn latents(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
+    /// Whether [`estimate`](Self::estimate) is wanted of a step, counted likewise.
+    fn estimates(&self, _step: usize) -> bool {
+        false
+    }
+
+    /// The latents of the image that a step's first prediction points to, `x - σ v` with the guided
+    /// velocity `v`: f32 `[1, image tokens, features]`.
+    fn estimate(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
+
     /// Whether to end as soon as possible.
     fn cancelled(&self) -> bool {
         false
@@ -238,6 +247,9 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
         seen: Option<usize>,
         observer: &mut dyn Observer<B>,
     ) -> Result<Tensor<B, 3>, PipelineError> {
+        let start = seen
+            .filter(|&step| observer.estimates(step))
+            .map(|step| (step, latents.clone()));
         let cancelled = || observer.cancelled();
         let predictions = self
             .transformer
@@ -257,10 +269,14 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
             prediction
         };
         let cond = prediction_of(Branch::Conditional);
-        Ok(match self.guidance {
+        let velocity = match self.guidance {
             Some((scale, rule)) => rule.guide(cond, prediction_of(Branch::Unconditional), scale),
             None => cond,
-        })
+        };
+        if let Some((step, start)) = start {
+            observer.estimate(step, &(start - velocity.clone() * sigma));
+        }
+        Ok(velocity)
     }
 }
 

@@ -3,6 +3,7 @@
 mod full_size;
 mod numbers;
 mod pipeline;
+mod preview;
 mod text_encoder;
 mod tiling;
 mod tokenizer;

@@ -6,6 +6,7 @@ use super::Verbosity;
 use super::compute::ComputeConfig;
 use super::environment::Environment;
 use super::image_size::ImageSize;
+use super::preview::PreviewConfig;
 use super::raw::GenerateArgs;
 use super::sources::ModelSources;
 use crate::error::CliError;
@@ -46,6 +47,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) dry_run: bool,
     /// A file with the noise to start from.
     pub(crate) noise: Option<PathBuf>,
+    /// Previews to show.
+    pub(crate) preview: Option<PreviewConfig>,
     /// Trace file to write.
     pub(crate) trace: Option<PathBuf>,
     /// Report file to write.
@@ -125,6 +128,7 @@ impl GenerateConfig {
             sources: ModelSources::resolve(args.sources, environment, &mut notices)?,
             dry_run: args.dry_run,
             noise: args.noise,
+            preview: PreviewConfig::resolve(&args.preview)?,
             trace: args.trace,
             report: args.report,
             verbosity: match (args.quiet, args.verbose) {

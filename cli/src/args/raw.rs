@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::download::DownloadArgs;
 use super::groups::{BackendName, COMPUTE, ComputeArgs, OUTPUT, PICTURE, SizeArgs, SourceArgs};
+use super::preview::PreviewArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
 #[derive(Debug, Parser)]
@@ -100,6 +101,9 @@ pub(crate) struct GenerateArgs {
     /// [default: qwen-image-SEED.png in the current folder]
     #[arg(help_heading = OUTPUT, short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) preview: PreviewArgs,
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,

@@ -11,6 +11,7 @@ mod leak;
 mod noise_file;
 mod observer;
 mod picture;
+mod preview;
 mod request;
 mod run;
 mod seed;
@@ -21,7 +22,7 @@ use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::atomic_file;
+use crate::output::{atomic_file, preview_file};
 use crate::plan::{Plan, Setting, Subject};
 use crate::survey::Survey;
 use job::Job;
@@ -75,7 +76,19 @@ fn check_writable(config: &GenerateConfig, requests: &[Request]) -> Result<(), C
     let images = requests.iter().map(|request| &request.target.path);
     config.check_distinct(images.clone())?;
     let records = [&config.trace, &config.report].into_iter().flatten();
-    images
-        .chain(records)
+    let outputs = images.clone().chain(records);
+    if config.preview.is_some() {
+        for preview in images.map(|image| preview_file::path_of(image)) {
+            if outputs.clone().any(|output| *output == preview) {
+                return Err(CliError::Usage(format!(
+                    "{} is where a preview goes: give it another name",
+                    preview.display()
+                )));
+            }
+            atomic_file::probe(&preview)?;
+        }
+    }
+    outputs
+        .into_iter()
         .try_for_each(|path| atomic_file::probe(path))
 }

@@ -18,6 +18,7 @@ mod make_fixture;
 mod outputs;
 mod picture;
 mod plan;
+mod preview;
 mod reading;
 mod records;
 mod safetensors_file;

@@ -60,6 +60,9 @@ pub(super) fn picture<B: ModelBackend>(
     interrupt::check()?;
     let path = atomic_file::write_target(&picture.target, &png)?;
     console::stdout(&format!("{}\n", path.display()))?;
+    if let Some(previews) = &mut run.previews {
+        previews.end(index);
+    }
     run.computed(computing, &vae.planned);
     run.images.push(ImageRecord {
         path,

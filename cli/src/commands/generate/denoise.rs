@@ -50,6 +50,10 @@ pub(super) fn picture<B: ModelBackend>(
     let mut observer = StepObserver {
         progress: run.progress.steps(&message, picture.schedule.steps()),
         trace: run.trace.as_mut(),
+        previews: run
+            .previews
+            .as_mut()
+            .map(|previews| previews.begin(index, &picture.target.path, picture.grid())),
         failed: None,
     };
     let embeds = on_device(picture.prompt);

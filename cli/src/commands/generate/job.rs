@@ -122,7 +122,7 @@ impl<'a> Job<'a> {
     /// # Errors
     /// What goes wrong on the way; Ctrl-C.
     pub(super) fn run(self, device: &DeviceChoice, setting: Setting) -> Result<(), CliError> {
-        let mut run = Run::new(&self, setting);
+        let mut run = Run::new(&self, setting)?;
         let encoder_device = if self.config.compute.splits_encoder(device.kind) {
             DeviceChoice {
                 kind: BackendKind::Flex,

@@ -9,6 +9,7 @@ use loader::{Component, LoadReport, Weights};
 use super::device_peak::DevicePeak;
 use super::job::Job;
 use super::leak::leaked;
+use super::preview::Previews;
 use crate::args::format_bytes;
 use crate::error::CliError;
 use crate::output::report::{ImageRecord, Phase, Unload};
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) images: Vec<ImageRecord>,
     /// Tensors, if asked for.
     pub(super) trace: Option<Trace>,
+    /// Previews, if asked for.
+    pub(super) previews: Option<Previews>,
     subject: Subject,
     work: Work,
 }
@@ -53,8 +56,11 @@ pub(super) struct Computing {
 
 impl<'a> Run<'a> {
     /// Nothing done yet.
-    pub(super) fn new(job: &'a Job<'a>, setting: Setting) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// As of [`Previews::of`].
+    pub(super) fn new(job: &'a Job<'a>, setting: Setting) -> Result<Self, CliError> {
+        Ok(Self {
             job,
             setting,
             progress: Progress::new(job.console),
@@ -63,7 +69,8 @@ impl<'a> Run<'a> {
             trace: job.config.trace.is_some().then(Trace::default),
             subject: Subject::of(&job.models),
             work: job.work(),
-        }
+            previews: Previews::of(job)?,
+        })
     }
 
     /// The plan with the memory that there is now.
