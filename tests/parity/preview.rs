@@ -6,7 +6,7 @@ use model::pipeline::{Denoising, Observer, denoise, encode_prompt, noise_of_seed
 use model::preview::LatentRgb;
 use model::scheduler::Schedule;
 use model::{SchedulerConfig, VaeConfig};
-use tests::{Models, Trace, cases, shapes};
+use tests::{Models, cases, shapes};
 
 use crate::Flex;
 
