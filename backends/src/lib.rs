@@ -3,7 +3,7 @@
 //! This crate chooses a device, says how much memory it has, stores model weights on it in the
 //! format of their file (FP8 stays FP8) and multiplies with them. It knows nothing of Qwen-Image.
 //!
-//! Everything above it is generic over [`ModelBackend`]; [`dispatch`] turns a run-time choice of
+//! Everything above it is generic over [`ModelBackend`]; [`dispatch()`] turns a run-time choice of
 //! device into a concrete Burn backend.
 
 pub mod device;

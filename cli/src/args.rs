@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 mod compute;
+mod download;
 mod environment;
 mod generate;
 mod groups;
@@ -10,6 +11,7 @@ mod image_size;
 mod lora;
 mod pictures;
 mod plan;
+mod preview;
 mod raw;
 mod sampling;
 mod size;
@@ -17,6 +19,7 @@ mod sources;
 
 pub(crate) use checks::STEPS;
 pub(crate) use compute::ComputeConfig;
+pub(crate) use download::{DownloadArgs, DownloadConfig};
 pub(crate) use environment::Environment;
 pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
@@ -24,9 +27,10 @@ pub(crate) use image_input::ImageInput;
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 pub(crate) use lora::LightningSteps;
 pub(crate) use plan::PlanConfig;
-pub(crate) use raw::{Cli, Command, DevicesArgs, GenerateArgs, InspectArgs, PlanArgs};
+pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
 pub(crate) use sampling::{Preset, SamplerName, Sampling};
+pub(crate) use raw::{ManArgs, PlanArgs};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;
 

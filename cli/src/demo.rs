@@ -44,7 +44,7 @@ pub(crate) fn tokenizer() -> impl Iterator<Item = (&'static str, &'static [u8])>
 
 /// What the user is told when it is used.
 pub(crate) const NOTICE: &str = "no models given: drawing with the built-in demo model, which \
-    knows simple shapes and scenes; for the real one see the README, \"With the real weights\"";
+    knows simple shapes and scenes; `qwen-image download` fetches the real one";
 
 /// Writes the tree to a temporary folder, which lives as long as the returned value.
 ///

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use loader::LoadError;
+use loader::published::{WriteError, WriteFault};
 use model::pipeline::PipelineError;
 
 use crate::args::format_bytes;
+use crate::download::DownloadError;
 use crate::exit::ExitCode;
+use crate::output::atomic_file;
 
 /// Why a command failed: one line, and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +116,9 @@ pub(crate) enum CliError {
         /// Why.
         reason: String,
     },
+    /// A file cannot be downloaded.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
     /// Stdout is full or broken.
     #[error("cannot write to stdout: {0}")]
     Stdout(std::io::Error),
@@ -146,6 +152,7 @@ impl CliError {
             }
             Self::Device(_) => ExitCode::NoDevice,
             Self::Interrupted => ExitCode::Interrupted,
+            Self::Download(error) => error.exit_code(),
             Self::Pipeline(_)
             | Self::NotFinite
             | Self::NotFiniteLatents
@@ -178,6 +185,28 @@ impl From<LoadError> for CliError {
             Self::Interrupted
         } else {
             Self::Load(error)
+        }
+    }
+}
+
+impl From<WriteError> for CliError {
+    fn from(error: WriteError) -> Self {
+        match error.fault {
+            WriteFault::Cancelled => Self::Interrupted,
+            WriteFault::Io(source) => atomic_file::failed(&error.path, source),
+            WriteFault::NoSpace { needed, free } => Self::Output {
+                path: error.path,
+                reason: format!(
+                    "{} are needed and {} are free on that disk; make room, or name a folder on \
+                     another disk",
+                    format_bytes(needed),
+                    format_bytes(free)
+                ),
+            },
+            fault => Self::Output {
+                path: error.path,
+                reason: fault.to_string(),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod console;
 mod demo;
+mod download;
 mod error;
 mod exit;
 mod input;
@@ -21,6 +22,7 @@ mod progress;
 mod prompt_cache;
 mod survey;
 mod tokenizer;
+mod usual_places;
 
 use clap::Parser;
 
@@ -35,7 +37,10 @@ fn main() -> std::process::ExitCode {
     let done = panics::caught(|| match cli.command {
         Command::Generate(args) => commands::generate::run(*args),
         Command::Plan(args) => commands::plan::run(*args),
+        Command::Download(args) => commands::download::run(args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::MakeFixture(args) => commands::make_fixture::run(&args),
     });

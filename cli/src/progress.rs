@@ -152,6 +152,11 @@ pub(crate) struct StepProgress {
 }
 
 impl StepProgress {
+    /// Does something on the terminal with the bar out of the way.
+    pub(crate) fn aside(&self, work: impl FnOnce()) {
+        self.bar.suspend(work);
+    }
+
     /// `done` steps are done.
     pub(crate) fn done(&mut self, done: usize) {
         self.bar.set_position(done as u64);

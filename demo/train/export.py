@@ -6,6 +6,7 @@ import paths  # noqa: F401 (makes the reference helpers importable)
 import fast_flow
 import layouts
 import nets
+import preview_factors
 import st_file
 import torch
 from keymap import wan_vae_key
@@ -44,4 +45,5 @@ def write(transformer, text, vae, folder, default_size):
         {wan_vae_key(key): value.bfloat16() for key, value in vae.state_dict().items()},
         layouts.metadata(vae.config),
     )
+    preview_factors.insert(folder / FILES["vae"], preview_factors.fit(vae))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

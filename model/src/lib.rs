@@ -20,6 +20,7 @@ pub mod memory;
 pub mod noise;
 pub mod norm;
 pub mod pipeline;
+pub mod preview;
 pub mod rotary;
 pub mod sampler;
 pub mod scheduler;

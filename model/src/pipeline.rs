@@ -2,6 +2,14 @@
 //!
 //! Each needs one model, so that a caller can hold one at a time: encode every prompt with the
 //! text encoder, drop it; denoise with the transformer, drop it; decode with the VAE.
+//!
+//! 1. [`encode_prompt`] for every prompt and negative prompt;
+//! 2. [`noise_of_seed`], a [`Schedule`] for the image's size, and [`denoise`] with a
+//!    [`Denoising`] that holds them;
+//! 3. [`decode`].
+//!
+//! An [`Observer`] sees what comes out on the way and can end it. Where the models come from is
+//! the caller's affair: `cli/examples/generate.rs` loads them from files, on any backend.
 
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;
@@ -60,6 +68,15 @@ pub trait Observer<B: Backend> {
 
     /// The latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
     fn latents(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
+
+    /// Whether [`estimate`](Self::estimate) is wanted of a step, counted likewise.
+    fn estimates(&self, _step: usize) -> bool {
+        false
+    }
+
+    /// The latents of the image that a step's first prediction points to, `x - σ v` with the guided
+    /// velocity `v`: f32 `[1, image tokens, features]`.
+    fn estimate(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
     /// Whether to end as soon as possible.
     fn cancelled(&self) -> bool {
@@ -228,6 +245,9 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
         seen: Option<usize>,
         observer: &mut dyn Observer<B>,
     ) -> Result<Tensor<B, 3>, PipelineError> {
+        let start = seen
+            .filter(|&step| observer.estimates(step))
+            .map(|step| (step, latents.clone()));
         let cancelled = || observer.cancelled();
         let predictions = self
             .transformer
@@ -247,10 +267,14 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
             prediction
         };
         let cond = prediction_of(Branch::Conditional);
-        Ok(match self.guidance {
+        let velocity = match self.guidance {
             Some((scale, rule)) => rule.guide(cond, prediction_of(Branch::Unconditional), scale),
             None => cond,
-        })
+        };
+        if let Some((step, start)) = start {
+            observer.estimate(step, &(start - velocity.clone() * sigma));
+        }
+        Ok(velocity)
     }
 }
 

@@ -36,7 +36,7 @@ fn prediction(case: &Case, trace: &Trace, transformer: &Transformer<Flex>) -> Te
     let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(trace, "noise", &device).squeeze_dim(1);
     let embeds = recorded::<Flex, 3>(trace, "prompt_embeds", &device);
     let grid = TokenGrid::of_image(case.width, case.height);
-    let prompts = transformer.prompts(vec![embeds], grid);
+    let prompts = transformer.prompts(vec![embeds], grid, RopeCentring::default());
     let timestep = trace.f32("sigmas").1[0];
     let never = || false;
     let dtype = FloatDType::F32;

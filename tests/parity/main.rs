@@ -8,6 +8,7 @@ mod numbers;
 mod pipeline;
 mod rounded;
 mod samplers;
+mod preview;
 mod text_encoder;
 mod tiling;
 mod tokenizer;

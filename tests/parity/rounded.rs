@@ -23,7 +23,7 @@ fn rounded_activations_give_nearly_the_reference_s_prediction() {
         let grid = TokenGrid::of_image(case.width, case.height);
         let embeds = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
         let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
-        let prompts = transformer.prompts(vec![embeds], grid);
+        let prompts = transformer.prompts(vec![embeds], grid, RopeCentring::default());
         let timestep = trace.f32("sigmas").1[0];
         let latents = pack(noise);
         let found = transformer

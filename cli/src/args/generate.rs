@@ -10,6 +10,7 @@ use super::groups::SizeArgs;
 use super::image_input::ImageInput;
 use super::image_size::ImageSize;
 use super::lora::LoraConfig;
+use super::preview::PreviewConfig;
 use super::raw::GenerateArgs;
 use super::sampling::Sampling;
 use super::sources::ModelSources;
@@ -91,6 +92,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) image: Option<ImageInput>,
     /// A file with the noise to start from.
     pub(crate) noise: Option<PathBuf>,
+    /// Previews to show.
+    pub(crate) preview: Option<PreviewConfig>,
     /// Trace file to write.
     pub(crate) trace: Option<PathBuf>,
     /// Report file to write.
@@ -226,6 +229,7 @@ impl GenerateConfig {
             dry_run: args.dry_run,
             image: ImageInput::resolve(args.image)?,
             noise: args.noise,
+            preview: PreviewConfig::resolve(&args.preview)?,
             trace: args.trace,
             report: args.report,
             verbosity: match (args.quiet, args.verbose) {

@@ -4,8 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+/// Help heading of flags about what is drawn.
+pub(super) const PICTURE: &str = "Picture";
+/// Help heading of flags about which files the models are.
+pub(super) const MODELS: &str = "Models";
+/// Help heading of flags about where and how to compute.
+pub(super) const COMPUTE: &str = "Compute";
+/// Help heading of flags about what is written and said.
+pub(super) const OUTPUT: &str = "Output";
+
 /// How large the image is.
 #[derive(Debug, Args)]
+#[command(next_help_heading = PICTURE)]
 pub(crate) struct SizeArgs {
     /// Width in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
     #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
@@ -18,9 +28,11 @@ pub(crate) struct SizeArgs {
 
 /// Where the model files are.
 #[derive(Debug, Args)]
+#[command(next_help_heading = MODELS)]
 pub(crate) struct SourceArgs {
     /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
-    /// [default: the one in QWEN_IMAGE_MODELS, else a built-in demo model]
+    /// [default: the one in QWEN_IMAGE_MODELS, else what `download` fetched, else Qwen/Qwen-Image
+    /// in the cache of huggingface_hub, else the built-in demo model]
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
 
@@ -40,10 +52,18 @@ pub(crate) struct SourceArgs {
     /// [default: QWEN_IMAGE_TOKENIZER, or found with the models]
     #[arg(long, value_name = "PATH")]
     pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Use the built-in demo model, whatever else is there
+    #[arg(
+        long,
+        conflicts_with_all = ["models", "transformer", "text_encoder", "vae", "tokenizer"]
+    )]
+    pub(crate) demo: bool,
 }
 
 /// Where and how to compute.
 #[derive(Debug, Args)]
+#[command(next_help_heading = COMPUTE)]
 pub(crate) struct ComputeArgs {
     /// Where to compute
     #[arg(long, value_enum, value_name = "NAME", default_value_t = BackendName::Auto)]

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::groups::{BackendName, ComputeArgs, SizeArgs, SourceArgs};
+use super::download::DownloadArgs;
+use super::groups::{BackendName, COMPUTE, ComputeArgs, OUTPUT, PICTURE, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
 use super::lora::LoraArgs;
 use super::pictures::PicturesArgs;
+use super::preview::PreviewArgs;
 use super::sampling::SamplingArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
@@ -29,10 +31,21 @@ pub(crate) enum Command {
     /// Say how much memory an image takes, and whether it fits
     #[command(args_override_self = true)]
     Plan(Box<PlanArgs>),
+    /// Download the published model files from the Hugging Face Hub
+    ///
+    /// The files come into a ComfyUI `models` tree, each checked against its published digest.
+    /// A download that was cut goes on where it ended. HF_TOKEN, HF_HOME, HF_ENDPOINT (a mirror)
+    /// and HTTPS_PROXY are honoured; what the Hub's cache holds is linked, not downloaded.
+    #[command(args_override_self = true)]
+    Download(DownloadArgs),
     /// Say what a checkpoint file or folder is
     Inspect(InspectArgs),
     /// List the compute backends compiled in and the devices found
     Devices(DevicesArgs),
+    /// Print a script that completes flags, for bash: source <(qwen-image completions bash)
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a folder
+    Man(ManArgs),
     /// Write files of the published sizes without the trained weights, to try and to measure with
     ///
     /// The files have the header of the published ones, byte for byte their size, and random
@@ -44,6 +57,7 @@ pub(crate) enum Command {
 
 /// Flags of `generate`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = PICTURE)]
 pub(crate) struct GenerateArgs {
     /// What the picture shows
     #[arg(
@@ -90,11 +104,14 @@ pub(crate) struct GenerateArgs {
 
     /// File or folder to write: .png, .webp (lossless) or .jpg; `%d` or `%04d` in the name becomes
     /// the image's number [default: qwen-image-SEED.png in the current folder]
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(help_heading = OUTPUT, short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) preview: PreviewArgs,
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
@@ -109,27 +126,27 @@ pub(crate) struct GenerateArgs {
     pub(crate) image: ImageInputArgs,
 
     /// Print the memory plan, as `plan` does, and load nothing
-    #[arg(long)]
+    #[arg(help_heading = COMPUTE, long)]
     pub(crate) dry_run: bool,
 
     /// Start from this noise instead of the seed's: safetensors with `noise`, F32 [1, 1, 16, h, w]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = PICTURE, long, value_name = "FILE")]
     pub(crate) noise: Option<PathBuf>,
 
     /// Write every intermediate tensor to this safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
     /// Write times and memory of every phase to this JSON file
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
     /// Say nothing but errors
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(help_heading = OUTPUT, short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
     /// Say more
-    #[arg(short, long)]
+    #[arg(help_heading = OUTPUT, short, long)]
     pub(crate) verbose: bool,
 
     #[command(flatten)]
@@ -138,6 +155,7 @@ pub(crate) struct GenerateArgs {
 
 /// Flags of `plan`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = PICTURE)]
 pub(crate) struct PlanArgs {
     /// Count this prompt's tokens [default: the most that a prompt can have, 512]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -171,7 +189,7 @@ pub(crate) struct PlanArgs {
 
     /// Plan for a GPU with this much memory and nothing in use, instead of a device of this
     /// machine; as 24GB, 24GiB or bytes
-    #[arg(
+    #[arg(help_heading = COMPUTE,
         long,
         value_name = "SIZE",
         value_parser = super::size::parse_bytes,
@@ -181,7 +199,7 @@ pub(crate) struct PlanArgs {
     pub(crate) vram_total: Option<u64>,
 
     /// Print JSON instead of a table
-    #[arg(long)]
+    #[arg(help_heading = OUTPUT, long)]
     pub(crate) json: bool,
 }
 
@@ -216,6 +234,21 @@ pub(crate) struct DevicesArgs {
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Folder to write a page for each command into, as man finds them
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Flags of `make-fixture`.

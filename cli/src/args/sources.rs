@@ -6,6 +6,7 @@ use super::environment::Environment;
 use super::groups::SourceArgs;
 use super::lora::LoraConfig;
 use crate::error::CliError;
+use crate::usual_places::UsualPlaces;
 
 /// Where the model files are, from flags and environment.
 #[derive(Debug, Clone)]
@@ -25,8 +26,8 @@ pub(crate) struct ModelSources {
 }
 
 impl ModelSources {
-    /// The flags, completed by QWEN_IMAGE_MODELS and QWEN_IMAGE_TOKENIZER; adds a notice where
-    /// the demo model takes their place.
+    /// The flags, completed by QWEN_IMAGE_MODELS, QWEN_IMAGE_TOKENIZER and what the usual places
+    /// hold; adds a notice where that or the demo model is used unasked.
     ///
     /// # Errors
     /// [`CliError::Usage`] naming the flags that are missing.
@@ -36,22 +37,49 @@ impl ModelSources {
         environment: Environment<'_>,
         notices: &mut Vec<String>,
     ) -> Result<Self, CliError> {
-        let variable = |name| environment.get(name).map(PathBuf::from);
         let mut sources = Self {
-            models: args.models.or_else(|| variable("QWEN_IMAGE_MODELS")),
+            models: args.models,
             transformer: args.transformer,
             text_encoder: args.text_encoder,
             vae: args.vae,
             tokenizer: args.tokenizer,
             loras,
         };
+        if args.demo {
+            return Ok(sources);
+        }
+        if sources.models.is_none() {
+            sources.models = environment.models_variable();
+        }
+        if sources.missing().next().is_some() {
+            sources.look_around(environment, notices);
+        }
         sources.check_complete()?;
-        if sources.is_demo() {
-            notices.push(crate::demo::NOTICE.to_owned());
-        } else if sources.tokenizer.is_none() {
-            sources.tokenizer = variable("QWEN_IMAGE_TOKENIZER");
+        if !sources.is_demo() && sources.tokenizer.is_none() {
+            sources.tokenizer = environment.get("QWEN_IMAGE_TOKENIZER").map(PathBuf::from);
         }
         Ok(sources)
+    }
+
+    /// Takes the models of a usual place for those that are not named.
+    fn look_around(&mut self, environment: Environment<'_>, notices: &mut Vec<String>) {
+        match UsualPlaces::look(environment) {
+            UsualPlaces::Models(folder) => {
+                notices.push(format!(
+                    "using the models in {} (--models names others, --demo the built-in demo \
+                     model)",
+                    folder.display()
+                ));
+                self.models = Some(folder);
+            }
+            UsualPlaces::Unfinished(folder) if self.is_demo() => notices.push(format!(
+                "the download to {} is not finished: run `qwen-image download` to go on with it; \
+                 drawing with the built-in demo model",
+                folder.display()
+            )),
+            _ if self.is_demo() => notices.push(crate::demo::NOTICE.to_owned()),
+            _ => {}
+        }
     }
 
     /// Whether nothing is named, so that the built-in demo model is used.
@@ -69,19 +97,25 @@ impl ModelSources {
             .all(|path| path.is_none())
     }
 
-    /// Without a folder, every model or none must have its own flag.
-    fn check_complete(&self) -> Result<(), CliError> {
-        if self.models.is_some() || self.is_demo() {
-            return Ok(());
-        }
-        let missing: Vec<&str> = [
+    /// The flags of models that neither have their own nor are in a folder.
+    fn missing(&self) -> impl Iterator<Item = &'static str> {
+        let parts = [
             ("--transformer", &self.transformer),
             ("--text-encoder", &self.text_encoder),
             ("--vae", &self.vae),
-        ]
-        .into_iter()
-        .filter_map(|(flag, path)| path.is_none().then_some(flag))
-        .collect();
+        ];
+        let in_folder = self.models.is_some();
+        parts
+            .into_iter()
+            .filter_map(move |(flag, path)| (path.is_none() && !in_folder).then_some(flag))
+    }
+
+    /// Without a folder, every model or none must have its own flag.
+    fn check_complete(&self) -> Result<(), CliError> {
+        if self.is_demo() {
+            return Ok(());
+        }
+        let missing: Vec<&str> = self.missing().collect();
         match missing.as_slice() {
             [] => Ok(()),
             [_, _, _] => Err(CliError::Usage(

@@ -14,6 +14,7 @@ mod leak;
 mod noise_file;
 mod observer;
 mod picture;
+mod preview;
 mod prompt_file;
 mod request;
 mod run;
@@ -21,12 +22,14 @@ mod seed;
 mod start;
 mod texts;
 
+use std::path::PathBuf;
+
 use super::plan;
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::atomic_file;
+use crate::output::{atomic_file, preview_file};
 use crate::plan::{PhaseName, Plan, Setting, Subject};
 use crate::survey::Survey;
 use embeddings::Embeddings;
@@ -99,5 +102,19 @@ fn check_writable(config: &GenerateConfig, requests: &[Request]) -> Result<(), C
     let images = requests.iter().map(|request| &request.target.path);
     config.check_distinct(images.clone())?;
     let records = [&config.trace, &config.report].into_iter().flatten();
-    atomic_file::probe(images.chain(records))
+    let outputs = images.clone().chain(records);
+    if config.preview.is_none() {
+        return atomic_file::probe(outputs);
+    }
+    let previews: Vec<PathBuf> = images.map(|image| preview_file::path_of(image)).collect();
+    if let Some(preview) = previews
+        .iter()
+        .find(|preview| outputs.clone().any(|output| output == *preview))
+    {
+        return Err(CliError::Usage(format!(
+            "{} is where a preview goes: give it another name",
+            preview.display()
+        )));
+    }
+    atomic_file::probe(outputs.chain(&previews))
 }

@@ -75,7 +75,7 @@ fn plan(args: &MakeFixtureArgs, filling: Filling) -> Result<Vec<Planned>, CliErr
         let path = args.real_shapes.join(file.path_in_tree());
         if !args.force && path.symlink_metadata().is_ok() {
             let fault = WriteFault::Exists;
-            return Err(failed(WriteError { path, fault }));
+            return Err(WriteError { path, fault }.into());
         }
         planned.push(Planned {
             path,
@@ -84,7 +84,7 @@ fn plan(args: &MakeFixtureArgs, filling: Filling) -> Result<Vec<Planned>, CliErr
         });
     }
     let bytes = planned.iter().map(|file| filling.disk_bytes(&file.layout));
-    check_space(&args.real_shapes, bytes.sum()).map_err(failed)?;
+    check_space(&args.real_shapes, bytes.sum())?;
     Ok(planned)
 }
 
@@ -109,7 +109,7 @@ fn make_file(
             ControlFlow::Continue(())
         }
     };
-    write(&file.path, &file.layout, filling, overwrite, watch).map_err(failed)
+    Ok(write(&file.path, &file.layout, filling, overwrite, watch)?)
 }
 
 /// Writes the demo model's tokenizer, whose ids the text encoder's embedding has rows for, and
@@ -143,26 +143,6 @@ fn make_folder_of(path: &Path) -> Result<(), CliError> {
 
 fn print(path: &Path) -> Result<(), CliError> {
     console::stdout(&format!("{}\n", path.display()))
-}
-
-fn failed(error: WriteError) -> CliError {
-    match error.fault {
-        WriteFault::Cancelled => CliError::Interrupted,
-        WriteFault::Io(source) => atomic_file::failed(&error.path, source),
-        WriteFault::NoSpace { needed, free } => CliError::Output {
-            path: error.path,
-            reason: format!(
-                "{} are needed and {} are free on that disk; make room, or name a folder on \
-                 another disk",
-                format_bytes(needed),
-                format_bytes(free)
-            ),
-        },
-        fault => CliError::Output {
-            path: error.path,
-            reason: fault.to_string(),
-        },
-    }
 }
 
 impl FixturePart {

@@ -15,12 +15,34 @@ pub(crate) fn program() -> Command {
         "QWEN_IMAGE_VRAM_LIMIT",
         "RUST_BACKTRACE",
         "NO_COLOR",
+        "CLICOLOR",
         "CLICOLOR_FORCE",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }
     // A file has no folders in it: nothing is kept from one test for another.
     command.env("QWEN_IMAGE_CACHE", env!("CARGO_BIN_EXE_qwen-image"));
+    // A home without models, which is not there.
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-home");
+    for variable in ["HOME", "USERPROFILE", "APPDATA"] {
+        command.env(variable, &home);
+    }
+    for variable in ["XDG_DATA_HOME", "XDG_CACHE_HOME", "HF_HOME"] {
+        command.env(variable, home.join(variable));
+    }
     command
 }
 
@@ -193,7 +215,8 @@ impl Place {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// Copies a folder with all in it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -30,7 +30,7 @@ fn count(shapes: Shapes, name: impl Fn(usize) -> String) -> usize {
 }
 
 /// The fields that a config names.
-fn parse<T: DeserializeOwned + Default>(
+pub(crate) fn parse<T: DeserializeOwned + Default>(
     model: &'static str,
     config: Option<&Value>,
 ) -> Result<T, ConfigError> {
@@ -65,7 +65,7 @@ fn agree<T: PartialEq + std::fmt::Debug>(
 }
 
 /// Refuses a value that the model cannot have.
-fn require(
+pub(crate) fn require(
     model: &'static str,
     field: &'static str,
     holds: bool,

@@ -62,6 +62,9 @@ pub(super) fn picture<B: ModelBackend>(
     )?;
     interrupt::check()?;
     let path = atomic_file::write_target(&picture.target, &file)?;
+    if let Some(previews) = &mut run.previews {
+        previews.end(index);
+    }
     run.computed(computing, &vae.planned);
     run.tell_made_before(picture.place)?;
     run.tell(path, &picture.recipe, false)

@@ -57,6 +57,10 @@ pub(super) fn picture<B: ModelBackend>(
             .progress
             .steps(&message, picture.schedule.steps() - picture.first),
         trace: run.trace.as_mut(),
+        previews: run
+            .previews
+            .as_mut()
+            .map(|previews| previews.begin(index, &picture.target.path, picture.grid())),
         failed: None,
     };
     let prompt = on_device(picture.prompt);

@@ -237,7 +237,7 @@ impl<'a> Job<'a> {
         setting: Setting,
         embeds: Embeddings,
     ) -> Result<(), CliError> {
-        let mut run = Run::new(&self, setting);
+        let mut run = Run::new(&self, setting)?;
         if !self.pictures.is_empty() {
             backends::dispatch(device, Prepare(self.console, self.config.compute.arithmetic))?;
             let embeds = if embeds.complete() {

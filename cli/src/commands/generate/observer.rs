@@ -5,6 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use model::pipeline::{Branch, Observer};
 
+use super::preview::PicturePreviews;
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::trace::Trace;
@@ -26,6 +27,8 @@ pub(super) struct StepObserver<'a> {
     pub(super) progress: StepProgress,
     /// Where tensors are kept, if asked for.
     pub(super) trace: Option<&'a mut Trace>,
+    /// What is shown on the way, if asked for.
+    pub(super) previews: Option<PicturePreviews<'a>>,
     /// The first tensor that could not be read back.
     pub(super) failed: Option<CliError>,
 }
@@ -59,6 +62,23 @@ impl<B: ModelBackend> Observer<B> for StepObserver<'_> {
         }
         self.keep(format!("latents.step{step}"), latents);
         self.progress.done(step + 1);
+    }
+
+    fn estimates(&self, step: usize) -> bool {
+        let previews = self.previews.as_ref();
+        previews.is_some_and(|previews| previews.is_due(step))
+    }
+
+    fn estimate(&mut self, _: usize, latents: &Tensor<B, 3>) {
+        let Some(previews) = &mut self.previews else {
+            return;
+        };
+        match to_host(latents.clone()) {
+            Ok(values) => previews.show(&values, &self.progress),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
     }
 
     fn cancelled(&self) -> bool {

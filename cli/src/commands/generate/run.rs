@@ -10,6 +10,7 @@ use loader::{Component, LoadReport, Weights};
 use super::device_peak::DevicePeak;
 use super::job::Job;
 use super::leak::leaked;
+use super::preview::Previews;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
@@ -36,6 +37,8 @@ pub(super) struct Run<'a> {
     pub(super) trace: Option<Trace>,
     /// How many of [`Job::made`] were told of.
     made_told: usize,
+    /// Previews, if asked for.
+    pub(super) previews: Option<Previews>,
     subject: Subject,
     work: Work,
 }
@@ -59,8 +62,11 @@ pub(super) struct Computing {
 
 impl<'a> Run<'a> {
     /// Nothing done yet.
-    pub(super) fn new(job: &'a Job<'a>, setting: Setting) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// As of [`Previews::of`].
+    pub(super) fn new(job: &'a Job<'a>, setting: Setting) -> Result<Self, CliError> {
+        Ok(Self {
             job,
             setting,
             progress: Progress::new(job.console),
@@ -70,7 +76,8 @@ impl<'a> Run<'a> {
             made_told: 0,
             subject: Subject::of(&job.models),
             work: job.work(),
-        }
+            previews: Previews::of(job)?,
+        })
     }
 
     /// The plan with the memory that there is now.

@@ -1,0 +1,165 @@
+//! `download`: the published files come into a ComfyUI `models` tree.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::args::{DownloadArgs, DownloadConfig, Environment, Verbosity, format_bytes};
+use crate::console::{self, Console, stderr_line};
+use crate::download::{self, DownloadError, Hub, Listing, Planned, State, TRANSFORMER_FOLDER};
+use crate::error::CliError;
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// Fetches what is missing and prints the path of each file to stdout.
+///
+/// # Errors
+/// What stands in the way. Files that are whole stay, and so do parts of files.
+pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
+    let environment = Environment(&|name| std::env::var_os(name));
+    let config = DownloadConfig::resolve(args, environment)?;
+    let console = Console::new(config.verbosity);
+    let quiet = config.verbosity == Verbosity::Quiet;
+    interrupt::listen(move || {
+        if !quiet {
+            stderr_line("stopping; Ctrl-C again ends at once");
+        }
+    });
+    let hub = Hub::of(environment)?;
+    let planned = plan(&config, &hub, console)?;
+    let missing: u64 = planned.iter().map(Planned::missing).sum();
+    if config.dry_run {
+        console::stdout(&table(&planned, missing))?;
+    }
+    loader::published::check_space(&config.models, missing)?;
+    if config.dry_run {
+        return Ok(());
+    }
+    if missing > 0 {
+        let folder = config.models.display();
+        console.note(&format!(
+            "{} to download to {folder}",
+            format_bytes(missing)
+        ));
+    }
+    for file in &planned {
+        fetch(&hub, file, console)?;
+        console::stdout(&format!("{}\n", file.place.display()))?;
+    }
+    advise(&config, console);
+    Ok(())
+}
+
+/// What is to be had, and how much of it is there, with the licences.
+fn plan(config: &DownloadConfig, hub: &Hub, console: Console) -> Result<Vec<Planned>, CliError> {
+    let sources = config.variant.sources(&config.models);
+    let mut listings: BTreeMap<&'static str, Listing> = BTreeMap::new();
+    for source in &sources {
+        let name = source.repository;
+        if listings.contains_key(name) {
+            continue;
+        }
+        check_interrupt()?;
+        let listing = hub.listing(name)?;
+        let licence = listing.licence.as_deref().unwrap_or("see the page");
+        console.note(&format!("{}: licence {licence}", hub.page(name)));
+        listings.insert(name, listing);
+    }
+    let planned = sources
+        .into_iter()
+        .map(|source| Planned::new(hub, &listings, source, &config.models));
+    Ok(planned.collect::<Result<_, _>>()?)
+}
+
+fn fetch(hub: &Hub, file: &Planned, console: Console) -> Result<(), CliError> {
+    check_interrupt()?;
+    let size = file.entry.size;
+    let name = file.source.name();
+    match &file.state {
+        State::Present => {
+            console.note(&format!("{name} is there already"));
+            return Ok(());
+        }
+        State::Cached(blob) => console.note(&format!("{name} is linked from {}", blob.display())),
+        State::Missing { .. } => {}
+    }
+    let message = match file.state {
+        State::Missing { partial: 1.. } => format!("Resuming {name}, {}", format_bytes(size)),
+        _ => format!("Downloading {name}, {}", format_bytes(size)),
+    };
+    let bar = match file.state {
+        State::Cached(_) => None,
+        _ => Some(Progress::new(console).bytes(&message)),
+    };
+    let watch = &mut |done| {
+        if let Some(bar) = &bar {
+            bar.show(done, size);
+        }
+        if interrupt::requested() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    Ok(download::fetch(hub, file, watch)?)
+}
+
+fn check_interrupt() -> Result<(), DownloadError> {
+    interrupt::check().map_err(|_| DownloadError::Interrupted)
+}
+
+/// What `--dry-run` prints.
+fn table(planned: &[Planned], missing: u64) -> String {
+    let mut text = String::new();
+    for file in planned {
+        let state = match &file.state {
+            State::Present => "there already".to_owned(),
+            State::Cached(blob) => format!("to be linked from {}", blob.display()),
+            State::Missing { partial: 0 } => format!("to be downloaded from {}", file.url),
+            State::Missing { partial } => format!(
+                "{} there, the rest to be downloaded from {}",
+                format_bytes(*partial),
+                file.url
+            ),
+        };
+        let size = format_bytes(file.entry.size);
+        let line = format!("{}  {size}  {state}", file.place.display());
+        let _ = writeln!(text, "{}", console::printable(&line));
+    }
+    let _ = writeln!(text, "{} to download", format_bytes(missing));
+    text
+}
+
+/// How to use what is there now.
+fn advise(config: &DownloadConfig, console: Console) {
+    let folder = config.models.display();
+    let models = if config.is_usual {
+        String::new()
+    } else {
+        format!(" --models {folder}")
+    };
+    let several = transformers(&config.models.join(TRANSFORMER_FOLDER)) > 1;
+    let transformer = if several {
+        format!(" --transformer {folder}/{TRANSFORMER_FOLDER}/NAME")
+    } else {
+        String::new()
+    };
+    console.note(&format!(
+        "Ready: qwen-image generate{models}{transformer} --prompt \"…\""
+    ));
+    if several {
+        console.note(&format!(
+            "note: {folder}/{TRANSFORMER_FOLDER} holds several transformers: name one"
+        ));
+    }
+}
+
+fn transformers(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.ends_with(".safetensors")).count()
+}

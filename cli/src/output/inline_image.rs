@@ -1,0 +1,225 @@
+//! Pictures in the terminal: kitty's graphics protocol, iTerm2's inline images, or half blocks in
+//! 24-bit colour.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::image::RgbImage;
+use crate::args::Environment;
+
+/// Most columns and rows of the terminal that a picture takes.
+const MAX_COLUMNS: u32 = 64;
+const MAX_ROWS: u32 = 16;
+/// Rows of pixels in a row of text: a character is about twice as high as wide.
+const HALVES: u32 = 2;
+/// Most bytes of base64 in one of kitty's escape sequences.
+const KITTY_CHUNK: usize = 4096;
+
+/// How a terminal is shown a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// <https://sw.kovidgoyal.net/kitty/graphics-protocol/>
+    Kitty,
+    /// <https://iterm2.com/documentation-images.html>
+    Iterm,
+    /// Upper half blocks, whose two halves have a colour each.
+    HalfBlocks,
+}
+
+impl Protocol {
+    /// What the terminal of this environment understands, if it shows pictures at all.
+    pub(crate) fn of(environment: Environment<'_>) -> Option<Self> {
+        let text = |name| {
+            let value = environment.get(name);
+            value.map_or_else(String::new, |value| value.to_string_lossy().into_owned())
+        };
+        let is_set = |name| environment.get(name).is_some();
+        let (term, program) = (text("TERM"), text("TERM_PROGRAM"));
+        // A multiplexer keeps escape sequences that it does not know from the terminal.
+        let direct = !is_set("TMUX") && !term.starts_with("screen") && !term.starts_with("tmux");
+        let kitty = is_set("KITTY_WINDOW_ID")
+            || term.contains("kitty")
+            || term.contains("ghostty")
+            || program == "ghostty";
+        let iterm = ["iTerm.app", "WezTerm", "mintty"].contains(&program.as_str())
+            || text("LC_TERMINAL") == "iTerm2";
+        let true_colour = ["truecolor", "24bit"].contains(&text("COLORTERM").as_str());
+        if direct && kitty {
+            Some(Self::Kitty)
+        } else if direct && iterm {
+            Some(Self::Iterm)
+        } else if true_colour && !is_set("NO_COLOR") {
+            Some(Self::HalfBlocks)
+        } else {
+            None
+        }
+    }
+
+    /// The bytes that draw a picture where the cursor is at the start of a line, and leave it below
+    /// the picture. With `again`, the picture takes the place of the one just drawn.
+    pub(crate) fn draw(self, image: &RgbImage, png: &[u8], number: usize, again: bool) -> String {
+        let (columns, rows) = cells(image);
+        let mut text = String::new();
+        if !again {
+            // The room is made first, since the terminal scrolls when it comes to its end.
+            text.extend(std::iter::repeat_n('\n', rows as usize));
+        }
+        let _ = write!(text, "\x1b[{rows}A\r\x1b7");
+        match self {
+            Self::Kitty => kitty(&mut text, png, columns, rows, number),
+            Self::Iterm => {
+                let _ = write!(
+                    text,
+                    "\x1b]1337;File=inline=1;size={};width={columns};height={rows};\
+                     preserveAspectRatio=1:{}\x07",
+                    png.len(),
+                    BASE64.encode(png)
+                );
+            }
+            Self::HalfBlocks => half_blocks(&mut text, image, columns, rows),
+        }
+        let _ = write!(text, "\x1b8\x1b[{rows}B\r");
+        text
+    }
+}
+
+/// Columns and rows of text for a picture, as large as the limits let it be.
+fn cells(image: &RgbImage) -> (u32, u32) {
+    let (width, height) = (image.width.max(1), image.height.max(1));
+    let columns = (MAX_ROWS * HALVES * width / height).clamp(1, MAX_COLUMNS);
+    let rows = (columns * height).div_ceil(width * HALVES);
+    (columns, rows.clamp(1, MAX_ROWS))
+}
+
+/// Sends the file in chunks. A second picture of the same number replaces the first; no answer is
+/// asked for, and the cursor stays.
+fn kitty(text: &mut String, png: &[u8], columns: u32, rows: u32, number: usize) {
+    let encoded = BASE64.encode(png);
+    let chunks = encoded.as_bytes().chunks(KITTY_CHUNK);
+    let last = chunks.len().saturating_sub(1);
+    let id = (std::process::id() & 0xffff) << 12 | (number as u32 & 0xfff) | 1 << 28;
+    for (index, chunk) in chunks.enumerate() {
+        let more = u8::from(index < last);
+        let keys = match index {
+            0 => format!("a=T,f=100,q=2,C=1,i={id},p=1,c={columns},r={rows},m={more}"),
+            _ => format!("m={more}"),
+        };
+        let _ = write!(
+            text,
+            "\x1b_G{keys};{}\x1b\\",
+            String::from_utf8_lossy(chunk)
+        );
+    }
+}
+
+fn half_blocks(text: &mut String, image: &RgbImage, columns: u32, rows: u32) {
+    let pixel = |column: u32, line: u32| {
+        let x = (2 * column + 1) * image.width / (2 * columns);
+        let y = (2 * line + 1) * image.height / (2 * rows * HALVES);
+        let at = 3 * (y * image.width + x) as usize;
+        match image.pixels.get(at..at + 3) {
+            Some(&[red, green, blue]) => (red, green, blue),
+            _ => (0, 0, 0),
+        }
+    };
+    for row in 0..rows {
+        if row > 0 {
+            text.push_str("\r\n");
+        }
+        for column in 0..columns {
+            let (upper, lower) = (pixel(column, HALVES * row), pixel(column, HALVES * row + 1));
+            let _ = write!(
+                text,
+                "\x1b[38;2;{};{};{};48;2;{};{};{}m\u{2580}",
+                upper.0, upper.1, upper.2, lower.0, lower.1, lower.2
+            );
+        }
+        text.push_str("\x1b[0m");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::{Protocol, RgbImage, cells};
+    use crate::args::Environment;
+
+    fn image(width: u32, height: u32) -> RgbImage {
+        RgbImage {
+            width,
+            height,
+            pixels: (0..3 * width * height).map(|value| value as u8).collect(),
+        }
+    }
+
+    fn protocol(variables: &[(&str, &str)]) -> Option<Protocol> {
+        let look_up = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        Protocol::of(Environment(&look_up))
+    }
+
+    #[test]
+    fn terminals_are_known_by_their_variables() {
+        use Protocol::{HalfBlocks, Iterm, Kitty};
+        let colour = ("COLORTERM", "truecolor");
+        for (variables, expected) in [
+            (&[][..], None),
+            (&[("TERM", "xterm-256color")], None),
+            (&[("TERM", "xterm-kitty")], Some(Kitty)),
+            (&[("TERM_PROGRAM", "ghostty")], Some(Kitty)),
+            (&[("TERM_PROGRAM", "iTerm.app"), colour], Some(Iterm)),
+            (&[("TERM_PROGRAM", "WezTerm")], Some(Iterm)),
+            (&[("TERM", "foot"), colour], Some(HalfBlocks)),
+            (&[colour, ("NO_COLOR", "1")], None),
+            (&[("KITTY_WINDOW_ID", "1"), ("TMUX", "x")], None),
+            (
+                &[("TERM", "xterm-kitty"), ("TMUX", "x"), colour],
+                Some(HalfBlocks),
+            ),
+        ] {
+            assert_eq!(protocol(variables), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_keep_their_shape_within_the_limits() {
+        assert_eq!(cells(&image(32, 32)), (32, 16));
+        assert_eq!(cells(&image(166, 166)), (32, 16));
+        assert_eq!(cells(&image(40, 24)), (53, 16));
+        assert_eq!(cells(&image(100, 2)), (64, 1));
+        assert_eq!(cells(&image(1, 1000)), (1, 16));
+    }
+
+    #[test]
+    fn kitty_gets_the_file_in_chunks() {
+        let png = vec![7; 5000];
+        let text = Protocol::Kitty.draw(&image(8, 8), &png, 3, false);
+        assert!(text.starts_with(&"\n".repeat(16)));
+        assert_eq!(text.matches("\x1b_G").count(), 2);
+        assert!(text.contains(",m=1;") && text.contains("\x1b_Gm=0;"));
+        let again = Protocol::Kitty.draw(&image(8, 8), &png, 3, true);
+        assert!(text.ends_with(&again), "the same picture in the same place");
+    }
+
+    #[test]
+    fn iterm_gets_the_file_and_its_size() {
+        let text = Protocol::Iterm.draw(&image(8, 8), b"png", 0, true);
+        let sequence = "\x1b]1337;File=inline=1;size=3;width=32;height=16;";
+        assert!(text.contains(sequence) && text.contains(":cG5n\x07"));
+    }
+
+    #[test]
+    fn half_blocks_show_two_pixels_a_character() {
+        let mut tall = image(1, 32);
+        tall.pixels = (0..96).collect();
+        let text = Protocol::HalfBlocks.draw(&tall, &[], 0, true);
+        assert_eq!(text.matches('\u{2580}').count(), 16);
+        assert!(text.contains("\x1b[38;2;0;1;2;48;2;3;4;5m\u{2580}"));
+        assert!(text.contains("\x1b[38;2;90;91;92;48;2;93;94;95m\u{2580}\x1b[0m"));
+    }
+}

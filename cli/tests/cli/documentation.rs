@@ -1,0 +1,130 @@
+//! What the program says of itself: help, completions, manual pages.
+
+use std::fs;
+
+use crate::support::{Run, program};
+
+fn run(args: &[&str]) -> Run {
+    program().args(args).output().unwrap().into()
+}
+
+#[test]
+fn the_flags_of_generate_are_grouped_by_topic() {
+    let help = run(&["generate", "--help"]).expect(0).stdout;
+    let mut heading = "";
+    let mut groups = Vec::new();
+    for line in help.lines() {
+        if !line.starts_with(' ') && line.ends_with(':') {
+            heading = line.trim_end_matches(':');
+        } else if let Some(flag) = line
+            .trim_start()
+            .split([' ', ','])
+            .find(|w| w.starts_with("--"))
+            && line.starts_with("  ")
+            && !line.starts_with("          ")
+        {
+            groups.push((flag, heading));
+        }
+    }
+    for (flag, expected) in [
+        ("--prompt", "Picture"),
+        ("--width", "Picture"),
+        ("--steps", "Picture"),
+        ("--seed", "Picture"),
+        ("--noise", "Picture"),
+        ("--models", "Models"),
+        ("--demo", "Models"),
+        ("--backend", "Compute"),
+        ("--vram-limit", "Compute"),
+        ("--dry-run", "Compute"),
+        ("--output", "Output"),
+        ("--report", "Output"),
+        ("--quiet", "Output"),
+        ("--help", "Options"),
+    ] {
+        let found = groups.iter().find(|(name, _)| *name == flag);
+        assert_eq!(found, Some(&(flag, expected)), "{groups:?}");
+    }
+    // Nothing is left without a topic but what clap adds.
+    let loose = groups.iter().filter(|(_, heading)| *heading == "Options");
+    assert!(loose.count() <= 2, "{groups:?}");
+}
+
+#[test]
+fn colours_can_be_forced_and_forbidden() {
+    let coloured = |variables: &[(&str, &str)]| {
+        let mut command = program();
+        command.arg("--help").envs(variables.iter().copied());
+        Run::from(command.output().unwrap())
+            .expect(0)
+            .stdout
+            .contains('\x1b')
+    };
+    assert!(!coloured(&[]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
+
+#[test]
+fn completions_know_commands_and_flags() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let run = run(&["completions", shell]).expect(0);
+        for word in ["generate", "vram-limit"] {
+            assert!(run.stdout.contains(word), "{shell}: {word}");
+        }
+        // The other two complete no values.
+        let values = ["bash", "zsh", "fish"].contains(&shell);
+        assert_eq!(run.stdout.contains("fp8-scaled"), values, "{shell}");
+        assert!(run.stderr.is_empty(), "{}", run.stderr);
+    }
+    run(&["completions", "cmd"]).expect_error(2, &["cmd", "powershell"]);
+    run(&["completions"]).expect(2);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_script_is_good_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("completion");
+    fs::write(&path, run(&["completions", "bash"]).stdout).unwrap();
+    let checked = std::process::Command::new("bash")
+        .arg("-n")
+        .arg(&path)
+        .status();
+    assert!(checked.unwrap().success());
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("share/man1");
+    let run = run(&["man", pages.to_str().unwrap()]).expect(0);
+    let names = [
+        "",
+        "-generate",
+        "-plan",
+        "-download",
+        "-inspect",
+        "-devices",
+    ];
+    for name in names {
+        let path = pages.join(format!("qwen-image{name}.1"));
+        let told = format!("{}\n", path.display());
+        assert!(run.stdout.contains(&told), "{}", run.stdout);
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}");
+    }
+    let generate = fs::read_to_string(pages.join("qwen-image-generate.1")).unwrap();
+    assert!(generate.contains("What the picture shows"));
+    assert!(!pages.join("qwen-image-make-fixture.1").exists());
+}
+
+#[test]
+fn the_manual_page_goes_to_stdout_or_says_why_not() {
+    let page = run(&["man"]).expect(0).stdout;
+    assert!(page.contains(".TH qwen-image 1"), "{page}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    run(&["man", file.to_str().unwrap()]).expect_error(1, &["file"]);
+}

@@ -1,0 +1,253 @@
+//! `download`, from a Hub on this machine.
+
+use std::fs;
+use std::path::Path;
+
+use crate::hub_server::{COMMIT, Reply, Request, Sent, Server};
+use crate::hub_user::{TRANSFORMER, User, assert_whole, at_first, published};
+use crate::hub_user::{published_transformer, serve, transformer};
+use crate::support::Run;
+
+#[test]
+fn a_download_is_a_models_tree_that_generate_finds() {
+    let (user, server) = (User::new(), serve(published()));
+    let run = user.download(&server, &[]).expect(0);
+    let tree = [
+        "diffusion_models/qwen_image_fp8_e4m3fn.safetensors",
+        "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors",
+        "tokenizer/merges.txt",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json",
+        "vae/qwen_image_vae.safetensors",
+    ];
+    assert_eq!(user.tree(), tree);
+    assert_whole(&user.transformer());
+    let mut told: Vec<&str> = run.stdout.lines().collect();
+    told.sort_unstable();
+    let expected = tree.map(|name| user.models().join(name).display().to_string());
+    assert_eq!(told, expected);
+    assert!(run.stderr.contains("licence apache-2.0"), "{}", run.stderr);
+
+    // Again: everything is there, and nothing is fetched.
+    let before = server.requests("/resolve/").len();
+    let again = user.download(&server, &[]).expect(0);
+    assert_eq!(again.stdout, run.stdout);
+    assert_eq!(server.requests("/resolve/").len(), before);
+
+    let mut command = user.program();
+    command
+        .current_dir(user.folder.path())
+        .args(["generate", "--backend=flex", "-p", "x", "--steps=2"])
+        .args(["-W16", "-H16", "-o", "x.png"]);
+    let run = Run::from(command.output().unwrap()).expect(0);
+    let folder = user.models().display().to_string();
+    assert!(run.stderr.contains("using the models in"), "{}", run.stderr);
+    assert!(run.stderr.contains(&folder) && run.stderr.contains("--demo"));
+}
+
+#[test]
+fn every_variant_is_published_under_its_names() {
+    for (variant, files) in [
+        ("fp8-scaled", &["qwen_image_fp8_e4m3fn_scaled"][..]),
+        ("bf16", &["qwen_image_bf16"]),
+        ("2512", &["qwen_image_2512_fp8_e4m3fn"]),
+        (
+            "lightning",
+            &[
+                "Qwen-Image-Lightning-4steps-V1.0-bf16",
+                "Qwen-Image-Lightning-8steps-V1.1-bf16",
+                "qwen_image_fp8_e4m3fn_scaled",
+            ],
+        ),
+    ] {
+        let (user, server) = (User::new(), serve(published()));
+        let run = user.download(&server, &["--variant", variant]).expect(0);
+        assert_eq!(run.stdout.lines().count(), 5 + files.len(), "{variant}");
+        for file in files {
+            assert!(run.stdout.contains(&format!("/{file}.safetensors\n")));
+        }
+    }
+}
+
+#[test]
+fn a_second_transformer_is_told_of() {
+    let (user, server) = (User::new(), serve(published()));
+    user.download(&server, &["-q"]).expect(0);
+    let run = user.download(&server, &["--variant=bf16"]).expect(0);
+    assert!(run.stderr.contains("--transformer"), "{}", run.stderr);
+}
+
+#[test]
+fn a_cut_connection_is_taken_up_where_it_ended() {
+    let server = at_first(3, |_, reply| reply.sent(Sent::Cut(1000)));
+    let user = User::new();
+    user.download(&server, &["-q"]).expect(0);
+    assert_whole(&user.transformer());
+    let ranges: Vec<_> = server
+        .requests(TRANSFORMER)
+        .iter()
+        .map(Request::range)
+        .collect();
+    assert_eq!(ranges, [None, Some(1000), Some(2000), Some(3000)]);
+}
+
+#[test]
+fn a_failed_download_is_resumed_by_the_next() {
+    let server = at_first(usize::MAX, |request, reply| match request.range() {
+        None => reply.sent(Sent::Cut(1000)),
+        Some(_) => Reply::of(403, ""),
+    });
+    let user = User::new();
+    user.download(&server, &["-q"]).expect(1);
+    assert!(!user.transformer().exists());
+    let left = user.tree();
+    let partial = left.iter().find(|name| name.ends_with(".part")).unwrap();
+    let partial = user.models().join(partial);
+    assert_eq!(fs::metadata(&partial).unwrap().len(), 1000);
+
+    let server = serve(published());
+    let run = user.download(&server, &[]).expect(0);
+    assert!(run.stderr.contains("Resuming"), "{}", run.stderr);
+    assert_eq!(server.requests(TRANSFORMER)[0].range(), Some(1000));
+    assert_whole(&user.transformer());
+    assert!(!partial.exists());
+}
+
+#[test]
+fn a_server_without_ranges_begins_again() {
+    let whole = published_transformer();
+    let server = at_first(2, move |request, reply| match request.range() {
+        None => reply.sent(Sent::Cut(1000)),
+        Some(_) => Reply::of(200, whole.clone()),
+    });
+    let user = User::new();
+    user.download(&server, &["-q"]).expect(0);
+    assert_whole(&user.transformer());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_came() {
+    use crate::support::{interrupt, interruptible};
+    let server = at_first(1, |_, reply| reply.sent(Sent::Trickle(1000)));
+    let user = User::new();
+    let mut command = interruptible(&user.command(&server, &["-q"]));
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    let partial = || {
+        let is_ours = |name: &String| name.contains(TRANSFORMER) && name.ends_with(".part");
+        let path = user.models().join(user.tree().into_iter().find(is_ours)?);
+        let length = fs::metadata(&path).ok()?.len();
+        (length >= 1000).then_some(path)
+    };
+    let partial = loop {
+        match partial() {
+            Some(path) => break path,
+            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    interrupt(&child);
+    let run: Run = child.wait_with_output().unwrap().into();
+    let run = run.expect(130);
+    assert!(run.stderr.contains("run the same command again"));
+    let kept = fs::metadata(&partial).unwrap().len();
+    assert!(kept >= 1000);
+    user.download(&server, &["-q"]).expect(0);
+    assert_eq!(
+        server.requests(TRANSFORMER)[1].range(),
+        usize::try_from(kept).ok()
+    );
+    assert_whole(&user.transformer());
+}
+
+#[test]
+fn two_downloads_of_a_file_do_not_mix() {
+    let (user, published) = (User::new(), published());
+    let digits = &published.sha256(&transformer())[..12];
+    fs::create_dir_all(user.transformer().parent().unwrap()).unwrap();
+    let name = format!("{TRANSFORMER}.{digits}.part");
+    let partial = fs::File::create(user.transformer().with_file_name(name)).unwrap();
+    partial.lock().unwrap();
+    let server = serve(published);
+    let run = user.download(&server, &["-q"]).expect(1);
+    assert!(run.stderr.contains("another process"), "{}", run.stderr);
+    drop(partial);
+    user.download(&server, &["-q"]).expect(0);
+    assert_whole(&user.transformer());
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_to_no_other_host() {
+    let store = serve(published());
+    let (published, port) = (published(), store.port());
+    let server = Server::start(move |request| {
+        if request.path.contains("/resolve/") {
+            // Another name of this machine is another host.
+            Reply::redirect(format!("http://localhost:{port}{}", request.path))
+        } else {
+            published.answer(request)
+        }
+    });
+    let user = User::new();
+    let mut command = user.command(&server, &["-q"]);
+    Run::from(command.env("HF_TOKEN", "hf_secret").output().unwrap()).expect(0);
+    assert_whole(&user.transformer());
+    let asked = server.requests("/");
+    assert!(asked.len() >= 8);
+    for request in asked {
+        assert_eq!(request.authorization(), Some("Bearer hf_secret"));
+    }
+    let sent = store.requests("/");
+    assert_eq!(sent.len(), 6);
+    for request in sent {
+        assert_eq!(request.authorization(), None, "{}", request.path);
+    }
+}
+
+#[test]
+fn a_file_in_the_hubs_cache_is_linked() {
+    let published = published();
+    let blobs = "hf/hub/models--Comfy-Org--Qwen-Image_ComfyUI/blobs";
+    let (user, sha256) = (User::new(), published.sha256(&transformer()));
+    let blob = user.path(blobs).join(sha256);
+    fs::create_dir_all(user.path(blobs)).unwrap();
+    fs::write(&blob, published_transformer()).unwrap();
+    let server = serve(published);
+    let run = user.download(&server, &[]).expect(0);
+    assert!(run.stderr.contains("is linked from"), "{}", run.stderr);
+    assert!(server.requests(TRANSFORMER).is_empty());
+    assert_whole(&user.transformer());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        assert_eq!(inode(&user.transformer()), inode(&blob));
+    }
+}
+
+#[test]
+fn a_dry_run_tells_and_fetches_nothing() {
+    let (user, server) = (User::new(), serve(published()));
+    let run = user.download(&server, &["--dry-run"]).expect(0);
+    assert!(run.stdout.contains(TRANSFORMER) && run.stdout.contains("to download"));
+    assert!(run.stdout.contains(COMMIT), "{}", run.stdout);
+    assert!(server.requests("/resolve/").is_empty());
+    assert!(!user.models().exists());
+}
+
+#[test]
+fn the_folder_is_that_of_the_flag_or_the_variable() {
+    let (user, server) = (User::new(), serve(published()));
+    let given = user.path("given");
+    let flag = format!("--models={}", given.display());
+    user.download(&server, &["-q", &flag]).expect(0);
+    assert!(given.join("vae/qwen_image_vae.safetensors").is_file());
+    let variable = user.path("variable");
+    let mut command = user.command(&server, &["-q"]);
+    command.env("QWEN_IMAGE_MODELS", &variable);
+    Run::from(command.output().unwrap()).expect(0);
+    assert!(variable.join("vae/qwen_image_vae.safetensors").is_file());
+    assert!(!user.models().exists());
+}

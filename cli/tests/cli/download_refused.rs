@@ -1,0 +1,151 @@
+//! What `download` refuses, and how it says so.
+
+use std::fs;
+
+use crate::hub_server::{Reply, Server};
+use crate::hub_user::{TRANSFORMER, User, at_first, published, serve, transformer};
+use crate::support::Run;
+
+#[test]
+fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
+    let mut published = published();
+    published.list(&transformer(), |listed| {
+        listed["lfs"]["sha256"] = "a".repeat(64).into();
+    });
+    let (user, server) = (User::new(), serve(published));
+    let run = user.download(&server, &["-q"]).expect(3);
+    for part in [TRANSFORMER, "SHA-256", "aaaa"] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    assert_eq!(user.tree().len(), 5, "{:?}", user.tree());
+    assert!(!user.transformer().exists());
+}
+
+#[test]
+fn a_small_file_is_checked_too() {
+    let mut published = published();
+    published.list("Qwen/Qwen-Image/tokenizer/vocab.json", |listed| {
+        listed["blobId"] = "a".repeat(40).into();
+    });
+    let (user, server) = (User::new(), serve(published));
+    let run = user.download(&server, &["-q"]).expect(3);
+    assert!(run.stderr.contains("vocab.json"), "{}", run.stderr);
+}
+
+#[test]
+fn a_file_of_another_length_is_refused() {
+    for change in [-1_i64, 1] {
+        let mut published = published();
+        published.list(&transformer(), |listed| {
+            let size = listed["lfs"]["size"].as_i64().unwrap();
+            listed["lfs"]["size"] = (size + change).into();
+        });
+        let (user, server) = (User::new(), serve(published));
+        let run = user.download(&server, &["-q"]).expect(1);
+        assert!(run.stderr.contains("bytes"), "{}", run.stderr);
+        assert!(!user.transformer().exists());
+    }
+}
+
+#[test]
+fn more_than_the_disk_has_room_for_is_refused_before_anything_is_fetched() {
+    let mut published = published();
+    published.list(&transformer(), |listed| {
+        listed["lfs"]["size"] = (1_u64 << 60).into();
+    });
+    let (user, server) = (User::new(), serve(published));
+    let run = user.download(&server, &["-q"]);
+    run.expect_error(1, &["free", "another disk"]);
+    assert!(server.requests("/resolve/").is_empty());
+    assert!(!user.models().exists());
+}
+
+#[test]
+fn refusals_of_the_hub_are_told_with_what_to_do() {
+    for (status, code, part) in [
+        (401, 1, "HF_TOKEN"),
+        (403, 1, "terms"),
+        (404, 3, "renamed"),
+        (500, 1, "try again"),
+    ] {
+        let (user, server) = (User::new(), Server::start(move |_| Reply::of(status, "")));
+        let run = user.download(&server, &["-q"]);
+        run.expect_error(code, &[part, &status.to_string(), &server.url()]);
+        assert!(!user.models().exists());
+    }
+    let (user, server) = (User::new(), at_first(9, |_, _| Reply::of(403, "")));
+    let run = user.download(&server, &["-q"]).expect(1);
+    assert!(run.stderr.contains("terms"), "{}", run.stderr);
+    assert!(!user.transformer().exists());
+}
+
+#[test]
+fn a_file_that_is_gone_is_named_before_anything_is_fetched() {
+    let mut published = published();
+    published.remove(&transformer());
+    let (user, server) = (User::new(), serve(published));
+    let run = user.download(&server, &["-q"]);
+    run.expect_error(
+        3,
+        &[TRANSFORMER, "--variant", "qwen_image_bf16.safetensors"],
+    );
+    assert!(server.requests("/resolve/").is_empty());
+}
+
+#[test]
+fn an_answer_that_is_no_list_is_refused() {
+    let server = Server::start(|_| Reply::of(200, "<html>Please log in to the wireless network"));
+    let user = User::new();
+    let run = user.download(&server, &["-q"]);
+    run.expect_error(1, &[&server.url(), "not a list of files"]);
+}
+
+#[test]
+fn the_token_of_a_login_is_used_and_a_broken_one_refused() {
+    let (user, server) = (User::new(), serve(published()));
+    fs::create_dir(user.path("hf")).unwrap();
+    fs::write(user.path("hf/token"), "hf_of_login\n").unwrap();
+    user.download(&server, &["--dry-run"]).expect(0);
+    let asked = server.requests("/api/");
+    assert_eq!(asked[0].authorization(), Some("Bearer hf_of_login"));
+
+    let mut command = user.command(&server, &["-q"]);
+    let run: Run = command
+        .env("HF_TOKEN", "two words")
+        .output()
+        .unwrap()
+        .into();
+    run.expect_error(2, &["HF_TOKEN"]);
+}
+
+#[test]
+fn another_file_in_the_place_is_left_alone() {
+    let (user, server) = (User::new(), serve(published()));
+    fs::create_dir_all(user.transformer().parent().unwrap()).unwrap();
+    fs::write(user.transformer(), "mine").unwrap();
+    let run = user.download(&server, &["-q"]);
+    run.expect_error(3, &[TRANSFORMER, "4 bytes", "--models"]);
+    assert_eq!(fs::read(user.transformer()).unwrap(), b"mine");
+}
+
+#[test]
+fn what_cannot_be_used_is_one_line() {
+    let user = User::new();
+    let with = |variable: &str, value: &str, flags: &[&str]| -> Run {
+        let mut command = user.program();
+        command.args(["download", "-q"]).args(flags);
+        command.env(variable, value).output().unwrap().into()
+    };
+    with("HF_ENDPOINT", "ftp://x", &[]).expect_error(2, &["HF_ENDPOINT", "ftp://x"]);
+    with("HF_HUB_OFFLINE", "1", &[]).expect_error(2, &["HF_HUB_OFFLINE"]);
+    with("HF_ENDPOINT", "http://127.0.0.1:1", &["--variant=q4"]).expect_error(2, &["--variant"]);
+    // Nobody listens at port 1.
+    with("HF_ENDPOINT", "http://127.0.0.1:1", &[]).expect_error(1, &["cannot be reached"]);
+    let (server, mut command) = (serve(published()), user.program());
+    command
+        .args(["download", "-q"])
+        .env("HF_ENDPOINT", server.url())
+        .env("ALL_PROXY", "http://127.0.0.1:1");
+    Run::from(command.output().unwrap()).expect_error(1, &["proxy"]);
+    assert!(server.requests("/").is_empty());
+}

@@ -1,0 +1,143 @@
+//! `--preview` and `--preview-inline`.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::safetensors_file;
+use crate::support::Place;
+
+#[test]
+fn previews_leave_the_picture_as_it_is_and_nothing_behind() {
+    let place = Place::new();
+    place.generate(&[]).expect(0);
+    let without = fs::read(place.path("out/x.png")).unwrap();
+    let run = place.generate(&["--preview=1"]).expect(0);
+    assert_eq!(run.stdout, "out/x.png\n");
+    assert_eq!(place.written(), ["x.png"]);
+    assert!(fs::read(place.path("out/x.png")).unwrap() == without);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_preview_is_there_meanwhile_and_gone_after_ctrl_c() {
+    use crate::support::{interrupt, interruptible};
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    let place = Place::new();
+    let mut generate = place.command();
+    generate.args(["--steps=1000", "--preview=2", "-q", "--output=out/x.png"]);
+    generate.args(["--width=512", "--height=256"]);
+    let mut command = interruptible(&generate);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let path = place.path("out/x.preview.png");
+    while !path.exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
+    let reader = png::Decoder::new(file).read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (64, 32));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn bad_values_are_one_line() {
+    let place = Place::new();
+    for value in ["0", "-1", "1001", "often", "1.5"] {
+        place
+            .generate(&["-q", &format!("--preview={value}")])
+            .expect_error(2, &["--preview"]);
+    }
+    let run = place.generate(&["--preview-inline"]).expect(2);
+    assert!(run.stderr.contains("--preview"), "{}", run.stderr);
+    place
+        .generate(&["-q", "--preview=1", "--report=out/x.preview.png"])
+        .expect_error(2, &["out/x.preview.png"]);
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn without_a_terminal_nothing_is_shown_and_that_is_told() {
+    let place = Place::new();
+    let run = place.generate(&["--preview=1", "--preview-inline"]);
+    let run = run.expect(0);
+    assert!(run.stderr.contains("not a terminal"), "{}", run.stderr);
+    assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_shows_pictures_is_sent_them() {
+    let kitty = on_terminal(&[("TERM", "xterm-kitty")]);
+    assert_eq!(kitty.matches("\x1b_Ga=T").count(), 2, "one a step: {kitty}");
+    let iterm = on_terminal(&[("TERM_PROGRAM", "iTerm.app")]);
+    assert_eq!(iterm.matches("\x1b]1337;File=inline=1").count(), 2);
+    let plain = on_terminal(&[("TERM", "xterm")]);
+    assert!(plain.contains("shows no pictures"), "{plain}");
+    assert!(!plain.contains("\x1b_G") && !plain.contains("1337"));
+}
+
+/// What the program writes to a terminal in two steps with a preview of each.
+#[cfg(unix)]
+fn on_terminal(variables: &[(&str, &str)]) -> String {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::process::Stdio;
+
+    let place = Place::new();
+    let (mut ours, mut theirs) = (0, 0);
+    // SAFETY: the two descriptors outlive the call, and the other arguments may be null.
+    let opened = unsafe {
+        libc::openpty(
+            &mut ours,
+            &mut theirs,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(opened, 0);
+    // SAFETY: both were just opened, and belong to nobody else.
+    let (mut ours, theirs) = unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let mut command = place.command();
+    for variable in [
+        "TERM_PROGRAM",
+        "LC_TERMINAL",
+        "COLORTERM",
+        "KITTY_WINDOW_ID",
+        "TMUX",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+        .args(["--output=out/x.png", "--preview=1", "--preview-inline"])
+        .envs(variables.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    // Ours would be a second end that keeps the terminal open.
+    drop(command);
+    let mut shown = Vec::new();
+    // A terminal whose other end is closed is an error on some systems.
+    let _ = ours.read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn a_vae_with_colours_for_other_latents_is_named() {
+    let place = Place::new();
+    safetensors_file::edit(place.vae(), |file| {
+        file.edit_config(|config| config["latent_rgb_factors"] = json!([[1, 2, 3]]));
+    });
+    place.refuses(
+        &["--preview=1"],
+        &["qwen_image_small_vae", "latent_rgb_factors"],
+    );
+    place.generate(&[]).expect(0);
+}
