@@ -7,6 +7,7 @@ use burn::tensor::{FloatDType, Tensor};
 use loader::header::Dtype;
 use model::Transformer;
 use model::latents::{TokenGrid, pack};
+use model::transformer::RopeCentring;
 use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use tests::{Case, Models, TOLERANCE, Trace, cases, fixture};
 

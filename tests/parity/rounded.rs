@@ -3,6 +3,7 @@
 use backends::Arithmetic;
 use burn::tensor::{FloatDType, Tensor};
 use model::latents::{TokenGrid, pack};
+use model::transformer::RopeCentring;
 use tests::{Models, Trace, cases};
 
 use crate::{Flex, recorded};

@@ -132,25 +132,25 @@ impl GenerateConfig {
         let sides_given = args.size.width.is_some() && args.size.height.is_some();
         let size =
             ImageSize::resolve(&size, &mut notices).map_err(|error| blame(sides_given, error))?;
+        let loras = LoraConfig::resolve(&args.loras, recorded)?;
+        loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
+        let lightning = loras.lightning.is_some();
         let recorded_sampling = recorded.and_then(|from| from.sampling.as_ref());
-        let sampling = Sampling::resolve(args.sampling, recorded_sampling);
+        let sampling = Sampling::resolve(args.sampling, recorded_sampling, lightning);
         let listed = sampling.schedule.listed_steps();
         let recorded_steps = recorded.and_then(|from| from.steps);
-        let steps = args.steps.or(recorded_steps.filter(|_| listed.is_none()));
+        let steps = args
+            .steps
+            .or(recorded_steps.filter(|_| listed.is_none() && !lightning));
         let steps = steps
             .map(|steps| checks::steps("--steps", steps, &sampling.schedule))
             .transpose()
             .map_err(|error| blame(args.steps.is_some(), error))?
             .or(listed);
         let count = batch_count(args.batch_count)?;
-        let loras = LoraConfig::resolve(&args.loras, recorded)?;
-        loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
-        let cfg_scale = args.cfg_scale.or(recorded.and_then(|from| from.cfg_scale));
-        let usual = if loras.lightning.is_some() {
-            1.0
-        } else {
-            CFG_SCALE
-        };
+        let recorded_scale = recorded.and_then(|from| from.cfg_scale);
+        let cfg_scale = args.cfg_scale.or(recorded_scale.filter(|_| !lightning));
+        let usual = if lightning { 1.0 } else { CFG_SCALE };
         let cfg_scale = cfg_scale.unwrap_or(usual);
         let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale, sampling.preset)
             .map_err(|error| blame(args.cfg_scale.is_some(), error))?;
@@ -192,6 +192,16 @@ impl GenerateConfig {
                 ));
             }
         }
+        let recipe = recorded.and_then(|from| from.recipe.as_ref());
+        let mut compute = args.compute;
+        compute.fp8_compute |= recipe.is_some_and(|recipe| recipe.fp8_compute);
+        let compute = ComputeConfig::resolve(&compute, environment)?;
+        if let Some(from) = recorded
+            && args.image.init_image.is_none()
+        {
+            from.check_init_image()?;
+        }
+        let image = ImageInput::resolve(args.image, recipe)?;
         let quality = checks::ranged("--quality", args.pictures.quality, 1..=100)?;
         let prompt = args
             .prompt
@@ -224,10 +234,10 @@ impl GenerateConfig {
             } else {
                 cache_folder(environment)
             },
-            compute: ComputeConfig::resolve(&args.compute, environment)?,
+            compute,
             sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,
             dry_run: args.dry_run,
-            image: ImageInput::resolve(args.image)?,
+            image,
             noise: args.noise,
             preview: PreviewConfig::resolve(&args.preview)?,
             trace: args.trace,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::CliError;
+use crate::output::recipe::Recipe;
 
 /// Where `--help` lists them.
 const HEADING: &str = "Start from a picture";
@@ -47,11 +48,15 @@ pub(crate) struct ImageInput {
 }
 
 impl ImageInput {
-    /// Checks the flags; `None` without a picture.
+    /// Checks the flags, and takes the strength from a picture that is made again where they give
+    /// none; `None` without a picture to start from.
     ///
     /// # Errors
     /// [`CliError::Usage`], naming the flag.
-    pub(super) fn resolve(args: ImageInputArgs) -> Result<Option<Self>, CliError> {
+    pub(super) fn resolve(
+        args: ImageInputArgs,
+        recorded: Option<&Recipe>,
+    ) -> Result<Option<Self>, CliError> {
         let usage = |message: String| Err(CliError::Usage(message));
         if let Some(strength) = args.strength
             && !(strength > 0.0 && strength <= 1.0)
@@ -73,7 +78,10 @@ impl ImageInput {
         Ok(Some(Self {
             init_image,
             mask: args.mask,
-            strength: args.strength.unwrap_or(STRENGTH),
+            strength: args
+                .strength
+                .or(recorded.and_then(|recipe| recipe.strength))
+                .unwrap_or(STRENGTH),
         }))
     }
 

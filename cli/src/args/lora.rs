@@ -99,7 +99,7 @@ impl LoraConfig {
     ///
     /// # Errors
     /// [`CliError::Usage`].
-    pub(super) fn check_lightning(
+    pub(crate) fn check_lightning(
         &self,
         steps: Option<i64>,
         cfg_scale: Option<f64>,

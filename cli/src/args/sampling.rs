@@ -13,6 +13,9 @@ use crate::output::image::Rounding;
 /// The flags' heading in the help text.
 const SAMPLING: &str = "Sampling";
 
+/// The shift of ComfyUI's workflow for the Lightning LoRA.
+const COMFYUI_LIGHTNING_SHIFT: f64 = 3.0;
+
 /// Flags of sampling.
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArgs {
@@ -81,8 +84,8 @@ pub(crate) struct Sampling {
 
 impl Sampling {
     /// What flags say; where they say nothing, what is recorded of a picture that is to be made
-    /// again; then the preset.
-    pub(crate) fn resolve(args: SamplingArgs, recorded: Option<&Self>) -> Self {
+    /// again; then the preset, which has levels of its own for Lightning.
+    pub(crate) fn resolve(args: SamplingArgs, recorded: Option<&Self>, lightning: bool) -> Self {
         let recorded_schedule = || recorded.map(|from| from.schedule.clone());
         let preset = args.preset.or(recorded.map(|from| from.preset));
         let preset = preset.unwrap_or_default();
@@ -95,7 +98,7 @@ impl Sampling {
                 .sampler
                 .or(recorded.map(|from| from.sampler))
                 .unwrap_or_default(),
-            schedule: schedule.unwrap_or_else(|| preset.schedule()),
+            schedule: schedule.unwrap_or_else(|| preset.schedule(lightning)),
             preset,
         }
     }
@@ -127,9 +130,10 @@ impl SamplerName {
 }
 
 impl Preset {
-    fn schedule(self) -> ScheduleKind {
+    fn schedule(self, lightning: bool) -> ScheduleKind {
         match self {
             Self::Diffusers => ScheduleKind::Dynamic,
+            Self::ComfyUi if lightning => ScheduleKind::Simple(COMFYUI_LIGHTNING_SHIFT),
             Self::ComfyUi => ScheduleKind::Simple(COMFYUI_SHIFT),
         }
     }
@@ -189,7 +193,7 @@ mod tests {
             sampling: SamplingArgs,
         }
         let flags = Flags::try_parse_from(["x"].iter().chain(flags)).unwrap();
-        Sampling::resolve(flags.sampling, recorded)
+        Sampling::resolve(flags.sampling, recorded, false)
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     }
     let embeds = Embeddings::look_up(&job, &job.encoder_device(&device), &setting);
     plan.check_from(if embeds.complete() {
-        PhaseName::Denoise
+        PhaseName::EncodeImage
     } else {
         PhaseName::Encode
     })?;

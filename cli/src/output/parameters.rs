@@ -50,6 +50,9 @@ pub(crate) fn text(recipe: &Recipe) -> String {
         recipe.height,
         quoted(&recipe.model)
     );
+    if recipe.fp8_compute {
+        text.push_str("FP8 compute: True, ");
+    }
     if !recipe.loras.is_empty() {
         let _ = write!(text, "Lora: {}, ", quoted(&loras(&recipe.loras)));
     }
@@ -218,6 +221,7 @@ mod tests {
             init_image: None,
             mask: None,
             strength: None,
+            fp8_compute: false,
             model: "qwen_image_fp8_e4m3fn".to_owned(),
             loras: Vec::new(),
             lightning: None,

@@ -50,6 +50,9 @@ pub(crate) struct Recipe {
     pub(crate) strength: Option<f64>,
     /// Name of the transformer's file without its extension.
     pub(crate) model: String,
+    /// Whether activations were rounded to FP8.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fp8_compute: bool,
     /// The LoRAs, in the order in which they were named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<UsedLora>,
@@ -127,6 +130,7 @@ mod tests {
             init_image: None,
             mask: None,
             strength: None,
+            fp8_compute: true,
             loras: vec![UsedLora {
                 file: "style.safetensors".to_owned(),
                 weight: 0.1,

@@ -7,6 +7,7 @@ use super::parameters;
 use super::recipe::Recipe;
 use crate::args::Sampling;
 use crate::error::CliError;
+use crate::input::Stamp;
 
 /// How a picture was made, as far as its file tells.
 #[derive(Debug)]
@@ -128,6 +129,48 @@ impl Recorded {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Refuses a picture that started from another, whose file only the user knows.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] that names that picture, its mask and the flags.
+    pub(crate) fn check_init_image(&self) -> Result<(), CliError> {
+        let recipe = self.recipe.as_ref();
+        let Some(init) = recipe.and_then(|recipe| recipe.init_image.as_ref()) else {
+            return Ok(());
+        };
+        let mask = recipe.and_then(|recipe| recipe.mask.as_ref());
+        let mask = mask.map_or_else(String::new, |mask| {
+            format!(", and {} with --mask", mask.name)
+        });
+        Err(input(
+            &self.path,
+            &format!(
+                "it was made from the picture {}: name that file with --init-image{mask}",
+                init.name
+            ),
+        ))
+    }
+
+    /// Compares the pictures that this one started from with those at hand. Returns what the user
+    /// should know.
+    pub(crate) fn check_stamps(
+        &self,
+        init_image: Option<&Stamp>,
+        mask: Option<&Stamp>,
+    ) -> Option<String> {
+        let recipe = self.recipe.as_ref()?;
+        // A file may have another name by now.
+        let contents = |stamp: Option<&Stamp>| stamp.map(|stamp| stamp.sha256.clone());
+        let recorded = [recipe.init_image.as_ref(), recipe.mask.as_ref()].map(contents);
+        if recorded == [init_image, mask].map(contents) {
+            return None;
+        }
+        Some(format!(
+            "{} was made from another picture or mask; the result will be another",
+            self.path.display()
+        ))
     }
 
     /// Compares the model with the one at hand. Another program's picture is another model's in

@@ -84,12 +84,18 @@ impl<'a> Job<'a> {
             if let Some(notice) = from.check_model(&models.name(), chosen)? {
                 console.note(&format!("note: {notice}"));
             }
+            let stamp = init.as_ref().map(|init| &init.stamp);
+            let mask_stamp = init.as_ref().and_then(|init| init.mask_stamp.as_ref());
+            if let Some(notice) = from.check_stamps(stamp, mask_stamp) {
+                console.note(&format!("note: {notice}"));
+            }
         }
         let mut texts = Texts::default();
         let (mut pictures, mut made) = (Vec::new(), Vec::new());
         for (place, request) in requests.into_iter().enumerate() {
             let origin = request.origin.clone();
-            let prepared = Prepared::new(place, request, config, &models, init.as_ref(), &mut texts);
+            let prepared =
+                Prepared::new(place, request, config, &models, init.as_ref(), &mut texts);
             match prepared.map_err(|error| Request::blame(origin.as_deref(), error))? {
                 Prepared::ToMake(picture) => pictures.push(*picture),
                 Prepared::Made(picture) => {
@@ -239,7 +245,10 @@ impl<'a> Job<'a> {
     ) -> Result<(), CliError> {
         let mut run = Run::new(&self, setting)?;
         if !self.pictures.is_empty() {
-            backends::dispatch(device, Prepare(self.console, self.config.compute.arithmetic))?;
+            backends::dispatch(
+                device,
+                Prepare(self.console, self.config.compute.arithmetic),
+            )?;
             let embeds = if embeds.complete() {
                 embeds.into_all()?
             } else {

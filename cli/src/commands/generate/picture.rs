@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backends::Arithmetic;
 use model::init_image::first_step;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
@@ -126,6 +127,7 @@ impl Prepared {
             mask: init.and_then(|init| init.mask_stamp.clone()),
             strength: init.map(|init| init.strength),
             model: models.name(),
+            fp8_compute: config.compute.arithmetic == Arithmetic::Fp8,
             loras: models.used_loras(),
             lightning: models.lightning,
             prompt: request.prompt,

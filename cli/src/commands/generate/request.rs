@@ -105,6 +105,11 @@ fn of_file(
         let own_names = names
             .own(&own)
             .map_err(|error| Request::blame(Some(&origin), error))?;
+        let own_steps = own.steps.map(|steps| steps as i64);
+        let loras = &config.sources.loras;
+        loras
+            .check_lightning(own_steps, own.cfg_scale, own.negative_prompt.is_some())
+            .map_err(|error| Request::blame(Some(&origin), error))?;
         let cfg_scale = own.cfg_scale.unwrap_or(config.cfg_scale);
         if cfg_scale == 1.0 && own.negative_prompt.is_some() {
             notices.push(format!(
