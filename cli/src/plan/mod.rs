@@ -10,6 +10,7 @@ mod tiling;
 mod work;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
 
 use serde::Serialize;

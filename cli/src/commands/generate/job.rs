@@ -101,7 +101,7 @@ impl<'a> Job<'a> {
                 Prepared::Made(picture) => {
                     let path = picture.path.display();
                     console.note(&format!("skipping {path}: already made"));
-                    made.push(picture);
+                    made.push(*picture);
                 }
             }
         }

@@ -63,7 +63,7 @@ pub(super) struct Made {
 /// A picture of which nothing is left to the model.
 pub(super) enum Prepared {
     /// It is there already.
-    Made(Made),
+    Made(Box<Made>),
     /// It is to be made.
     ToMake(Box<Picture>),
 }
@@ -138,11 +138,11 @@ impl Prepared {
         if config.resume
             && let Some(path) = already_made(&request.target, &recipe)
         {
-            return Ok(Self::Made(Made {
+            return Ok(Self::Made(Box::new(Made {
                 place,
                 path,
                 recipe,
-            }));
+            })));
         }
         let style = request.sampling.preset.prompt_style();
         let mut number_of = |text: &str| texts.number_of(text, style, &models.tokenizer);
