@@ -1,6 +1,8 @@
 //! Weights in the formats of files.
 
-use backends::{Activation, Fp8Format, Fp8Weight, ModelBackend, OnBackend, TensorSink, Weight};
+use backends::{
+    Activation, Arithmetic, Fp8Format, Fp8Weight, ModelBackend, OnBackend, TensorSink, Weight,
+};
 use burn::module::Param;
 use burn::tensor::{FloatDType, Int, Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexDevice};
@@ -21,6 +23,7 @@ fn fp8_weight<B: ModelBackend>(
         bytes: Param::initialized(Default::default(), Tensor::from_primitive(codes)),
         scale: Param::from_tensor(Tensor::from_floats([scale], device)),
         format,
+        arithmetic: Arithmetic::Exact,
     })
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct PicturesArgs {
     #[arg(
         long,
         value_name = "N",
+        help_heading = super::groups::OUTPUT,
         default_value_t = 95,
         allow_negative_numbers = true
     )]

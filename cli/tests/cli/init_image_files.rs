@@ -131,9 +131,9 @@ fn the_help_lists_the_flags_under_a_heading_of_their_own() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let (_, group) = text.split_once("Start from a picture:\n").unwrap();
-    let group = group.split("\n\n").flat_map(str::lines);
+    let group = crate::support::under_heading(&text, "Start from a picture");
     let flags: Vec<&str> = group
+        .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--"))
         .filter_map(|flag| flag.split_whitespace().next())
         .collect();

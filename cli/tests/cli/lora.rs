@@ -303,7 +303,7 @@ fn help_has_them_under_a_heading_of_their_own() {
         .unwrap()
         .into();
     let help = run.expect(0).stdout;
-    let (_, under) = help.split_once("\nLoRA:\n").unwrap();
+    let under = crate::support::under_heading(&help, "LoRA");
     for flag in ["--lora <FILE[:WEIGHT]>", "--lightning <STEPS>"] {
         assert!(under.contains(flag), "{under}");
     }

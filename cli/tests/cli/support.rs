@@ -228,3 +228,13 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The part of a help text below a heading, up to the next one.
+pub(crate) fn under_heading<'a>(help: &'a str, heading: &str) -> &'a str {
+    let (_, below) = help.split_once(&format!("\n{heading}:\n")).unwrap();
+    let next = below
+        .match_indices('\n')
+        .map(|(end, _)| end + 1)
+        .find(|&start| below[start..].starts_with(|first: char| first.is_alphabetic()));
+    &below[..next.unwrap_or(below.len())]
+}
