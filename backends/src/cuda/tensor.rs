@@ -51,9 +51,23 @@ pub(super) fn dims<const D: usize>(tensor: &Tensor) -> [usize; D] {
     std::array::from_fn(|i| shape[i])
 }
 
-/// A tensor whose elements follow each other in row-major order.
+/// A tensor whose elements follow each other in row-major order: a copy, unless they do already.
+/// Burn asks the same of axes of a single element too, whose stride means nothing, and would copy
+/// what was narrowed next to one.
 pub(super) fn contiguous(tensor: Tensor) -> Tensor {
-    into_contiguous(tensor)
+    let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
+    let mut expected = 1;
+    let mut in_order = true;
+    for axis in (0..shape.num_dims()).rev() {
+        in_order &= shape[axis] == 1 || strides[axis] == expected;
+        expected *= shape[axis];
+    }
+    if in_order {
+        let (memory, shape) = (tensor.handle.clone(), shape.clone());
+        over(&tensor, memory, shape, tensor.dtype)
+    } else {
+        into_contiguous(tensor)
+    }
 }
 
 /// The distance between neighbours along each axis, in elements.
