@@ -263,6 +263,9 @@ class Checks:
                 x[0] *= 1e-3
                 if rows > 1:
                     x[1] = 0
+                if rows > 2:
+                    x[2] *= 1e-37
+                    x[2, 0] = 0
                 weight_scale = self.place(torch.tensor([0.37], device=self.device), 0, torch.nan)
                 bias = self.random(130) if rows != 3 else None
                 codes = self.place(torch.full((rows, cols), 0x7F, dtype=torch.uint8, device=self.device), offset, 0x7F)

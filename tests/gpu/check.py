@@ -21,8 +21,8 @@ import numpy as np
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 # Lowest cosine of a first prediction and lowest PSNR of the image in dB, by number format.
 LIMITS = {"bf16": (0.9999, 40.0), "f32": (0.999999, 60.0)}
-# Lowest cosine with activations rounded to FP8.
-ROUNDED_LIMIT = 0.999
+# The same with activations rounded to FP8; the demo model's few steps show it most.
+ROUNDED_LIMITS = (0.999, 25.0)
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def check(case: dict, dtype: str, args) -> bool:
     psnr = psnr_of(ours["image"], theirs["image"])
     least_cosine, least_psnr = LIMITS[dtype]
     if args.fp8_compute:
-        least_cosine, least_psnr = ROUNDED_LIMIT, 0.0
+        least_cosine, least_psnr = ROUNDED_LIMITS
     good = cosine >= least_cosine and psnr >= least_psnr
     mark = "" if good else "  FAILED"
     print(f"{case['name']:28} {dtype:5} {cosine:11.8f} {psnr:7.2f} {seconds:8.2f}{mark}", flush=True)

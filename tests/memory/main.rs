@@ -4,7 +4,7 @@ mod counting;
 
 use std::num::NonZeroUsize;
 
-use backends::{Fp8Format, WeightFormat};
+use backends::{Arithmetic, Fp8Format, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
@@ -41,6 +41,7 @@ fn numerics(dtype: FloatDType) -> Numerics {
     Numerics {
         dtype,
         kernels: Kernels::Processor { threads: THREADS },
+        arithmetic: Arithmetic::Exact,
     }
 }
 

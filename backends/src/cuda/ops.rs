@@ -1,6 +1,7 @@
 //! Burn's CUDA backend with our kernels: each operation, or its portable body where a kernel does
 //! not know the shape or the dtype.
 
+use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cuda::Cuda;
 
@@ -12,8 +13,8 @@ use crate::fp8::{self, Activation, Fp8Format, Fp8Ops};
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
 impl Fp8Ops for Cuda {
-    fn multiplies_fp8(device: &Self::Device) -> bool {
-        rounded::is_possible(device)
+    fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {
+        rounded::is_possible(device, dtype)
     }
 
     fn fp8_linear(

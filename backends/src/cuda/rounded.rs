@@ -1,7 +1,7 @@
 //! Linear layers on FP8 tensor cores: activations are rounded to E4M3, token by token, and
 //! multiplied with the weight's codes by cuBLASLt.
 
-use burn::tensor::DType;
+use burn::tensor::{DType, FloatDType};
 use burn_cuda::CudaDevice;
 use cudarc::driver::DriverError;
 
@@ -29,9 +29,27 @@ enum Remainder {
     Everything,
 }
 
-/// Whether the device has FP8 tensor cores, and cuBLASLt is there.
-pub(super) fn is_possible(device: &CudaDevice) -> bool {
-    Engine::of(device).is_ok_and(|engine| engine.capability() >= ADA && engine.has_blas())
+/// Whether the device has FP8 tensor cores and cuBLASLt uses them, for activations of `dtype`.
+pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
+    /// Sides of a product that any device with such cores knows.
+    const SIDE: usize = 256;
+    let codes = Codes {
+        format: Fp8Format::E4M3,
+        scaled_by_row: true,
+    };
+    let product = Product {
+        m: SIDE,
+        n: SIDE,
+        k: SIDE,
+        weight: Layout::Rows,
+        y_leading: SIDE,
+        element: Element::Bf16,
+        codes: Some(codes),
+        bias: true,
+        gelu: false,
+    };
+    let engine = Engine::of(device).ok();
+    dtype == FloatDType::BF16 && engine.is_some_and(|engine| way(&engine, product).is_some())
 }
 
 /// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where the

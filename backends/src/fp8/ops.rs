@@ -34,10 +34,10 @@ pub enum Activation {
 /// tensor's scale multiplies the result, not the weight. An activation may be applied before the
 /// result is rounded to its dtype.
 pub trait Fp8Ops: FusedOps {
-    /// Whether the device multiplies FP8 numbers as they are, so that
-    /// [`fp8_linear_rounded`](Self::fp8_linear_rounded) gains something.
-    fn multiplies_fp8(device: &Self::Device) -> bool {
-        let _ = device;
+    /// Whether the device multiplies FP8 numbers as they are where activations are of `dtype`, so
+    /// that [`fp8_linear_rounded`](Self::fp8_linear_rounded) gains something.
+    fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {
+        let _ = (device, dtype);
         false
     }
 

@@ -10,6 +10,8 @@ use burn::tensor::backend::Backend;
 
 /// The largest E4M3 number.
 const LARGEST: f32 = 448.0;
+/// The largest magnitude of a row that counts as one of zeros.
+const LEAST: f32 = 1e-30;
 /// The exponent of the smallest normal E4M3 number; smaller ones lie as far apart as its neighbours.
 const SMALLEST_EXPONENT: f32 = -6.0;
 const MANTISSA_BITS: f32 = 3.0;
@@ -34,11 +36,11 @@ pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     finish(y.cast(dtype), bias, activation)
 }
 
-/// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of zeros.
+/// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.
 fn scales<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let scales = x.abs().max_dim(1) / LARGEST;
-    let zero = scales.clone().equal_elem(0.0);
-    scales.mask_fill(zero, 1.0)
+    let largest = x.abs().max_dim(1);
+    let empty = largest.clone().lower_elem(LEAST);
+    (largest / LARGEST).mask_fill(empty, 1.0)
 }
 
 /// The E4M3 number nearest to each element, of which none is larger than the format's largest.
@@ -118,5 +120,6 @@ mod tests {
         let largest = |x| scales(x).into_data().iter::<f32>().collect::<Vec<_>>();
         assert_eq!(largest(row(vec![1.0, -896.0])), [2.0]);
         assert_eq!(largest(row(vec![0.0, 0.0])), [1.0]);
+        assert_eq!(largest(row(vec![1e-37, 0.0])), [1.0]);
     }
 }

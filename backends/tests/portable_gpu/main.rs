@@ -31,6 +31,11 @@ fn everywhere(test: impl OnBackend<Output = ()> + Copy + Send) {
         }
     }
     if devices == 0 {
+        let required = std::env::var_os("PORTABLE_GPU_REQUIRED").is_some();
+        assert!(
+            !required,
+            "PORTABLE_GPU_REQUIRED is set, and there is no device"
+        );
         eprintln!("skipped: no portable GPU backend of this build has a device");
     }
 }

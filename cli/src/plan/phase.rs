@@ -164,7 +164,10 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         setting.numerics(setting.encoder_place),
     );
     let transformer = &subject.transformer;
-    let numerics = setting.numerics(setting.place);
+    let numerics = Numerics {
+        arithmetic: setting.arithmetic,
+        ..setting.numerics(setting.place)
+    };
     let denoising = memory::adapted_transformer(
         &transformer.config,
         work.image_tokens(),

@@ -1,7 +1,7 @@
 //! Where work is done, and with how much memory.
 
 use backends::host_memory::available as host_available;
-use backends::{DeviceChoice, DeviceMemory, KernelSet, ModelBackend};
+use backends::{Arithmetic, DeviceChoice, DeviceMemory, KernelSet, ModelBackend};
 use burn::tensor::{DType, FloatDType};
 use loader::Method;
 use model::memory::{Kernels, Numerics};
@@ -111,6 +111,9 @@ pub(crate) struct Setting {
     /// Whose kernels work on the device.
     #[serde(skip)]
     pub(crate) kernels: KernelSet,
+    /// What the transformer's FP8 weights are multiplied with.
+    #[serde(skip)]
+    pub(crate) arithmetic: Arithmetic,
 }
 
 /// [`DeviceChoice`] for JSON.
@@ -190,6 +193,7 @@ impl Setting {
             vae_tiling: compute.vae_tiling,
             weights: compute.weights,
             kernels: facts.kernels,
+            arithmetic: compute.arithmetic,
         }
     }
 
@@ -253,6 +257,7 @@ impl Setting {
         Numerics {
             dtype,
             kernels: Kernels::of(kernels),
+            arithmetic: Arithmetic::Exact,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Plans of the published models on devices of many sizes.
 
-use backends::DeviceMemory;
+use backends::{Arithmetic, DeviceMemory};
 use burn::tensor::FloatDType;
 use loader::Footprint;
 use model::vae::Tiling;
@@ -100,6 +100,7 @@ fn setting(total: u64) -> Setting {
         vae_tiling: VaeTiling::Off,
         weights: loader::Method::InPlace,
         kernels: backends::KernelSet::Portable,
+        arithmetic: Arithmetic::Exact,
     }
 }
 

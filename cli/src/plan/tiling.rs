@@ -40,6 +40,7 @@ pub(super) fn tiling(
 mod tests {
     use std::num::NonZeroUsize;
 
+    use backends::Arithmetic;
     use burn::tensor::FloatDType;
     use model::memory::{Kernels, Numerics, vae_decoder};
     use model::vae::Tiling;
@@ -53,6 +54,7 @@ mod tests {
         kernels: Kernels::Processor {
             threads: NonZeroUsize::MIN,
         },
+        arithmetic: Arithmetic::Exact,
     };
 
     fn of(wanted: VaeTiling, size: (u32, u32), spare: Option<u64>) -> Tiling {

@@ -1,6 +1,7 @@
 //! What a kernel holds while it runs. Inputs are the caller's, so they are not counted; outputs
 //! are, unless they take the place of an input.
 
+use backends::Arithmetic;
 use burn::tensor::DType;
 
 use super::{Kernels, Numerics};
@@ -130,6 +131,24 @@ impl Numerics {
 
     /// A linear layer from `input` to `output` features.
     pub(super) fn linear(self, rows: u64, input: u64, output: u64) -> u64 {
+        self.rounding(rows, input, output) + self.exact_linear(rows, input, output)
+    }
+
+    /// What rounding a layer's input to FP8 adds. The layers with many rows that do so are not
+    /// wider than their result.
+    fn rounding(self, rows: u64, input: u64, output: u64) -> u64 {
+        let elements = rows * input.min(output);
+        match (self.arithmetic, self.kernels) {
+            (Arithmetic::Exact, _) => 0,
+            (Arithmetic::Fp8, Kernels::Cuda) if self.size() < F32 => {
+                elements + F32 * (rows + output)
+            }
+            // The input, divided and rounded, with its step; then the result, scaled.
+            (Arithmetic::Fp8, _) => (4 * F32 * elements).max(F32 * (elements + 2 * rows * output)),
+        }
+    }
+
+    fn exact_linear(self, rows: u64, input: u64, output: u64) -> u64 {
         let result = rows * output;
         match self.kernels {
             Kernels::Processor { threads } => {
@@ -152,8 +171,7 @@ impl Numerics {
             Kernels::Cuda => self.bytes(result + output * input + output),
             Kernels::Portable => {
                 let chunk = (DECODE_CHUNK / input.max(1)).max(1).min(output) * input;
-                // The codes as integers and the table's values; then those in the compute dtype.
-                let decoding = 2 * F32 * chunk + self.bytes(rows * chunk / input.max(1));
+                let decoding = self.bytes(chunk + rows * chunk / input.max(1));
                 let chunks = self.bytes(result);
                 let joined = 2 * self.bytes(result);
                 let scaled = self.bytes(result) + F32 * result;

@@ -17,7 +17,7 @@ pub use vae::{vae_decoder, vae_encoder};
 
 use std::num::NonZeroUsize;
 
-use backends::{KernelSet, ModelBackend};
+use backends::{Arithmetic, KernelSet, ModelBackend};
 use burn::tensor::FloatDType;
 
 /// What decides, beside the sizes, how much memory a computation takes.
@@ -27,6 +27,8 @@ pub struct Numerics {
     pub dtype: FloatDType,
     /// Which kernels run.
     pub kernels: Kernels,
+    /// What FP8 weights of the transformer's blocks are multiplied with.
+    pub arithmetic: Arithmetic,
 }
 
 /// The kernels of a backend.
@@ -39,8 +41,8 @@ pub enum Kernels {
     },
     /// Those for NVIDIA GPUs: each makes its result in one go, and all share scratch memory.
     Cuda,
-    /// The bodies made of Burn's operations, which hold f32 copies, decoded weights and attention
-    /// scores.
+    /// The bodies made of Burn's operations, which hold f32 copies and attention scores, and
+    /// kernels that decode weights a part at a time.
     Portable,
 }
 
@@ -63,6 +65,7 @@ impl Numerics {
         Self {
             dtype,
             kernels: Kernels::of(B::KERNELS),
+            arithmetic: Arithmetic::Exact,
         }
     }
 
@@ -96,14 +99,17 @@ mod tests {
         kernels: Kernels::Processor {
             threads: NonZeroUsize::MIN,
         },
+        arithmetic: Arithmetic::Exact,
     };
     const CUDA: Numerics = Numerics {
         dtype: FloatDType::BF16,
         kernels: Kernels::Cuda,
+        arithmetic: Arithmetic::Exact,
     };
     const PORTABLE: Numerics = Numerics {
         dtype: FloatDType::BF16,
         kernels: Kernels::Portable,
+        arithmetic: Arithmetic::Exact,
     };
 
     /// The published sizes.
@@ -112,6 +118,25 @@ mod tests {
         let transformer = TransformerConfig::published();
         let vae = VaeConfig::published();
         (text_encoder, transformer, vae)
+    }
+
+    #[test]
+    fn rounded_activations_take_memory_too() {
+        let (_, dit, _) = published();
+        let image_tokens = 6889;
+        for exact in [PROCESSOR, CUDA, PORTABLE] {
+            let rounded = Numerics {
+                arithmetic: Arithmetic::Fp8,
+                ..exact
+            };
+            let [exact, rounded] = [exact, rounded]
+                .map(|numerics| transformer(&dit, image_tokens, &[64, 20], numerics));
+            // Elsewhere another moment may be the one with the most.
+            let codes = image_tokens as u64 * 3072;
+            let least = if numerics == CUDA { codes } else { 0 };
+            assert!(rounded >= exact + least, "{exact} {rounded}");
+            assert!(rounded <= exact + 2 * 100 * codes, "{exact} {rounded}");
+        }
     }
 
     #[test]

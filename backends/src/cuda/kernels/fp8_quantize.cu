@@ -1,7 +1,7 @@
 // Rounds activations to E4M3, each row by a scale of its own, for products on FP8 tensor cores; and
 // what else such a product needs: the weight's scale once for each output, and the bias in bf16.
 //
-// scales[row] = max |x[row]| / 448 (1 for a row of zeros), codes[row] = x[row] / scales[row].
+// scales[row] = max |x[row]| / 448 (1 for a row of zeros or nearly so), codes[row] = x[row] / scales[row].
 //
 // Launch: grid x = rows; any whole number of warps, at most 512 threads. ceil(cols / 8) threads, if
 // those are enough, read a row once. Only in programs for sm_89 and later.
@@ -9,6 +9,8 @@
 #if __CUDA_ARCH__ >= 890
 
 constexpr float FP8_LARGEST = 448.0f;
+// Smaller numbers have no inverse that f32 can hold beside such a factor: they count as 0.
+constexpr float FP8_LEAST = 1e-30f;
 
 // Codes of a group of numbers that are already divided by their scale.
 __device__ __forceinline__ void fp8_quantize_store(const float (&v)[GROUP], unsigned char* codes, int left,
@@ -52,8 +54,9 @@ extern "C" __global__ void __launch_bounds__(512)
         for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[e]));
     }
     largest = max_block(largest);
-    const float inverse = largest > 0.0f ? FP8_LARGEST / largest : 1.0f;
-    if (threadIdx.x == 0) scales[row] = largest > 0.0f ? largest / FP8_LARGEST : 1.0f;
+    const bool empty = largest < FP8_LEAST;
+    const float inverse = empty ? 1.0f : FP8_LARGEST / largest;
+    if (threadIdx.x == 0) scales[row] = empty ? 1.0f : largest / FP8_LARGEST;
 
 #pragma unroll
     for (int e = 0; e < GROUP; ++e) held[e] *= inverse;

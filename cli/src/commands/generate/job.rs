@@ -24,7 +24,7 @@ use crate::output::report::Report;
 use crate::plan::{Setting, Work};
 
 /// Makes a device ready for some arithmetic.
-struct Prepare(Console, Arithmetic);
+struct Prepare(Console, Arithmetic, FloatDType);
 
 impl OnBackend for Prepare {
     type Output = ();
@@ -35,9 +35,9 @@ impl OnBackend for Prepare {
                 "note: without kernels of its own for this device, the program is slow: {reason}"
             ));
         }
-        if self.1 == Arithmetic::Fp8 && !B::multiplies_fp8(&device) {
+        if self.1 == Arithmetic::Fp8 && !B::multiplies_fp8(&device, self.2) {
             self.0.note(
-                "note: this device has no FP8 products: --fp8-compute rounds as they would, and \
+                "note: no FP8 products with this device and number format: --fp8-compute rounds as they would, and \
                  gains nothing",
             );
         }
@@ -247,7 +247,7 @@ impl<'a> Job<'a> {
         if !self.pictures.is_empty() {
             backends::dispatch(
                 device,
-                Prepare(self.console, self.config.compute.arithmetic),
+                Prepare(self.console, self.config.compute.arithmetic, setting.dtype),
             )?;
             let embeds = if embeds.complete() {
                 embeds.into_all()?
