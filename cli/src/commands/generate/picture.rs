@@ -178,7 +178,7 @@ impl Picture {
     /// How often the transformer is asked for a prediction.
     pub(super) fn model_calls(&self) -> usize {
         let kind = self.sampling.sampler.kind();
-        kind.model_calls(self.schedule.steps())
+        kind.model_calls(self.schedule.steps() - self.first)
     }
 
     /// The size in tokens.
