@@ -125,6 +125,19 @@ impl GenerateConfig {
             }
             (_, error) => error,
         };
+        if let Some(from) = recorded {
+            let given = [
+                ("--lora", !args.loras.loras.is_empty()),
+                ("--lightning", args.loras.lightning.is_some()),
+                ("--init-image", args.image.init_image.is_some()),
+                ("--mask", args.image.mask.is_some()),
+                ("--noise", args.noise.is_some()),
+                ("--seed", args.seed.is_some()),
+                ("--strength", args.image.strength.is_some()),
+                ("--fp8-compute", args.compute.fp8_compute),
+            ];
+            from.check_lost(|flag| given.contains(&(flag, true)))?;
+        }
         let mut side = |flag, given: Option<i64>, recorded: Option<i64>| {
             let value = given.or(recorded);
             let side = value.map(|value| checks::side(flag, value, &mut notices));
@@ -140,8 +153,28 @@ impl GenerateConfig {
         let loras = LoraConfig::resolve(&args.loras, recorded)?;
         loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
         let lightning = loras.lightning.is_some();
-        let recorded_sampling = recorded.and_then(|from| from.sampling.as_ref());
-        let sampling = Sampling::resolve(args.sampling, recorded_sampling, lightning);
+        let levels_given = args.sampling.schedule.is_some() || args.loras.lightning.is_some();
+        let mut recorded_sampling = recorded.and_then(|from| from.sampling.clone());
+        if let (Some(steps), Some(from), Some(sampling)) =
+            (loras.lightning, recorded, &mut recorded_sampling)
+            && args.loras.lightning.is_some()
+        {
+            let listed = sampling.schedule.listed_steps();
+            // The levels of a picture without Lightning, or of one of other steps.
+            if from.lightning.is_none() || listed.is_some_and(|listed| listed != steps) {
+                sampling.schedule = sampling.preset.schedule(lightning);
+            }
+        }
+        let sampling = Sampling::resolve(args.sampling, recorded_sampling.as_ref(), lightning);
+        if let (Some(steps), Some(listed)) = (loras.lightning, sampling.schedule.listed_steps())
+            && steps != listed
+        {
+            let fault = format!(
+                "--lightning {steps} takes {steps} steps, and --schedule lists {listed} noise \
+                 levels: leave one of them out"
+            );
+            return Err(blame(levels_given, CliError::Usage(fault)));
+        }
         let listed = sampling.schedule.listed_steps();
         let recorded_steps = recorded.and_then(|from| from.steps);
         let steps = args

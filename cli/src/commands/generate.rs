@@ -27,6 +27,7 @@ use super::plan;
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
+use crate::input::InitPicture;
 use crate::interrupt;
 use crate::plan::{PhaseName, Plan, Setting, Subject};
 use crate::survey::Survey;
@@ -62,13 +63,15 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     }
     let device = config.compute.choose(&config.sources)?;
     config.compute.advise(console, &device);
-    let job = Job::prepare(&config, requests, console)?;
+    let init = config.image.as_ref().map(InitPicture::read).transpose()?;
+    let models = job::open_models(&config, init.as_ref(), console)?;
     let survey = Survey {
-        models: &job.models,
+        models: &models,
         dtype: config.compute.dtype,
     };
     let facts = backends::dispatch(&device, survey)??;
     let setting = Setting::on(&config.compute, &device, facts);
+    let job = Job::prepare(&config, models, init, requests, setting.dtype, console)?;
     if job.pictures.is_empty() {
         console.note("nothing is left to do");
         return if config.dry_run {

@@ -113,6 +113,10 @@ mod tests {
         }
         let expected = ["a/b/c", ""].map(|folder| loras.join(folder).join("style.safetensors"));
         assert_eq!(find(), expected);
-        assert!(find_by_name(models.path(), "../style.safetensors").unwrap().is_empty());
+        assert!(
+            find_by_name(models.path(), "../style.safetensors")
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -97,7 +97,9 @@ impl PicturePreviews<'_> {
             RgbImage::from_planes(&planes, width, height, Rounding::HalfToEven).ok()
         });
         let Some(image) = image else { return };
-        let Ok(png) = preview_file::encode(&image) else { return };
+        let Ok(png) = preview_file::encode(&image) else {
+            return;
+        };
         self.write(&png);
         if let Some(protocol) = self.run.protocol {
             let text = protocol.draw(&image, &png, self.number, self.shown);
