@@ -338,6 +338,8 @@ fn the_report_counts_the_steps_that_are_run() {
 
 /// The most memory, in bytes, that a run has had.
 #[cfg(target_os = "linux")]
+// It is waited for by `wait4`, which alone tells of its memory.
+#[allow(clippy::zombie_processes)]
 fn peak_memory(command: &mut Command) -> u64 {
     use std::process::Stdio;
 
