@@ -79,6 +79,7 @@ fn help_says_what_is_compared() {
         .into();
     let help = run.expect(0).stdout;
     let (_, help) = help.split_once("\n      --resume\n").unwrap();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         help.contains("number format") && help.contains("first MiB"),
         "{help}"
