@@ -1,12 +1,19 @@
 //! Which LoRAs are used: those that flags name, and the Lightning LoRA of the models folder.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use loader::lora::{find_lightning, is_lightning, locate};
+use loader::lora::{find_by_name, find_lightning, is_lightning, locate};
 use loader::{Adapters, Lora, Weights};
+use sha2::{Digest, Sha256};
 
-use crate::args::{LightningSteps, ModelSources};
+use crate::args::{LightningSteps, ModelSources, RecordedLoras};
 use crate::error::CliError;
+use crate::output::recipe::UsedLora;
+
+/// How much of a LoRA's file tells it from others: the header and the first weights.
+const STAMPED_BYTES: u64 = 1 << 20;
 
 /// Opens the LoRAs and fits them to the transformer.
 ///
@@ -18,6 +25,9 @@ pub(crate) fn open(sources: &ModelSources, transformer: &Weights) -> Result<Adap
     let mut files: Vec<(PathBuf, f64)> = given
         .map(|(path, weight)| (locate(path, models), *weight))
         .collect();
+    if let Some(recorded) = &sources.loras.recorded {
+        files.extend(of_picture(recorded, models)?);
+    }
     if let Some(steps) = sources.loras.lightning {
         files.extend(lightning(&files, steps, models)?.map(|path| (path, 1.0)));
     }
@@ -26,6 +36,40 @@ pub(crate) fn open(sources: &ModelSources, transformer: &Weights) -> Result<Adap
         .map(|(path, weight)| Ok((Lora::open(&path)?, weight)))
         .collect::<Result<_, CliError>>()?;
     Ok(Adapters::new(loras, transformer)?)
+}
+
+/// The files of a picture's LoRAs. Their names are another's word, so they are looked for by name,
+/// and only in the models folder's `loras`.
+fn of_picture(
+    recorded: &RecordedLoras,
+    models: Option<&Path>,
+) -> Result<Vec<(PathBuf, f64)>, CliError> {
+    let bad = |reason: String| CliError::Input(format!("{}: {reason}", recorded.picture.display()));
+    let find = |lora: &UsedLora| {
+        let UsedLora { file, weight, .. } = lora;
+        let found = match models {
+            Some(models) => find_by_name(models, file)?,
+            None => Vec::new(),
+        };
+        let made_with = format!("it was made with the LoRA {file}");
+        let name_it = format!("name it with --lora FILE:{weight}");
+        match found.as_slice() {
+            [only] => Ok((only.clone(), *weight)),
+            [] => Err(bad(match models {
+                Some(models) => format!(
+                    "{made_with}, which is not in the `loras` folder of {}: {name_it}",
+                    models.display()
+                ),
+                None => format!("{made_with}, and there is no models folder: {name_it}"),
+            })),
+            [first, second, ..] => Err(bad(format!(
+                "{made_with}, and there are {} and {}: {name_it}",
+                first.display(),
+                second.display()
+            ))),
+        }
+    };
+    recorded.loras.iter().map(find).collect()
 }
 
 /// The Lightning LoRA to add to those that were named, if it is not among them. Where its name
@@ -67,6 +111,42 @@ fn lightning(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The LoRAs for metadata.
+///
+/// # Errors
+/// [`CliError::ModelFile`] for a file that cannot be read.
+pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
+    let loras = adapters.loras().iter();
+    loras
+        .map(|(lora, weight)| {
+            let source = lora.source();
+            let stamp = stamp(source);
+            Ok(UsedLora {
+                file: lora.file_name(),
+                weight: *weight,
+                stamp: stamp.map_err(|error| {
+                    CliError::ModelFile(format!("{}: {error}", source.display()))
+                })?,
+            })
+        })
+        .collect()
+}
+
+/// What tells a LoRA's file from another of its name: its length and the SHA-256 of its beginning.
+/// A folder has none.
+fn stamp(source: &Path) -> std::io::Result<Option<String>> {
+    if !source.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(source)?;
+    let length = file.metadata()?.len();
+    let mut start = Vec::new();
+    file.take(STAMPED_BYTES).read_to_end(&mut start)?;
+    let digest = Sha256::digest(&start);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(format!("{length}-{digest}")))
 }
 
 /// Whether a LoRA is taken for the Lightning LoRA though its name does not say so.

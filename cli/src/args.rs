@@ -25,7 +25,7 @@ pub(crate) use generate::{GenerateConfig, NEGATIVE_PROMPT, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_input::ImageInput;
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
-pub(crate) use lora::LightningSteps;
+pub(crate) use lora::{LightningSteps, MAX_WEIGHT, RecordedLoras};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};

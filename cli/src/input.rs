@@ -9,4 +9,4 @@ mod resize;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub(crate) use init_picture::{InitPicture, SizedPicture, Stamp};
+pub(crate) use init_picture::{InitPicture, Stamp};

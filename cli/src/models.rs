@@ -45,6 +45,8 @@ pub(crate) struct Models {
     pub(crate) vae_encoder: Option<Weights>,
     /// What is added beside the transformer's weights.
     pub(crate) adapters: Adapters,
+    /// The same for metadata.
+    pub(crate) used_loras: Vec<UsedLora>,
     /// The steps of the Lightning LoRA, if there is one among them.
     pub(crate) lightning: Option<usize>,
     /// The noise schedule's constants.
@@ -56,11 +58,16 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Finds and opens all parts and checks that they fit each other.
+    /// Finds and opens all parts and checks that they fit each other. `accept` is asked about the
+    /// transformer's name before LoRAs are looked for, which may be another model's.
     ///
     /// # Errors
-    /// What is missing, damaged, or of another model, with the flag that names it.
-    pub(crate) fn open(sources: &ModelSources) -> Result<Self, CliError> {
+    /// What is missing, damaged, or of another model, with the flag that names it; what `accept`
+    /// says.
+    pub(crate) fn open(
+        sources: &ModelSources,
+        accept: impl FnOnce(&str) -> Result<(), CliError>,
+    ) -> Result<Self, CliError> {
         let demo = sources.is_demo().then(demo::unpack).transpose()?;
         let demo_folder = demo.as_ref().map(TempDir::path);
         let found = match sources.models.as_deref().or(demo_folder) {
@@ -85,9 +92,12 @@ impl Models {
         let vae = path(Component::Vae, &sources.vae, found.vae)?;
         let tokenizer = tokenizer::find(sources, found.tokenizer, &text_encoder)?;
         let transformer = transformer_part(Weights::open(&transformer, Component::Transformer)?)?;
+        accept(&name(&transformer.weights))?;
         let lightning = sources.loras.lightning;
+        let adapters = adapters::open(sources, &transformer.weights)?;
         let models = Self {
-            adapters: adapters::open(sources, &transformer.weights)?,
+            used_loras: adapters::used(&adapters)?,
+            adapters,
             transformer,
             lightning,
             text_encoder: text_encoder_part(Weights::open(&text_encoder, Component::TextEncoder)?)?,
@@ -105,20 +115,6 @@ impl Models {
         Ok(models)
     }
 
-    /// The transformer's name for metadata: its file's without the extension.
-    pub(crate) fn name(&self) -> String {
-        let source = self.transformer.weights.source();
-        let stem = |path: &Path| {
-            let stem = path.file_stem().unwrap_or_default();
-            stem.to_string_lossy().into_owned()
-        };
-        // A diffusers folder's transformer is called `transformer`, as everybody's is.
-        match source.file_name().and_then(|name| name.to_str()) {
-            Some("transformer") => source.parent().map(stem).unwrap_or_default(),
-            _ => stem(source),
-        }
-    }
-
     /// Finds the VAE's encoder too, which only a run that begins with a picture needs.
     ///
     /// # Errors
@@ -126,17 +122,6 @@ impl Models {
     pub(crate) fn open_vae_encoder(&mut self) -> Result<(), CliError> {
         self.vae_encoder = Some(self.vae.weights.vae_encoder()?);
         Ok(())
-    }
-
-    /// The LoRAs for metadata.
-    pub(crate) fn used_loras(&self) -> Vec<UsedLora> {
-        let loras = self.adapters.loras().iter();
-        loras
-            .map(|(lora, weight)| UsedLora {
-                file: lora.file_name(),
-                weight: *weight,
-            })
-            .collect()
     }
 
     /// Whether what one model gives is what the next takes.
@@ -225,6 +210,22 @@ impl Models {
                 STEPS.end()
             ))
         })
+    }
+}
+
+/// A model's name for metadata: its file's without the extension.
+pub(crate) fn name(weights: &Weights) -> String {
+    let source = weights.source();
+    let stem = |path: &Path| {
+        let stem = path.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    };
+    // The parts of diffusers' folders are called the same in all of them.
+    match source.file_name().and_then(|name| name.to_str()) {
+        Some("transformer" | "text_encoder" | "vae") => {
+            source.parent().map(stem).unwrap_or_default()
+        }
+        _ => stem(source),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic_file;
 mod exif;
+pub(crate) mod file_key;
 pub(crate) mod format;
 pub(crate) mod image;
 pub(crate) mod inline_image;

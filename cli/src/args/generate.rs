@@ -6,7 +6,6 @@ use super::Verbosity;
 use super::checks;
 use super::compute::ComputeConfig;
 use super::environment::Environment;
-use super::groups::SizeArgs;
 use super::image_input::ImageInput;
 use super::image_size::ImageSize;
 use super::lora::LoraConfig;
@@ -15,6 +14,7 @@ use super::raw::GenerateArgs;
 use super::sampling::Sampling;
 use super::sources::ModelSources;
 use crate::error::CliError;
+use crate::output::file_key::file_key;
 use crate::output::names::OutputNames;
 use crate::output::recorded::Recorded;
 
@@ -125,18 +125,56 @@ impl GenerateConfig {
             }
             (_, error) => error,
         };
-        let size = SizeArgs {
-            width: args.size.width.or(recorded.and_then(|from| from.width)),
-            height: args.size.height.or(recorded.and_then(|from| from.height)),
+        if let Some(from) = recorded {
+            let given = [
+                ("--lora", !args.loras.loras.is_empty()),
+                ("--lightning", args.loras.lightning.is_some()),
+                ("--init-image", args.image.init_image.is_some()),
+                ("--mask", args.image.mask.is_some()),
+                ("--noise", args.noise.is_some()),
+                ("--seed", args.seed.is_some()),
+                ("--strength", args.image.strength.is_some()),
+                ("--fp8-compute", args.compute.fp8_compute),
+            ];
+            from.check_lost(|flag| given.contains(&(flag, true)))?;
+        }
+        let mut side = |flag, given: Option<i64>, recorded: Option<i64>| {
+            let value = given.or(recorded);
+            let side = value.map(|value| checks::side(flag, value, &mut notices));
+            side.transpose()
+                .map_err(|error| blame(given.is_some(), error))
         };
-        let sides_given = args.size.width.is_some() && args.size.height.is_some();
-        let size =
-            ImageSize::resolve(&size, &mut notices).map_err(|error| blame(sides_given, error))?;
+        let recorded_width = recorded.and_then(|from| from.width);
+        let recorded_height = recorded.and_then(|from| from.height);
+        let size = ImageSize {
+            width: side("--width", args.size.width, recorded_width)?,
+            height: side("--height", args.size.height, recorded_height)?,
+        };
         let loras = LoraConfig::resolve(&args.loras, recorded)?;
         loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
         let lightning = loras.lightning.is_some();
-        let recorded_sampling = recorded.and_then(|from| from.sampling.as_ref());
-        let sampling = Sampling::resolve(args.sampling, recorded_sampling, lightning);
+        let levels_given = args.sampling.schedule.is_some() || args.loras.lightning.is_some();
+        let mut recorded_sampling = recorded.and_then(|from| from.sampling.clone());
+        if let (Some(steps), Some(from), Some(sampling)) =
+            (loras.lightning, recorded, &mut recorded_sampling)
+            && args.loras.lightning.is_some()
+        {
+            let listed = sampling.schedule.listed_steps();
+            // The levels of a picture without Lightning, or of one of other steps.
+            if from.lightning.is_none() || listed.is_some_and(|listed| listed != steps) {
+                sampling.schedule = sampling.preset.schedule(lightning);
+            }
+        }
+        let sampling = Sampling::resolve(args.sampling, recorded_sampling.as_ref(), lightning);
+        if let (Some(steps), Some(listed)) = (loras.lightning, sampling.schedule.listed_steps())
+            && steps != listed
+        {
+            let fault = format!(
+                "--lightning {steps} takes {steps} steps, and --schedule lists {listed} noise \
+                 levels: leave one of them out"
+            );
+            return Err(blame(levels_given, CliError::Usage(fault)));
+        }
         let listed = sampling.schedule.listed_steps();
         let recorded_steps = recorded.and_then(|from| from.steps);
         let steps = args
@@ -250,36 +288,11 @@ impl GenerateConfig {
             notices,
         };
         if let (Some(trace), Some(report)) = (&config.trace, &config.report)
-            && trace == report
+            && file_key(trace) == file_key(report)
         {
             return usage("--trace and --report name the same file");
         }
         Ok(config)
-    }
-
-    /// Refuses an image that would overwrite the trace, the report, or the picture that it starts
-    /// from.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] naming the flag.
-    pub(crate) fn check_distinct<'a>(
-        &self,
-        images: impl Iterator<Item = &'a PathBuf> + Clone,
-    ) -> Result<(), CliError> {
-        let records = [("--trace", &self.trace), ("--report", &self.report)];
-        let records = records
-            .into_iter()
-            .filter_map(|(flag, file)| Some((flag, file.as_ref()?)));
-        let inputs = self.image.iter().flat_map(ImageInput::files);
-        for (flag, file) in records.chain(inputs) {
-            if images.clone().any(|image| image == file) {
-                return usage(format!(
-                    "{flag} names the image's own file {}",
-                    file.display()
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -4,12 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use loader::lora::is_lightning;
 
 use crate::error::CliError;
+use crate::output::recipe::UsedLora;
 use crate::output::recorded::Recorded;
 
 /// The largest weight, and the negative of the smallest.
-const MAX_WEIGHT: f64 = 100.0;
+pub(crate) const MAX_WEIGHT: f64 = 100.0;
 
 /// Their heading in help texts.
 const HEADING: &str = "LoRA";
@@ -61,37 +63,55 @@ impl LightningSteps {
 /// The LoRAs to use.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct LoraConfig {
-    /// Paths or names, and weights.
+    /// Paths or names of the user's, and weights.
     pub(crate) loras: Vec<(PathBuf, f64)>,
+    /// Those of a picture that is made again, where the user names none.
+    pub(crate) recorded: Option<RecordedLoras>,
     /// The steps of `--lightning`.
     pub(crate) lightning: Option<usize>,
 }
 
+/// The LoRAs that a picture was made with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RecordedLoras {
+    /// The picture's file.
+    pub(crate) picture: PathBuf,
+    /// LoRAs by their files' names; at least one.
+    pub(crate) loras: Vec<UsedLora>,
+}
+
 impl LoraConfig {
-    /// The flags, checked; where there are none, what a picture that is made again was made with.
+    /// The flags, checked; where `--lora` or `--lightning` is not among them, what a picture that
+    /// is made again was made with. The Lightning LoRA of another number of steps is left out.
     ///
     /// # Errors
     /// [`CliError::Usage`] for a weight that is none.
     pub(super) fn resolve(args: &LoraArgs, recorded: Option<&Recorded>) -> Result<Self, CliError> {
-        if args.loras.is_empty() && args.lightning.is_none() {
-            let recipe = recorded.and_then(|from| from.recipe.as_ref());
-            return Ok(recipe.map_or_else(Self::default, |recipe| {
-                let loras = recipe.loras.iter();
-                Self {
-                    loras: loras
-                        .map(|lora| (PathBuf::from(&lora.file), lora.weight))
-                        .collect(),
-                    lightning: recipe.lightning,
-                }
-            }));
-        }
+        let recipe = recorded.and_then(|from| Some((&from.path, from.recipe.as_ref()?)));
+        let asked = args.lightning.map(LightningSteps::steps);
+        let another = |lora: &UsedLora| {
+            let mut others = LightningSteps::ALL.into_iter();
+            asked.is_some()
+                && others.any(|n| Some(n) != asked && is_lightning(Path::new(&lora.file), n))
+        };
+        let used = recipe.filter(|_| args.loras.is_empty());
+        let used = used.map(|(picture, recipe)| RecordedLoras {
+            picture: picture.clone(),
+            loras: recipe
+                .loras
+                .iter()
+                .filter(|lora| !another(lora))
+                .cloned()
+                .collect(),
+        });
         Ok(Self {
             loras: args
                 .loras
                 .iter()
                 .map(|value| lora(value))
                 .collect::<Result<_, _>>()?,
-            lightning: args.lightning.map(LightningSteps::steps),
+            recorded: used.filter(|used| !used.loras.is_empty()),
+            lightning: asked.or(recipe.and_then(|(_, recipe)| recipe.lightning)),
         })
     }
 

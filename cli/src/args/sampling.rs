@@ -130,7 +130,8 @@ impl SamplerName {
 }
 
 impl Preset {
-    fn schedule(self, lightning: bool) -> ScheduleKind {
+    /// The noise levels where none are asked for, with the Lightning LoRA or without.
+    pub(super) fn schedule(self, lightning: bool) -> ScheduleKind {
         match self {
             Self::Diffusers => ScheduleKind::Dynamic,
             Self::ComfyUi if lightning => ScheduleKind::Simple(COMFYUI_LIGHTNING_SHIFT),

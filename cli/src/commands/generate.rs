@@ -9,6 +9,7 @@ mod draw;
 mod embeddings;
 mod encode;
 mod encode_image;
+mod files;
 mod job;
 mod leak;
 mod noise_file;
@@ -22,14 +23,12 @@ mod seed;
 mod start;
 mod texts;
 
-use std::path::PathBuf;
-
 use super::plan;
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
+use crate::input::InitPicture;
 use crate::interrupt;
-use crate::output::{atomic_file, preview_file};
 use crate::plan::{PhaseName, Plan, Setting, Subject};
 use crate::survey::Survey;
 use embeddings::Embeddings;
@@ -60,17 +59,19 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         console.note(&format!("note: {notice}"));
     }
     if !config.dry_run {
-        check_writable(&config, &requests)?;
+        files::check_writable(&config, &requests)?;
     }
     let device = config.compute.choose(&config.sources)?;
     config.compute.advise(console, &device);
-    let job = Job::prepare(&config, requests, console)?;
+    let init = config.image.as_ref().map(InitPicture::read).transpose()?;
+    let models = job::open_models(&config, init.as_ref(), console)?;
     let survey = Survey {
-        models: &job.models,
+        models: &models,
         dtype: config.compute.dtype,
     };
     let facts = backends::dispatch(&device, survey)??;
     let setting = Setting::on(&config.compute, &device, facts);
+    let job = Job::prepare(&config, models, init, requests, setting.dtype, console)?;
     if job.pictures.is_empty() {
         console.note("nothing is left to do");
         return if config.dry_run {
@@ -95,26 +96,4 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         console.note(&format!("Seed: {seed}"));
     }
     job.run(&device, setting, embeds)
-}
-
-/// Everything to be written can be, and no two are the same file.
-fn check_writable(config: &GenerateConfig, requests: &[Request]) -> Result<(), CliError> {
-    let images = requests.iter().map(|request| &request.target.path);
-    config.check_distinct(images.clone())?;
-    let records = [&config.trace, &config.report].into_iter().flatten();
-    let outputs = images.clone().chain(records);
-    if config.preview.is_none() {
-        return atomic_file::probe(outputs);
-    }
-    let previews: Vec<PathBuf> = images.map(|image| preview_file::path_of(image)).collect();
-    if let Some(preview) = previews
-        .iter()
-        .find(|preview| outputs.clone().any(|output| output == *preview))
-    {
-        return Err(CliError::Usage(format!(
-            "{} is where a preview goes: give it another name",
-            preview.display()
-        )));
-    }
-    atomic_file::probe(outputs.chain(&previews))
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), CliError> {
     for notice in &config.notices {
         console.note(&format!("note: {notice}"));
     }
-    let models = Models::open(&config.sources)?;
+    let models = Models::open(&config.sources, |_| Ok(()))?;
     let setting = setting(&config, &models, console)?;
     let plan = Plan::new(&Subject::of(&models), work(&config, &models)?, setting);
     print(&plan, config.json)?;

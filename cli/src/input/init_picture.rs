@@ -37,19 +37,6 @@ pub(crate) struct InitPicture {
     mask: Option<RgbImage>,
 }
 
-/// A picture and its mask at one size.
-#[derive(Debug)]
-pub(crate) struct SizedPicture {
-    /// Pixels across.
-    pub(crate) width: u32,
-    /// Pixels down.
-    pub(crate) height: u32,
-    /// The picture as the VAE takes it: `[3, height, width]` in `[-1, 1]`.
-    pub(crate) planes: Vec<f32>,
-    /// The mask's greys, row by row.
-    pub(crate) mask: Option<Vec<u8>>,
-}
-
 impl InitPicture {
     /// Reads the files.
     ///
@@ -89,24 +76,29 @@ impl InitPicture {
         (whole_tokens(across), whole_tokens(down))
     }
 
-    /// Picture and mask stretched to a size.
+    /// The picture stretched to a size as the VAE takes it: `[3, height, width]` in `[-1, 1]`.
     ///
     /// # Errors
     /// As of [`resize`].
-    pub(crate) fn at(&self, width: u32, height: u32) -> Result<SizedPicture, CliError> {
+    pub(crate) fn planes_at(&self, width: u32, height: u32) -> Result<Vec<f32>, CliError> {
         let picture = resize(&self.picture, width, height)?;
         let plane = |channel: usize| {
             let pixels = picture.pixels();
             pixels.map(move |pixel| 2.0 * (f32::from(pixel.0[channel]) / 255.0) - 1.0)
         };
-        let mask = self.mask.as_ref();
-        let mask = mask.map(|mask| resize(mask, width, height)).transpose()?;
-        Ok(SizedPicture {
-            width,
-            height,
-            planes: (0..3).flat_map(plane).collect(),
-            mask: mask.map(|mask| mask.pixels().map(|pixel| grey(pixel.0)).collect()),
-        })
+        Ok((0..3).flat_map(plane).collect())
+    }
+
+    /// The mask stretched to a size, if there is one: its greys, row by row.
+    ///
+    /// # Errors
+    /// As of [`resize`].
+    pub(crate) fn mask_at(&self, width: u32, height: u32) -> Result<Option<Vec<u8>>, CliError> {
+        let Some(mask) = &self.mask else {
+            return Ok(None);
+        };
+        let mask = resize(mask, width, height)?;
+        Ok(Some(mask.pixels().map(|pixel| grey(pixel.0)).collect()))
     }
 }
 

@@ -91,7 +91,8 @@ fn resolve_links(path: &Path) -> PathBuf {
     }
 }
 
-fn folder_of(place: &Path) -> &Path {
+/// The folder of a file.
+pub(super) fn folder_of(place: &Path) -> &Path {
     match place.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

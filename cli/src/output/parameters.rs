@@ -223,6 +223,9 @@ mod tests {
             strength: None,
             fp8_compute: false,
             model: "qwen_image_fp8_e4m3fn".to_owned(),
+            text_encoder: None,
+            vae: None,
+            dtype: None,
             loras: Vec::new(),
             lightning: None,
         }
@@ -233,6 +236,7 @@ mod tests {
         let lora = |file: &str, weight| UsedLora {
             file: file.to_owned(),
             weight,
+            stamp: None,
         };
         let text = text(&Recipe {
             loras: vec![

@@ -1,9 +1,12 @@
 //! The recipe of a picture: everything needed to make it again.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Preset, SamplerName, Sampling};
+use crate::args::{LightningSteps, MAX_WEIGHT, Preset, STEPS, SamplerName, Sampling};
 use crate::error::CliError;
 use crate::input::Stamp;
 
@@ -50,6 +53,16 @@ pub(crate) struct Recipe {
     pub(crate) strength: Option<f64>,
     /// Name of the transformer's file without its extension.
     pub(crate) model: String,
+    /// Name of the text encoder's file, alike; unknown in a recipe of an earlier version, as the
+    /// two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text_encoder: Option<String>,
+    /// Name of the VAE's file, alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vae: Option<String>,
+    /// The number format that was computed in, `f32` or `bf16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dtype: Option<String>,
     /// Whether activations were rounded to FP8.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) fp8_compute: bool,
@@ -68,6 +81,9 @@ pub(crate) struct UsedLora {
     pub(crate) file: String,
     /// What it was multiplied by.
     pub(crate) weight: f64,
+    /// What tells its file from another of this name, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stamp: Option<String>,
 }
 
 impl Recipe {
@@ -94,6 +110,37 @@ impl Recipe {
     /// What is wrong with the text.
     pub(crate) fn from_json(json: &str) -> serde_json::Result<Self> {
         serde_json::from_str(json)
+    }
+
+    /// Checks what flags of this program can have said, for a recipe that was read from a file:
+    /// anybody may have written it. Sizes, the schedule and the guidance scale are checked where
+    /// they are used as flags.
+    ///
+    /// # Errors
+    /// What no flag can say.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !STEPS.contains(&self.steps) {
+            return Err(format!("{} steps", self.steps));
+        }
+        if let Some(steps) = self.lightning
+            && !LightningSteps::ALL.contains(&steps)
+        {
+            return Err(format!("a Lightning LoRA for {steps} steps"));
+        }
+        if let Some(strength) = self.strength
+            && !(strength > 0.0 && strength <= 1.0)
+        {
+            return Err(format!("a strength of {strength}"));
+        }
+        for UsedLora { file, weight, .. } in &self.loras {
+            if !(-MAX_WEIGHT..=MAX_WEIGHT).contains(weight) {
+                return Err(format!("a LoRA's weight of {weight}"));
+            }
+            if Path::new(file).file_name() != Some(OsStr::new(file)) {
+                return Err(format!("a LoRA called {file:?}, which is no file's name"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether `other`, which was read from a file, is this recipe. Numbers are compared as they
@@ -134,10 +181,15 @@ mod tests {
             loras: vec![UsedLora {
                 file: "style.safetensors".to_owned(),
                 weight: 0.1,
+                stamp: Some("12-ab".to_owned()),
             }],
+            text_encoder: Some("t".to_owned()),
+            vae: Some("v".to_owned()),
+            dtype: Some("bf16".to_owned()),
             lightning: None,
             model: "m".to_owned(),
         };
+        recipe.check().unwrap();
         let read = Recipe::from_json(&recipe.to_json().unwrap()).unwrap();
         assert!(recipe.is_recorded_as(&read));
         let other = Recipe {
@@ -154,6 +206,14 @@ mod tests {
         assert_eq!(silent.sampling(), crate::args::Sampling::default());
         assert!(Recipe::from_json(&json.replace("dpmpp2m", "lms")).is_err());
         assert!(Recipe::from_json(&json.replace("sigmas=", "levels=")).is_err());
+        for silent in [
+            ",\"text_encoder\":\"t\",\"vae\":\"v\",\"dtype\":\"bf16\"",
+            ",\"stamp\":\"12-ab\"",
+        ] {
+            assert!(json.contains(silent), "{json}");
+            let silent = Recipe::from_json(&json.replace(silent, "")).unwrap();
+            assert!(!recipe.is_recorded_as(&silent));
+        }
         let json = json.replace("\"steps\"", "\"stairs\"");
         assert!(
             Recipe::from_json(&json)

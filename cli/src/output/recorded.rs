@@ -32,11 +32,35 @@ pub(crate) struct Recorded {
     pub(crate) seed: Option<i128>,
     /// All of it, where this program made the picture.
     pub(crate) recipe: Option<Recipe>,
+    /// The steps of the Lightning LoRA, where one is told.
+    pub(crate) lightning: Option<usize>,
+    /// What this program's text tells of without telling enough, where the recipe is gone.
+    lost: Vec<Lost>,
     /// Name of the model, where it is told.
     model: Option<String>,
     /// Whether another program made it.
     foreign: bool,
 }
+
+/// A field of the `parameters` text that a picture cannot be made again from.
+#[derive(Debug)]
+struct Lost {
+    key: &'static str,
+    value: String,
+    /// Any of these flags says it instead.
+    flags: &'static [&'static str],
+}
+
+/// These fields, and the flags that say the same.
+const INSUFFICIENT: [(&str, &[&str]); 7] = [
+    ("Lora", &["--lora"]),
+    ("Lightning", &["--lightning"]),
+    ("Init image", &["--init-image"]),
+    ("Mask", &["--mask"]),
+    ("Noise", &["--noise", "--seed"]),
+    ("Denoising strength", &["--strength"]),
+    ("FP8 compute", &["--fp8-compute"]),
+];
 
 impl Recorded {
     /// Reads it from a picture of this program's, or from one with the `parameters` text that
@@ -47,7 +71,7 @@ impl Recorded {
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let file = PictureFile::open(path)?;
         if let Some(recipe) = file.recipe()? {
-            return Ok(Self::of_recipe(path, recipe));
+            return Self::of_recipe(path, recipe);
         }
         let Some(text) = &file.parameters else {
             return Err(input(
@@ -64,8 +88,11 @@ impl Recorded {
         })
     }
 
-    fn of_recipe(path: &Path, recipe: Recipe) -> Self {
-        Self {
+    fn of_recipe(path: &Path, recipe: Recipe) -> Result<Self, CliError> {
+        recipe
+            .check()
+            .map_err(|reason| input(path, &format!("its recipe cannot be followed: {reason}")))?;
+        Ok(Self {
             path: path.to_owned(),
             prompt: recipe.prompt.clone(),
             negative_prompt: recipe.negative_prompt.clone(),
@@ -75,10 +102,12 @@ impl Recorded {
             sampling: Some(recipe.sampling()),
             cfg_scale: Some(recipe.cfg_scale),
             seed: recipe.seed.map(i128::from),
+            lightning: recipe.lightning,
+            lost: Vec::new(),
             model: Some(recipe.model.clone()),
             recipe: Some(recipe),
             foreign: false,
-        }
+        })
     }
 
     fn of_text(path: &Path, text: &str) -> Option<Self> {
@@ -94,11 +123,23 @@ impl Recorded {
         let ours = text
             .value("Version")
             .is_some_and(|version| version.starts_with("qwen-image-burn"));
+        let lost = |(key, flags): (&'static str, _)| {
+            let value = text.value(key)?.to_owned();
+            Some(Lost { key, value, flags })
+        };
         Some(Self {
             path: path.to_owned(),
+            lightning: number("Lightning").filter(|_| ours),
+            lost: if ours {
+                INSUFFICIENT.into_iter().filter_map(lost).collect()
+            } else {
+                Vec::new()
+            },
             width: side(width),
             height: side(height),
-            steps: number("Steps"),
+            steps: text
+                .value("Steps")
+                .and_then(|steps| steps.trim().parse().ok()),
             sampling: ours.then(|| parameters::sampling(&text)).flatten(),
             cfg_scale: scale.and_then(|scale| scale.trim().parse().ok()),
             seed: seed.and_then(|seed| seed.trim().parse().ok()),
@@ -108,6 +149,28 @@ impl Recorded {
             prompt: text.prompt,
             negative_prompt: text.negative_prompt,
         })
+    }
+
+    /// Refuses a picture of this program's that another one has written anew without the recipe,
+    /// unless flags say what is lost; `given` tells whether one is there.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] that names what is lost, and the flags.
+    pub(crate) fn check_lost(&self, given: impl Fn(&str) -> bool) -> Result<(), CliError> {
+        let mut lost = self.lost.iter();
+        let Some(Lost { key, value, flags }) =
+            lost.find(|lost| !lost.flags.iter().any(|flag| given(flag)))
+        else {
+            return Ok(());
+        };
+        Err(input(
+            &self.path,
+            &format!(
+                "another program has written it without its recipe, and what is left, \
+                 `{key}: {value}`, does not tell enough: give {}",
+                flags.join(" or ")
+            ),
+        ))
     }
 
     /// Refuses a picture that started from a file's noise.

@@ -22,7 +22,7 @@ use crate::error::CliError;
 pub(crate) use advice::Advice;
 pub(crate) use budget::{Budget, RUNTIME_ALLOWANCE};
 pub(crate) use phase::{PhaseName, PhasePlan};
-pub(crate) use setting::{Facts, Setting, facts};
+pub(crate) use setting::{Facts, Setting, dtype_str, facts};
 pub(crate) use subject::Subject;
 pub(crate) use work::Work;
 

@@ -262,9 +262,14 @@ impl Setting {
     }
 }
 
-fn dtype_name<S: Serializer>(dtype: &FloatDType, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match dtype {
+/// A number format's name as `--dtype` has it.
+pub(crate) const fn dtype_str(dtype: FloatDType) -> &'static str {
+    match dtype {
         FloatDType::BF16 => "bf16",
         _ => "f32",
-    })
+    }
+}
+
+fn dtype_name<S: Serializer>(dtype: &FloatDType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype_str(*dtype))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{Place, Run, program};
 
 /// `generate --from` without any flag that the picture tells.
-fn from(place: &Place, picture: &str, more: &[&str]) -> Run {
+pub(crate) fn from(place: &Place, picture: &str, more: &[&str]) -> Run {
     let mut command = program();
     command
         .current_dir(place.path(""))
@@ -21,22 +21,27 @@ fn from(place: &Place, picture: &str, more: &[&str]) -> Run {
     command.output().unwrap().into()
 }
 
-fn bytes(place: &Place, name: &str) -> Vec<u8> {
+pub(crate) fn bytes(place: &Place, name: &str) -> Vec<u8> {
     fs::read(place.path(name)).unwrap()
 }
 
-/// A picture of another program's with this text.
-fn foreign(path: &Path, text: &str) {
+/// A picture with this text under a keyword.
+pub(crate) fn with_text(path: &Path, keyword: &str, text: &str) {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
     encoder.set_color(png::ColorType::Grayscale);
     encoder
-        .add_itxt_chunk("parameters".to_owned(), text.to_owned())
+        .add_itxt_chunk(keyword.to_owned(), text.to_owned())
         .unwrap();
     let mut writer = encoder.write_header().unwrap();
     writer.write_image_data(&[0; 64]).unwrap();
     writer.finish().unwrap();
     fs::write(path, bytes).unwrap();
+}
+
+/// A picture of another program's with this text.
+pub(crate) fn foreign(path: &Path, text: &str) {
+    with_text(path, "parameters", text);
 }
 
 #[test]
@@ -129,6 +134,20 @@ fn another_programs_parameters_are_taken_as_far_as_they_go() {
         &["--steps=2", "--cfg-scale=1", "-oout/w.png"],
     )
     .expect(0);
+}
+
+#[test]
+fn a_side_is_the_fault_of_who_gives_it() {
+    let place = Place::new();
+    place.generate(&[]).expect(0);
+    from(&place, "out/x.png", &["-q", "-W9000"]).expect_error(2, &["--width"]);
+    from(&place, "out/x.png", &["-q", "-H9000"]).expect_error(2, &["--height"]);
+    foreign(
+        &place.path("wide.png"),
+        "fox\nSteps: 2, Seed: 7, Size: 9000x16",
+    );
+    from(&place, "wide.png", &["-q", "-H32"]).expect_error(3, &["wide.png", "--width"]);
+    from(&place, "wide.png", &["-q", "-W16", "-oout/w.png"]).expect(0);
 }
 
 #[test]

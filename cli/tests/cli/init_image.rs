@@ -318,3 +318,67 @@ fn noise_from_a_file_takes_the_likeliest_latents() {
     assert!(bytes(&first, "noise") == bytes(&second, "noise"));
     assert!(bytes(&first, "image_latents") != bytes(&second, "image_latents"));
 }
+
+#[test]
+fn the_report_counts_the_steps_that_are_run() {
+    let place = Place::new();
+    let scene = picture("scene_48x32.png");
+    let calls = |more: &[&str]| {
+        let flags = ["--steps=4", "--report=out/r.json"];
+        place.generate(&[&flags[..], more].concat()).expect(0);
+        let report = fs::read(place.path("out/r.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        report["model_calls"].as_u64().unwrap()
+    };
+    assert_eq!(calls(&[]), 4);
+    assert_eq!(calls(&["--init-image", &scene, "--strength=0.5"]), 2);
+    let heun = ["--init-image", &scene, "--strength=0.5", "--sampler=heun"];
+    assert_eq!(calls(&heun), 3);
+}
+
+/// The most memory, in bytes, that a run has had.
+#[cfg(target_os = "linux")]
+// It is waited for by `wait4`, which alone tells of its memory.
+#[allow(clippy::zombie_processes)]
+fn peak_memory(command: &mut Command) -> u64 {
+    use std::process::Stdio;
+
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let mut status = 0;
+    // SAFETY: `rusage` is plain numbers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values, and nobody else waits for this child.
+    let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
+    assert_eq!((waited, status), (child.id() as i32, 0));
+    usage.ru_maxrss as u64 * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn many_sizes_are_not_in_memory_at_once() {
+    let place = Place::new();
+    let scene = picture("scene_48x32.png");
+    let run = |sizes: u32| {
+        let lines: String = (0..sizes)
+            .map(|n| format!("{{\"prompt\":\"x\",\"width\":{}}}\n", 1024 + 16 * n))
+            .collect();
+        fs::write(place.path("p.jsonl"), lines).unwrap();
+        let mut command = program();
+        command.current_dir(place.path("")).args([
+            "generate",
+            "--models=models",
+            "--backend=flex",
+            "--dry-run",
+            "--steps=2",
+            "-H1024",
+            "--prompt-file=p.jsonl",
+            "--init-image",
+            &scene,
+        ]);
+        peak_memory(&mut command)
+    };
+    let (one, many) = (run(1), run(20));
+    // A picture of this size is 12 MiB in f32.
+    assert!(many < one + (64 << 20), "{one} and {many} bytes");
+}

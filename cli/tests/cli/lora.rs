@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::safetensors_file::{Entry, File};
 use crate::support::{Place, fixtures, program};
 
-const STYLE: &str = "small_style.safetensors";
-const EVERYWHERE: &str = "small_everywhere.safetensors";
-const FAST: &str = "Qwen-Image-Lightning-4steps-V1.0.safetensors";
+pub(crate) const STYLE: &str = "small_style.safetensors";
+pub(crate) const EVERYWHERE: &str = "small_everywhere.safetensors";
+pub(crate) const FAST: &str = "Qwen-Image-Lightning-4steps-V1.0.safetensors";
 
 /// The tiny models, with the two LoRAs in `models/loras`.
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new();
     fs::create_dir(place.path("models/loras")).unwrap();
     for name in [STYLE, EVERYWHERE] {

@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::folder;
-use crate::checkpoint::{FILE_SUFFIX, file_names};
+use super::folder::{below, folder};
+use crate::checkpoint::FILE_SUFFIX;
 use crate::error::LoadError;
-use crate::models_dir::MAX_DEPTH;
 use crate::text::Excerpt;
 
 /// Whether a file's name is that of a Lightning LoRA for so many steps. Those for image editing
@@ -28,10 +27,11 @@ pub fn is_lightning(path: &Path, steps: usize) -> bool {
 /// [`LoadError::Lightning`] if there is none, or more than one; a folder that cannot be read.
 pub fn find_lightning(dir: &Path, steps: usize) -> Result<PathBuf, LoadError> {
     let folder = folder(dir);
-    let mut found = Vec::new();
-    if folder.is_dir() {
-        collect(&folder, MAX_DEPTH, steps, &mut found)?;
-    }
+    let is_file = |path: &Path| {
+        let name = path.to_string_lossy();
+        name.ends_with(FILE_SUFFIX) && is_lightning(path, steps) && !path.is_dir()
+    };
+    let found = below(&folder, &is_file)?;
     if let [only] = found.as_slice() {
         return Ok(only.clone());
     }
@@ -44,25 +44,6 @@ pub fn find_lightning(dir: &Path, steps: usize) -> Result<PathBuf, LoadError> {
         dir: folder,
         steps,
     })
-}
-
-fn collect(
-    dir: &Path,
-    depth: usize,
-    steps: usize,
-    found: &mut Vec<PathBuf>,
-) -> Result<(), LoadError> {
-    for name in file_names(dir)? {
-        let path = dir.join(&name);
-        if path.is_dir() {
-            if depth > 0 {
-                collect(&path, depth - 1, steps, found)?;
-            }
-        } else if name.ends_with(FILE_SUFFIX) && is_lightning(&path, steps) {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

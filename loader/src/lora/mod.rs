@@ -21,7 +21,7 @@ use burn::tensor::{DType, FloatDType};
 
 pub use adapters::Adapters;
 pub use error::{LoraError, Method, Misshapen, OtherSize};
-pub use folder::locate;
+pub use folder::{find_by_name, locate};
 pub use lightning::{find_lightning, is_lightning};
 pub use load::{LoadedAdapters, load_adapters};
 pub use summary::LoraSummary;

@@ -23,7 +23,7 @@ impl OnBackend for EncodeImage<'_, '_> {
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self(run) = self;
         let job = run.job;
-        let Some(weights) = &job.models.vae_encoder else {
+        let (Some(weights), Some(init)) = (&job.models.vae_encoder, &job.init) else {
             return Ok(Vec::new());
         };
         let encoder = survey::vae_encoder::<B>(&job.models, weights, &device);
@@ -33,9 +33,15 @@ impl OnBackend for EncodeImage<'_, '_> {
         for start in &job.starts {
             let computing = run.compute::<B>(&device);
             let busy = run.progress.busy("Encoding the init image");
-            let shape = [1, 3, start.height as usize, start.width as usize];
+            let (width, height) = start.size;
+            let shape = [1, 3, height as usize, width as usize];
+            // At one size at a time: a run may have hundreds.
+            let planes = init.planes_at(width, height)?;
+            if let Some(trace) = &mut run.trace {
+                trace.add_f32("pixels", &shape, &planes);
+            }
             let moments = B::in_exact_memory(&device, || {
-                let pixels = TensorData::new(start.planes.clone(), shape);
+                let pixels = TensorData::new(planes, shape);
                 let pixels = Tensor::<B, 4>::from_data(pixels, (&device, DType::F32));
                 let tiling = loaded.planned.tiling;
                 pipeline::encode_image(&loaded.module, pixels, tiling, &Interruptible)
@@ -49,7 +55,6 @@ impl OnBackend for EncodeImage<'_, '_> {
             }
             run.computed(computing, &loaded.planned);
             if let Some(trace) = &mut run.trace {
-                trace.add_f32("pixels", &shape, &start.planes);
                 trace.add_f32("moments", &moments_shape, &moments);
             }
             all.push(TensorData::new(moments, moments_shape));

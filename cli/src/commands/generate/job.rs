@@ -1,5 +1,7 @@
 //! One run of `generate`, settled down to the token: all that is left is to compute.
 
+use std::collections::HashSet;
+
 use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
 use model::init_image::keeps_all;
@@ -17,11 +19,11 @@ use crate::adapters::lightning_is_assumed;
 use crate::args::GenerateConfig;
 use crate::console::Console;
 use crate::error::CliError;
-use crate::input::{InitPicture, SizedPicture};
+use crate::input::InitPicture;
 use crate::models::Models;
 use crate::output::recipe::Recipe;
 use crate::output::report::Report;
-use crate::plan::{Setting, Work};
+use crate::plan::{Setting, Work, dtype_str};
 
 /// Makes a device ready for some arithmetic.
 struct Prepare(Console, Arithmetic, FloatDType);
@@ -44,6 +46,15 @@ impl OnBackend for Prepare {
     }
 }
 
+/// A size that the picture to start from is encoded at.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// Pixels across and down.
+    pub(super) size: (u32, u32),
+    /// The mask's greys, row by row.
+    pub(super) mask: Option<Vec<u8>>,
+}
+
 /// What will be computed.
 #[derive(Debug)]
 pub(super) struct Job<'a> {
@@ -55,8 +66,10 @@ pub(super) struct Job<'a> {
     pub(super) models: Models,
     /// The texts of all pictures, each once.
     pub(super) texts: Vec<PromptTokens>,
-    /// The picture to start from, once for each size that is drawn; none without one.
-    pub(super) starts: Vec<SizedPicture>,
+    /// The picture to start from, if there is one.
+    pub(super) init: Option<InitPicture>,
+    /// What is known of it at each size that is drawn; none without one.
+    pub(super) starts: Vec<Start>,
     /// The pictures that are to be made, in that order.
     pub(super) pictures: Vec<Picture>,
     /// Those that are there already.
@@ -64,38 +77,25 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Opens the models' files and checks them, and reads the texts, the noise and the picture to
-    /// start from.
+    /// Reads the texts and the noise, and looks which pictures are there already. What is computed
+    /// in `dtype` is another picture than in another number format.
     ///
     /// # Errors
     /// Whatever is wrong with a file.
     pub(super) fn prepare(
         config: &'a GenerateConfig,
+        models: Models,
+        init: Option<InitPicture>,
         requests: Vec<Request>,
+        dtype: FloatDType,
         console: Console,
     ) -> Result<Self, CliError> {
-        let init = config.image.as_ref().map(InitPicture::read).transpose()?;
-        let mut models = Models::open(&config.sources)?;
-        if init.is_some() {
-            models.open_vae_encoder()?;
-        }
-        if let Some(from) = &config.from {
-            let chosen = config.sources.transformer.is_some();
-            if let Some(notice) = from.check_model(&models.name(), chosen)? {
-                console.note(&format!("note: {notice}"));
-            }
-            let stamp = init.as_ref().map(|init| &init.stamp);
-            let mask_stamp = init.as_ref().and_then(|init| init.mask_stamp.as_ref());
-            if let Some(notice) = from.check_stamps(stamp, mask_stamp) {
-                console.note(&format!("note: {notice}"));
-            }
-        }
         let mut texts = Texts::default();
         let (mut pictures, mut made) = (Vec::new(), Vec::new());
         for (place, request) in requests.into_iter().enumerate() {
             let origin = request.origin.clone();
-            let prepared =
-                Prepared::new(place, request, config, &models, init.as_ref(), &mut texts);
+            let init = init.as_ref();
+            let prepared = Prepared::new(place, request, config, &models, dtype, init, &mut texts);
             match prepared.map_err(|error| Request::blame(origin.as_deref(), error))? {
                 Prepared::ToMake(picture) => pictures.push(*picture),
                 Prepared::Made(picture) => {
@@ -110,6 +110,7 @@ impl<'a> Job<'a> {
             None => Vec::new(),
         };
         let job = Self {
+            init,
             starts,
             pictures,
             made,
@@ -271,10 +272,7 @@ impl<'a> Job<'a> {
                 version: env!("CARGO_PKG_VERSION"),
                 backend: device.kind.name(),
                 device: device.index,
-                dtype: match setting.dtype {
-                    FloatDType::BF16 => "bf16",
-                    _ => "f32",
-                },
+                dtype: dtype_str(setting.dtype),
                 width: first.width,
                 height: first.height,
                 steps: first.steps,
@@ -294,22 +292,54 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The picture to start from at each size that is drawn, with a note on what may surprise.
+/// Opens the models' files and checks them, also against the picture that is made again.
+///
+/// # Errors
+/// Whatever is wrong with a file.
+pub(super) fn open_models(
+    config: &GenerateConfig,
+    init: Option<&InitPicture>,
+    console: Console,
+) -> Result<Models, CliError> {
+    let from = config.from.as_ref();
+    let tell = |notice: Option<String>| {
+        if let Some(notice) = notice {
+            console.note(&format!("note: {notice}"));
+        }
+    };
+    let mut models = Models::open(&config.sources, |name| {
+        let chosen = config.sources.transformer.is_some();
+        let notice = from
+            .map(|from| from.check_model(name, chosen))
+            .transpose()?;
+        tell(notice.flatten());
+        Ok(())
+    })?;
+    if init.is_some() {
+        models.open_vae_encoder()?;
+    }
+    if let Some(from) = from {
+        let stamp = init.map(|init| &init.stamp);
+        let mask_stamp = init.and_then(|init| init.mask_stamp.as_ref());
+        tell(from.check_stamps(stamp, mask_stamp));
+    }
+    Ok(models)
+}
+
+/// The mask at each size that is drawn, with a note on what may surprise. The picture's own pixels
+/// are many times as large, and are resized when they are encoded.
 fn starts(
     init: &InitPicture,
     pictures: &[Picture],
     console: Console,
-) -> Result<Vec<SizedPicture>, CliError> {
-    let mut starts: Vec<SizedPicture> = Vec::new();
+) -> Result<Vec<Start>, CliError> {
+    let mut starts = Vec::new();
+    let mut seen = HashSet::new();
     for picture in pictures {
         let size = (picture.width, picture.height);
-        if starts
-            .iter()
-            .any(|start| (start.width, start.height) == size)
-        {
+        if !seen.insert(size) {
             continue;
         }
-        let start = init.at(picture.width, picture.height)?;
         let (width, height) = init.dimensions();
         if size != (width, height) {
             console.note(&format!(
@@ -317,11 +347,14 @@ fn starts(
                 picture.width, picture.height
             ));
         }
-        let mask = start.mask.as_ref();
-        if mask.is_some_and(|greys| keeps_all(greys, picture.grid())) {
+        let mask = init.mask_at(picture.width, picture.height)?;
+        if mask
+            .as_ref()
+            .is_some_and(|greys| keeps_all(greys, picture.grid()))
+        {
             console.note("note: the mask is white nowhere, so nothing is repainted");
         }
-        starts.push(start);
+        starts.push(Start { size, mask });
     }
     Ok(starts)
 }

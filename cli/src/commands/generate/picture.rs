@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use backends::Arithmetic;
+use burn::tensor::FloatDType;
 use model::init_image::first_step;
 use model::latents::TokenGrid;
 use model::scheduler::Schedule;
@@ -13,10 +14,11 @@ use super::texts::Texts;
 use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
 use crate::input::InitPicture;
-use crate::models::Models;
+use crate::models::{self, Models};
 use crate::output::metadata::{Metadata, PictureFile};
 use crate::output::names::Target;
 use crate::output::recipe::Recipe;
+use crate::plan::dtype_str;
 
 /// A picture to be computed.
 #[derive(Debug)]
@@ -69,7 +71,8 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    /// Settles what the request leaves to the model, reads the noise, and looks whether the
+    /// Settles what the request leaves to the model and the device, whose number format is
+    /// `dtype`, reads the noise, and looks whether the
     /// picture is there already, if that is wanted.
     ///
     /// # Errors
@@ -79,6 +82,7 @@ impl Prepared {
         request: Request,
         config: &GenerateConfig,
         models: &Models,
+        dtype: FloatDType,
         init: Option<&InitPicture>,
         texts: &mut Texts,
     ) -> Result<Self, CliError> {
@@ -126,9 +130,12 @@ impl Prepared {
             init_image: init.map(|init| init.stamp.clone()),
             mask: init.and_then(|init| init.mask_stamp.clone()),
             strength: init.map(|init| init.strength),
-            model: models.name(),
+            model: models::name(&models.transformer.weights),
+            text_encoder: Some(models::name(&models.text_encoder.weights)),
+            vae: Some(models::name(&models.vae.weights)),
+            dtype: Some(dtype_str(dtype).to_owned()),
             fp8_compute: config.compute.arithmetic == Arithmetic::Fp8,
-            loras: models.used_loras(),
+            loras: models.used_loras.clone(),
             lightning: models.lightning,
             prompt: request.prompt,
             negative_prompt: request.negative_prompt,
@@ -178,7 +185,7 @@ impl Picture {
     /// How often the transformer is asked for a prediction.
     pub(super) fn model_calls(&self) -> usize {
         let kind = self.sampling.sampler.kind();
-        kind.model_calls(self.schedule.steps())
+        kind.model_calls(self.schedule.steps() - self.first)
     }
 
     /// The size in tokens.

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::error::CliError;
 use crate::output::image::{RgbImage, Rounding};
 use crate::output::inline_image::Protocol;
-use crate::output::preview_file::PreviewFile;
+use crate::output::preview_file::{self, PreviewFile};
 use crate::progress::StepProgress;
 
 /// The previews of a run.
@@ -97,7 +97,9 @@ impl PicturePreviews<'_> {
             RgbImage::from_planes(&planes, width, height, Rounding::HalfToEven).ok()
         });
         let Some(image) = image else { return };
-        let Ok(png) = encode(&image) else { return };
+        let Ok(png) = preview_file::encode(&image) else {
+            return;
+        };
         self.write(&png);
         if let Some(protocol) = self.run.protocol {
             let text = protocol.draw(&image, &png, self.number, self.shown);
@@ -137,16 +139,4 @@ fn protocol(console: Console) -> Option<Protocol> {
         console.note("note: --preview-inline has no effect: this terminal shows no pictures");
     }
     protocol
-}
-
-/// A small PNG, compressed quickly.
-fn encode(image: &RgbImage) -> Result<Vec<u8>, png::EncodingError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, image.width, image.height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_compression(png::Compression::Fast);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&image.pixels)?;
-    writer.finish()?;
-    Ok(bytes)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::prompt_file::{self, Line, Own};
 use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
 use crate::error::CliError;
+use crate::output::file_key::file_key;
 use crate::output::names::{OutputNames, Target};
 
 /// The most pictures of one run.
@@ -181,10 +182,10 @@ impl Names {
 
 /// Refuses two pictures in one file.
 fn check_distinct(requests: &[Request]) -> Result<(), CliError> {
-    let mut seen: HashMap<&Path, &Request> = HashMap::new();
+    let mut seen: HashMap<PathBuf, &Request> = HashMap::new();
     for request in requests {
         let path = &request.target.path;
-        if let Some(other) = seen.insert(path, request) {
+        if let Some(other) = seen.insert(file_key(path), request) {
             let [first, second] = [other, request].map(|of| of.origin.as_deref().unwrap_or(""));
             return Err(CliError::Input(format!(
                 "{second}: its picture {} is also that of {first}; give each an `output`, or \

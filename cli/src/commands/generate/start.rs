@@ -67,9 +67,7 @@ fn init_image<B: ModelBackend>(
 ) -> Option<InitImage<B>> {
     let starts = run.job.starts.iter().zip(moments);
     let size = (picture.width, picture.height);
-    let (start, moments) = starts
-        .into_iter()
-        .find(|(start, _)| (start.width, start.height) == size)?;
+    let (start, moments) = starts.into_iter().find(|(start, _)| start.size == size)?;
     let moments = Tensor::from_data(moments.clone(), (device, DType::F32));
     let posterior = Posterior::of_moments(moments, &run.job.models.vae.config);
     let image = match &picture.noise {

@@ -1,0 +1,95 @@
+//! The files of a run: what is written must not lie over what is read, nor over itself.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::request::Request;
+use crate::args::{GenerateConfig, ImageInput, PromptSource};
+use crate::error::CliError;
+use crate::output::{atomic_file, file_key::file_key, preview_file};
+
+/// Everything to be written can be, no two are the same file, and nothing of the user's is lost.
+///
+/// # Errors
+/// [`CliError::Usage`] naming the flag or the file; [`CliError::Output`].
+pub(super) fn check_writable(
+    config: &GenerateConfig,
+    requests: &[Request],
+) -> Result<(), CliError> {
+    let images: Vec<&PathBuf> = requests
+        .iter()
+        .map(|request| &request.target.path)
+        .collect();
+    let mut taken: HashSet<PathBuf> = images.iter().map(|image| file_key(image)).collect();
+    let inputs = inputs(config);
+    let records = [("--trace", &config.trace), ("--report", &config.report)];
+    let records = records
+        .into_iter()
+        .filter_map(|(flag, file)| Some((flag, file.as_ref()?)));
+    let usage = |message: String| Err(CliError::Usage(message));
+
+    // A picture that is made again may take its own place.
+    let read = inputs.iter().filter(|(flag, _)| *flag != "--from");
+    let read = read.map(|&(flag, path)| (flag, path));
+    for (flag, file) in records
+        .clone()
+        .map(|(flag, path)| (flag, path.as_path()))
+        .chain(read)
+    {
+        if taken.contains(&file_key(file)) {
+            return usage(format!(
+                "{flag} names the image's own file {}",
+                file.display()
+            ));
+        }
+    }
+    for (flag, record) in records.clone() {
+        let key = file_key(record);
+        if let Some((other, _)) = inputs.iter().find(|(_, input)| file_key(input) == key) {
+            return usage(format!(
+                "{flag} would write over {}, which {other} names",
+                record.display()
+            ));
+        }
+        taken.insert(key);
+    }
+    let outputs = images.iter().copied().chain(records.map(|(_, path)| path));
+    if config.preview.is_none() {
+        return atomic_file::probe(outputs);
+    }
+    taken.extend(inputs.iter().map(|(_, input)| file_key(input)));
+    let previews: Vec<PathBuf> = images
+        .iter()
+        .map(|image| preview_file::path_of(image))
+        .collect();
+    for preview in &previews {
+        if taken.contains(&file_key(preview)) {
+            return usage(format!(
+                "{} is where a preview goes: give it another name",
+                preview.display()
+            ));
+        }
+        preview_file::check_free(preview)?;
+    }
+    atomic_file::probe(outputs.chain(&previews))
+}
+
+/// The files that are read beside the models, with their flags.
+fn inputs(config: &GenerateConfig) -> Vec<(&'static str, &Path)> {
+    let pictures = config.image.iter().flat_map(ImageInput::files);
+    let mut inputs: Vec<_> = pictures
+        .map(|(flag, path)| (flag, path.as_path()))
+        .collect();
+    if let Some(noise) = &config.noise {
+        inputs.push(("--noise", noise));
+    }
+    if let Some(from) = &config.from {
+        inputs.push(("--from", &from.path));
+    }
+    if let PromptSource::File(file) = &config.prompt
+        && file.as_os_str() != "-"
+    {
+        inputs.push(("--prompt-file", file));
+    }
+    inputs
+}

@@ -1,0 +1,113 @@
+//! Files of the user's that nothing is written over.
+
+use std::fs;
+
+use crate::init_image::picture;
+use crate::support::Place;
+
+#[test]
+fn a_preview_takes_no_place_of_the_users() {
+    let place = Place::new();
+    let preview = place.path("out/x.preview.png");
+    let scene = fs::read(picture("scene_48x32.png")).unwrap();
+    place.generate(&["-oout/made.png"]).expect(0);
+    let made = fs::read(place.path("out/made.png")).unwrap();
+    for users in [&b"mine"[..], &scene, &made] {
+        fs::write(&preview, users).unwrap();
+        let run = place.generate(&["-q", "--preview=1"]);
+        run.expect_error(2, &["out/x.preview.png", "--preview"]);
+        assert!(fs::read(&preview).unwrap() == users);
+    }
+    for flags in [
+        ["--init-image", "out/x.preview.png"],
+        ["--init-image", "./out/../out/x.preview.png"],
+        ["--noise", "out/x.preview.png"],
+        ["--from", "out/x.preview.png"],
+    ] {
+        let run = place.generate(&[&["-q", "--preview=1"][..], &flags].concat());
+        run.expect_error(2, &["out/x.preview.png"]);
+        assert!(fs::read(&preview).unwrap() == made);
+    }
+    // Without previews it is in nobody's way.
+    place.generate(&["--from", "out/x.preview.png"]).expect(0);
+    assert!(fs::read(&preview).unwrap() == made);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_preview_left_behind_by_a_killed_run_is_replaced() {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    let place = Place::new();
+    let mut command = place.command();
+    command.args(["--steps=1000", "--preview=1", "-q", "--output=out/x.png"]);
+    command.args(["--width=512", "--height=256"]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let path = place.path("out/x.preview.png");
+    while !path.exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(path.exists());
+    place.generate(&["--preview=1"]).expect(0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_is_the_same_however_it_is_spelled() {
+    let place = Place::new();
+    let fox = place.path("out/x.png");
+    let scene = fs::read(picture("scene_48x32.png")).unwrap();
+    fs::write(&fox, &scene).unwrap();
+    fs::copy(picture("mask_48x32.png"), place.path("mask.png")).unwrap();
+    let whole = fox.to_str().unwrap();
+    for (flags, parts) in [
+        (
+            &["--init-image", "./out/x.png"][..],
+            &["--init-image", "x.png"][..],
+        ),
+        (&["--init-image", whole], &["--init-image", "x.png"]),
+        (
+            &["--init-image", "mask.png", "--mask", "out/./x.png"],
+            &["--mask", "x.png"],
+        ),
+        (&["--trace", "out/../out/x.png"], &["--trace", "x.png"]),
+        (
+            &["--trace", "./r", "--report", "r"],
+            &["--trace", "--report"],
+        ),
+        (
+            &["--init-image", "mask.png", "--report", "./mask.png"],
+            &["--report", "--init-image"],
+        ),
+        (
+            &["--from", "out/x.png", "--trace", "./out/x.png"],
+            &["--trace", "x.png"],
+        ),
+    ] {
+        if flags.contains(&"--from") {
+            place.generate(&["-oout/made.png"]).expect(0);
+            fs::copy(place.path("out/made.png"), &fox).unwrap();
+            fs::remove_file(place.path("out/made.png")).unwrap();
+        }
+        let before = fs::read(&fox).unwrap();
+        place
+            .generate(&[&["-q"], flags].concat())
+            .expect_error(2, parts);
+        assert!(fs::read(&fox).unwrap() == before);
+    }
+    assert_eq!(place.written(), ["x.png"]);
+    let lines = "{\"prompt\":\"a\",\"output\":\"out/a.png\"}\n\
+        {\"prompt\":\"b\",\"output\":\"./out/../out/a.png\"}\n";
+    fs::write(place.path("p.jsonl"), lines).unwrap();
+    let run: crate::support::Run = crate::support::program()
+        .current_dir(place.path(""))
+        .args(["generate", "-q", "--models=models", "--prompt-file=p.jsonl"])
+        .output()
+        .unwrap()
+        .into();
+    run.expect_error(3, &["p.jsonl, line 2", "line 1", "a.png"]);
+}

@@ -1,0 +1,87 @@
+//! `--resume`: which pictures are the same.
+
+use std::fs;
+
+use crate::from::{from, with_text};
+use crate::from_recipe::recipe;
+use crate::lora::{EVERYWHERE, STYLE, place};
+use crate::support::Place;
+
+/// Whether a run finds the picture of the one before.
+fn is_skipped(place: &Place, more: &[&str]) -> bool {
+    let run = place.generate(&[&["--resume"], more].concat()).expect(0);
+    run.stderr.contains("skipping ")
+}
+
+#[test]
+fn another_number_format_is_another_picture() {
+    let place = Place::new();
+    assert!(!is_skipped(&place, &[]));
+    // The processor's own format, named or not.
+    assert!(is_skipped(&place, &["--dtype=f32"]));
+    assert!(!is_skipped(&place, &["--dtype=bf16"]));
+    assert!(is_skipped(&place, &["--dtype=bf16"]));
+    assert!(!is_skipped(&place, &[]));
+}
+
+#[test]
+fn another_vae_or_text_encoder_is_another_picture() {
+    let place = Place::new();
+    assert!(!is_skipped(&place, &[]));
+    assert!(is_skipped(&place, &[]));
+    for file in [place.vae(), place.text_encoder()] {
+        fs::rename(&file, file.with_file_name("other.safetensors")).unwrap();
+        assert!(!is_skipped(&place, &[]));
+        assert!(is_skipped(&place, &[]));
+    }
+}
+
+#[test]
+fn another_lora_of_the_same_name_is_another_picture() {
+    let place = place();
+    let flags = ["--lora", STYLE];
+    assert!(!is_skipped(&place, &flags));
+    assert!(is_skipped(&place, &flags));
+    let loras = place.path("models/loras");
+    fs::copy(loras.join(EVERYWHERE), loras.join(STYLE)).unwrap();
+    assert!(!is_skipped(&place, &flags));
+    assert!(is_skipped(&place, &flags));
+}
+
+#[test]
+fn recipes_of_earlier_versions_are_followed_and_not_taken_for_the_same() {
+    let place = place();
+    place.generate(&["--lora", STYLE]).expect(0);
+    let whole = fs::read(place.path("out/x.png")).unwrap();
+    let mut old = recipe(&place, "out/x.png");
+    let fields = old.as_object_mut().unwrap();
+    for field in ["dtype", "vae", "text_encoder"] {
+        assert!(fields.remove(field).is_some(), "{field}");
+    }
+    let lora = old["loras"][0].as_object_mut().unwrap();
+    assert!(lora.remove("stamp").is_some());
+    with_text(
+        &place.path("out/x.png"),
+        "qwen-image-burn",
+        &old.to_string(),
+    );
+    from(&place, "out/x.png", &["-oout/y.png"]).expect(0);
+    assert_eq!(fs::read(place.path("out/y.png")).unwrap(), whole);
+    assert!(!is_skipped(&place, &["--lora", STYLE]));
+}
+
+#[test]
+fn help_says_what_is_compared() {
+    let run: crate::support::Run = crate::support::program()
+        .args(["generate", "--help"])
+        .output()
+        .unwrap()
+        .into();
+    let help = run.expect(0).stdout;
+    let (_, help) = help.split_once("\n      --resume\n").unwrap();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        help.contains("number format") && help.contains("first MiB"),
+        "{help}"
+    );
+}
