@@ -17,8 +17,8 @@ pub(crate) struct PreviewArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) preview: Option<i64>,
 
-    /// Show the previews in the terminal too, if it can: kitty's and iTerm2's protocols, else
-    /// blocks of 24-bit colour
+    /// Show the previews in the terminal too, if it can: kitty's and iTerm2's protocols,
+    /// sixels, else blocks of 24-bit colour
     #[arg(long, requires = "preview")]
     pub(crate) preview_inline: bool,
 }

@@ -1,10 +1,11 @@
-//! Pictures in the terminal: kitty's graphics protocol, iTerm2's inline images, or half blocks in
-//! 24-bit colour.
+//! Pictures in the terminal: kitty's graphics protocol, iTerm2's inline images, sixels, or half
+//! blocks in 24-bit colour.
 
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use icy_sixel::SixelImage;
 
 use super::image::RgbImage;
 use crate::args::Environment;
@@ -14,6 +15,8 @@ const MAX_COLUMNS: u32 = 64;
 const MAX_ROWS: u32 = 16;
 /// Rows of pixels in a row of text: a character is about twice as high as wide.
 const HALVES: u32 = 2;
+/// Pixels of a character, at least, where sixels are drawn.
+const CELL: (u32, u32) = (8, 16);
 /// Most bytes of base64 in one of kitty's escape sequences.
 const KITTY_CHUNK: usize = 4096;
 
@@ -24,6 +27,8 @@ pub(crate) enum Protocol {
     Kitty,
     /// <https://iterm2.com/documentation-images.html>
     Iterm,
+    /// DEC's sixels (VT330/VT340 manual).
+    Sixel,
     /// Upper half blocks, whose two halves have a colour each.
     HalfBlocks,
 }
@@ -45,11 +50,18 @@ impl Protocol {
             || program == "ghostty";
         let iterm = ["iTerm.app", "WezTerm", "mintty"].contains(&program.as_str())
             || text("LC_TERMINAL") == "iTerm2";
+        // Terminals that are known to draw them, by the names that they have in terminfo.
+        let sixel = ["foot", "mlterm", "contour", "yaft"]
+            .iter()
+            .any(|name| term.starts_with(name))
+            || term.contains("sixel");
         let true_colour = ["truecolor", "24bit"].contains(&text("COLORTERM").as_str());
         if direct && kitty {
             Some(Self::Kitty)
         } else if direct && iterm {
             Some(Self::Iterm)
+        } else if direct && sixel {
+            Some(Self::Sixel)
         } else if true_colour && !is_set("NO_COLOR") {
             Some(Self::HalfBlocks)
         } else {
@@ -78,6 +90,7 @@ impl Protocol {
                     BASE64.encode(png)
                 );
             }
+            Self::Sixel => text.push_str(&sixels(image, columns * CELL.0, rows * CELL.1)),
             Self::HalfBlocks => half_blocks(&mut text, image, columns, rows),
         }
         let _ = write!(text, "\x1b8\x1b[{rows}B\r");
@@ -114,6 +127,21 @@ fn kitty(text: &mut String, png: &[u8], columns: u32, rows: u32, number: usize) 
     }
 }
 
+/// The picture at another size, as sixels; nothing where it has no pixels.
+fn sixels(image: &RgbImage, width: u32, height: u32) -> String {
+    let mut pixels = Vec::with_capacity(4 * (width * height) as usize);
+    for row in 0..height {
+        for column in 0..width {
+            let (x, y) = (column * image.width / width, row * image.height / height);
+            let at = 3 * (y * image.width + x) as usize;
+            pixels.extend_from_slice(image.pixels.get(at..at + 3).unwrap_or(&[0; 3]));
+            pixels.push(u8::MAX);
+        }
+    }
+    let image = SixelImage::from_rgba(pixels, width as usize, height as usize);
+    image.encode().unwrap_or_default()
+}
+
 fn half_blocks(text: &mut String, image: &RgbImage, columns: u32, rows: u32) {
     let pixel = |column: u32, line: u32| {
         let x = (2 * column + 1) * image.width / (2 * columns);
@@ -141,10 +169,11 @@ fn half_blocks(text: &mut String, image: &RgbImage, columns: u32, rows: u32) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::ffi::OsString;
 
-    use super::{Protocol, RgbImage, cells};
+    use super::{Protocol, RgbImage, SixelImage, cells};
     use crate::args::Environment;
 
     fn image(width: u32, height: u32) -> RgbImage {
@@ -165,7 +194,7 @@ mod tests {
 
     #[test]
     fn terminals_are_known_by_their_variables() {
-        use Protocol::{HalfBlocks, Iterm, Kitty};
+        use Protocol::{HalfBlocks, Iterm, Kitty, Sixel};
         let colour = ("COLORTERM", "truecolor");
         for (variables, expected) in [
             (&[][..], None),
@@ -174,7 +203,9 @@ mod tests {
             (&[("TERM_PROGRAM", "ghostty")], Some(Kitty)),
             (&[("TERM_PROGRAM", "iTerm.app"), colour], Some(Iterm)),
             (&[("TERM_PROGRAM", "WezTerm")], Some(Iterm)),
-            (&[("TERM", "foot"), colour], Some(HalfBlocks)),
+            (&[("TERM", "foot"), colour], Some(Sixel)),
+            (&[("TERM", "mlterm-256color")], Some(Sixel)),
+            (&[("TERM", "alacritty"), colour], Some(HalfBlocks)),
             (&[colour, ("NO_COLOR", "1")], None),
             (&[("KITTY_WINDOW_ID", "1"), ("TMUX", "x")], None),
             (
@@ -211,6 +242,22 @@ mod tests {
         let text = Protocol::Iterm.draw(&image(8, 8), b"png", 0, true);
         let sequence = "\x1b]1337;File=inline=1;size=3;width=32;height=16;";
         assert!(text.contains(sequence) && text.contains(":cG5n\x07"));
+    }
+
+    #[test]
+    fn sixels_hold_the_picture_at_the_size_of_its_characters() {
+        let text = Protocol::Sixel.draw(&image(8, 8), &[], 0, true);
+        let (_, sequence) = text.split_once("\x1b7").unwrap();
+        let (sequence, _) = sequence.split_once("\x1b8").unwrap();
+        let drawn = SixelImage::decode(sequence.as_bytes()).unwrap();
+        // The last band of six rows is not full.
+        assert_eq!(
+            (drawn.width, drawn.height.div_euclid(6)),
+            (256, 256 / 6 + 1)
+        );
+        // The first pixel is 0, 1, 2, and the last 189, 190, 191; palettes are not exact.
+        let near = |at: usize, expected: u8| drawn.pixels[at].abs_diff(expected) < 24;
+        assert!(near(0, 0) && near(4 * 256 * 256 - 4, 189));
     }
 
     #[test]
