@@ -272,6 +272,8 @@ impl Description {
             description.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &operands.bias)?;
         }
         if let (Some(codes), Some(scales)) = (product.codes, operands.scales) {
+            // Sums in the tensor cores' own precision: far finer than the factors'.
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_FAST_ACCUM, &1i8)?;
             description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &scales.w)?;
             if codes.scaled_by_row {
                 description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &scales.x)?;
