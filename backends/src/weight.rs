@@ -2,9 +2,10 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
+use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
-use crate::fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, WeightFormat};
+use crate::fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, RoundedRows, WeightFormat};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -58,6 +59,11 @@ impl<B: Backend> Weight<B> {
         }
     }
 
+    /// Whether the weight is multiplied with activations rounded to FP8.
+    pub fn takes_rounded(&self) -> bool {
+        matches!(self, Self::Fp8(weight) if weight.arithmetic == Arithmetic::Fp8)
+    }
+
     /// `[out, in]`, without filling the weight.
     pub fn shape(&self) -> [usize; 2] {
         match self {
@@ -85,23 +91,34 @@ impl<B: Fp8Ops> Weight<B> {
                 let weight = weight.val().into_primitive().tensor();
                 B::dense_linear(x, weight, bias, activation)
             }
-            Self::Fp8(weight) => {
-                let linear = match weight.arithmetic {
-                    Arithmetic::Exact => B::fp8_linear,
-                    Arithmetic::Fp8 => B::fp8_linear_rounded,
-                };
-                linear(
-                    x,
-                    weight.bytes.val().into_primitive(),
-                    weight.scale.val().into_primitive().tensor(),
-                    bias,
-                    weight.format,
-                    activation,
-                )
-            }
+            Self::Fp8(weight) => match weight.arithmetic {
+                Arithmetic::Exact => {
+                    let (codes, scale) = weight.primitives();
+                    B::fp8_linear(x, codes, scale, bias, weight.format, activation)
+                }
+                Arithmetic::Fp8 => weight.linear_rounded(B::round_rows(x), bias, activation),
+            },
         };
         shape[D - 1] = self.shape()[0];
         Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+    }
+
+    /// As [`linear`](Self::linear) for rows that are rounded already, giving float `[rows, out]`.
+    ///
+    /// # Panics
+    /// If the weight is not one that [`takes_rounded`](Self::takes_rounded).
+    pub fn linear_rounded(
+        &self,
+        x: RoundedRows<B>,
+        bias: Option<&Param<Tensor<B, 1>>>,
+        activation: Activation,
+    ) -> Tensor<B, 2> {
+        let Self::Fp8(weight) = self else {
+            panic!("a dense weight has no product with rounded activations");
+        };
+        let bias = bias.map(|bias| bias.val().into_primitive().tensor());
+        let y = weight.linear_rounded(x, bias, activation);
+        Tensor::from_primitive(TensorPrimitive::Float(y))
     }
 
     /// The rows named by `indices` (int `[n]`), as `dtype` `[n, in]`: an embedding look-up.
@@ -121,6 +138,24 @@ impl<B: Fp8Ops> Weight<B> {
             ),
         };
         Tensor::from_primitive(TensorPrimitive::Float(rows))
+    }
+}
+
+impl<B: Fp8Ops> Fp8Weight<B> {
+    /// Codes and scale.
+    fn primitives(&self) -> (IntTensor<B>, FloatTensor<B>) {
+        let scale = self.scale.val().into_primitive().tensor();
+        (self.bytes.val().into_primitive(), scale)
+    }
+
+    fn linear_rounded(
+        &self,
+        x: RoundedRows<B>,
+        bias: Option<FloatTensor<B>>,
+        activation: Activation,
+    ) -> FloatTensor<B> {
+        let (codes, scale) = self.primitives();
+        B::fp8_linear_rounded(x, codes, scale, bias, self.format, activation)
     }
 }
 

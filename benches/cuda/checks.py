@@ -482,6 +482,16 @@ class Checks:
                     self.check_norm(what, out, expected, 6e-3 if dtype == BF16 else 5e-6 * growth)
                     absolute = float(v.abs().max()) * 2**-8 if dtype == BF16 else 1e-5 * growth
                     yield self.compare(what, out, expected, absolute, whole=joint)
+                    if batch > 1 or q_len != k_len or q_len == 1:
+                        continue
+                    split = random.randint(1, q_len - 1)
+                    first, rest = (self.place(part, offset, torch.nan) for part in (v[:, :split], v[:, split:]))
+                    first_out = self.output(1, split, heads, dim, dtype=dtype, offset=offset)
+                    rest_out = self.output(1, q_len - split, heads, dim, dtype=dtype, offset=offset)
+                    launches.attention(self.launch, q, k, first, first_out, causal, kernel, (rest, rest_out))
+                    what += f" split at {split}"
+                    yield self.compare(what, first_out, expected[:, :split], absolute)
+                    yield self.compare(what, rest_out, expected[:, split:], absolute)
 
     def check_norm(self, what: str, ours: Tensor, expected: Tensor, limit: float) -> None:
         error = float((ours.double() - expected).norm() / expected.norm().clamp_min(1e-30))

@@ -41,8 +41,9 @@ def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
     return {f"{name}_{dtype}": kernel for dtype in ("bf16", "f32")}
 
 
-# q, k, v, out, q_len, k_len, heads, kv_heads, dim, token strides of the four, batch strides, scale
-ATTENTION = "ppppiiiiillllllllf"
+# q, k, v, out, q_len, k_len, heads, kv_heads, dim, token strides of the four, batch strides, scale,
+# the other tokens of v and of out, and where they begin
+ATTENTION = "ppppiiiiillllllllfppi"
 
 KERNELS: dict[str, Kernel] = {
     "fp8_decode_bf16": Kernel("pplippi", 256),

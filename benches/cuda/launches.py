@@ -126,8 +126,11 @@ def im2col(launch: Launcher, x, columns, side, first_pixel):
     launch(name, grid, x, columns, channels, height, width, side, first_pixel, pixels)
 
 
-def attention(launch: Launcher, q, k, v, out, causal, kernel=None):
-    """Views [batch, tokens, heads, dim] whose heads lie side by side; `kernel` such as `bf16_d64`."""
+def attention(launch: Launcher, q, k, v, out, causal, kernel=None, rest=None):
+    """Views [batch, tokens, heads, dim] whose heads lie side by side; `kernel` such as `bf16_d64`.
+
+    `rest`: the tokens of v and of out that follow theirs, with the same strides.
+    """
     batch, q_len, heads, dim = q.shape
     k_len, kv_heads = k.shape[1:3]
     if kernel is None:
@@ -136,4 +139,9 @@ def attention(launch: Launcher, q, k, v, out, causal, kernel=None):
     views = q, k, v, out
     strides = [view.stride(1) for view in views] + [view.stride(0) for view in views]
     name = f"attention_{kernel}" + ("_causal" if causal else "")
-    launch(name, grid, *views, q_len, k_len, heads, kv_heads, dim, *strides, 1 / math.sqrt(dim))
+    if rest is None:
+        split, rest = max(q_len, k_len), (v, out)
+    else:
+        split = v.shape[1]
+        rest = [part.data_ptr() - split * part.stride(1) * part.element_size() for part in rest]
+    launch(name, grid, *views, q_len, k_len, heads, kv_heads, dim, *strides, 1 / math.sqrt(dim), *rest, split)

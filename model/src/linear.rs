@@ -1,7 +1,7 @@
 //! Linear layers and embeddings over weights in their file's format.
 
 use backends::fused::gelu_tanh;
-use backends::{Activation, Fp8Ops, LowRank, Weight};
+use backends::{Activation, Fp8Ops, LowRank, RoundedRows, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor};
@@ -36,6 +36,62 @@ impl<B: Fp8Ops> Linear<B> {
             // GELU is of the sum, so that it cannot be part of the weight's product.
             Some(_) => gelu_tanh(self.forward(x)),
         }
+    }
+}
+
+/// What layers that share their input take.
+#[derive(Clone, Debug)]
+pub enum LayerInput<B: Backend> {
+    /// Float `[batch, tokens, in]`.
+    Exact(Tensor<B, 3>),
+    /// Rounded to FP8, once for all of them.
+    Rounded {
+        /// `[batch * tokens, in]`.
+        rows: RoundedRows<B>,
+        /// `batch` and `tokens`.
+        batch: [usize; 2],
+    },
+}
+
+impl<B: Fp8Ops> Linear<B> {
+    /// Whether the layer needs nothing but rounded activations.
+    pub fn takes_rounded(&self) -> bool {
+        self.adapter.is_none() && self.weight.takes_rounded()
+    }
+
+    /// As [`forward`](Self::forward), on what may be rounded already.
+    ///
+    /// # Panics
+    /// If it is, and the layer does not [take](Self::takes_rounded) that.
+    pub fn forward_shared(&self, input: LayerInput<B>) -> Tensor<B, 3> {
+        match input {
+            LayerInput::Exact(x) => self.forward(x),
+            LayerInput::Rounded { rows, batch } => self.rounded(rows, batch, Activation::None),
+        }
+    }
+
+    /// As [`forward_gelu`](Self::forward_gelu), on what may be rounded already.
+    ///
+    /// # Panics
+    /// As [`forward_shared`](Self::forward_shared).
+    pub fn forward_shared_gelu(&self, input: LayerInput<B>) -> Tensor<B, 3> {
+        match input {
+            LayerInput::Exact(x) => self.forward_gelu(x),
+            LayerInput::Rounded { rows, batch } => self.rounded(rows, batch, Activation::GeluTanh),
+        }
+    }
+
+    fn rounded(
+        &self,
+        rows: RoundedRows<B>,
+        [batch, tokens]: [usize; 2],
+        activation: Activation,
+    ) -> Tensor<B, 3> {
+        let y = self
+            .weight
+            .linear_rounded(rows, self.bias.as_ref(), activation);
+        let [_, out] = y.dims();
+        y.reshape([batch, tokens, out])
     }
 }
 

@@ -52,43 +52,144 @@ fn rows_of_heads(tensor: Tensor) -> Tensor {
 fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> Tensor {
     let [q, k, v] = qkv;
     let [batch, tokens, heads, dim] = dims(&q);
-    let [_, keys, kv_heads, _] = dims::<4>(&k);
+    let [_, keys, _, _] = dims::<4>(&k);
     let elements = batch * tokens * heads * dim;
-    let (kernel, grid) = launch(engine, element, [batch, tokens, heads, dim], causal);
     let out = engine.run(&q.client, |scope| {
         let out = scope.empty(elements * element.size());
         if elements > 0 {
-            let [
-                [q_batch, q_token, ..],
-                [k_batch, k_token, ..],
-                [v_batch, v_token, ..],
-            ] = [&q, &k, &v].map(strides::<4>);
-            let mut args = vec![
-                Arg::Pointer(scope.pointer(&q.handle)),
-                Arg::Pointer(scope.pointer(&k.handle)),
-                Arg::Pointer(scope.pointer(&v.handle)),
-                Arg::Pointer(scope.pointer(&out)),
-            ];
-            args.extend([tokens, keys, heads, kv_heads, dim].map(|size| Arg::Int(size as i32)));
-            args.extend(
-                [
-                    q_token,
-                    k_token,
-                    v_token,
-                    (heads * dim) as i64,
-                    q_batch,
-                    k_batch,
-                    v_batch,
-                    (tokens * heads * dim) as i64,
-                ]
-                .map(Arg::Long),
-            );
-            args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
-            scope.launch(&kernel, grid, &args)?;
+            let [batch_stride, token_stride, ..] = strides::<4>(&v);
+            // All of them are in one place.
+            let values = Tokens {
+                first: scope.pointer(&v.handle),
+                rest: 0,
+                split: tokens.max(keys),
+                token_stride,
+                batch_stride,
+            };
+            let result = Tokens {
+                first: scope.pointer(&out),
+                token_stride: (heads * dim) as i64,
+                batch_stride: (tokens * heads * dim) as i64,
+                ..values
+            };
+            start(engine, scope, element, [&q, &k], [values, result], causal)?;
         }
         Ok(out)
     });
     over(&q, out, [batch, tokens, heads, dim].into(), q.dtype)
+}
+
+/// See [`crate::fused::joint_attention`].
+pub(super) fn joint_attention(
+    q: Vec<Tensor>,
+    k: Vec<Tensor>,
+    v: [Tensor; 2],
+    lengths: &[usize],
+) -> Option<[Tensor; 2]> {
+    let element = Element::of(v[0].dtype)?;
+    let engine = Engine::of(&v[0].device).ok()?;
+    let dtype = v[0].dtype;
+    let [first, second] = v.map(|v| contiguous(in_dtype(v, dtype)));
+    let [_, firsts, heads, dim]: [usize; 4] = dims(&first);
+    let [batch, seconds, ..]: [usize; 4] = dims(&second);
+    if dim > LARGEST_DIM || batch != lengths.len() {
+        return None;
+    }
+    let of_heads = |tensors: Vec<Tensor>| -> Vec<Tensor> {
+        let tensors = tensors.into_iter();
+        tensors
+            .map(|tensor| rows_of_heads(in_dtype(tensor, dtype)))
+            .collect()
+    };
+    let (q, k) = (of_heads(q), of_heads(k));
+    let token_bytes = (heads * dim * element.size()) as u64;
+    let out = engine.run(&first.client, |scope| {
+        let out = [firsts, batch * seconds]
+            .map(|tokens| scope.empty(tokens * heads * dim * element.size()));
+        let mut start_of_first = 0;
+        for (index, &length) in lengths.iter().enumerate() {
+            let sequence = |[first, second]: [u64; 2]| {
+                let second = second + (index * seconds) as u64 * token_bytes;
+                Tokens {
+                    first: first + start_of_first as u64 * token_bytes,
+                    // As if the tokens before them lay there too.
+                    rest: second.wrapping_sub(length as u64 * token_bytes),
+                    split: length,
+                    token_stride: (heads * dim) as i64,
+                    batch_stride: 0,
+                }
+            };
+            let values = sequence([&first, &second].map(|v| scope.pointer(&v.handle)));
+            let result = sequence([&out[0], &out[1]].map(|out| scope.pointer(out)));
+            let tokens = [values, result];
+            if length + seconds > 0 {
+                start(
+                    &engine,
+                    scope,
+                    element,
+                    [&q[index], &k[index]],
+                    tokens,
+                    false,
+                )?;
+            }
+            start_of_first += length;
+        }
+        Ok(out)
+    });
+    let [first_out, second_out] = out;
+    Some([
+        over(&first, first_out, [1, firsts, heads, dim].into(), dtype),
+        over(
+            &second,
+            second_out,
+            [batch, seconds, heads, dim].into(),
+            dtype,
+        ),
+    ])
+}
+
+/// Where values or results are, whose heads lie side by side.
+#[derive(Clone, Copy)]
+struct Tokens {
+    first: u64,
+    /// What tokens from `split` on are counted from.
+    rest: u64,
+    split: usize,
+    token_stride: i64,
+    batch_stride: i64,
+}
+
+/// Starts the kernel for queries and keys, values and results.
+fn start(
+    engine: &Engine,
+    scope: &Scope<'_>,
+    element: Element,
+    [q, k]: [&Tensor; 2],
+    [v, out]: [Tokens; 2],
+    causal: bool,
+) -> Result<(), DriverError> {
+    let [batch, tokens, heads, dim] = dims(q);
+    let [_, keys, kv_heads, _] = dims::<4>(k);
+    let (kernel, grid) = launch(engine, element, [batch, tokens, heads, dim], causal);
+    let [[q_batch, q_token, ..], [k_batch, k_token, ..]] = [q, k].map(strides::<4>);
+    let mut args = vec![
+        Arg::Pointer(scope.pointer(&q.handle)),
+        Arg::Pointer(scope.pointer(&k.handle)),
+        Arg::Pointer(v.first),
+        Arg::Pointer(out.first),
+    ];
+    args.extend([tokens, keys, heads, kv_heads, dim].map(|size| Arg::Int(size as i32)));
+    let token_strides = [q_token, k_token, v.token_stride, out.token_stride];
+    let batch_strides = [q_batch, k_batch, v.batch_stride, out.batch_stride];
+    args.extend(token_strides.map(Arg::Long));
+    args.extend(batch_strides.map(Arg::Long));
+    args.extend([
+        Arg::Float(1.0 / (dim as f32).sqrt()),
+        Arg::Pointer(v.rest),
+        Arg::Pointer(out.rest),
+        Arg::Int(v.split as i32),
+    ]);
+    scope.launch(&kernel, grid, &args)
 }
 
 /// The kernel for a shape, and its grid.

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 
 use super::engine::{Arg, Engine, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
-use super::tensor::{Element, Tensor, contiguous, dims, over};
+use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, over};
 
 /// A grid in one dimension.
 fn line(blocks: u32, threads: u32) -> Grid {
@@ -13,56 +13,6 @@ fn line(blocks: u32, threads: u32) -> Grid {
         threads,
         shared: 0,
     }
-}
-
-/// The stride from one batch to the next of a `[batch, 1, channels]` that may have one batch for
-/// all.
-fn batch_stride(tensor: &Tensor) -> i64 {
-    let [batch, _, channels] = dims(tensor);
-    if batch == 1 { 0 } else { channels as i64 }
-}
-
-/// See [`crate::fused::modulated_layer_norm`].
-pub(super) fn modulated_layer_norm(
-    x: Tensor,
-    shift: Tensor,
-    scale: Tensor,
-    epsilon: f64,
-) -> Option<Tensor> {
-    /// Tokens of a block.
-    const ROWS: usize = 4;
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let [shift, scale] = [shift, scale].map(|tensor| contiguous(in_dtype(tensor, x.dtype)));
-    let x = contiguous(x);
-    let [batch, tokens, channels] = dims(&x);
-    let y = engine.run(&x.client, |scope| {
-        let y = scope.empty(batch * tokens * channels * element.size());
-        if batch * tokens > 0 {
-            let grid = Grid {
-                blocks: (blocks(tokens, ROWS), batch as u32, 1),
-                threads: 128,
-                shared: 0,
-            };
-            scope.launch(
-                &element.kernel("layer_norm_modulate"),
-                grid,
-                &[
-                    Arg::Pointer(scope.pointer(&x.handle)),
-                    Arg::Pointer(scope.pointer(&shift.handle)),
-                    Arg::Pointer(scope.pointer(&scale.handle)),
-                    Arg::Pointer(scope.pointer(&y)),
-                    Arg::Int(channels as i32),
-                    Arg::Int(tokens as i32),
-                    Arg::Long(batch_stride(&shift)),
-                    Arg::Long(batch_stride(&scale)),
-                    Arg::Float(epsilon as f32),
-                ],
-            )?;
-        }
-        Ok(y)
-    });
-    Some(over(&x, y, [batch, tokens, channels].into(), x.dtype))
 }
 
 /// See [`crate::fused::rms_norm`].

@@ -12,6 +12,7 @@ mod concatenate;
 mod conv;
 mod engine;
 mod fused;
+mod layer_norm;
 mod linear;
 mod ops;
 mod order;

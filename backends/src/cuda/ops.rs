@@ -6,10 +6,11 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cuda::Cuda;
 
 use super::concatenate::concatenate;
+use super::layer_norm::Norm;
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
 use super::{attention, conv, fused, rotate};
-use crate::fp8::{self, Activation, Fp8Format, Fp8Ops};
+use crate::fp8::{self, Activation, Fp8Format, Fp8Ops, RoundedRows, rounding};
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
 impl Fp8Ops for Cuda {
@@ -35,8 +36,51 @@ impl Fp8Ops for Cuda {
         })
     }
 
-    fn fp8_linear_rounded(
+    fn round_rows(x: FloatTensor<Self>) -> RoundedRows<Self> {
+        rounded::round_rows(x.clone()).unwrap_or_else(|| rounding::round_rows::<Self>(x))
+    }
+
+    fn modulated_layer_norm_rounded(
         x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> RoundedRows<Self> {
+        let norm = Norm {
+            x: x.clone(),
+            update: None,
+            shift: shift.clone(),
+            scale: scale.clone(),
+            epsilon,
+        };
+        match rounded::normed(norm) {
+            Some((_, rows)) => rows,
+            None => rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon),
+        }
+    }
+
+    fn gated_add_layer_norm_rounded(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, RoundedRows<Self>) {
+        let norm = Norm {
+            x: residual.clone(),
+            update: Some([x.clone(), gate.clone()]),
+            shift: shift.clone(),
+            scale: scale.clone(),
+            epsilon,
+        };
+        rounded::normed(norm).unwrap_or_else(|| {
+            rounding::gated_add_layer_norm_rounded::<Self>(residual, x, gate, shift, scale, epsilon)
+        })
+    }
+
+    fn fp8_linear_rounded(
+        x: RoundedRows<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,
@@ -45,7 +89,8 @@ impl Fp8Ops for Cuda {
     ) -> FloatTensor<Self> {
         let stored = (weight.clone(), scale.clone(), format);
         linear_rounded(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
-            fp8::rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
+            let x = rounded::decoded(x);
+            rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
         })
     }
 
@@ -68,8 +113,40 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        fused::modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), epsilon)
-            .unwrap_or_else(|| portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon))
+        let norm = Norm {
+            x: x.clone(),
+            update: None,
+            shift: shift.clone(),
+            scale: scale.clone(),
+            epsilon,
+        };
+        match norm.run(false) {
+            Some(normed) => normed.y,
+            None => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
+        }
+    }
+
+    fn gated_add_layer_norm(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let norm = Norm {
+            x: residual.clone(),
+            update: Some([x.clone(), gate.clone()]),
+            shift: shift.clone(),
+            scale: scale.clone(),
+            epsilon,
+        };
+        match norm.run(false) {
+            Some(normed) => (normed.sum, normed.y),
+            None => {
+                portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon)
+            }
+        }
     }
 
     fn rms_norm(
@@ -156,6 +233,16 @@ impl FusedOps for Cuda {
     ) -> FloatTensor<Self> {
         attention::attention(q.clone(), k.clone(), v.clone(), causal)
             .unwrap_or_else(|| portable::scaled_attention::<Self>(q, k, v, causal))
+    }
+
+    fn joint_attention(
+        q: Vec<FloatTensor<Self>>,
+        k: Vec<FloatTensor<Self>>,
+        v: [FloatTensor<Self>; 2],
+        lengths: &[usize],
+    ) -> [FloatTensor<Self>; 2] {
+        attention::joint_attention(q.clone(), k.clone(), v.clone(), lengths)
+            .unwrap_or_else(|| portable::joint_attention::<Self>(q, k, v, lengths))
     }
 
     fn concatenate(parts: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {

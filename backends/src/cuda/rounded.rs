@@ -1,22 +1,21 @@
 //! Linear layers on FP8 tensor cores: activations are rounded to E4M3, token by token, and
 //! multiplied with the weight's codes by cuBLASLt.
 
-use burn::tensor::{DType, FloatDType};
-use burn_cuda::CudaDevice;
+use burn::tensor::{DType, FloatDType, Int};
+use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
+use super::layer_norm::{Norm, Normed};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fp8::{Activation, Fp8Format};
+use crate::fp8::portable::decode_all;
+use crate::fp8::{Activation, Fp8Format, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
-
-/// Scales follow codes at a multiple of so many bytes.
-const ALIGNMENT: usize = 256;
 
 /// What cuBLASLt leaves to kernels of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,20 +51,104 @@ pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
     dtype == FloatDType::BF16 && engine.is_some_and(|engine| way(&engine, product).is_some())
 }
 
-/// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where the
-/// device or cuBLASLt cannot multiply these codes.
+/// Whether rows of activations can be multiplied as codes: those of other sizes, or on other
+/// devices, need not become codes.
+pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usize) -> bool {
+    /// cuBLASLt's FP8 products want sizes that are multiples of this.
+    const MULTIPLE: usize = 16;
+    let able = engine.capability() >= ADA && engine.has_blas() && element == Element::Bf16;
+    able && rows > 0 && width.is_multiple_of(MULTIPLE)
+}
+
+/// See [`Fp8Ops::round_rows`](crate::fp8::Fp8Ops::round_rows): codes U8 `[rows, in]` and scales f32
+/// `[rows]`; `None` where codes have no use.
+pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
+    /// Longer rows have a block each, shorter ones a warp each.
+    const LONGEST_OF_WARP: usize = 3072;
+    const WARPS: usize = 4;
+    let element = Element::of(x.dtype)?;
+    let engine = Engine::of(&x.device).ok()?;
+    let [rows, width] = dims(&x);
+    if !has_use(&engine, element, rows, width) {
+        return None;
+    }
+    let x = contiguous(x);
+    let at_once = if width <= LONGEST_OF_WARP { WARPS } else { 1 };
+    let (codes, scales) = engine.run(&x.client, |scope| {
+        let codes = scope.empty(rows * width);
+        let scales = scope.empty(rows * size_of::<f32>());
+        scope.launch(
+            "fp8_quantize_bf16",
+            Grid {
+                blocks: (blocks(rows, at_once), 1, 1),
+                threads: 32 * WARPS as u32,
+                shared: 0,
+            },
+            &[
+                Arg::Pointer(scope.pointer(&x.handle)),
+                Arg::Pointer(scope.pointer(&codes)),
+                Arg::Pointer(scope.pointer(&scales)),
+                Arg::Int(rows as i32),
+                Arg::Int(width as i32),
+            ],
+        )?;
+        Ok((codes, scales))
+    });
+    Some(RoundedRows {
+        values: over(&x, codes, [rows, width].into(), DType::U8),
+        scales: over(&x, scales, [rows].into(), DType::F32),
+        dtype: FloatDType::BF16,
+    })
+}
+
+/// A norm whose result becomes codes, as by [`round_rows`]; and what was normalised.
+pub(super) fn normed(norm: Norm) -> Option<(Tensor, RoundedRows<Cuda>)> {
+    let dtype = norm.x.dtype.into();
+    let Normed { sum, y, scales } = norm.run(true)?;
+    let rows = RoundedRows {
+        values: y,
+        scales: scales?,
+        dtype,
+    };
+    Some((sum, rows))
+}
+
+/// Rows whose codes no product takes, as the portable body knows them.
+pub(super) fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
+    if x.values.dtype != DType::U8 {
+        return x;
+    }
+    let [rows, _] = dims(&x.values);
+    let values = decode_all(
+        burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
+        Fp8Format::E4M3,
+    );
+    RoundedRows {
+        values: values.cast(x.dtype).into_primitive().tensor(),
+        scales: over(
+            &x.scales,
+            x.scales.handle.clone(),
+            [rows, 1].into(),
+            DType::F32,
+        ),
+        dtype: x.dtype,
+    }
+}
+
+/// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where `x` is
+/// no codes, or cuBLASLt cannot multiply them.
 pub(super) fn linear_rounded(
-    x: Tensor,
+    x: RoundedRows<Cuda>,
     (codes, scale, format): (Tensor, Tensor, Fp8Format),
     bias: Option<Tensor>,
     activation: Activation,
 ) -> Option<Tensor> {
-    if Element::of(x.dtype)? != Element::Bf16 {
+    let RoundedRows { values, scales, .. } = x;
+    if values.dtype != DType::U8 {
         return None;
     }
-    let engine = Engine::of(&x.device).ok()?;
-    let x = contiguous(x);
-    let [rows, width] = dims(&x);
+    let engine = Engine::of(&values.device).ok()?;
+    let [rows, width] = dims(&values);
     let [out, _] = dims(&codes);
     let gelu = activation == Activation::GeluTanh;
     let whole = Product {
@@ -90,11 +173,12 @@ pub(super) fn linear_rounded(
         remainder,
         gelu,
     };
-    let y = engine.run(&x.client, |scope| {
+    let y = engine.run(&values.client, |scope| {
         let y = scope.empty(rows * out * Element::Bf16.size());
         let bias = bias.as_ref();
         let addresses = Addresses {
-            x: scope.pointer(&x.handle),
+            x: scope.pointer(&values.handle),
+            scales: scope.pointer(&scales.handle),
             codes: scope.pointer(&codes.handle),
             scale: scope.pointer(&scale.handle),
             bias: bias.map_or(0, |bias| scope.pointer(&bias.handle)),
@@ -103,7 +187,7 @@ pub(super) fn linear_rounded(
         layer.run(scope, addresses)?;
         Ok(y)
     });
-    Some(over(&x, y, [rows, out].into(), x.dtype))
+    Some(over(&values, y, [rows, out].into(), DType::BF16))
 }
 
 /// The product that cuBLASLt can do, and what is left of the whole.
@@ -135,7 +219,9 @@ fn way(engine: &Engine, whole: Product) -> Option<(Product, Remainder)> {
 /// Where the operands are.
 #[derive(Clone, Copy)]
 struct Addresses {
+    /// Codes of the rows, and their scales.
     x: u64,
+    scales: u64,
     codes: u64,
     scale: u64,
     /// f32, or 0.
@@ -151,18 +237,12 @@ struct Layer {
 
 impl Layer {
     fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
-        let Product { m, n, k, .. } = self.product;
+        let Product { m, n, .. } = self.product;
         let Some(blas) = scope.blas() else {
             return Ok(());
         };
-        let codes_bytes = (m * k).next_multiple_of(ALIGNMENT);
-        let scales_bytes = (m * size_of::<f32>()).next_multiple_of(ALIGNMENT);
-        let memory = codes_bytes + scales_bytes + n * size_of::<f32>();
-        let codes = scope.scratch(Use::Codes, memory)?;
-        let scales = codes + codes_bytes as u64;
-        let weight_scales = scales + scales_bytes as u64;
+        let weight_scales = scope.scratch(Use::Scales, n * size_of::<f32>())?;
         let bias = scope.scratch(Use::Bias, n * Element::Bf16.size())?;
-        quantize(scope, (at.x, m, k), codes, scales)?;
         scope.launch(
             "fp8_product_constants",
             Grid {
@@ -179,13 +259,13 @@ impl Layer {
             ],
         )?;
         let operands = Operands {
-            x: codes,
+            x: at.x,
             w: at.codes,
             y: at.y,
             bias,
             alpha: None,
             scales: Some(Scales {
-                x: scales,
+                x: at.scales,
                 w: weight_scales,
             }),
         };
@@ -206,7 +286,7 @@ impl Layer {
                 grid,
                 &[
                     y,
-                    Arg::Pointer(scales),
+                    Arg::Pointer(at.scales),
                     Arg::Pointer(at.bias),
                     Arg::Long(m as i64),
                     Arg::Int(n as i32),
@@ -215,32 +295,4 @@ impl Layer {
             ),
         }
     }
-}
-
-/// Starts to round `rows` of `columns` in bf16 to E4M3 codes with a scale for each row.
-fn quantize(
-    scope: &Scope<'_>,
-    (x, rows, columns): (u64, usize, usize),
-    codes: u64,
-    scales: u64,
-) -> Result<(), DriverError> {
-    /// Longer rows have a block each, shorter ones a warp each.
-    const LONGEST_OF_WARP: usize = 3072;
-    const WARPS: usize = 4;
-    let each = if columns <= LONGEST_OF_WARP { WARPS } else { 1 };
-    scope.launch(
-        "fp8_quantize_bf16",
-        Grid {
-            blocks: (blocks(rows, each), 1, 1),
-            threads: 128,
-            shared: 0,
-        },
-        &[
-            Arg::Pointer(x),
-            Arg::Pointer(codes),
-            Arg::Pointer(scales),
-            Arg::Int(rows as i32),
-            Arg::Int(columns as i32),
-        ],
-    )
 }

@@ -12,8 +12,8 @@ pub(super) enum Use {
     Bias,
     /// The columns of a convolution.
     Columns,
-    /// Activations in FP8, and scales.
-    Codes,
+    /// A weight's scale, once for each output.
+    Scales,
 }
 
 /// Memory that is taken once and grows.

@@ -76,6 +76,13 @@ pub(super) fn strides<const D: usize>(tensor: &Tensor) -> [i64; D] {
     std::array::from_fn(|i| strides[i] as i64)
 }
 
+/// The stride from one batch to the next of a `[batch, 1, channels]` that may have one batch for
+/// all.
+pub(super) fn batch_stride(tensor: &Tensor) -> i64 {
+    let [batch, _, channels] = dims(tensor);
+    if batch == 1 { 0 } else { channels as i64 }
+}
+
 /// A contiguous tensor over memory, on the device of another.
 pub(super) fn over(like: &Tensor, memory: Handle, shape: Shape, dtype: DType) -> Tensor {
     CubeTensor::new_contiguous(

@@ -1,6 +1,7 @@
 //! The backend extension that multiplies with weights in their file's format.
 
 use burn::tensor::FloatDType;
+use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::codec::Fp8Format;
@@ -25,6 +26,18 @@ pub enum Activation {
     None,
     /// The tanh form of GELU, as [`gelu_tanh`](crate::fused::gelu_tanh).
     GeluTanh,
+}
+
+/// Rows `[rows, in]` of activations rounded to E4M3, each divided by a scale of its own, as the
+/// backend that made them keeps them.
+#[derive(Clone, Debug)]
+pub struct RoundedRows<B: Backend> {
+    /// Numbers of the format, or their codes.
+    pub(crate) values: FloatTensor<B>,
+    /// f32, one for each row.
+    pub(crate) scales: FloatTensor<B>,
+    /// The activations' dtype.
+    pub(crate) dtype: FloatDType,
 }
 
 /// Linear layers on weights that stay in their storage format.
@@ -58,12 +71,39 @@ pub trait Fp8Ops: FusedOps {
         portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
     }
 
-    /// As [`fp8_linear`](Self::fp8_linear) with `x` rounded to E4M3: each token is divided by its
-    /// largest magnitude over 448, rounded to nearest even, and the product multiplied by that
-    /// scale. A device with FP8 tensor cores multiplies the codes themselves; elsewhere the result
-    /// is the same and nothing is gained.
-    fn fp8_linear_rounded(
+    /// Rounds each row of `x`, float `[rows, in]`, to E4M3: it is divided by its scale, which is its
+    /// largest magnitude over 448 (1 for a row of zeros), and rounded to nearest even.
+    fn round_rows(x: FloatTensor<Self>) -> RoundedRows<Self> {
+        rounding::round_rows::<Self>(x)
+    }
+
+    /// [`modulated_layer_norm`](crate::fused::modulated_layer_norm), whose result is rounded.
+    fn modulated_layer_norm_rounded(
         x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> RoundedRows<Self> {
+        rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon)
+    }
+
+    /// [`gated_add_layer_norm`](crate::fused::gated_add_layer_norm), whose second result is rounded.
+    fn gated_add_layer_norm_rounded(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, RoundedRows<Self>) {
+        rounding::gated_add_layer_norm_rounded::<Self>(residual, x, gate, shift, scale, epsilon)
+    }
+
+    /// As [`fp8_linear`](Self::fp8_linear) for rounded rows: the product is multiplied by their
+    /// scales too. A device with FP8 tensor cores multiplies the codes themselves; elsewhere the
+    /// result is the same and nothing is gained.
+    fn fp8_linear_rounded(
+        x: RoundedRows<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
         bias: Option<FloatTensor<Self>>,

@@ -130,7 +130,7 @@ pub(super) fn finish<B: FusedOps>(
 }
 
 /// U8 codes `[rows, in]` as f32 values of the same shape, by table look-up.
-fn decode_all<B: Backend>(codes: Tensor<B, 2, Int>, format: Fp8Format) -> Tensor<B, 2> {
+pub(crate) fn decode_all<B: Backend>(codes: Tensor<B, 2, Int>, format: Fp8Format) -> Tensor<B, 2> {
     let shape = codes.dims();
     let device = codes.device();
     let table = Tensor::<B, 1>::from_data(TensorData::from(*format.table()), (&device, DType::F32));

@@ -4,7 +4,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{FloatDType, Tensor};
 
 use super::codec::Fp8Format;
-use super::ops::{Activation, Fp8Ops};
+use super::ops::{Activation, Fp8Ops, RoundedRows};
 use super::portable::{finish, float};
 use burn::tensor::backend::Backend;
 
@@ -16,24 +16,61 @@ const LEAST: f32 = 1e-30;
 const SMALLEST_EXPONENT: f32 = -6.0;
 const MANTISSA_BITS: f32 = 3.0;
 
-/// See [`Fp8Ops::fp8_linear_rounded`].
-pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
+/// See [`Fp8Ops::round_rows`]: numbers of the format, in `x`'s own dtype, and scales f32 `[rows, 1]`.
+pub(crate) fn round_rows<B: Backend>(x: FloatTensor<B>) -> RoundedRows<B> {
+    let x = float::<B, 2>(x);
+    let dtype: FloatDType = x.dtype().into();
+    let x = x.cast(FloatDType::F32);
+    let scales = scales(x.clone());
+    let values = round(x / scales.clone()).cast(dtype);
+    RoundedRows {
+        values: values.into_primitive().tensor(),
+        scales: scales.into_primitive().tensor(),
+        dtype,
+    }
+}
+
+/// See [`Fp8Ops::modulated_layer_norm_rounded`].
+pub(crate) fn modulated_layer_norm_rounded<B: Fp8Ops>(
     x: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    epsilon: f64,
+) -> RoundedRows<B> {
+    round_tokens(B::modulated_layer_norm(x, shift, scale, epsilon))
+}
+
+/// See [`Fp8Ops::gated_add_layer_norm_rounded`].
+pub(crate) fn gated_add_layer_norm_rounded<B: Fp8Ops>(
+    residual: FloatTensor<B>,
+    x: FloatTensor<B>,
+    gate: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    epsilon: f64,
+) -> (FloatTensor<B>, RoundedRows<B>) {
+    let (sum, y) = B::gated_add_layer_norm(residual, x, gate, shift, scale, epsilon);
+    (sum, round_tokens(y))
+}
+
+/// Rounds each token of `[batch, tokens, channels]`.
+fn round_tokens<B: Fp8Ops>(x: FloatTensor<B>) -> RoundedRows<B> {
+    let x = float::<B, 3>(x).flatten::<2>(0, 1);
+    B::round_rows(x.into_primitive().tensor())
+}
+
+/// See [`Fp8Ops::fp8_linear_rounded`], for rows of [`round_rows`].
+pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
+    x: RoundedRows<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
     bias: Option<FloatTensor<B>>,
     format: Fp8Format,
     activation: Activation,
 ) -> FloatTensor<B> {
-    let x = float::<B, 2>(x);
-    let dtype: FloatDType = x.dtype().into();
-    let x = x.cast(FloatDType::F32);
-    let scales = scales(x.clone());
-    let rounded = round(x / scales.clone()).cast(dtype);
-    let rounded = rounded.into_primitive().tensor();
-    let y = B::fp8_linear(rounded, weight, scale, None, format, Activation::None);
-    let y = float::<B, 2>(y).cast(FloatDType::F32) * scales;
-    finish(y.cast(dtype), bias, activation)
+    let y = B::fp8_linear(x.values, weight, scale, None, format, Activation::None);
+    let y = float::<B, 2>(y).cast(FloatDType::F32) * float::<B, 2>(x.scales);
+    finish(y.cast(x.dtype), bias, activation)
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.

@@ -21,6 +21,8 @@ pub use ops::{FusedOps, Rotation, Turned};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
+use crate::fp8::{Fp8Ops, RoundedRows};
+
 /// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
 ///
 /// * `x`: float `[batch, tokens, channels]`.
@@ -141,6 +143,56 @@ pub fn gated_add<B: FusedOps>(
     wrap(B::gated_add(unwrap(residual), unwrap(x), unwrap(gate)))
 }
 
+/// [`gated_add`], and [`modulated_layer_norm`] of its result: both, in this order.
+pub fn gated_add_layer_norm<B: FusedOps>(
+    residual: Tensor<B, 3>,
+    x: Tensor<B, 3>,
+    gate: Tensor<B, 3>,
+    shift: Tensor<B, 3>,
+    scale: Tensor<B, 3>,
+    epsilon: f64,
+) -> (Tensor<B, 3>, Tensor<B, 3>) {
+    let (sum, y) = B::gated_add_layer_norm(
+        unwrap(residual),
+        unwrap(x),
+        unwrap(gate),
+        unwrap(shift),
+        unwrap(scale),
+        epsilon,
+    );
+    (wrap(sum), wrap(y))
+}
+
+/// [`modulated_layer_norm`], whose result is rounded to FP8, token by token.
+pub fn modulated_layer_norm_rounded<B: Fp8Ops>(
+    x: Tensor<B, 3>,
+    shift: Tensor<B, 3>,
+    scale: Tensor<B, 3>,
+    epsilon: f64,
+) -> RoundedRows<B> {
+    B::modulated_layer_norm_rounded(unwrap(x), unwrap(shift), unwrap(scale), epsilon)
+}
+
+/// [`gated_add_layer_norm`], whose second result is rounded to FP8, token by token.
+pub fn gated_add_layer_norm_rounded<B: Fp8Ops>(
+    residual: Tensor<B, 3>,
+    x: Tensor<B, 3>,
+    gate: Tensor<B, 3>,
+    shift: Tensor<B, 3>,
+    scale: Tensor<B, 3>,
+    epsilon: f64,
+) -> (Tensor<B, 3>, RoundedRows<B>) {
+    let (sum, rows) = B::gated_add_layer_norm_rounded(
+        unwrap(residual),
+        unwrap(x),
+        unwrap(gate),
+        unwrap(shift),
+        unwrap(scale),
+        epsilon,
+    );
+    (wrap(sum), rows)
+}
+
 /// `x / max(‖x‖₂, 1e-12) * sqrt(channels) * gamma` with the norm over channels, then SiLU if
 /// `silu`.
 ///
@@ -166,11 +218,32 @@ pub fn attention<B: FusedOps>(
     wrap(B::scaled_attention(unwrap(q), unwrap(k), unwrap(v), causal))
 }
 
-/// Float tensors one after the other along a dimension, in which alone they may differ.
+/// [`attention`] within each of the joint sequences that [`rms_norm_rotate_joined`] makes.
+///
+/// * `q`, `k`: one float `[1, length + tokens, heads, head_dim]` for each of `lengths`.
+/// * `v`: the values of the first sequence, float `[1, all lengths, heads, head_dim]`, and of the
+///   second, `[lengths, tokens, heads, head_dim]`.
+///
+/// Returns what the tokens of the first and of the second sequence see, in the shapes of `v`.
+pub fn joint_attention<B: FusedOps>(
+    q: Vec<Tensor<B, 4>>,
+    k: Vec<Tensor<B, 4>>,
+    v: [Tensor<B, 4>; 2],
+    lengths: &[usize],
+) -> [Tensor<B, 4>; 2] {
+    let [q, k] = [q, k].map(|sequences| sequences.into_iter().map(unwrap).collect());
+    B::joint_attention(q, k, v.map(unwrap), lengths).map(wrap)
+}
+
+/// Float tensors one after the other along a dimension, in which alone they may differ. A single
+/// one stays where it is.
 pub fn concatenate<B: FusedOps, const D: usize>(
-    parts: Vec<Tensor<B, D>>,
+    mut parts: Vec<Tensor<B, D>>,
     dim: usize,
 ) -> Tensor<B, D> {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
     let parts = parts.into_iter().map(unwrap).collect();
     wrap(B::concatenate(parts, dim))
 }

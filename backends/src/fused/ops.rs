@@ -104,6 +104,18 @@ pub trait FusedOps: Backend {
         portable::gated_add::<Self>(residual, x, gate)
     }
 
+    /// See [`gated_add_layer_norm`](super::gated_add_layer_norm).
+    fn gated_add_layer_norm(
+        residual: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon)
+    }
+
     /// See [`channel_norm`](super::channel_norm).
     fn channel_norm(
         x: FloatTensor<Self>,
@@ -121,6 +133,16 @@ pub trait FusedOps: Backend {
         causal: bool,
     ) -> FloatTensor<Self> {
         portable::scaled_attention::<Self>(q, k, v, causal)
+    }
+
+    /// See [`joint_attention`](super::joint_attention).
+    fn joint_attention(
+        q: Vec<FloatTensor<Self>>,
+        k: Vec<FloatTensor<Self>>,
+        v: [FloatTensor<Self>; 2],
+        lengths: &[usize],
+    ) -> [FloatTensor<Self>; 2] {
+        portable::joint_attention::<Self>(q, k, v, lengths)
     }
 
     /// See [`concatenate`](super::concatenate).

@@ -5,6 +5,7 @@ use burn::tensor::module::{attention, conv2d};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions, FloatTensor};
 use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
 
+use super::concatenate;
 use super::ops::{FusedOps, Rotation, Turned};
 
 /// See [`modulated_layer_norm`](super::modulated_layer_norm).
@@ -58,18 +59,46 @@ pub(crate) fn rms_norm_rotate_joined<B: FusedOps>(
         let x = B::rms_norm_rotate(x, weight, cos, sin, rotation, epsilon);
         Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(x))
     });
+    join(first, second, lengths)
+}
+
+/// For each length, so many tokens of `first` with a batch of `second` after them.
+fn join<B: FusedOps>(
+    first: Tensor<B, 4>,
+    second: Tensor<B, 4>,
+    lengths: &[usize],
+) -> Vec<FloatTensor<B>> {
     let mut start = 0;
     let mut joined = Vec::with_capacity(lengths.len());
     for (batch, &length) in lengths.iter().enumerate() {
-        let parts = [
+        let parts = vec![
             first.clone().narrow(1, start, length),
             second.clone().narrow(0, batch, 1),
         ];
-        let parts = parts.map(|part| part.into_primitive().tensor());
-        joined.push(B::concatenate(parts.into(), 1));
+        joined.push(concatenate(parts, 1).into_primitive().tensor());
         start += length;
     }
     joined
+}
+
+/// See [`joint_attention`](super::joint_attention).
+pub(crate) fn joint_attention<B: FusedOps>(
+    q: Vec<FloatTensor<B>>,
+    k: Vec<FloatTensor<B>>,
+    v: [FloatTensor<B>; 2],
+    lengths: &[usize],
+) -> [FloatTensor<B>; 2] {
+    let [first, second] = v.map(float::<B, 4>);
+    let v = join(first, second, lengths);
+    let branches = q.into_iter().zip(k).zip(v).zip(lengths);
+    let attended = branches.map(|(((q, k), v), &length)| {
+        let joint = float::<B, 4>(B::scaled_attention(q, k, v, false));
+        let tokens = joint.dims()[1] - length;
+        let first = joint.clone().narrow(1, 0, length);
+        (first, joint.narrow(1, length, tokens))
+    });
+    let (first, second): (Vec<_>, Vec<_>) = attended.unzip();
+    [concatenate(first, 1), concatenate(second, 0)].map(|part| part.into_primitive().tensor())
 }
 
 /// See [`rotate`](super::rotate).
@@ -134,6 +163,20 @@ pub(crate) fn gated_add<B: Backend>(
     let (x, _) = widen::<B, 3>(x);
     let (gate, _) = widen::<B, 3>(gate);
     narrow(residual + x * gate, dtype)
+}
+
+/// See [`gated_add_layer_norm`](super::gated_add_layer_norm).
+pub(crate) fn gated_add_layer_norm<B: FusedOps>(
+    residual: FloatTensor<B>,
+    x: FloatTensor<B>,
+    gate: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    epsilon: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let sum = B::gated_add(residual, x, gate);
+    let y = B::modulated_layer_norm(sum.clone(), shift, scale, epsilon);
+    (sum, y)
 }
 
 /// See [`channel_norm`](super::channel_norm).
@@ -374,6 +417,47 @@ mod tests {
                 1e-5,
             );
         }
+    }
+
+    #[test]
+    fn joint_attention_is_that_of_each_joint_sequence() {
+        // Two and three tokens of the first sequence, four of each batch of the second.
+        let lengths = [2, 3];
+        let [q, k] =
+            [(), ()].map(|()| lengths.map(|length| random([1, length + 4, 2, 8])).to_vec());
+        let (first, second) = (random([1, 5, 2, 8]), random([2, 4, 2, 8]));
+        let v = [first.clone(), second.clone()];
+        let [a, b] = fused::joint_attention(q.clone(), k.clone(), v, &lengths);
+        assert_eq!((a.dims(), b.dims()), (first.dims(), second.dims()));
+        let mut start = 0;
+        for (batch, length) in lengths.into_iter().enumerate() {
+            let of_first = |x: &Tensor<Flex, 4>| x.clone().narrow(1, start, length);
+            let of_second = |x: &Tensor<Flex, 4>| x.clone().narrow(0, batch, 1);
+            let v = Tensor::cat(vec![of_first(&first), of_second(&second)], 1);
+            let all = fused::attention(q[batch].clone(), k[batch].clone(), v, false);
+            let found = Tensor::cat(vec![of_first(&a), of_second(&b)], 1);
+            close("joint attention", found, raw(&all), 1e-6);
+            start += length;
+        }
+    }
+
+    #[test]
+    fn a_gated_sum_is_normalised_as_it_is_stored() {
+        let tensors = [(); 2].map(|()| random([2, 37, 70]));
+        let [residual, x] = tensors;
+        let [gate, shift, scale] = [(); 3].map(|()| random([2, 1, 70]));
+        let (sum, y) = fused::gated_add_layer_norm(
+            residual.clone(),
+            x.clone(),
+            gate.clone(),
+            shift.clone(),
+            scale.clone(),
+            1e-6,
+        );
+        let expected = gated_add::<Flex>(raw(&residual), raw(&x), raw(&gate));
+        close("the sum", sum.clone(), expected, 1e-5);
+        let expected = modulated_layer_norm::<Flex>(raw(&sum), raw(&shift), raw(&scale), 1e-6);
+        close("its norm", y, expected, 1e-4);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Attention over image and text tokens together.
 
 use backends::ModelBackend;
-use backends::fused::{Rotation, Sequence, attention, rms_norm_rotate_joined};
+use backends::fused::{Rotation, Sequence, joint_attention, rms_norm_rotate_joined};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -11,7 +11,7 @@ use super::rope::JointRotary;
 use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
-use crate::linear::Linear;
+use crate::linear::{LayerInput, Linear};
 use crate::norm::RmsNorm;
 use crate::rotary::RotaryTable;
 
@@ -69,13 +69,22 @@ impl<B: Backend> JointAttention<B> {
 }
 
 impl<B: ModelBackend> JointAttention<B> {
-    /// The streams to the same shapes and dtype.
+    /// Of each stream, whether its projections need nothing but rounded tokens.
+    pub fn takes_rounded(&self) -> Streams<bool> {
+        let all = |layers: [&Linear<B>; 3]| layers.into_iter().all(Linear::takes_rounded);
+        Streams {
+            image: all([&self.to_q, &self.to_k, &self.to_v]),
+            text: all([&self.add_q_proj, &self.add_k_proj, &self.add_v_proj]),
+        }
+    }
+
+    /// The streams to float tensors of the same tokens and channels.
     pub fn forward(
         &self,
-        streams: Streams<B>,
+        streams: Streams<LayerInput<B>>,
         layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> Streams<B> {
+    ) -> Streams<Tensor<B, 3>> {
         let Streams { image, text } = streams;
         let joined = |image: Sequence<B>, text: Sequence<B>| {
             let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
@@ -99,13 +108,12 @@ impl<B: ModelBackend> JointAttention<B> {
                 &rotary.text,
             ),
         );
-        let v = layout.join(Streams {
-            image: heads(self.to_v.forward(image), &self.norm_k),
-            text: heads(self.add_v_proj.forward(text), &self.norm_added_k),
-        });
-        let branches = q.into_iter().zip(k).zip(v);
-        let attended = branches.map(|((q, k), v)| attention(q, k, v, false).flatten::<3>(2, 3));
-        let Streams { image, text } = layout.part(attended.collect());
+        let v = [
+            heads(self.add_v_proj.forward_shared(text), &self.norm_added_k),
+            heads(self.to_v.forward_shared(image), &self.norm_k),
+        ];
+        let attended = joint_attention(q, k, v, &layout.text_lengths);
+        let [text, image] = attended.map(|tokens| tokens.flatten::<3>(2, 3));
         Streams {
             image: self.to_out.forward(image),
             text: self.to_add_out.forward(text),
@@ -115,13 +123,13 @@ impl<B: ModelBackend> JointAttention<B> {
 
 /// Queries or keys of one stream, to be normalised head by head and turned by their tokens' angles.
 fn projected<B: ModelBackend>(
-    x: Tensor<B, 3>,
+    x: LayerInput<B>,
     projection: &Linear<B>,
     norm: &RmsNorm<B>,
     rotary: &RotaryTable<B>,
 ) -> Sequence<B> {
     Sequence {
-        x: heads(projection.forward(x), norm),
+        x: heads(projection.forward_shared(x), norm),
         weight: norm.weight.val(),
         cos: rotary.cos.clone(),
         sin: rotary.sin.clone(),

@@ -2,18 +2,18 @@
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
 use backends::ModelBackend;
-use backends::fused::{gated_add, modulated_layer_norm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::attention::JointAttention;
+use super::residual::Residual;
 use super::rope::JointRotary;
-use super::streams::{JointLayout, Streams, as_one};
-use super::{EPSILON, split};
+use super::split;
+use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
-use crate::linear::Linear;
+use crate::linear::{LayerInput, Linear};
 
 /// A transformer block over the image and text streams of all branches.
 #[derive(Module, Debug)]
@@ -45,32 +45,31 @@ impl<B: Backend> TransformerBlock<B> {
 }
 
 impl<B: ModelBackend> TransformerBlock<B> {
-    /// * `streams`: float, in the dtype to compute in; so is the result.
+    /// * `streams`: in the dtype to compute in; so is the result.
     /// * `temb`: float `[1, 1, channels]`, after SiLU. All branches are at the same noise level,
     ///   so that one modulation serves them all.
     pub fn forward(
         &self,
-        streams: Streams<B>,
+        streams: Streams<Residual<B>>,
         temb: Tensor<B, 3>,
         layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> Streams<B> {
+    ) -> Streams<Residual<B>> {
         let [image_attn, image_mlp] = Modulation::pair(self.img_mod.forward(temb.clone()));
         let [text_attn, text_mlp] = Modulation::pair(self.txt_mod.forward(temb));
-        let Streams { image, text } = streams;
+        let rounded = self.attn.takes_rounded();
+        let (image, image_normed) = streams.image.normed(&image_attn, rounded.image);
+        let (text, text_normed) = streams.text.normed(&text_attn, rounded.text);
         let normed = Streams {
-            image: image_attn.normed(image.clone()),
-            text: text_attn.normed(text.clone()),
+            image: image_normed,
+            text: text_normed,
         };
         let attended = self.attn.forward(normed, layout, rotary);
-        let image = image_attn.add_gated(image, attended.image);
-        let text = text_attn.add_gated(text, attended.text);
-
-        let image_fed = self.img_mlp.forward(image_mlp.normed(image.clone()));
-        let text_fed = self.txt_mlp.forward(text_mlp.normed(text.clone()));
+        let image = image.add_gated(attended.image, image_attn.gate);
+        let text = text.add_gated(attended.text, text_attn.gate);
         Streams {
-            image: image_mlp.add_gated(image, image_fed),
-            text: text_mlp.add_gated(text, text_fed),
+            image: self.img_mlp.add_to(image, image_mlp),
+            text: self.txt_mlp.add_to(text, text_mlp),
         }
     }
 }
@@ -93,22 +92,6 @@ impl<B: Backend> Modulation<B> {
             let [shift, scale, gate] = split(half);
             Self { shift, scale, gate }
         })
-    }
-}
-
-impl<B: ModelBackend> Modulation<B> {
-    /// The normalised, scaled and shifted input of the sub-layer: float
-    /// `[branches, tokens, channels]`.
-    fn normed(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let shape = x.dims();
-        let (shift, scale) = (self.shift.clone(), self.scale.clone());
-        modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
-    }
-
-    /// `residual` and the gated output of the sub-layer: float `[branches, tokens, channels]`.
-    fn add_gated(&self, residual: Tensor<B, 3>, output: Tensor<B, 3>) -> Tensor<B, 3> {
-        let shape = residual.dims();
-        gated_add(as_one(residual), as_one(output), self.gate.clone()).reshape(shape)
     }
 }
 
@@ -137,7 +120,13 @@ impl<B: Backend> FeedForward<B> {
 
 impl<B: ModelBackend> FeedForward<B> {
     /// Float `[batch, tokens, channels]` to the same.
-    pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.net_2.forward(self.net_0_proj.forward_gelu(x))
+    pub fn forward(&self, x: LayerInput<B>) -> Tensor<B, 3> {
+        self.net_2.forward(self.net_0_proj.forward_shared_gelu(x))
+    }
+
+    /// The stream and what this sub-layer makes of it.
+    fn add_to(&self, stream: Residual<B>, modulation: Modulation<B>) -> Residual<B> {
+        let (stream, normed) = stream.normed(&modulation, self.net_0_proj.takes_rounded());
+        stream.add_gated(self.forward(normed), modulation.gate)
     }
 }

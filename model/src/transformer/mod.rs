@@ -7,6 +7,7 @@ mod attention;
 mod block;
 mod layers;
 mod prompts;
+mod residual;
 mod rope;
 mod streams;
 mod timestep;
@@ -14,17 +15,18 @@ mod timestep;
 pub use attention::JointAttention;
 pub use block::{FeedForward, Modulation, TransformerBlock};
 pub use prompts::Prompts;
+pub use residual::Residual;
 pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};
 pub use streams::{JointLayout, Streams};
 pub use timestep::{TimestepEmbedding, TimestepProjection, sinusoid};
 
 use backends::ModelBackend;
-use backends::fused::modulated_layer_norm;
+use backends::fused::{concatenate, modulated_layer_norm};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, activation};
 
-use self::streams::{as_one, cat};
+use self::residual::as_one;
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::latents::TokenGrid;
@@ -108,8 +110,9 @@ impl<B: ModelBackend> Transformer<B> {
         let device = latents.device();
         let image = self.img_in.forward(latents.cast(dtype));
         let mut streams = Streams {
-            image: cat(vec![image; prompts.layout.branches()], 0),
-            text: self.embed_text(prompts.embeds.clone(), dtype),
+            // The same tokens for each branch.
+            image: Residual::new(concatenate(vec![image; prompts.layout.branches()], 0)),
+            text: Residual::new(self.embed_text(prompts.embeds.clone(), dtype)),
         };
         let temb = self.time_text_embed.forward(timestep, &device);
         // Every modulation starts with this activation of the same vector.
@@ -120,7 +123,7 @@ impl<B: ModelBackend> Transformer<B> {
             }
             streams = block.forward(streams, temb.clone(), &prompts.layout, &prompts.rotary);
         }
-        let normed = self.norm_out.forward(streams.image, temb);
+        let normed = self.norm_out.forward(streams.image.into_tensor(), temb);
         Some(self.proj_out.forward(normed).cast(FloatDType::F32))
     }
 

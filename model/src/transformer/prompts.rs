@@ -1,11 +1,12 @@
 //! What guides a pass beside the noise level.
 
 use backends::FusedOps;
+use backends::fused::concatenate;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::rope::{JointRotary, RopeCentring};
-use super::streams::{JointLayout, cat};
+use super::streams::JointLayout;
 use crate::latents::TokenGrid;
 
 /// A prompt for each branch of a pass, and where all tokens are. It is the same at every step.
@@ -34,7 +35,7 @@ impl<B: FusedOps> Prompts<B> {
         let layout = JointLayout {
             text_lengths: embeds.iter().map(|embeds| embeds.dims()[1]).collect(),
         };
-        let embeds = cat(embeds, 1);
+        let embeds = concatenate(embeds, 1);
         let rotary = JointRotary::new(grid, &layout, axes, centring, &embeds.device());
         Self {
             embeds,

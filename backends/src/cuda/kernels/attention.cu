@@ -8,6 +8,9 @@
 // Any dim up to the kernel's is right; where it, the strides and the addresses are multiples of 8
 // elements (16 bytes), loads are asynchronous. out must not overlap the inputs.
 //
+// v and out may lie in two places: token t >= split is at v_rest + t * stride and at out_rest +
+// t * stride. A split of at least k_len and q_len is none.
+//
 // Launch: 128 threads; grid x = ceil(q_len / 128), y = heads, z = batch; dynamic shared memory, in
 // bytes, two blocks of which should fit into a multiprocessor:
 //   attention_bf16_d128          65536   dim <= 128, where a multiprocessor has 160 KB or more
@@ -29,6 +32,29 @@ struct AttentionShape {
     long long q_token_stride, k_token_stride, v_token_stride, out_token_stride;
     long long q_batch_stride, k_batch_stride, v_batch_stride, out_batch_stride;
     float scale;
+};
+
+// Tokens in two places: from token `split` on, counted from `rest` as the others from `first`.
+template <class T>
+struct SplitTokens {
+    T* first;
+    T* rest;
+    int split;
+
+    // What a token's place is counted from.
+    __device__ __forceinline__ T* base(int token) const { return token < split ? first : rest; }
+    // The same tokens without the first few, and all of them some elements further on.
+    __device__ __forceinline__ SplitTokens from(int token, long long elements) const {
+        return SplitTokens{first + elements, rest + elements, split - token};
+    }
+};
+
+// Tokens in one place.
+template <class T>
+struct PlainTokens {
+    T* first;
+
+    __device__ __forceinline__ T* base(int) const { return first; }
 };
 
 // Eight elements one by one, of which the first `left` exist and the others are 0.
@@ -67,26 +93,27 @@ struct TokenTile {
     }
 
     // Loads ROWS tokens, `available` of which exist; the others, and elements from `dim` on, are 0.
-    template <int ROWS>
-    static __device__ __forceinline__ void load(unsigned int tile, const bf16* source, long long token_stride,
+    template <int ROWS, class Tokens>
+    static __device__ __forceinline__ void load(unsigned int tile, const Tokens& source, long long token_stride,
                                                 int available, int dim, bool asynchronous) {
         const int chunk = threadIdx.x % CHUNKS;
         const int first_row = threadIdx.x / CHUNKS;
         constexpr int STEP = ATTENTION_THREADS / CHUNKS;
         static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "each thread keeps its place in the pattern");
         if (asynchronous) {
-            const bf16* from = source + first_row * token_stride + chunk * 8;
+            const long long from = first_row * token_stride + chunk * 8;
             const unsigned int to = tile + offset(first_row, chunk);
             const bool exists = chunk * 8 < dim;
 #pragma unroll
             for (int i = 0; i < ROWS / STEP; ++i) {
-                const bool valid = exists && first_row + i * STEP < available;
-                copy_async(to + i * STEP * ROW_BYTES, from + i * STEP * token_stride, valid);
+                const int row = first_row + i * STEP;
+                const bool valid = exists && row < available;
+                copy_async(to + i * STEP * ROW_BYTES, source.base(row) + from + i * STEP * token_stride, valid);
             }
         } else {
 #pragma unroll 1
             for (int row = first_row; row < ROWS; row += STEP) {
-                const bf16* from = source + row * token_stride + chunk * 8;
+                const bf16* from = source.base(row) + row * token_stride + chunk * 8;
                 const int left = row < available ? dim - chunk * 8 : 0;
                 store_shared(tile + offset(row, chunk), attention_chunk(from, left));
             }
@@ -99,9 +126,15 @@ __device__ __forceinline__ bool attention_moves_vectors(const bf16* p, long long
     return is_aligned(p, 16) && token_stride % 8 == 0 && batch_stride % 8 == 0 && dim % 8 == 0;
 }
 
+template <class T>
+__device__ __forceinline__ bool attention_moves_vectors(const SplitTokens<T>& tokens, long long token_stride,
+                                                        long long batch_stride, int dim) {
+    return attention_moves_vectors(tokens.first, token_stride, batch_stride, dim) && is_aligned(tokens.rest, 16);
+}
+
 template <int DIM, int KEYS, bool CAUSAL>
-__device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out,
-                                          const AttentionShape& shape) {
+__device__ __forceinline__ void attention(const bf16* q, const bf16* k, SplitTokens<const bf16> v,
+                                          SplitTokens<bf16> out, const AttentionShape& shape) {
     using Tile = TokenTile<DIM>;
     constexpr int DIM_TILES = DIM / 8;
     constexpr int KEY_TILES = KEYS / 8;
@@ -123,7 +156,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
                               attention_moves_vectors(v, shape.v_token_stride, shape.v_batch_stride, shape.dim);
     q += blockIdx.z * shape.q_batch_stride + q_start * shape.q_token_stride + head * shape.dim;
     k += blockIdx.z * shape.k_batch_stride + kv_head * shape.dim;
-    v += blockIdx.z * shape.v_batch_stride + kv_head * shape.dim;
+    v = v.from(0, blockIdx.z * shape.v_batch_stride + kv_head * shape.dim);
 
     // Keys from `keys` on are seen by no token of the block, those before `all_seen` by all.
     int keys = shape.k_len;
@@ -148,10 +181,10 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     // The last keys come first, so that the blocks of keys with hidden ones come before all others.
     int key_start = (keys - 1) / KEYS * KEYS;
     if (keys > 0) {
-        Tile::template load<ATTENTION_QUERIES>(q_tile, q, shape.q_token_stride, shape.q_len - q_start, shape.dim,
-                                               asynchronous);
-        Tile::template load<KEYS>(k_tile, k + key_start * shape.k_token_stride, shape.k_token_stride,
-                                  shape.k_len - key_start, shape.dim, asynchronous);
+        Tile::template load<ATTENTION_QUERIES>(q_tile, PlainTokens<const bf16>{q}, shape.q_token_stride,
+                                               shape.q_len - q_start, shape.dim, asynchronous);
+        Tile::template load<KEYS>(k_tile, PlainTokens<const bf16>{k + key_start * shape.k_token_stride},
+                                  shape.k_token_stride, shape.k_len - key_start, shape.dim, asynchronous);
         copy_async_commit();
     } else {
         key_start = -1;
@@ -162,7 +195,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
         // k is there, and nobody reads the v of the last turn any more.
         copy_async_wait<0>();
         __syncthreads();
-        Tile::template load<KEYS>(v_tile, v + key_start * shape.v_token_stride, shape.v_token_stride,
+        Tile::template load<KEYS>(v_tile, v.from(key_start, key_start * shape.v_token_stride), shape.v_token_stride,
                                   shape.k_len - key_start, shape.dim, asynchronous);
         copy_async_commit();
 
@@ -189,8 +222,8 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
         copy_async_wait<0>();
         __syncthreads();
         if (key_start > 0) {
-            Tile::template load<KEYS>(k_tile, k + (key_start - KEYS) * shape.k_token_stride, shape.k_token_stride,
-                                      KEYS, shape.dim, asynchronous);
+            Tile::template load<KEYS>(k_tile, PlainTokens<const bf16>{k + (key_start - KEYS) * shape.k_token_stride},
+                                      shape.k_token_stride, KEYS, shape.dim, asynchronous);
             copy_async_commit();
         }
 
@@ -285,7 +318,8 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     }
 
     const bool out_vector = attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
-    out += blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride + (int)blockIdx.y * shape.dim;
+    out = out.from(q_start, blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride +
+                                (int)blockIdx.y * shape.dim);
 
     // The result leaves through the queries' place, in which each warp reads its own rows only.
     const int warp_row = warp * ATTENTION_Q_TILES * 16;
@@ -310,7 +344,7 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
     for (int i = lane; i < ATTENTION_Q_TILES * 16 * Tile::CHUNKS; i += 32) {
         const int row = warp_row + i / Tile::CHUNKS;
         const int chunk = i % Tile::CHUNKS;
-        attention_store_chunk(out + row * shape.out_token_stride + chunk * 8,
+        attention_store_chunk(out.base(row) + row * shape.out_token_stride + chunk * 8,
                               load_shared(q_tile + Tile::offset(row, chunk)),
                               q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
     }
@@ -321,8 +355,9 @@ __device__ __forceinline__ void attention(const bf16* q, const bf16* k, const bf
         NAME(const bf16* q, const bf16* k, const bf16* v, bf16* out, int q_len, int k_len, int heads, int kv_heads,    \
              int dim, long long q_token_stride, long long k_token_stride, long long v_token_stride,                    \
              long long out_token_stride, long long q_batch_stride, long long k_batch_stride, long long v_batch_stride, \
-             long long out_batch_stride, float scale) {                                                                \
-        attention<DIM, KEYS, CAUSAL>(q, k, v, out,                                                                     \
+             long long out_batch_stride, float scale, const bf16* v_rest, bf16* out_rest, int split) {                 \
+        attention<DIM, KEYS, CAUSAL>(q, k, SplitTokens<const bf16>{v, v_rest, split},                                  \
+                                     SplitTokens<bf16>{out, out_rest, split},                                          \
                                      AttentionShape{q_len, k_len, heads, kv_heads, dim, q_token_stride,                \
                                                     k_token_stride, v_token_stride, out_token_stride, q_batch_stride,  \
                                                     k_batch_stride, v_batch_stride, out_batch_stride, scale});         \

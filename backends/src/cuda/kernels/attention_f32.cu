@@ -15,20 +15,22 @@ constexpr int ATTENTION_F32_WEIGHTS_ROW = 36;
 
 // Loads `rows` tokens, `available` of which exist; the others, and elements from `dim` to the next
 // multiple of 4, are 0.
-__device__ __forceinline__ void attention_f32_load(float* tile, int rows, const float* source,
-                                                   long long token_stride, int available, int dim, int padded) {
+template <class Tokens>
+__device__ __forceinline__ void attention_f32_load(float* tile, int rows, const Tokens& source, long long token_stride,
+                                                   int available, int dim, int padded) {
     for (int i = threadIdx.x; i < rows * padded; i += ATTENTION_F32_THREADS) {
         const int row = i / padded;
         const int d = i - row * padded;
-        tile[row * ATTENTION_F32_ROW + d] = row < available && d < dim ? source[row * token_stride + d] : 0.0f;
+        const bool exists = row < available && d < dim;
+        tile[row * ATTENTION_F32_ROW + d] = exists ? source.base(row)[row * token_stride + d] : 0.0f;
     }
 }
 
 // Thread (ty, tx) of 16 x 16 has query rows 4 ty ..= 4 ty + 3; of the scores, keys tx and tx + 16;
 // of the sums, elements 4 tx ..= 4 tx + 3 and those 64 further on.
 template <bool CAUSAL>
-__device__ __forceinline__ void attention_f32_tiles(const float* q, const float* k, const float* v, float* out,
-                                                    const AttentionShape& shape) {
+__device__ __forceinline__ void attention_f32_tiles(const float* q, const float* k, SplitTokens<const float> v,
+                                                    SplitTokens<float> out, const AttentionShape& shape) {
     extern __shared__ __align__(1024) unsigned char attention_shared[];
     float* q_tile = (float*)attention_shared;
     float* k_tile = q_tile + ATTENTION_F32_QUERIES * ATTENTION_F32_ROW;
@@ -43,13 +45,14 @@ __device__ __forceinline__ void attention_f32_tiles(const float* q, const float*
     const int padded = (shape.dim + 3) / 4 * 4;
     q += blockIdx.z * shape.q_batch_stride + q_start * shape.q_token_stride + (int)blockIdx.y * shape.dim;
     k += blockIdx.z * shape.k_batch_stride + kv_head * shape.dim;
-    v += blockIdx.z * shape.v_batch_stride + kv_head * shape.dim;
-    out += blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride + (int)blockIdx.y * shape.dim;
+    v = v.from(0, blockIdx.z * shape.v_batch_stride + kv_head * shape.dim);
+    out = out.from(q_start, blockIdx.z * shape.out_batch_stride + q_start * shape.out_token_stride +
+                                (int)blockIdx.y * shape.dim);
     const int keys = CAUSAL ? min(shape.k_len, q_start + ATTENTION_F32_QUERIES + diagonal) : shape.k_len;
     const float log2_scale = shape.scale * 1.4426950408889634f;
 
-    attention_f32_load(q_tile, ATTENTION_F32_QUERIES, q, shape.q_token_stride, shape.q_len - q_start, shape.dim,
-                       padded);
+    attention_f32_load(q_tile, ATTENTION_F32_QUERIES, PlainTokens<const float>{q}, shape.q_token_stride,
+                       shape.q_len - q_start, shape.dim, padded);
     float sums[4][8] = {};
     float maxima[4], totals[4] = {};
 #pragma unroll
@@ -58,10 +61,10 @@ __device__ __forceinline__ void attention_f32_tiles(const float* q, const float*
     for (int key_start = 0; key_start < keys; key_start += ATTENTION_F32_KEYS) {
         // Nobody reads the last turn's tiles any more.
         __syncthreads();
-        attention_f32_load(k_tile, ATTENTION_F32_KEYS, k + key_start * shape.k_token_stride, shape.k_token_stride,
-                           shape.k_len - key_start, shape.dim, padded);
-        attention_f32_load(v_tile, ATTENTION_F32_KEYS, v + key_start * shape.v_token_stride, shape.v_token_stride,
-                           shape.k_len - key_start, shape.dim, padded);
+        attention_f32_load(k_tile, ATTENTION_F32_KEYS, PlainTokens<const float>{k + key_start * shape.k_token_stride},
+                           shape.k_token_stride, shape.k_len - key_start, shape.dim, padded);
+        attention_f32_load(v_tile, ATTENTION_F32_KEYS, v.from(key_start, key_start * shape.v_token_stride),
+                           shape.v_token_stride, shape.k_len - key_start, shape.dim, padded);
         __syncthreads();
 
         float scores[4][2] = {};
@@ -129,7 +132,7 @@ __device__ __forceinline__ void attention_f32_tiles(const float* q, const float*
 #pragma unroll
             for (int e = 0; e < 8; ++e) {
                 const int d = 4 * tx + e / 4 * 64 + e % 4;
-                if (d < shape.dim) out[row * shape.out_token_stride + d] = sums[r][e] * factor;
+                if (d < shape.dim) out.base(row)[row * shape.out_token_stride + d] = sums[r][e] * factor;
             }
         }
     }
@@ -140,8 +143,9 @@ __device__ __forceinline__ void attention_f32_tiles(const float* q, const float*
         NAME(const float* q, const float* k, const float* v, float* out, int q_len, int k_len, int heads,              \
              int kv_heads, int dim, long long q_token_stride, long long k_token_stride, long long v_token_stride,      \
              long long out_token_stride, long long q_batch_stride, long long k_batch_stride, long long v_batch_stride, \
-             long long out_batch_stride, float scale) {                                                                \
-        attention_f32_tiles<CAUSAL>(q, k, v, out,                                                                      \
+             long long out_batch_stride, float scale, const float* v_rest, float* out_rest, int split) {               \
+        attention_f32_tiles<CAUSAL>(q, k, SplitTokens<const float>{v, v_rest, split},                                  \
+                                    SplitTokens<float>{out, out_rest, split},                                          \
                                     AttentionShape{q_len, k_len, heads, kv_heads, dim, q_token_stride, k_token_stride, \
                                                    v_token_stride, out_token_stride, q_batch_stride, k_batch_stride,   \
                                                    v_batch_stride, out_batch_stride, scale});                          \

@@ -32,15 +32,17 @@ __device__ __forceinline__ unsigned int attention_sm90_offset(int row, int chunk
 }
 
 // Loads 128 tokens, `available` of which exist; the others, and elements from `dim` on, are 0. By
-// the moving warpgroup.
-__device__ __forceinline__ void attention_sm90_load(unsigned int tile, const bf16* source, long long token_stride,
-                                                    int available, int dim, bool asynchronous) {
+// the moving warpgroup. (A split at 0 has all tokens in one place.)
+__device__ __forceinline__ void attention_sm90_load(unsigned int tile, const SplitTokens<const bf16>& source,
+                                                    long long token_stride, int available, int dim,
+                                                    bool asynchronous) {
     constexpr int STEP = ATTENTION_SM90_MOVERS / 16;
     const int chunk = threadIdx.x % 16;
     const int first_row = threadIdx.x / 16;
     const unsigned int to = tile + attention_sm90_offset(first_row, chunk);
-    if (asynchronous) {
-        const bf16* from = source + first_row * token_stride + chunk * 8;
+    const bool in_one_place = source.split <= 0 || source.split >= available;
+    if (asynchronous && in_one_place) {
+        const bf16* from = source.base(0) + first_row * token_stride + chunk * 8;
         const bool exists = chunk * 8 < dim;
 #pragma unroll
         for (int i = 0; i < 128 / STEP; ++i) {
@@ -51,9 +53,13 @@ __device__ __forceinline__ void attention_sm90_load(unsigned int tile, const bf1
 #pragma unroll 1
         for (int i = 0; i < 128 / STEP; ++i) {
             const int row = first_row + i * STEP;
-            store_shared(to + i * STEP * ATTENTION_SM90_ROW,
-                         attention_chunk(source + row * token_stride + chunk * 8,
-                                         row < available ? dim - chunk * 8 : 0));
+            const bf16* from = source.base(row) + row * token_stride + chunk * 8;
+            const int left = row < available ? dim - chunk * 8 : 0;
+            if (asynchronous) {
+                copy_async(to + i * STEP * ATTENTION_SM90_ROW, from, left > 0);
+            } else {
+                store_shared(to + i * STEP * ATTENTION_SM90_ROW, attention_chunk(from, left));
+            }
         }
     }
 }
@@ -100,13 +106,14 @@ struct AttentionSm90Block {
 
 // Moves the queries, and all keys and values. Pointers are at the first query of the block and at
 // the first key and value.
-__device__ __forceinline__ void attention_sm90_move(const bf16* q, const bf16* k, const bf16* v,
+__device__ __forceinline__ void attention_sm90_move(const bf16* q, const bf16* k, SplitTokens<const bf16> v,
                                                     const AttentionShape& shape, const AttentionSm90Block& block,
                                                     bool asynchronous) {
     constexpr int KEYS = ATTENTION_SM90_KEYS;
     const int tiles = block.tiles();
     if (tiles == 0) return;
-    attention_sm90_load(block.q_tile, q, shape.q_token_stride, shape.q_len - block.q_start, shape.dim, asynchronous);
+    attention_sm90_load(block.q_tile, SplitTokens<const bf16>{q, q, 0}, shape.q_token_stride,
+                        shape.q_len - block.q_start, shape.dim, asynchronous);
     // Keys of tile n, then values of tile n - 1. A tile is told of when the next one is on its way.
     int unannounced = -1;
 #pragma unroll 1
@@ -119,7 +126,8 @@ __device__ __forceinline__ void attention_sm90_move(const bf16* q, const bf16* k
             const int start = (tiles - 1 - number) * KEYS;
             block_wait(block.free(place), (number / 2 & 1) ^ 1);
             const long long stride = values != 0 ? shape.v_token_stride : shape.k_token_stride;
-            attention_sm90_load(block.tile(place), (values != 0 ? v : k) + start * stride, stride, shape.k_len - start,
+            const SplitTokens<const bf16> source = values != 0 ? v : SplitTokens<const bf16>{k, k, 0};
+            attention_sm90_load(block.tile(place), source.from(start, start * stride), stride, shape.k_len - start,
                                 shape.dim, asynchronous);
             copy_async_commit();
             if (unannounced >= 0) {
@@ -138,7 +146,7 @@ __device__ __forceinline__ void attention_sm90_move(const bf16* q, const bf16* k
 // Computes on 64 of the queries. `thread` counts within the warpgroup, `group` is 0 or 1; `out` is
 // at the first query of the block.
 template <bool CAUSAL>
-__device__ __forceinline__ void attention_sm90_compute(bf16* out, const AttentionShape& shape,
+__device__ __forceinline__ void attention_sm90_compute(SplitTokens<bf16> out, const AttentionShape& shape,
                                                        const AttentionSm90Block& block, int group, int thread,
                                                        bool out_vector) {
     constexpr int KEYS = ATTENTION_SM90_KEYS;
@@ -272,15 +280,15 @@ __device__ __forceinline__ void attention_sm90_compute(bf16* out, const Attentio
     for (int i = lane; i < 16 * 16; i += 32) {
         const int row = warp_row + i / 16;
         const int chunk = i % 16;
-        attention_store_chunk(out + row * shape.out_token_stride + chunk * 8,
+        attention_store_chunk(out.base(row) + row * shape.out_token_stride + chunk * 8,
                               load_shared(block.q_tile + attention_sm90_offset(row, chunk)),
                               block.q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
     }
 }
 
 template <bool CAUSAL>
-__device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, const bf16* v, bf16* out,
-                                               const AttentionShape& shape) {
+__device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, SplitTokens<const bf16> v,
+                                               SplitTokens<bf16> out, const AttentionShape& shape) {
     extern __shared__ __align__(1024) unsigned char attention_shared[];
     const int head = blockIdx.y;
     const int kv_head = head / (shape.heads / shape.kv_heads);
@@ -310,15 +318,17 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
             attention_moves_vectors(v, shape.v_token_stride, shape.v_batch_stride, shape.dim);
         attention_sm90_move(q + blockIdx.z * shape.q_batch_stride + block.q_start * shape.q_token_stride + head * shape.dim,
                             k + blockIdx.z * shape.k_batch_stride + kv_head * shape.dim,
-                            v + blockIdx.z * shape.v_batch_stride + kv_head * shape.dim, shape, block, asynchronous);
+                            v.from(0, blockIdx.z * shape.v_batch_stride + kv_head * shape.dim), shape, block,
+                            asynchronous);
     } else {
         take_registers<232>();
         const int thread = threadIdx.x - ATTENTION_SM90_MOVERS;
         const bool out_vector =
             attention_moves_vectors(out, shape.out_token_stride, shape.out_batch_stride, shape.dim);
         attention_sm90_compute<CAUSAL>(
-            out + blockIdx.z * shape.out_batch_stride + block.q_start * shape.out_token_stride + head * shape.dim, shape,
-            block, thread / 128, thread % 128, out_vector);
+            out.from(block.q_start, blockIdx.z * shape.out_batch_stride + block.q_start * shape.out_token_stride +
+                                        head * shape.dim),
+            shape, block, thread / 128, thread % 128, out_vector);
     }
 }
 
@@ -327,8 +337,9 @@ __device__ __forceinline__ void attention_sm90(const bf16* q, const bf16* k, con
         NAME(const bf16* q, const bf16* k, const bf16* v, bf16* out, int q_len, int k_len, int heads, int kv_heads,    \
              int dim, long long q_token_stride, long long k_token_stride, long long v_token_stride,                    \
              long long out_token_stride, long long q_batch_stride, long long k_batch_stride, long long v_batch_stride, \
-             long long out_batch_stride, float scale) {                                                                \
-        attention_sm90<CAUSAL>(q, k, v, out,                                                                           \
+             long long out_batch_stride, float scale, const bf16* v_rest, bf16* out_rest, int split) {                 \
+        attention_sm90<CAUSAL>(q, k, SplitTokens<const bf16>{v, v_rest, split},                                        \
+                               SplitTokens<bf16>{out, out_rest, split},                                                \
                                AttentionShape{q_len, k_len, heads, kv_heads, dim, q_token_stride, k_token_stride,      \
                                               v_token_stride, out_token_stride, q_batch_stride, k_batch_stride,        \
                                               v_batch_stride, out_batch_stride, scale});                               \
