@@ -7,7 +7,7 @@ mod linear;
 use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
-use crate::fp8::{Activation, Fp8Format, Fp8Ops};
+use crate::fp8::{Epilogue, Fp8Format, Fp8Ops};
 use crate::fused::FusedOps;
 
 macro_rules! read_weights_as_words {
@@ -19,20 +19,18 @@ macro_rules! read_weights_as_words {
                 x: FloatTensor<Self>,
                 weight: IntTensor<Self>,
                 scale: FloatTensor<Self>,
-                bias: Option<FloatTensor<Self>>,
                 format: Fp8Format,
-                activation: Activation,
+                epilogue: Epilogue<Self>,
             ) -> FloatTensor<Self> {
-                linear::fp8_linear::<Self, _>(x, weight, scale, bias, format, activation)
+                linear::fp8_linear::<Self, _>(x, weight, scale, format, epilogue)
             }
 
             fn dense_linear(
                 x: FloatTensor<Self>,
                 weight: FloatTensor<Self>,
-                bias: Option<FloatTensor<Self>>,
-                activation: Activation,
+                epilogue: Epilogue<Self>,
             ) -> FloatTensor<Self> {
-                linear::dense_linear::<Self, _>(x, weight, bias, activation)
+                linear::dense_linear::<Self, _>(x, weight, epilogue)
             }
 
             fn fp8_rows(

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::fp8::{Activation, Fp8Ops};
+use crate::fp8::{Epilogue, Fp8Ops};
 
 /// What adapters add to a linear layer: `up · down`, never merged into its weight, which stays in
 /// its file's format.
@@ -29,7 +29,7 @@ impl<B: Fp8Ops> LowRank<B> {
         let x = x.reshape([rows, width]).into_primitive().tensor();
         let product = |x, matrix: &Tensor<B, 2>| {
             let matrix = matrix.clone().into_primitive().tensor();
-            B::dense_linear(x, matrix, None, Activation::None)
+            B::dense_linear(x, matrix, Epilogue::NONE)
         };
         let y = product(product(x, &self.down), &self.up);
         shape[D - 1] = self.up.dims()[0];

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
-use crate::fp8::{Activation, Arithmetic, Fp8Format, Fp8Ops, RoundedRows, WeightFormat};
+use crate::fp8::{Activation, Arithmetic, Epilogue, Fp8Format, Fp8Ops, RoundedRows, WeightFormat};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -74,36 +74,45 @@ impl<B: Backend> Weight<B> {
 }
 
 impl<B: Fp8Ops> Weight<B> {
-    /// `activation(x · weightᵀ + bias)` for `x` float `[..., in]`, giving `[..., out]` in `x`'s dtype.
+    /// `activation(x · weightᵀ + bias + addend)` for `x` float `[..., in]`, giving `[..., out]` in
+    /// `x`'s dtype; `addend` is of that shape and dtype.
     pub fn linear<const D: usize>(
         &self,
         x: Tensor<B, D>,
         bias: Option<&Param<Tensor<B, 1>>>,
+        addend: Option<Tensor<B, D>>,
         activation: Activation,
     ) -> Tensor<B, D> {
         let mut shape = x.dims();
         let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
         let x = x.reshape([rows, width]).into_primitive().tensor();
-        let bias = bias.map(|bias| bias.val().into_primitive().tensor());
+        let [out, _] = self.shape();
+        let addend = addend.map(|addend| addend.reshape([rows, out]).into_primitive().tensor());
+        let epilogue = Epilogue {
+            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
+            addend,
+            activation,
+        };
         let y = match self {
             Self::Dense(weight) => {
                 let weight = weight.val().into_primitive().tensor();
-                B::dense_linear(x, weight, bias, activation)
+                B::dense_linear(x, weight, epilogue)
             }
             Self::Fp8(weight) => match weight.arithmetic {
                 Arithmetic::Exact => {
                     let (codes, scale) = weight.primitives();
-                    B::fp8_linear(x, codes, scale, bias, weight.format, activation)
+                    B::fp8_linear(x, codes, scale, weight.format, epilogue)
                 }
-                Arithmetic::Fp8 => weight.linear_rounded(B::round_rows(x), bias, activation),
+                Arithmetic::Fp8 => weight.linear_rounded(B::round_rows(x), epilogue),
             },
         };
-        shape[D - 1] = self.shape()[0];
+        shape[D - 1] = out;
         Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
     }
 
-    /// As [`linear`](Self::linear) for rows that are rounded already, giving float `[rows, out]`.
+    /// `activation(x · weightᵀ + bias)` for rows that are rounded already, giving float
+    /// `[rows, out]`.
     ///
     /// # Panics
     /// If the weight is not one that [`takes_rounded`](Self::takes_rounded).
@@ -116,8 +125,12 @@ impl<B: Fp8Ops> Weight<B> {
         let Self::Fp8(weight) = self else {
             panic!("a dense weight has no product with rounded activations");
         };
-        let bias = bias.map(|bias| bias.val().into_primitive().tensor());
-        let y = weight.linear_rounded(x, bias, activation);
+        let epilogue = Epilogue {
+            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
+            addend: None,
+            activation,
+        };
+        let y = weight.linear_rounded(x, epilogue);
         Tensor::from_primitive(TensorPrimitive::Float(y))
     }
 
@@ -148,14 +161,9 @@ impl<B: Fp8Ops> Fp8Weight<B> {
         (self.bytes.val().into_primitive(), scale)
     }
 
-    fn linear_rounded(
-        &self,
-        x: RoundedRows<B>,
-        bias: Option<FloatTensor<B>>,
-        activation: Activation,
-    ) -> FloatTensor<B> {
+    fn linear_rounded(&self, x: RoundedRows<B>, epilogue: Epilogue<B>) -> FloatTensor<B> {
         let (codes, scale) = self.primitives();
-        B::fp8_linear_rounded(x, codes, scale, bias, self.format, activation)
+        B::fp8_linear_rounded(x, codes, scale, self.format, epilogue)
     }
 }
 

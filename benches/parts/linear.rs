@@ -35,7 +35,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ];
         for (name, weight) in weights {
             group.bench_function(format!("{name}_{rows}x{input}x{output}"), |bencher| {
-                bencher.iter(|| weight.linear(x.clone(), Some(&bias), Activation::None));
+                bencher.iter(|| weight.linear(x.clone(), Some(&bias), None, Activation::None));
             });
         }
     }

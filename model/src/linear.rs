@@ -1,6 +1,5 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::fused::gelu_tanh;
 use backends::{Activation, Fp8Ops, LowRank, RoundedRows, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
@@ -20,22 +19,19 @@ pub struct Linear<B: Backend> {
 impl<B: Fp8Ops> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let base = |x| self.weight.linear(x, self.bias.as_ref(), Activation::None);
-        match &self.adapter {
-            None => base(x),
-            Some(adapter) => base(x.clone()) + adapter.forward(x),
-        }
+        self.activated(x, Activation::None)
     }
 
     /// As [`forward`](Self::forward), with the tanh form of GELU on the result.
     pub fn forward_gelu<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        match &self.adapter {
-            None => self
-                .weight
-                .linear(x, self.bias.as_ref(), Activation::GeluTanh),
-            // GELU is of the sum, so that it cannot be part of the weight's product.
-            Some(_) => gelu_tanh(self.forward(x)),
-        }
+        self.activated(x, Activation::GeluTanh)
+    }
+
+    fn activated<const D: usize>(&self, x: Tensor<B, D>, activation: Activation) -> Tensor<B, D> {
+        let adapter = self.adapter.as_ref();
+        let addend = adapter.map(|adapter| adapter.forward(x.clone()));
+        let bias = self.bias.as_ref();
+        self.weight.linear(x, bias, addend, activation)
     }
 }
 

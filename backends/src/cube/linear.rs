@@ -8,7 +8,7 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::decode::{self, Narrow};
-use crate::fp8::{Activation, Fp8Format, portable};
+use crate::fp8::{Epilogue, Fp8Format, portable};
 use crate::fused::FusedOps;
 
 /// See [`Fp8Ops::fp8_linear`](crate::fp8::Fp8Ops::fp8_linear).
@@ -16,24 +16,22 @@ pub(super) fn fp8_linear<B, R>(
     x: FloatTensor<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
     format: Fp8Format,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B>
 where
     R: CubeRuntime,
     B: FusedOps + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
     let narrow = Narrow::of_codes(format);
-    linear::<B, R>(x, weight, narrow, Some(scale), bias, activation)
+    linear::<B, R>(x, weight, narrow, Some(scale), epilogue)
 }
 
 /// See [`Fp8Ops::dense_linear`](crate::fp8::Fp8Ops::dense_linear).
 pub(super) fn dense_linear<B, R>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B>
 where
     R: CubeRuntime,
@@ -41,9 +39,9 @@ where
 {
     match Narrow::of_floats(weight.dtype) {
         Some(narrow) if weight.dtype != x.dtype => {
-            linear::<B, R>(x, weight, narrow, None, bias, activation)
+            linear::<B, R>(x, weight, narrow, None, epilogue)
         }
-        _ => portable::dense_linear::<B>(x, weight, bias, activation),
+        _ => portable::dense_linear::<B>(x, weight, epilogue),
     }
 }
 
@@ -52,8 +50,7 @@ fn linear<B, R>(
     weight: CubeTensor<R>,
     narrow: Narrow,
     scale: Option<FloatTensor<B>>,
-    bias: Option<FloatTensor<B>>,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B>
 where
     R: CubeRuntime,
@@ -64,7 +61,7 @@ where
         let rows = decode::range(weight.clone(), rows, narrow, dtype);
         Tensor::from_primitive(TensorPrimitive::Float(rows))
     };
-    portable::decoded_linear::<B>(x, shape, decode, scale, bias, activation)
+    portable::decoded_linear::<B>(x, shape, decode, scale, epilogue)
 }
 
 /// See [`Fp8Ops::fp8_rows`](crate::fp8::Fp8Ops::fp8_rows).

@@ -273,6 +273,7 @@ impl Wide {
             y_leading: keys,
             element: Element::F32,
             codes: None,
+            addend: false,
             bias: false,
             gelu: false,
         };
@@ -280,6 +281,7 @@ impl Wide {
             x,
             w,
             y,
+            addend: 0,
             bias: 0,
             alpha: None,
             scales: None,

@@ -33,8 +33,8 @@ unsafe impl Send for Blas {}
 // SAFETY: as above; the map is behind a lock.
 unsafe impl Sync for Blas {}
 
-/// `y[m, n] = alpha * x[m, k] · w[n, k]ᵀ + bias[n]`, all row-major, then GELU's tanh form. FP8
-/// factors are multiplied by [`Scales`] on the way.
+/// `y[m, n] = alpha * x[m, k] · w[n, k]ᵀ + addend[m, n] + bias[n]`, all row-major, then GELU's tanh
+/// form. FP8 factors are multiplied by [`Scales`] on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Product {
     /// Rows of `x` and of `y`.
@@ -51,6 +51,8 @@ pub(super) struct Product {
     pub(super) element: Element,
     /// `x` is E4M3, and `w` of this format.
     pub(super) codes: Option<Codes>,
+    /// Whether there is an addend, which lies as `y` does.
+    pub(super) addend: bool,
     /// Whether there is a bias.
     pub(super) bias: bool,
     /// Whether GELU follows.
@@ -90,6 +92,8 @@ pub(super) struct Operands {
     pub(super) x: u64,
     pub(super) w: u64,
     pub(super) y: u64,
+    /// 0 without one.
+    pub(super) addend: u64,
     /// 0 without one.
     pub(super) bias: u64,
     /// Where the f32 `alpha` is; 1 without one.
@@ -141,6 +145,10 @@ impl Blas {
         let algorithm = algorithm.unwrap_or_else(|| refused(product, &"no algorithm"));
         let alpha = operands.alpha.unwrap_or(self.constants);
         let zero = self.constants + size_of::<f32>() as u64;
+        let (beta, addend) = match product.addend {
+            true => (self.constants, operands.addend),
+            false => (zero, operands.y),
+        };
         let pointer = |address: u64| address as usize as *const c_void;
         // The library's matrices are column-major: `yᵀ = w · xᵀ`.
         // SAFETY: the caller's tensors keep the operands, which have the described sizes.
@@ -149,12 +157,12 @@ impl Blas {
                 self.handle,
                 description.operation,
                 pointer(alpha),
-                pointer(zero),
+                pointer(beta),
                 pointer(operands.w),
                 description.w,
                 pointer(operands.x),
                 description.x,
-                pointer(operands.y),
+                pointer(addend),
                 description.y,
                 pointer(operands.y).cast_mut(),
                 description.y,
@@ -176,6 +184,7 @@ impl Blas {
             x: somewhere,
             w: somewhere,
             y: somewhere,
+            addend: somewhere,
             bias: somewhere,
             alpha: None,
             scales: product.codes.map(|_| Scales {

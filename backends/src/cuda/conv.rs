@@ -86,6 +86,7 @@ impl Convolution {
                 y_leading: plane,
                 element: Element::F32,
                 codes: None,
+                addend: false,
                 bias: false,
                 gelu: false,
             };
@@ -93,6 +94,7 @@ impl Convolution {
                 x: self.weight,
                 w: columns,
                 y: y + (first * size) as u64,
+                addend: 0,
                 bias: 0,
                 alpha: None,
                 scales: None,

@@ -3,13 +3,14 @@
 
 use burn::tensor::DType;
 use burn_cubecl::kernel::cast;
+use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fp8::{Activation, Fp8Format};
+use crate::fp8::{Activation, Epilogue, Fp8Format};
 
 /// Up to so many rows the codes are read once and used as they are.
 const FEW_ROWS: usize = 8;
@@ -34,19 +35,20 @@ pub(super) enum Stored {
     Dense(Tensor),
 }
 
-/// `y = activation(x · weightᵀ + bias)` for `x [rows, in]`; `None` where neither our kernels nor
-/// cuBLASLt can do it.
-pub(super) fn linear(
-    x: Tensor,
-    weight: Stored,
-    bias: Option<Tensor>,
-    activation: Activation,
-) -> Option<Tensor> {
+/// `y = epilogue(x · weightᵀ)` for `x [rows, in]`; `None` where neither our kernels nor cuBLASLt can
+/// do all of it.
+pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Option<Tensor> {
+    let Epilogue {
+        bias,
+        addend,
+        activation,
+    } = epilogue;
     let element = Element::of(x.dtype)?;
     let engine = Engine::of(&x.device).ok()?;
     let x = contiguous(x);
     let [rows, width] = dims(&x);
     let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
+    let addend = addend.map(|addend| contiguous(in_dtype(addend, x.dtype)));
     let weight = match weight {
         Stored::Fp8 {
             codes,
@@ -74,6 +76,10 @@ pub(super) fn linear(
         out,
         activation,
     };
+    let adds = addend.is_some();
+    if adds && (few || !engine.can_multiply(layer.description(bias.is_some(), true))) {
+        return None;
+    }
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(rows * out * element.size());
         if rows * out > 0 {
@@ -83,7 +89,7 @@ pub(super) fn linear(
                     scale,
                     format,
                 } if few => layer.few_rows(scope, &x, (codes, scale, *format), &bias, &y)?,
-                _ => layer.product(scope, &x, &weight, &bias, &y)?,
+                _ => layer.product(scope, &x, &weight, (&bias, &addend), &y)?,
             }
         }
         Ok(y)
@@ -166,18 +172,35 @@ impl Layer {
         Ok(())
     }
 
+    /// The product with the decoded weight.
+    fn description(&self, bias: bool, addend: bool) -> Product {
+        Product {
+            m: self.rows,
+            n: self.out,
+            k: self.width,
+            weight: Layout::Rows,
+            y_leading: self.out,
+            element: self.element,
+            codes: None,
+            addend,
+            bias,
+            gelu: self.activation == Activation::GeluTanh,
+        }
+    }
+
     fn product(
         &self,
         scope: &Scope<'_>,
         x: &Tensor,
         weight: &Stored,
-        bias: &Option<Tensor>,
+        (bias, addend): (&Option<Tensor>, &Option<Tensor>),
         y: &burn_cubecl::cubecl::server::Handle,
     ) -> Result<(), DriverError> {
         let Some(blas) = scope.blas() else {
             return Ok(());
         };
         let bias = bias.as_ref();
+        let addend = addend.as_ref();
         let (w, alpha, bias_pointer) = match weight {
             Stored::Dense(weight) => {
                 let bias = bias.map_or(Ok(0), |bias| self.bias(scope, bias))?;
@@ -193,21 +216,12 @@ impl Layer {
                 (weight, Some(scale), bias)
             }
         };
-        let product = Product {
-            m: self.rows,
-            n: self.out,
-            k: self.width,
-            weight: Layout::Rows,
-            y_leading: self.out,
-            element: self.element,
-            codes: None,
-            bias: bias.is_some(),
-            gelu: self.activation == Activation::GeluTanh,
-        };
+        let product = self.description(bias.is_some(), addend.is_some());
         let operands = Operands {
             x: scope.pointer(&x.handle),
             w,
             y: scope.pointer(y),
+            addend: addend.map_or(0, |addend| scope.pointer(&addend.handle)),
             bias: bias_pointer,
             alpha,
             scales: None,

@@ -1,8 +1,8 @@
 //! Burn's CUDA backend with our kernels: each operation, or its portable body where a kernel does
 //! not know the shape or the dtype.
 
-use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{FloatDType, TensorPrimitive};
 use burn_cuda::Cuda;
 
 use super::concatenate::concatenate;
@@ -10,7 +10,7 @@ use super::layer_norm::Norm;
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
 use super::{attention, conv, fused, rotate};
-use crate::fp8::{self, Activation, Fp8Format, Fp8Ops, RoundedRows, rounding};
+use crate::fp8::{self, Epilogue, Fp8Format, Fp8Ops, RoundedRows, rounding};
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
 impl Fp8Ops for Cuda {
@@ -22,17 +22,17 @@ impl Fp8Ops for Cuda {
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let stored = Stored::Fp8 {
+        let stored = || Stored::Fp8 {
             codes: weight.clone(),
             scale: Box::new(scale.clone()),
             format,
         };
-        linear(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
-            fp8::portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
+        let own = |epilogue| linear(x.clone(), stored(), epilogue);
+        finished(epilogue.clone(), own).unwrap_or_else(|| {
+            fp8::portable::fp8_linear::<Self>(x.clone(), weight, scale, format, epilogue)
         })
     }
 
@@ -83,27 +83,50 @@ impl Fp8Ops for Cuda {
         x: RoundedRows<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         let stored = (weight.clone(), scale.clone(), format);
-        linear_rounded(x.clone(), stored, bias.clone(), activation).unwrap_or_else(|| {
-            let x = rounded::decoded(x);
-            rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
+        let own = |epilogue| linear_rounded(x.clone(), stored.clone(), epilogue);
+        finished(epilogue.clone(), own).unwrap_or_else(|| {
+            let x = rounded::decoded(x.clone());
+            rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
         })
     }
 
     fn dense_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let stored = Stored::Dense(weight.clone());
-        linear(x.clone(), stored, bias.clone(), activation)
-            .unwrap_or_else(|| fp8::portable::dense_linear::<Self>(x, weight, bias, activation))
+        let own = |epilogue| linear(x.clone(), Stored::Dense(weight.clone()), epilogue);
+        finished(epilogue.clone(), own).unwrap_or_else(|| {
+            fp8::portable::dense_linear::<Self>(x.clone(), weight.clone(), epilogue)
+        })
     }
+}
+
+/// A product with all that follows it; where `product` cannot add before it activates, with that
+/// done afterwards.
+fn finished(
+    epilogue: Epilogue<Cuda>,
+    product: impl Fn(Epilogue<Cuda>) -> Option<FloatTensor<Cuda>>,
+) -> Option<FloatTensor<Cuda>> {
+    if let Some(y) = product(epilogue.clone()) {
+        return Some(y);
+    }
+    let bias = epilogue.bias.clone();
+    epilogue.addend.as_ref()?;
+    let y = product(Epilogue {
+        bias,
+        ..Epilogue::NONE
+    })?;
+    let rest = Epilogue {
+        bias: None,
+        ..epilogue
+    };
+    let y = burn::tensor::Tensor::from_primitive(TensorPrimitive::Float(y));
+    Some(fp8::portable::finish::<Cuda>(y, rest))
 }
 
 impl FusedOps for Cuda {

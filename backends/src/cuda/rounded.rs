@@ -12,7 +12,7 @@ use super::linear::{THREADS, blocks, in_dtype};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::portable::decode_all;
-use crate::fp8::{Activation, Fp8Format, RoundedRows};
+use crate::fp8::{Activation, Epilogue, Fp8Format, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
@@ -44,6 +44,7 @@ pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
         y_leading: SIDE,
         element: Element::Bf16,
         codes: Some(codes),
+        addend: false,
         bias: true,
         gelu: false,
     };
@@ -136,13 +137,17 @@ pub(super) fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
 }
 
 /// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where `x` is
-/// no codes, or cuBLASLt cannot multiply them.
+/// no codes, or cuBLASLt cannot do all of it.
 pub(super) fn linear_rounded(
     x: RoundedRows<Cuda>,
     (codes, scale, format): (Tensor, Tensor, Fp8Format),
-    bias: Option<Tensor>,
-    activation: Activation,
+    epilogue: Epilogue<Cuda>,
 ) -> Option<Tensor> {
+    let Epilogue {
+        bias,
+        addend,
+        activation,
+    } = epilogue;
     let RoundedRows { values, scales, .. } = x;
     if values.dtype != DType::U8 {
         return None;
@@ -162,11 +167,13 @@ pub(super) fn linear_rounded(
             format,
             scaled_by_row: true,
         }),
+        addend: addend.is_some(),
         bias: bias.is_some(),
         gelu,
     };
     let (product, remainder) = way(&engine, whole)?;
     let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
+    let addend = addend.map(|addend| contiguous(in_dtype(addend, DType::BF16)));
     let [codes, scale] = [codes, scale].map(contiguous);
     let layer = Layer {
         product,
@@ -175,13 +182,14 @@ pub(super) fn linear_rounded(
     };
     let y = engine.run(&values.client, |scope| {
         let y = scope.empty(rows * out * Element::Bf16.size());
-        let bias = bias.as_ref();
+        let (bias, addend) = (bias.as_ref(), addend.as_ref());
         let addresses = Addresses {
             x: scope.pointer(&values.handle),
             scales: scope.pointer(&scales.handle),
             codes: scope.pointer(&codes.handle),
             scale: scope.pointer(&scale.handle),
             bias: bias.map_or(0, |bias| scope.pointer(&bias.handle)),
+            addend: addend.map_or(0, |addend| scope.pointer(&addend.handle)),
             y: scope.pointer(&y),
         };
         layer.run(scope, addresses)?;
@@ -213,6 +221,8 @@ fn way(engine: &Engine, whole: Product) -> Option<(Product, Remainder)> {
         (bare, Remainder::Everything),
     ]
     .into_iter()
+    // What is added is not scaled.
+    .filter(|(product, remainder)| !product.addend || *remainder != Remainder::Everything)
     .find(|(product, _)| engine.can_multiply(*product))
 }
 
@@ -226,6 +236,8 @@ struct Addresses {
     scale: u64,
     /// f32, or 0.
     bias: u64,
+    /// As `y`, or 0.
+    addend: u64,
     y: u64,
 }
 
@@ -262,6 +274,7 @@ impl Layer {
             x: at.x,
             w: at.codes,
             y: at.y,
+            addend: at.addend,
             bias,
             alpha: None,
             scales: Some(Scales {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::ops::{FloatTensor, FloatTensorOps, IntTensor};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 use half::{bf16, f16};
@@ -13,7 +13,7 @@ use super::codec::Fp8Format;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
 #[cfg(target_arch = "x86_64")]
 use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
-use super::ops::{Activation, Fp8Ops};
+use super::ops::{Activation, Epilogue, Fp8Ops};
 use crate::flex_tensor::{in_dtype, to_f32};
 use crate::fused::FusedOps;
 
@@ -48,15 +48,13 @@ impl Fp8Ops for Flex {
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
         let finish = Finish {
             scale: to_f32(scale).storage::<f32>()[0],
-            bias,
-            activation,
+            epilogue,
         };
         linear(x, &weight, weight.bytes(), finish, |codes, scratch| {
             decode_fp8(codes, scratch, format);
@@ -67,14 +65,12 @@ impl Fp8Ops for Flex {
     fn dense_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
         let finish = Finish {
             scale: 1.0,
-            bias,
-            activation,
+            epilogue,
         };
         match weight.dtype() {
             DType::BF16 => {
@@ -103,12 +99,10 @@ impl Fp8Ops for Flex {
 /// What follows the product.
 struct Finish {
     scale: f32,
-    /// Float `[out]`.
-    bias: Option<FlexTensor>,
-    activation: Activation,
+    epilogue: Epilogue<Flex>,
 }
 
-/// `activation((x · weightᵀ) * scale + bias)` in f32, returned in `x`'s dtype.
+/// `epilogue((x · weightᵀ) * scale)` in f32, returned in `x`'s dtype.
 ///
 /// `decode` gives a tile of `elements` as f32: in the scratch slice of the same length, or as
 /// it lies.
@@ -121,7 +115,12 @@ fn linear<T: Sync>(
 ) -> FlexTensor {
     let dtype = x.dtype();
     let x = to_f32(x);
-    let bias = finish.bias.map(to_f32);
+    let Epilogue {
+        bias,
+        addend,
+        activation,
+    } = finish.epilogue;
+    let bias = bias.map(to_f32);
     let [rows, width] = x.layout().shape().dims();
     let [out, _] = weight.layout().shape().dims();
     assert_eq!(width, weight.layout().shape()[1], "inner dimensions differ");
@@ -156,7 +155,11 @@ fn linear<T: Sync>(
         Layout::contiguous(Shape::new([rows, out])),
         DType::F32,
     );
-    let y = match finish.activation {
+    let y = match addend {
+        Some(addend) => Flex::float_add(y, to_f32(addend)),
+        None => y,
+    };
+    let y = match activation {
         Activation::None => y,
         Activation::GeluTanh => Flex::gelu_tanh(y),
     };

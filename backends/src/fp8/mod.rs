@@ -12,4 +12,4 @@ pub(crate) mod portable;
 pub(crate) mod rounding;
 
 pub use codec::{Fp8Format, WeightFormat};
-pub use ops::{Activation, Arithmetic, Fp8Ops, RoundedRows};
+pub use ops::{Activation, Arithmetic, Epilogue, Fp8Ops, RoundedRows};

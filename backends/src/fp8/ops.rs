@@ -28,6 +28,26 @@ pub enum Activation {
     GeluTanh,
 }
 
+/// What follows a product, before it is rounded to its dtype: `activation(product + bias + addend)`.
+#[derive(Clone, Debug)]
+pub struct Epilogue<B: Backend> {
+    /// Float `[out]`.
+    pub bias: Option<FloatTensor<B>>,
+    /// Float `[rows, out]`, in the dtype of the result.
+    pub addend: Option<FloatTensor<B>>,
+    /// The last to be applied.
+    pub activation: Activation,
+}
+
+impl<B: Backend> Epilogue<B> {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        bias: None,
+        addend: None,
+        activation: Activation::None,
+    };
+}
+
 /// Rows `[rows, in]` of activations rounded to E4M3, each divided by a scale of its own, as the
 /// backend that made them keeps them.
 #[derive(Clone, Debug)]
@@ -44,8 +64,7 @@ pub struct RoundedRows<B: Backend> {
 ///
 /// Every method has a portable body made of Burn operations; a backend overrides it where it
 /// can do better. Weights are decoded exactly (each FP8 code is exact in bf16 and f32) and the
-/// tensor's scale multiplies the result, not the weight. An activation may be applied before the
-/// result is rounded to its dtype.
+/// tensor's scale multiplies the result, not the weight.
 pub trait Fp8Ops: FusedOps {
     /// Whether the device multiplies FP8 numbers as they are where activations are of `dtype`, so
     /// that [`fp8_linear_rounded`](Self::fp8_linear_rounded) gains something.
@@ -54,21 +73,19 @@ pub trait Fp8Ops: FusedOps {
         false
     }
 
-    /// `y = activation((x · decode(weight)ᵀ) * scale + bias)`.
+    /// `y = epilogue((x · decode(weight)ᵀ) * scale)`.
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
     /// * `weight`: U8 `[out, in]`, FP8 codes.
     /// * `scale`: f32 `[1]`.
-    /// * `bias`: float `[out]`.
     fn fp8_linear(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        portable::fp8_linear::<Self>(x, weight, scale, bias, format, activation)
+        portable::fp8_linear::<Self>(x, weight, scale, format, epilogue)
     }
 
     /// Rounds each row of `x`, float `[rows, in]`, to E4M3: it is divided by its scale, which is its
@@ -106,25 +123,22 @@ pub trait Fp8Ops: FusedOps {
         x: RoundedRows<Self>,
         weight: IntTensor<Self>,
         scale: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         format: Fp8Format,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        rounding::fp8_linear_rounded::<Self>(x, weight, scale, bias, format, activation)
+        rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
     }
 
-    /// `y = activation(x · weightᵀ + bias)` for a dense weight in any float dtype.
+    /// `y = epilogue(x · weightᵀ)` for a dense weight in any float dtype.
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
     /// * `weight`: float `[out, in]`.
-    /// * `bias`: float `[out]`.
     fn dense_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
-        activation: Activation,
+        epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        portable::dense_linear::<Self>(x, weight, bias, activation)
+        portable::dense_linear::<Self>(x, weight, epilogue)
     }
 
     /// The rows of an embedding that `indices` name, as `dtype` `[n, in]`: `decode(code) * scale`.

@@ -7,7 +7,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
 
 use super::codec::Fp8Format;
-use super::ops::Activation;
+use super::ops::{Activation, Epilogue};
 use crate::fused::FusedOps;
 
 /// Weight elements decoded at a time: 64 MiB as `f32`.
@@ -18,27 +18,25 @@ pub(crate) fn fp8_linear<B: FusedOps>(
     x: FloatTensor<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
     format: Fp8Format,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B> {
     let weight = Tensor::<B, 2, Int>::from_primitive(weight);
     let decode = |rows: Range<usize>, dtype| {
         let rows = weight.clone().narrow(0, rows.start, rows.len());
         decode_all(rows, format).cast(dtype)
     };
-    decoded_linear(x, weight.dims(), decode, Some(scale), bias, activation)
+    decoded_linear(x, weight.dims(), decode, Some(scale), epilogue)
 }
 
-/// `y = activation((x · weightᵀ) * scale + bias)` for a weight `[out, in]` of which
+/// `y = epilogue((x · weightᵀ) * scale)` for a weight `[out, in]` of which
 /// `decode(rows, dtype)` gives some rows; never more of it is in memory than a chunk.
 pub(crate) fn decoded_linear<B: FusedOps>(
     x: FloatTensor<B>,
     [out, width]: [usize; 2],
     decode: impl Fn(Range<usize>, FloatDType) -> Tensor<B, 2>,
     scale: Option<FloatTensor<B>>,
-    bias: Option<FloatTensor<B>>,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B> {
     let x = float::<B, 2>(x);
     let dtype: FloatDType = x.dtype().into();
@@ -55,7 +53,7 @@ pub(crate) fn decoded_linear<B: FusedOps>(
         Some(scale) => float(scaled(y, scale, dtype)),
         None => y,
     };
-    finish(y, bias, activation)
+    finish(y, epilogue)
 }
 
 /// `x * scale` in f32, rounded to `dtype`.
@@ -98,12 +96,11 @@ pub(crate) fn dense_rows<B: Backend>(
 pub(crate) fn dense_linear<B: FusedOps>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B> {
     let x = float::<B, 2>(x);
     let weight = float::<B, 2>(weight).cast(x.dtype()).transpose();
-    finish(x.matmul(weight), bias, activation)
+    finish(x.matmul(weight), epilogue)
 }
 
 /// Wraps a float primitive.
@@ -111,15 +108,20 @@ pub(super) fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Te
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-/// Adds the bias, applies the activation and unwraps.
-pub(super) fn finish<B: FusedOps>(
-    y: Tensor<B, 2>,
-    bias: Option<FloatTensor<B>>,
-    activation: Activation,
-) -> FloatTensor<B> {
+/// Does what follows a product, and unwraps.
+pub(crate) fn finish<B: FusedOps>(y: Tensor<B, 2>, epilogue: Epilogue<B>) -> FloatTensor<B> {
+    let Epilogue {
+        bias,
+        addend,
+        activation,
+    } = epilogue;
     let dtype = y.dtype();
     let y = match bias {
         Some(bias) => y + float::<B, 1>(bias).cast(dtype).unsqueeze::<2>(),
+        None => y,
+    };
+    let y = match addend {
+        Some(addend) => y + float::<B, 2>(addend),
         None => y,
     };
     let y = y.into_primitive().tensor();
@@ -204,19 +206,22 @@ mod tests {
                 let x = random([rows, input]);
                 let weight = codes([output, input], format).into_primitive();
                 let scale = Tensor::<Flex, 1>::from_floats([0.37], &Default::default());
-                let bias = Some(raw(&random([output])));
-                let (scale, fast_bias) = (raw(&scale), bias.clone());
+                let scale = raw(&scale);
+                let epilogue = Epilogue {
+                    bias: Some(raw(&random([output]))),
+                    addend: (rows % 2 == 1).then(|| raw(&random([rows, output]))),
+                    activation,
+                };
                 close(
                     &format!("{format:?} {rows}x{input}x{output} {activation:?}"),
                     Flex::fp8_linear(
                         raw(&x),
                         weight.clone(),
                         scale.clone(),
-                        fast_bias,
                         format,
-                        activation,
+                        epilogue.clone(),
                     ),
-                    fp8_linear::<Flex>(raw(&x), weight, scale, bias, format, activation),
+                    fp8_linear::<Flex>(raw(&x), weight, scale, format, epilogue),
                 );
             }
         }
@@ -228,10 +233,14 @@ mod tests {
             for ([rows, input, output], activation) in shapes_and_activations() {
                 let x = random([rows, input]);
                 let weight = random([output, input]).cast(dtype);
+                let epilogue = Epilogue {
+                    activation,
+                    ..Epilogue::NONE
+                };
                 close(
                     &format!("{dtype:?} {rows}x{input}x{output} {activation:?}"),
-                    Flex::dense_linear(raw(&x), raw(&weight), None, activation),
-                    dense_linear::<Flex>(raw(&x), raw(&weight), None, activation),
+                    Flex::dense_linear(raw(&x), raw(&weight), epilogue.clone()),
+                    dense_linear::<Flex>(raw(&x), raw(&weight), epilogue),
                 );
             }
         }
@@ -258,9 +267,9 @@ mod tests {
             // Few rows and many go different ways.
             for rows in [1, 5, 200] {
                 let x = random([1, rows, 70]);
-                let plain = weight.linear(x.clone(), Some(&bias), Activation::None);
+                let plain = weight.linear(x.clone(), Some(&bias), None, Activation::None);
                 let expected = crate::fused::gelu_tanh(plain.clone());
-                let found = weight.linear(x, Some(&bias), Activation::GeluTanh);
+                let found = weight.linear(x, Some(&bias), None, Activation::GeluTanh);
                 let moved = (plain - expected.clone()).abs().max().into_scalar();
                 assert!(moved > 0.01, "{rows} rows: GELU changes nothing");
                 found.into_data().assert_eq(&expected.into_data(), true);

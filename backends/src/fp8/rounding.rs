@@ -4,7 +4,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{FloatDType, Tensor};
 
 use super::codec::Fp8Format;
-use super::ops::{Activation, Fp8Ops, RoundedRows};
+use super::ops::{Epilogue, Fp8Ops, RoundedRows};
 use super::portable::{finish, float};
 use burn::tensor::backend::Backend;
 
@@ -64,13 +64,12 @@ pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     x: RoundedRows<B>,
     weight: IntTensor<B>,
     scale: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
     format: Fp8Format,
-    activation: Activation,
+    epilogue: Epilogue<B>,
 ) -> FloatTensor<B> {
-    let y = B::fp8_linear(x.values, weight, scale, None, format, Activation::None);
+    let y = B::fp8_linear(x.values, weight, scale, format, Epilogue::NONE);
     let y = float::<B, 2>(y).cast(FloatDType::F32) * float::<B, 2>(x.scales);
-    finish(y.cast(x.dtype), bias, activation)
+    finish(y.cast(x.dtype), epilogue)
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.

@@ -106,8 +106,8 @@ impl OnBackend for Linear {
                 for activation in [Activation::None, Activation::GeluTanh] {
                     close(
                         &format!("{what} {rows}x{input}x{output} {activation:?}"),
-                        ours.linear(on::<B, 3>(&device, &x), Some(&on_device), activation),
-                        theirs.linear(x.clone(), Some(&bias), activation),
+                        ours.linear(on::<B, 3>(&device, &x), Some(&on_device), None, activation),
+                        theirs.linear(x.clone(), Some(&bias), None, activation),
                     );
                 }
             };

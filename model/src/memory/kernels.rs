@@ -187,15 +187,18 @@ impl Numerics {
         if rank == 0 {
             return linear;
         }
-        let result = self.bytes(rows * output);
-        let down = self.linear(rows, input, rank);
-        let up = self.bytes(rows * rank) + self.linear(rows, rank, output);
+        // What the adapters give comes first, and waits for the product that it is added to.
+        let elements = rows * output;
+        let (down, up) = (
+            self.linear(rows, input, rank),
+            self.bytes(rows * rank) + self.linear(rows, rank, output),
+        );
         let sum = match self.kernels {
-            Kernels::Processor { .. } => result + self.gated_add(rows * output),
-            // In place.
-            Kernels::Cuda | Kernels::Portable => result,
+            Kernels::Processor { .. } => F32 * elements + self.widening(elements),
+            // In place, or as part of the product.
+            Kernels::Cuda | Kernels::Portable => self.bytes(elements),
         };
-        linear.max(result + down.max(up).max(sum))
+        down.max(up).max(self.bytes(elements) + linear.max(sum))
     }
 
     /// A linear layer with an activation of its result.
