@@ -39,8 +39,11 @@ class Checks:
             self.fp8_decode,
             self.fp8_gemv,
             *([self.fp8_quantize] if self.launch.has("fp8_quantize_bf16") else []),
+            self.fp8_product_constants,
             self.scale_rows,
             self.layer_norm_modulate,
+            self.gated_add_layer_norm,
+            *([self.layer_norm_quantize] if self.launch.has("fp8_quantize_bf16") else []),
             self.rms_norm,
             self.rms_norm_rotate,
             self.copy_tokens,
@@ -166,21 +169,83 @@ class Checks:
                     what = f"fp8_gemv {dtype} rows {rows} in {inputs} out {outputs}"
                     yield self.compare(what, y, expected, absolute)
 
+    def norm_sizes(self):
+        sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 6, 3080), (1, 2, 4097), (1, 2, 8192)]
+        sizes += [(2, 1, 9001), (2, 9, 264)] + ([] if self.small else [(2, 4173, 3072)])
+        return [(*size, offset) for size in sizes for offset in (0, 3)]
+
+    def far_from_zero(self, *shape: int, dtype, offset: int) -> Tensor:
+        """Activations of the model reach far from their mean."""
+        return self.place(self.random(*shape, dtype=dtype, scale=20.0) + 5, offset, torch.nan)
+
     def layer_norm_modulate(self):
-        sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 2, 4097), (1, 2, 8192), (2, 1, 9001)]
-        sizes += [] if self.small else [(2, 4173, 3072)]
         for dtype in (BF16, F32):
-            for batch, tokens, cols in sizes:
-                for offset in (0, 3):
-                    # Activations of the model reach far from their mean.
-                    x = self.random(batch, tokens, cols, dtype=dtype, offset=offset, scale=20.0) + 5
-                    x = self.place(x, offset, torch.nan)
-                    modulation = self.random(batch, 6 * cols, dtype=dtype, offset=offset)
-                    shift, scale = modulation[:, cols : 2 * cols], modulation[:, 2 * cols : 3 * cols]
-                    y = self.output(batch, tokens, cols, dtype=dtype, offset=offset)
-                    launches.layer_norm_modulate(self.launch, x, shift, scale, y, 1e-6)
-                    what = f"layer_norm_modulate {dtype} {batch}x{tokens}x{cols} offset {offset}"
-                    yield self.compare(what, y, reference.layer_norm_modulate(x, shift, scale, 1e-6), 3e-5)
+            for batch, tokens, cols, offset in self.norm_sizes():
+                x = self.far_from_zero(batch, tokens, cols, dtype=dtype, offset=offset)
+                modulation = self.random(batch, 6 * cols, dtype=dtype, offset=offset)
+                shift, scale = modulation[:, cols : 2 * cols], modulation[:, 2 * cols : 3 * cols]
+                y = self.output(batch, tokens, cols, dtype=dtype, offset=offset)
+                launches.layer_norm_modulate(self.launch, x, shift, scale, y, 1e-6)
+                what = f"layer_norm_modulate {dtype} {batch}x{tokens}x{cols} offset {offset}"
+                yield self.compare(what, y, reference.layer_norm_modulate(x, shift, scale, 1e-6), 3e-5)
+
+    def gated_add_layer_norm(self):
+        """Both results must be those of the two kernels in a row, bit for bit."""
+        for dtype in (BF16, F32):
+            for batch, tokens, cols, offset in self.norm_sizes():
+                residual = self.far_from_zero(batch, tokens, cols, dtype=dtype, offset=offset)
+                x = self.random(batch, tokens, cols, dtype=dtype, offset=offset, scale=9.0)
+                modulation = self.random(batch, 6 * cols, dtype=dtype, offset=offset)
+                gate, shift, scale = modulation[:, :cols], modulation[:, cols : 2 * cols], modulation[:, 4 * cols : 5 * cols]
+                apart, expected = torch.empty_like(x), torch.empty_like(x)
+                launches.gated_add(self.launch, residual, x, gate, apart)
+                launches.layer_norm_modulate(self.launch, apart, shift, scale, expected, 1e-6)
+                total, y = (self.output(batch, tokens, cols, dtype=dtype, offset=offset) for _ in range(2))
+                tensors = residual, x, gate, shift, scale
+                launches.gated_add_layer_norm(self.launch, *tensors, total, y, 1e-6)
+                what = f"gated_add_layer_norm {dtype} {batch}x{tokens}x{cols} offset {offset}"
+                yield self.compare(f"{what} sum", total, reference.gated_add(residual, x, gate))
+                yield self.compare(what, y, reference.layer_norm_modulate(total, shift, scale, 1e-6), 3e-5)
+                yield self.exact(f"{what} sum", total, apart.double())
+                # The rows of an unaligned tensor are added up in another order than those of an aligned one.
+                if offset == 0:
+                    yield self.exact(what, y, expected.double())
+                residual = self.place(residual, offset, MARK)
+                y = self.output(batch, tokens, cols, dtype=dtype, offset=offset)
+                launches.gated_add_layer_norm(self.launch, residual, *tensors[1:], residual, y, 1e-6)
+                yield self.exact(f"{what} sum in place", residual, total.double())
+                yield self.compare(f"{what} in place", y, reference.layer_norm_modulate(total, shift, scale, 1e-6), 3e-5)
+
+    def layer_norm_quantize(self):
+        """Codes and scales must be those of fp8_quantize for the norm in bf16, bit for bit."""
+        for batch, tokens, cols, offset in self.norm_sizes():
+            shape = batch, tokens, cols
+            residual = self.far_from_zero(*shape, dtype=BF16, offset=offset)
+            residual[0, 0] = 1.0
+            x = self.random(*shape, dtype=BF16, offset=offset, scale=9.0)
+            x[0, 0] = 0.0
+            modulation = self.random(batch, 6 * cols, dtype=BF16, offset=offset)
+            gate, shift, scale = modulation[:, :cols], modulation[:, cols : 2 * cols], modulation[:, 4 * cols : 5 * cols]
+            # A row of equal numbers is a row of zeros where nothing is added to it.
+            shift[0] = 0.0
+            for fused in (False, True):
+                total, expected_total, y = (self.output(*shape, dtype=BF16, offset=offset) for _ in range(3))
+                codes, scales = self.code_output(*shape, offset=offset), self.output(batch * tokens, dtype=F32)
+                expected, expected_scales = torch.empty_like(codes), torch.empty_like(scales)
+                if fused:
+                    added = residual, x, gate, shift, scale
+                    launches.gated_add_layer_norm(self.launch, *added, expected_total, y, 1e-6)
+                    launches.gated_add_layer_norm_quantize(self.launch, *added, total, codes, scales, 1e-6)
+                else:
+                    launches.layer_norm_modulate(self.launch, residual, shift, scale, y, 1e-6)
+                    launches.layer_norm_modulate_quantize(self.launch, residual, shift, scale, codes, scales, 1e-6)
+                rows = y.view(-1, cols)
+                launches.fp8_quantize(self.launch, rows, expected.view(-1, cols), expected_scales)
+                what = f"layer_norm_quantize {batch}x{tokens}x{cols} offset {offset} fused {fused}"
+                if fused:
+                    yield self.exact(f"{what} sum", total, expected_total.double())
+                yield self.exact(f"{what} scales", scales, expected_scales.double())
+                yield self.same_codes(what, codes, expected)
 
     def rms_norm(self):
         sizes = [(1, 1), (5, 3), (33, 64), (17, 65), (100, 128), (9, 129), (9, 1000), (9, 1024), (3, 1025), (2, 3584)]
@@ -256,8 +321,12 @@ class Checks:
             launches.silu_mul(self.launch, gate, up, y, grid)
             yield self.compare(f"silu_mul {dtype} n {n} offset {offset}", y, reference.silu_mul(gate, up))
 
+    def code_output(self, *shape: int, offset: int) -> Tensor:
+        return self.place(torch.full(shape, 0x7F, dtype=torch.uint8, device=self.device), offset, 0x7F)
+
     def fp8_quantize(self):
-        for rows, cols in [(1, 1), (3, 7), (5, 128), (2, 1000), (7, 1032), (4, 3072), (3, 12288)]:
+        sizes = [(1, 1), (3, 7), (5, 128), (2, 1000), (7, 1032), (4, 3072), (9, 3072), (3, 3080), (3, 12288), (2, 12296)]
+        for rows, cols in sizes + ([] if self.small else [(8194, 3072), (513, 12288)]):
             for offset in (0, 1):
                 x = self.random(rows, cols, dtype=BF16, offset=offset, scale=3.0)
                 x[0] *= 1e-3
@@ -266,19 +335,33 @@ class Checks:
                 if rows > 2:
                     x[2] *= 1e-37
                     x[2, 0] = 0
-                weight_scale = self.place(torch.tensor([0.37], device=self.device), 0, torch.nan)
-                bias = self.random(130) if rows != 3 else None
-                codes = self.place(torch.full((rows, cols), 0x7F, dtype=torch.uint8, device=self.device), offset, 0x7F)
-                scales, weight_scales = self.output(rows, dtype=F32), self.output(130, dtype=F32)
-                narrow_bias = self.output(130, dtype=BF16)
-                launches.fp8_quantize(self.launch, x, codes, scales, weight_scale, weight_scales, bias, narrow_bias)
+                codes, scales = self.code_output(rows, cols, offset=offset), self.output(rows, dtype=F32)
+                launches.fp8_quantize(self.launch, x, codes, scales)
                 what = f"fp8_quantize {rows}x{cols} offset {offset}"
-                expected = reference.fp8_scales(x)
-                yield self.compare(f"{what} scales", scales, expected)
-                yield self.compare(f"{what} weight's scales", weight_scales, weight_scale.double().expand(130))
-                if bias is not None:
-                    yield self.exact(f"{what} bias", narrow_bias, bias.to(BF16).double())
+                yield self.compare(f"{what} scales", scales, reference.fp8_scales(x))
                 yield self.nearest_codes(what, x, codes, scales)
+
+    def fp8_product_constants(self):
+        for outputs in (1, 130, 1001):
+            for biased in (False, True):
+                weight_scale = self.place(torch.tensor([0.37], device=self.device), 0, torch.nan)
+                bias = self.random(outputs) if biased else None
+                scales, narrow = self.output(outputs, dtype=F32), self.output(outputs, dtype=BF16)
+                launches.fp8_product_constants(self.launch, weight_scale, scales, bias, narrow, grid=2)
+                expected = torch.full((outputs,), MARK, device=self.device) if bias is None else bias.to(BF16)
+                yield self.exact(f"fp8_product_constants {outputs}", scales, weight_scale.double().expand(outputs))
+                yield self.exact(f"fp8_product_constants {outputs} bias", narrow, expected.double())
+
+    def same_codes(self, what: str, codes: Tensor, expected: Tensor) -> float:
+        """And the memory around them intact."""
+        self.count += 1
+        wrong = int((codes != expected).sum())
+        memory = torch.empty(0, dtype=codes.dtype, device=codes.device).set_(codes.untyped_storage()).clone()
+        memory.as_strided(codes.shape, codes.stride(), codes.storage_offset()).fill_(0x7F)
+        touched = int((memory != 0x7F).sum())
+        if wrong or touched:
+            raise Mismatch(f"{what}: {wrong} of {codes.numel()} codes differ, {touched} bytes outside were written")
+        return 0.0
 
     def nearest_codes(self, what: str, x: Tensor, codes: Tensor, scales: Tensor) -> float:
         """Codes must be those that torch rounds to, but where f32 arithmetic decides a near tie."""

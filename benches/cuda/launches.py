@@ -12,11 +12,6 @@ def blocks(work: int, each: int) -> int:
     return -(-work // each)
 
 
-def row_threads(cols: int) -> int:
-    """Threads of a block that holds a row in groups of eight, if that can be."""
-    return min(512, 32 * blocks(cols, 256))
-
-
 def suffix(tensor: torch.Tensor) -> str:
     return SUFFIXES[tensor.dtype]
 
@@ -30,10 +25,16 @@ def fp8_decode(launch: Launcher, codes, out, format, bias=None, narrow_bias=None
     launch(f"fp8_decode_{suffix(out)}", [blocks(codes.numel(), tile)], *arguments)
 
 
-def fp8_quantize(launch: Launcher, x, codes, scales, weight_scale, weight_scales, bias, narrow_bias):
+def fp8_quantize(launch: Launcher, x, codes, scales):
     rows, cols = x.shape
-    arguments = weight_scale, weight_scales, bias, narrow_bias, weight_scales.numel()
-    launch("fp8_quantize_bf16", [rows], x, codes, scales, cols, *arguments, threads=row_threads(cols))
+    grid = [blocks(rows, 4) if cols <= 3072 else rows]
+    launch("fp8_quantize_bf16", grid, x, codes, scales, rows, cols)
+
+
+def fp8_product_constants(launch: Launcher, weight_scale, weight_scales, bias, narrow_bias, grid=None):
+    outputs = weight_scales.numel()
+    grid = [grid or blocks(outputs, 256)]
+    launch("fp8_product_constants", grid, weight_scale, weight_scales, bias, narrow_bias, outputs)
 
 
 def scale_rows(launch: Launcher, y, scales, bias, gelu, grid=None):
@@ -50,9 +51,31 @@ def fp8_gemv(launch: Launcher, x, w, scale, bias, y, format):
 def layer_norm_modulate(launch: Launcher, x, shift, scale, y, eps):
     batch, tokens, cols = x.shape
     strides = shift.stride(0), scale.stride(0)
-    threads = 128 if cols <= 4096 else 256
-    name = f"layer_norm_modulate_{suffix(x)}"
-    launch(name, [batch * tokens], x, shift, scale, y, cols, tokens, *strides, eps, threads=threads)
+    grid = [blocks(tokens, 4), batch]
+    launch(f"layer_norm_modulate_{suffix(x)}", grid, x, shift, scale, y, cols, tokens, *strides, eps)
+
+
+def layer_norm_modulate_quantize(launch: Launcher, x, shift, scale, codes, scales, eps):
+    batch, tokens, cols = x.shape
+    strides = shift.stride(0), scale.stride(0)
+    grid = [blocks(tokens, 4), batch]
+    launch("layer_norm_modulate_quantize_bf16", grid, x, shift, scale, codes, scales, cols, tokens, *strides, eps)
+
+
+def gated_add_layer_norm(launch: Launcher, residual, x, gate, shift, scale, total, y, eps):
+    batch, tokens, cols = x.shape
+    strides = gate.stride(0), shift.stride(0), scale.stride(0)
+    tensors = residual, x, gate, shift, scale, total, y
+    grid = [blocks(tokens, 4), batch]
+    launch(f"gated_add_layer_norm_{suffix(x)}", grid, *tensors, cols, tokens, *strides, eps)
+
+
+def gated_add_layer_norm_quantize(launch: Launcher, residual, x, gate, shift, scale, total, codes, scales, eps):
+    batch, tokens, cols = x.shape
+    strides = gate.stride(0), shift.stride(0), scale.stride(0)
+    tensors = residual, x, gate, shift, scale, total, codes, scales
+    grid = [blocks(tokens, 4), batch]
+    launch("gated_add_layer_norm_quantize_bf16", grid, *tensors, cols, tokens, *strides, eps)
 
 
 def rms_norm(launch: Launcher, x, w, y, eps, grid=None):

@@ -13,6 +13,7 @@ BF16 = torch.bfloat16
 DIM, HEADS, HEAD_DIM = 3072, 24, 128
 # Image and text of 1024x1024 and of 1328x1328 pixels.
 TOKENS = 4096 + 77
+IMAGE_TOKENS = 4096
 # Inputs take turns among so many bytes, more than any cache holds.
 ROTATION = 400e6
 TARGET_SECONDS = 0.03
@@ -62,12 +63,12 @@ def seconds(run: Callable[[int], object], variants: int) -> float:
 
 
 def rows(launch: Launcher) -> Iterator[str]:
-    yield f"{'':34} {'ours':>9} {'rate':>14} {'peer':>9} {'ours/peer':>9}  peer"
+    yield f"{'':46} {'ours':>9} {'rate':>14} {'peer':>9} {'ours/peer':>9}  peer"
     for make in (device_copy, fp8, norms, tokens, activations, convolution, attention):
         for work in make(launch):
             ours = seconds(work.ours, work.variants)
             rate = f"{work.flops / ours / 1e12:8.0f} TFLOP/s" if work.flops else f"{work.bytes / ours / 1e9:8.0f} GB/s  "
-            line = f"{work.name:34} {ours * 1e6:7.1f}us {rate:>16}"
+            line = f"{work.name:46} {ours * 1e6:7.1f}us {rate:>16}"
             if work.peer is not None:
                 try:
                     peer = seconds(work.peer, work.variants)
@@ -121,47 +122,89 @@ def fp8(launch: Launcher) -> Iterator[Work]:
 
 
 def norms(launch: Launcher) -> Iterator[Work]:
+    for batch, count in ((1, TOKENS), (2, IMAGE_TOKENS)):
+        yield from layer_norms(launch, batch, count)
     moved = 2 * TOKENS * DIM * 2
     count = variants(moved)
-    x = [random(1, TOKENS, DIM) for _ in range(count)]
-    if launch.has("fp8_quantize_bf16"):
-        codes = torch.empty(TOKENS, DIM, dtype=torch.uint8, device="cuda")
-        scales, one, outputs = (torch.ones(n, device="cuda") for n in (TOKENS, 1, DIM))
-        bias, narrow = torch.zeros(DIM, device="cuda"), torch.zeros(DIM, dtype=BF16, device="cuda")
-        yield Work(
-            f"fp8_quantize_bf16 {TOKENS}x{DIM}",
-            count,
-            lambda i: launches.fp8_quantize(launch, x[i][0], codes, scales, one, outputs, bias, narrow),
-            None,
-            bytes=0.75 * moved,
-        )
-    y = torch.empty_like(x[0])
-    modulation = random(1, 6 * DIM)
-    shift, scale = modulation[:, :DIM], modulation[:, DIM : 2 * DIM]
-    yield Work(
-        f"layer_norm_modulate_bf16 {TOKENS}x{DIM}",
-        count,
-        lambda i: launches.layer_norm_modulate(launch, x[i], shift, scale, y, 1e-6),
-        lambda i: functional.layer_norm(x[i], (DIM,), eps=1e-6) * (1 + scale[:, None]) + shift[:, None],
-        "layer_norm, mul, add",
-        bytes=moved,
-    )
-    yield Work(
-        f"gated_add_bf16 {TOKENS}x{DIM}",
-        count,
-        lambda i: launches.gated_add(launch, x[i], x[(i + 1) % count], shift, y),
-        lambda i: torch.addcmul(x[i], x[(i + 1) % count], shift[:, None]),
-        "addcmul",
-        bytes=1.5 * moved,
-    )
+    x, y = random(count, TOKENS, DIM), random(TOKENS, DIM)
     w = random(DIM, dtype=torch.float32)
     yield Work(
         f"rms_norm_bf16 {TOKENS}x{DIM}",
         count,
-        lambda i: launches.rms_norm(launch, x[i][0], w, y[0], 1e-6),
+        lambda i: launches.rms_norm(launch, x[i], w, y, 1e-6),
         lambda i: functional.rms_norm(x[i], (DIM,), w.to(BF16), 1e-6),
         "rms_norm",
         bytes=moved,
+    )
+
+
+def layer_norms(launch: Launcher, batch: int, tokens: int) -> Iterator[Work]:
+    rows = batch * tokens
+    elements = rows * DIM
+    count = variants(4 * elements)
+    # Results take turns too: what stays in a cache is written again for less.
+    x, residual, total, y = ([random(batch, tokens, DIM) for _ in range(count)] for _ in range(4))
+    modulation = random(batch, 6 * DIM)
+    gate, shift, scale = (modulation[:, i * DIM : (i + 1) * DIM] for i in range(3))
+    shape = f"{rows}x{DIM}"
+
+    def norm(i: int) -> None:
+        launches.layer_norm_modulate(launch, x[i], shift, scale, y[i], 1e-6)
+
+    def add(i: int) -> None:
+        launches.gated_add(launch, residual[i], x[i], gate, total[i])
+
+    def add_norm(i: int) -> None:
+        launches.gated_add_layer_norm(launch, residual[i], x[i], gate, shift, scale, total[i], y[i], 1e-6)
+
+    def add_then_norm(i: int) -> None:
+        add(i)
+        launches.layer_norm_modulate(launch, total[i], shift, scale, y[i], 1e-6)
+
+    yield Work(
+        f"layer_norm_modulate_bf16 {shape}",
+        count,
+        norm,
+        lambda i: functional.layer_norm(x[i], (DIM,), eps=1e-6) * (1 + scale[:, None]) + shift[:, None],
+        "layer_norm, mul, add",
+        bytes=4 * elements,
+    )
+    yield Work(
+        f"gated_add_bf16 {shape}",
+        count,
+        add,
+        lambda i: torch.addcmul(residual[i], x[i], gate[:, None]),
+        "addcmul",
+        bytes=6 * elements,
+    )
+    yield Work(f"gated_add_layer_norm_bf16 {shape}", count, add_norm, add_then_norm, "the two", bytes=8 * elements)
+    if not launch.has("fp8_quantize_bf16"):
+        return
+    codes = [torch.empty(rows, DIM, dtype=torch.uint8, device="cuda") for _ in range(count)]
+    scales = torch.empty(rows, device="cuda")
+
+    def quantize(i: int) -> None:
+        launches.fp8_quantize(launch, y[i].view(rows, DIM), codes[i], scales)
+
+    yield Work(f"fp8_quantize_bf16 {shape}", count, quantize, None, bytes=3 * elements)
+    yield Work(
+        f"layer_norm_modulate_quantize_bf16 {shape}",
+        count,
+        lambda i: launches.layer_norm_modulate_quantize(launch, x[i], shift, scale, codes[i], scales, 1e-6),
+        lambda i: (norm(i), quantize(i)),
+        "the two",
+        bytes=3 * elements,
+    )
+    added = gate, shift, scale
+    yield Work(
+        f"gated_add_layer_norm_quantize_bf16 {shape}",
+        count,
+        lambda i: launches.gated_add_layer_norm_quantize(
+            launch, residual[i], x[i], *added, total[i], codes[i], scales, 1e-6
+        ),
+        lambda i: (add_then_norm(i), quantize(i)),
+        "the three",
+        bytes=7 * elements,
     )
 
 

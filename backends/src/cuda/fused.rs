@@ -29,6 +29,8 @@ pub(super) fn modulated_layer_norm(
     scale: Tensor,
     epsilon: f64,
 ) -> Option<Tensor> {
+    /// Tokens of a block.
+    const ROWS: usize = 4;
     let element = Element::of(x.dtype)?;
     let engine = Engine::of(&x.device).ok()?;
     let [shift, scale] = [shift, scale].map(|tensor| contiguous(in_dtype(tensor, x.dtype)));
@@ -37,10 +39,14 @@ pub(super) fn modulated_layer_norm(
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(batch * tokens * channels * element.size());
         if batch * tokens > 0 {
-            let threads = if channels <= 4096 { 128 } else { 256 };
+            let grid = Grid {
+                blocks: (blocks(tokens, ROWS), batch as u32, 1),
+                threads: 128,
+                shared: 0,
+            };
             scope.launch(
                 &element.kernel("layer_norm_modulate"),
-                line((batch * tokens) as u32, threads),
+                grid,
                 &[
                     Arg::Pointer(scope.pointer(&x.handle)),
                     Arg::Pointer(scope.pointer(&shift.handle)),

@@ -22,11 +22,6 @@ pub(super) fn blocks(n: usize, each: usize) -> u32 {
     n.div_ceil(each).clamp(1, 1 << 20) as u32
 }
 
-/// Threads of a block that holds a row in groups of eight, if that can be.
-pub(super) fn row_threads(columns: usize) -> u32 {
-    (columns.div_ceil(256) as u32 * 32).clamp(32, 512)
-}
-
 /// A weight as it is stored.
 pub(super) enum Stored {
     /// FP8 codes, U8 `[out, in]`, and their scale, f32 `[1]`.

@@ -7,7 +7,7 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::linear::{THREADS, blocks, in_dtype, row_threads};
+use super::linear::{THREADS, blocks, in_dtype};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::{Activation, Fp8Format};
@@ -162,18 +162,15 @@ impl Layer {
         let scales = codes + codes_bytes as u64;
         let weight_scales = scales + scales_bytes as u64;
         let bias = scope.scratch(Use::Bias, n * Element::Bf16.size())?;
+        quantize(scope, (at.x, m, k), codes, scales)?;
         scope.launch(
-            "fp8_quantize_bf16",
+            "fp8_product_constants",
             Grid {
-                blocks: (m as u32, 1, 1),
-                threads: row_threads(k),
+                blocks: (blocks(n, THREADS as usize), 1, 1),
+                threads: THREADS,
                 shared: 0,
             },
             &[
-                Arg::Pointer(at.x),
-                Arg::Pointer(codes),
-                Arg::Pointer(scales),
-                Arg::Int(k as i32),
                 Arg::Pointer(at.scale),
                 Arg::Pointer(weight_scales),
                 Arg::Pointer(at.bias),
@@ -218,4 +215,32 @@ impl Layer {
             ),
         }
     }
+}
+
+/// Starts to round `rows` of `columns` in bf16 to E4M3 codes with a scale for each row.
+fn quantize(
+    scope: &Scope<'_>,
+    (x, rows, columns): (u64, usize, usize),
+    codes: u64,
+    scales: u64,
+) -> Result<(), DriverError> {
+    /// Longer rows have a block each, shorter ones a warp each.
+    const LONGEST_OF_WARP: usize = 3072;
+    const WARPS: usize = 4;
+    let each = if columns <= LONGEST_OF_WARP { WARPS } else { 1 };
+    scope.launch(
+        "fp8_quantize_bf16",
+        Grid {
+            blocks: (blocks(rows, each), 1, 1),
+            threads: 128,
+            shared: 0,
+        },
+        &[
+            Arg::Pointer(x),
+            Arg::Pointer(codes),
+            Arg::Pointer(scales),
+            Arg::Int(rows as i32),
+            Arg::Int(columns as i32),
+        ],
+    )
 }

@@ -1,72 +1,72 @@
-// Rounds activations to E4M3, each row by a scale of its own, for products on FP8 tensor cores; and
-// what else such a product needs: the weight's scale once for each output, and the bias in bf16.
+// Rounds activations to E4M3, each row by a scale of its own, for products on FP8 tensor cores.
 //
 // scales[row] = max |x[row]| / 448 (1 for a row of zeros or nearly so), codes[row] = x[row] / scales[row].
 //
-// Launch: grid x = rows; any whole number of warps, at most 512 threads. ceil(cols / 8) threads, if
-// those are enough, read a row once. Only in programs for sm_89 and later.
+// Launch: 128 threads; grid x = ceil(rows / 4) where cols <= 3072, else rows. Only in programs for
+// sm_89 and later.
 
 #if __CUDA_ARCH__ >= 890
 
-constexpr float FP8_LARGEST = 448.0f;
-// Smaller numbers have no inverse that f32 can hold beside such a factor: they count as 0.
-constexpr float FP8_LEAST = 1e-30f;
+constexpr int FP8_QUANTIZE_WARPS = 4;
 
-// Codes of a group of numbers that are already divided by their scale.
-__device__ __forceinline__ void fp8_quantize_store(const float (&v)[GROUP], unsigned char* codes, int left,
-                                                   bool vector) {
-    if (vector && left >= GROUP) {
-        const unsigned int low = e4m3_pair(v[0], v[1]) | e4m3_pair(v[2], v[3]) << 16;
-        const unsigned int high = e4m3_pair(v[4], v[5]) | e4m3_pair(v[6], v[7]) << 16;
-        *(uint2*)codes = make_uint2(low, high);
-    } else {
+// The largest value over the THREADS threads that share a row: a warp's or a block's.
+template <int THREADS>
+__device__ __forceinline__ float max_row(float value) {
+    return THREADS == 32 ? max_lanes<32>(value) : max_block(value);
+}
+
+// A row by THREADS threads: held, where it is aligned and they can hold it, else read twice.
+template <int THREADS>
+__device__ __forceinline__ void fp8_quantize_row(const bf16* x, unsigned char* codes, float* scale, int cols) {
+    constexpr int STEP = THREADS * GROUP;
+    const int first = (int)threadIdx.x % THREADS * GROUP;
+    const bool x_vector = is_aligned(x, 16);
+    const bool codes_vector = is_aligned(codes, GROUP);
+    float largest = 0.0f;
+
+    if (cols <= held_cols(THREADS) && cols % GROUP == 0 && x_vector && codes_vector) {
+        Packed<bf16> held[ROW_GROUPS];
 #pragma unroll
-        for (int e = 0; e < GROUP; ++e)
-            if (e < left) codes[e] = (unsigned char)e4m3_pair(v[e], 0.0f);
+        for (int g = 0; g < ROW_GROUPS; ++g) held[g] = load_packed(x + first + g * STEP, first + g * STEP < cols);
+#pragma unroll
+        for (int g = 0; g < ROW_GROUPS; ++g) {
+            float v[GROUP];
+            unpack(held[g], v);
+            largest = largest_magnitude(v, largest);
+        }
+        const Fp8RowScale by = fp8_row_scale(max_row<THREADS>(largest));
+        if (first == 0) *scale = by.scale;
+#pragma unroll
+        for (int g = 0; g < ROW_GROUPS; ++g) {
+            float v[GROUP];
+            unpack(held[g], v);
+            if (first + g * STEP < cols) fp8_store_codes(v, by.inverse, codes + first + g * STEP, GROUP, true);
+        }
+        return;
+    }
+
+    for (int i = first; i < cols; i += STEP) {
+        float v[GROUP];
+        load_some(x + i, cols - i, x_vector, v);
+        largest = largest_magnitude(v, largest);
+    }
+    const Fp8RowScale by = fp8_row_scale(max_row<THREADS>(largest));
+    if (first == 0) *scale = by.scale;
+    for (int i = first; i < cols; i += STEP) {
+        float v[GROUP];
+        load_some(x + i, cols - i, x_vector, v);
+        fp8_store_codes(v, by.inverse, codes + i, cols - i, codes_vector);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(512)
-    fp8_quantize_bf16(const bf16* x, unsigned char* codes, float* scales, int cols, const float* weight_scale,
-                      float* weight_scales, const float* bias, bf16* narrow_bias, int outputs) {
-    const int step = blockDim.x * GROUP;
-    const int first = threadIdx.x * GROUP;
-    const long long row = blockIdx.x;
-    x += row * cols;
-    codes += row * cols;
-    const bool x_vector = is_aligned(x, 16);
-    const bool codes_vector = is_aligned(codes, GROUP);
-    float held[GROUP];
-    load_some(x + first, cols - first, x_vector, held);
-
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < outputs; i += gridDim.x * blockDim.x) {
-        weight_scales[i] = *weight_scale;
-        if (bias != nullptr) store(narrow_bias + i, bias[i]);
-    }
-
-    float largest = 0.0f;
-#pragma unroll
-    for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(held[e]));
-    for (int at = first + step; at < cols; at += step) {
-        float v[GROUP];
-        load_some(x + at, cols - at, x_vector, v);
-#pragma unroll
-        for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[e]));
-    }
-    largest = max_block(largest);
-    const bool empty = largest < FP8_LEAST;
-    const float inverse = empty ? 1.0f : FP8_LARGEST / largest;
-    if (threadIdx.x == 0) scales[row] = empty ? 1.0f : largest / FP8_LARGEST;
-
-#pragma unroll
-    for (int e = 0; e < GROUP; ++e) held[e] *= inverse;
-    fp8_quantize_store(held, codes + first, cols - first, codes_vector);
-    for (int at = first + step; at < cols; at += step) {
-        float v[GROUP];
-        load_some(x + at, cols - at, x_vector, v);
-#pragma unroll
-        for (int e = 0; e < GROUP; ++e) v[e] *= inverse;
-        fp8_quantize_store(v, codes + at, cols - at, codes_vector);
+extern "C" __global__ void __launch_bounds__(32 * FP8_QUANTIZE_WARPS, 4)
+    fp8_quantize_bf16(const bf16* x, unsigned char* codes, float* scales, int rows, int cols) {
+    if (cols <= held_cols(32)) {
+        const long long row = (long long)blockIdx.x * FP8_QUANTIZE_WARPS + threadIdx.x / 32;
+        if (row < rows) fp8_quantize_row<32>(x + row * cols, codes + row * cols, scales + row, cols);
+    } else {
+        const long long row = blockIdx.x;
+        fp8_quantize_row<32 * FP8_QUANTIZE_WARPS>(x + row * cols, codes + row * cols, scales + row, cols);
     }
 }
 
