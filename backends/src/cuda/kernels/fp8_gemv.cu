@@ -77,7 +77,8 @@ struct Fp8GemvCodes {
     uint4 high;
 };
 
-__device__ __forceinline__ Fp8GemvCodes fp8_gemv_load(const unsigned char* low, const unsigned char* high, bool exists) {
+__device__ __forceinline__ Fp8GemvCodes fp8_gemv_load(const unsigned char* low, const unsigned char* high,
+                                                      bool exists) {
     const uint4 none = make_uint4(0u, 0u, 0u, 0u);
     return Fp8GemvCodes{exists ? __ldg((const uint4*)low) : none, exists ? __ldg((const uint4*)high) : none};
 }

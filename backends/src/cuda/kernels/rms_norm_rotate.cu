@@ -10,9 +10,10 @@
 // ceil(n / 8).
 //
 // rms_norm_rotate_joined: the tokens of one or two sequences, each after tokens of another tensor
-// with a weight and angles of its own, all of which there are. `first` is [1, length0 + length1, heads, dim], in which the
-// sequences' tokens follow each other, as do their angles; `second` is [2, tokens, heads, dim], and
-// its angles are shared. Sequence i goes to yi [1, lengthi + tokens, heads, dim].
+// with a weight and angles of its own; there must be both weights. `first` is
+// [1, length0 + length1, heads, dim], in which the sequences' tokens follow each other, as do their
+// angles; `second` is [2, tokens, heads, dim], and its angles are shared. Sequence i goes to
+// yi [1, lengthi + tokens, heads, dim].
 //
 // Launch: as above, for the tokens of the longer sequence; grid z = sequences.
 
