@@ -46,6 +46,7 @@ class Checks:
             *([self.layer_norm_quantize] if self.launch.has("fp8_quantize_bf16") else []),
             self.rms_norm,
             self.rms_norm_rotate,
+            self.rms_norm_rotate_joined,
             self.copy_tokens,
             self.gelu_tanh,
             self.silu_mul,
@@ -149,7 +150,7 @@ class Checks:
         return 0.0
 
     def fp8_gemv(self):
-        sizes = [(1, 1), (3, 7), (16, 9), (48, 8), (130, 33), (512, 17), (528, 31), (1040, 5)]
+        sizes = [(1, 1), (3, 7), (16, 9), (48, 8), (64, 16), (130, 33), (512, 17), (528, 31), (1040, 5), (2064, 21)]
         sizes += [] if self.small else [(3072, 18432), (3584, 3072)]
         for dtype in (BF16, F32):
             for inputs, outputs in sizes:
@@ -168,6 +169,29 @@ class Checks:
                     absolute = ABSOLUTE[dtype] + 1e-6 * float(terms.max())
                     what = f"fp8_gemv {dtype} rows {rows} in {inputs} out {outputs}"
                     yield self.compare(what, y, expected, absolute)
+        yield from self.fp8_gemv_specials()
+
+    def fp8_gemv_specials(self):
+        """Codes without a number reach their own outputs and no others."""
+        for dtype in (BF16, F32):
+            for format, code in ((0, 0xFF), (1, 0x7D), (1, 0xFC)):
+                x = self.random(3, 1040, dtype=dtype).abs()
+                w = self.codes(40, 1040, format=format)
+                w[21, 1000] = code
+                scale = torch.ones(1, device=self.device) * (1e-2 if format == 0 else 1e-5)
+                y = self.output(3, 40, dtype=dtype)
+                launches.fp8_gemv(self.launch, x, w, scale, None, y, format)
+                expected = reference.fp8_gemv(x, w, scale, None, format)
+                yield self.compare(f"fp8_gemv {dtype} {format} code {code:#x}", y, expected, 1e-2)
+
+    def norm_sizes(self):
+        sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 6, 3080), (1, 2, 4097), (1, 2, 8192)]
+        sizes += [(2, 1, 9001), (2, 9, 264)] + ([] if self.small else [(2, 4173, 3072)])
+        return [(*size, offset) for size in sizes for offset in (0, 3)]
+
+    def far_from_zero(self, *shape: int, dtype, offset: int) -> Tensor:
+        """Activations of the model reach far from their mean."""
+        return self.place(self.random(*shape, dtype=dtype, scale=20.0) + 5, offset, torch.nan)
 
     def norm_sizes(self):
         sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 6, 3080), (1, 2, 4097), (1, 2, 8192)]
@@ -284,6 +308,32 @@ class Checks:
             expected = reference.rms_norm_rotate(x, w, cos, sin, 1e-6, True)
             launches.rms_norm_rotate(self.launch, x, w, cos, sin, x, 1e-6, True)
             yield self.compare(f"rms_norm_rotate {dtype} in place", x, expected)
+
+    def rms_norm_rotate_joined(self):
+        cases = [((3,), 5, 3, 6), ((2, 5), 1, 4, 64), ((0, 4), 7, 5, 128), ((9, 1), 3, 3, 128), ((4, 2), 6, 2, 256)]
+        cases += [((1, 3), 4, 7, 66)] + ([] if self.small else [((77, 30), 4096, 24, 128)])
+        for dtype in (BF16, F32):
+            for lengths, tokens, heads, dim in cases:
+                for halves in (False, True):
+                    for offset in (0, 1):
+                        text, image = (
+                            (
+                                self.random(batch, count, heads, dim, dtype=dtype, offset=offset),
+                                self.random(dim),
+                                *(self.random(count, dim // 2, offset=offset) for _ in range(2)),
+                            )
+                            for batch, count in ((1, sum(lengths)), (len(lengths), tokens))
+                        )
+                        sizes = [(1, length + tokens, heads, dim) for length in lengths]
+                        ys = [self.output(*size, dtype=dtype, offset=offset) for size in sizes]
+                        grid = 2 if tokens < 1000 and offset else None
+                        launches.rms_norm_rotate_joined(self.launch, text, image, ys, lengths, 1e-6, halves, grid)
+                        normal = [reference.rms_norm_rotate(*part, 1e-6, halves) for part in (text, image)]
+                        for i, (y, length) in enumerate(zip(ys, lengths)):
+                            start = sum(lengths[:i])
+                            expected = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
+                            what = f"rms_norm_rotate_joined {dtype} {lengths}+{tokens}x{heads}x{dim} {halves} {offset}"
+                            yield self.compare(f"{what} sequence {i}", y, expected)
 
     def copy_tokens(self):
         for dtype in (BF16, F32):

@@ -44,7 +44,7 @@ def scale_rows(launch: Launcher, y, scales, bias, gelu, grid=None):
 
 def fp8_gemv(launch: Launcher, x, w, scale, bias, y, format):
     (rows, inputs), outputs = x.shape, w.shape[0]
-    grid = [blocks(outputs, 8), blocks(rows, 8)]
+    grid = [blocks(outputs, 16 if x.dtype == torch.bfloat16 else 8), blocks(rows, 8)]
     launch(f"fp8_gemv_{suffix(x)}", grid, x, w, scale, bias, y, rows, inputs, outputs, format)
 
 
@@ -84,13 +84,25 @@ def rms_norm(launch: Launcher, x, w, y, eps, grid=None):
     launch(f"rms_norm_{suffix(x)}", [grid or blocks(rows, each)], x, w, y, rows, cols, eps)
 
 
+def rotate_blocks(tokens: int, heads: int, dim: int) -> int:
+    return blocks(tokens * blocks(heads, 4), 32 if dim <= 64 else 16 if dim <= 128 else 8)
+
+
 def rms_norm_rotate(launch: Launcher, x, w, cos, sin, y, eps, halves, grid=None):
     """x and y are views [batch, tokens, heads, dim] whose heads lie side by side."""
     batch, tokens, heads, dim = x.shape
-    each = 32 if dim <= 64 else 16 if dim <= 128 else 8
-    grid = [grid or blocks(tokens * heads, each), 1, batch]
+    grid = [grid or rotate_blocks(tokens, heads, dim), 1, batch]
     strides = x.stride(1), y.stride(1), x.stride(0), y.stride(0)
     launch(f"rms_norm_rotate_{suffix(x)}", grid, x, w, cos, sin, y, tokens, heads, dim, *strides, eps, int(halves))
+
+
+def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, halves, grid=None):
+    """`first` and `second` are each a tensor, its weight, cosines and sines; `ys` one or two results."""
+    tokens, heads, dim = second[0].shape[1:]
+    grid = [grid or rotate_blocks(max(lengths) + tokens, heads, dim), 1, len(ys)]
+    ys, lengths = ([*pair, None][:2] for pair in (ys, lengths))
+    sizes = lengths[0], lengths[1] or 0, tokens, heads, dim
+    launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *ys, *sizes, eps, int(halves))
 
 
 def copy_tokens(launch: Launcher, x, y):

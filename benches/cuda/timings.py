@@ -232,12 +232,45 @@ def tokens(launch: Launcher) -> Iterator[Work]:
             "rms_norm, complex mul, copy",
             bytes=moved,
         )
+    yield from joined_tokens(launch, (77, 30))
     yield Work(
         f"copy_tokens_bf16 {TOKENS}",
         count,
         lambda i: launches.copy_tokens(launch, x[i], y),
         lambda i: y.copy_(x[i]),
         "copy",
+        bytes=moved,
+    )
+
+
+def joined_tokens(launch: Launcher, lengths: tuple[int, int]) -> Iterator[Work]:
+    moved = 2 * (2 * IMAGE_TOKENS + sum(lengths)) * DIM * 2
+    count = variants(moved)
+    image = [random(2, IMAGE_TOKENS, HEADS, HEAD_DIM) for _ in range(count)]
+    text = random(1, sum(lengths), HEADS, HEAD_DIM)
+    ys = [[random(1, length + IMAGE_TOKENS, HEADS, HEAD_DIM) for length in lengths] for _ in range(count)]
+    w = random(HEAD_DIM, dtype=torch.float32)
+    of_image, of_text = (
+        [random(tokens, HEAD_DIM // 2, dtype=torch.float32) for _ in range(2)] for tokens in (IMAGE_TOKENS, sum(lengths))
+    )
+
+    def apart(i: int) -> None:
+        start = 0
+        for batch, (y, length) in enumerate(zip(ys[i], lengths)):
+            end = start + length
+            angles = [table[start:end] for table in of_text]
+            launches.rms_norm_rotate(launch, text[:, start:end], w, *angles, y[:, :length], 1e-6, False)
+            launches.rms_norm_rotate(launch, image[i][batch : batch + 1], w, *of_image, y[:, length:], 1e-6, False)
+            start = end
+
+    yield Work(
+        f"rms_norm_rotate_joined_bf16 2x{IMAGE_TOKENS}",
+        count,
+        lambda i: launches.rms_norm_rotate_joined(
+            launch, (text, w, *of_text), (image[i], w, *of_image), ys[i], lengths, 1e-6, False
+        ),
+        apart,
+        "a launch for each part",
         bytes=moved,
     )
 

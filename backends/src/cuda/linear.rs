@@ -131,18 +131,22 @@ impl Layer {
         bias: &Option<Tensor>,
         y: &burn_cubecl::cubecl::server::Handle,
     ) -> Result<(), DriverError> {
-        const OUTPUTS: usize = 8;
+        // Outputs and threads of a block.
+        let (outputs, threads) = match self.element {
+            Element::Bf16 => (16, 256),
+            Element::F32 => (8, 128),
+        };
         let y = scope.pointer(y);
         let bias = bias.as_ref().map_or(0, |bias| scope.pointer(&bias.handle));
         scope.launch(
             &self.element.kernel("fp8_gemv"),
             Grid {
                 blocks: (
-                    self.out.div_ceil(OUTPUTS) as u32,
+                    self.out.div_ceil(outputs) as u32,
                     self.rows.div_ceil(FEW_ROWS) as u32,
                     1,
                 ),
-                threads: 128,
+                threads,
                 shared: 0,
             },
             &[

@@ -24,13 +24,7 @@ pub(super) fn rms_norm_rotate(
     let [batch, tokens, heads, dim] = dims(x);
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(batch * tokens * heads * dim * turning.element.size());
-        let all = Tokens {
-            first_token: 0,
-            tokens,
-            first_batch: 0,
-            batches: batch,
-        };
-        turning.run(scope, all, scope.pointer(&y))?;
+        turning.run(scope, scope.pointer(&y))?;
         Ok(y)
     });
     Some(over(x, y, [batch, tokens, heads, dim].into(), x.dtype))
@@ -44,12 +38,17 @@ pub(super) fn rms_norm_rotate_joined(
     rotation: Rotation,
     epsilon: f64,
 ) -> Option<Vec<Tensor>> {
+    /// Sequences of a launch.
+    const AT_ONCE: usize = 2;
     let engine = Engine::of(&first.x.device).ok()?;
     let turning = |sequence: Turned<Cuda>| {
         let table = (sequence.cos, sequence.sin);
         Turning::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
     };
     let (first, second) = (turning(first)?, turning(second)?);
+    if first.element != second.element {
+        return None;
+    }
     let x = &second.x;
     let [_, tokens, heads, dim] = dims(x);
     let token_bytes = heads * dim * second.element.size();
@@ -59,23 +58,17 @@ pub(super) fn rms_norm_rotate_joined(
             .map(|length| scope.empty((length + tokens) * token_bytes))
             .collect();
         let mut start = 0;
-        for (batch, (&length, y)) in lengths.iter().zip(&joined).enumerate() {
-            let y = scope.pointer(y);
-            let of_first = Tokens {
-                first_token: start,
-                tokens: length,
-                first_batch: 0,
-                batches: 1,
-            };
-            first.run(scope, of_first, y)?;
-            let of_second = Tokens {
-                first_token: 0,
-                tokens,
-                first_batch: batch,
-                batches: 1,
-            };
-            second.run(scope, of_second, y + (length * token_bytes) as u64)?;
-            start += length;
+        for (pair, (lengths, ys)) in lengths
+            .chunks(AT_ONCE)
+            .zip(joined.chunks(AT_ONCE))
+            .enumerate()
+        {
+            let parts = (
+                first.after_tokens(start),
+                second.after_batches(pair * AT_ONCE),
+            );
+            join(scope, parts, lengths, ys)?;
+            start += lengths.iter().sum::<usize>();
         }
         Ok(joined)
     });
@@ -86,13 +79,70 @@ pub(super) fn rms_norm_rotate_joined(
     Some(tensors)
 }
 
-/// Some of a tensor's tokens.
+/// Starts the kernel that joins tokens of two tensors to at most two sequences `ys`, of which the
+/// first tensor has `lengths` tokens.
+fn join(
+    scope: &Scope<'_>,
+    (first, second): (Part<'_>, Part<'_>),
+    lengths: &[usize],
+    ys: &[Handle],
+) -> Result<(), DriverError> {
+    let turning = second.turning;
+    let [_, tokens, heads, dim]: [usize; 4] = dims(&turning.x);
+    let longest = lengths.iter().max().map_or(0, |length| length + tokens);
+    if longest * heads * dim == 0 {
+        return Ok(());
+    }
+    let mut args: Vec<Arg> = [first, second]
+        .into_iter()
+        .flat_map(|part| part.pointers(scope))
+        .map(Arg::Pointer)
+        .collect();
+    let y = |i: usize| ys.get(i).map_or(0, |y| scope.pointer(y));
+    let length = |i: usize| lengths.get(i).map_or(0, |&length| length as i32);
+    args.extend([y(0), y(1)].map(Arg::Pointer));
+    args.extend([length(0), length(1), tokens as i32].map(Arg::Int));
+    args.extend([heads as i32, dim as i32].map(Arg::Int));
+    args.extend(turning.constants());
+    scope.launch(
+        &turning.element.kernel("rms_norm_rotate_joined"),
+        turning.grid(longest, lengths.len()),
+        &args,
+    )
+}
+
+/// A tensor from some token on.
 #[derive(Clone, Copy)]
-struct Tokens {
-    first_token: usize,
-    tokens: usize,
-    first_batch: usize,
-    batches: usize,
+struct Part<'a> {
+    turning: &'a Turning,
+    /// Of the whole memory.
+    token: usize,
+    /// Of the table of angles.
+    angle: usize,
+}
+
+impl Part<'_> {
+    /// Where the tokens, the weight (or none) and the angles are.
+    fn pointers(&self, scope: &Scope<'_>) -> [u64; 4] {
+        let Turning {
+            x,
+            weight,
+            cos,
+            sin,
+            element,
+            ..
+        } = self.turning;
+        let [_, _, heads, dim]: [usize; 4] = dims(x);
+        let first = self.token * heads * dim * element.size();
+        let row = self.angle * (dim / 2) * size_of::<f32>();
+        let weight = weight.as_ref();
+        [
+            scope.pointer(&x.handle) + first as u64,
+            weight.map_or(0, |weight| scope.pointer(&weight.handle)),
+            scope.pointer(&cos.handle) + row as u64,
+            scope.pointer(&sin.handle) + row as u64,
+        ]
+    }
 }
 
 /// Norm and rotation of a tensor `[batch, tokens, heads, dim]`.
@@ -133,49 +183,76 @@ impl Turning {
         })
     }
 
-    /// Starts the kernel on some tokens, whose results follow each other from `y` on.
-    fn run(&self, scope: &Scope<'_>, part: Tokens, y: u64) -> Result<(), DriverError> {
-        let [_, tokens, heads, dim]: [usize; 4] = dims(&self.x);
-        if part.tokens * part.batches * heads * dim == 0 {
-            return Ok(());
+    /// The tensor after so many tokens of its only batch.
+    fn after_tokens(&self, tokens: usize) -> Part<'_> {
+        Part {
+            turning: self,
+            token: tokens,
+            angle: tokens,
         }
-        // Vectors that a block takes at a time.
+    }
+
+    /// The tensor after so many batches.
+    fn after_batches(&self, batches: usize) -> Part<'_> {
+        let [_, tokens, ..]: [usize; 4] = dims(&self.x);
+        Part {
+            turning: self,
+            token: batches * tokens,
+            angle: 0,
+        }
+    }
+
+    /// A grid for so many tokens of each of `batches`.
+    fn grid(&self, tokens: usize, batches: usize) -> Grid {
+        /// Heads that a thread has at a time.
+        const HEADS: usize = 4;
+        let [_, _, heads, dim]: [usize; 4] = dims(&self.x);
+        // Runs of heads that a block takes at a time.
         let at_once = match dim {
             0..=64 => 32,
             65..=128 => 16,
             _ => 8,
         };
-        let first = (part.first_batch * tokens + part.first_token) * heads * dim;
-        let x = scope.pointer(&self.x.handle) + (first * self.element.size()) as u64;
-        let weight = self.weight.as_ref();
-        let weight = weight.map_or(0, |weight| scope.pointer(&weight.handle));
-        let row = part.first_token * (dim / 2) * size_of::<f32>();
-        let angles = |table: &Tensor| Arg::Pointer(scope.pointer(&table.handle) + row as u64);
-        let grid = Grid {
-            blocks: (blocks(part.tokens * heads, at_once), 1, part.batches as u32),
+        Grid {
+            blocks: (
+                blocks(tokens * heads.div_ceil(HEADS), at_once),
+                1,
+                batches as u32,
+            ),
             threads: THREADS,
             shared: 0,
-        };
+        }
+    }
+
+    /// The last arguments of the kernels.
+    fn constants(&self) -> [Arg; 2] {
+        [
+            Arg::Float(self.epsilon as f32),
+            Arg::Int(i32::from(self.rotation == Rotation::Halves)),
+        ]
+    }
+
+    /// Starts the kernel on the whole tensor, with results from `y` on.
+    fn run(&self, scope: &Scope<'_>, y: u64) -> Result<(), DriverError> {
+        let [batch, tokens, heads, dim]: [usize; 4] = dims(&self.x);
+        if batch * tokens * heads * dim == 0 {
+            return Ok(());
+        }
         let token_stride = (heads * dim) as i64;
+        let batch_stride = tokens as i64 * token_stride;
+        let mut args: Vec<Arg> = self
+            .after_batches(0)
+            .pointers(scope)
+            .map(Arg::Pointer)
+            .to_vec();
+        args.push(Arg::Pointer(y));
+        args.extend([tokens, heads, dim].map(|n| Arg::Int(n as i32)));
+        args.extend([token_stride, token_stride, batch_stride, batch_stride].map(Arg::Long));
+        args.extend(self.constants());
         scope.launch(
             &self.element.kernel("rms_norm_rotate"),
-            grid,
-            &[
-                Arg::Pointer(x),
-                Arg::Pointer(weight),
-                angles(&self.cos),
-                angles(&self.sin),
-                Arg::Pointer(y),
-                Arg::Int(part.tokens as i32),
-                Arg::Int(heads as i32),
-                Arg::Int(dim as i32),
-                Arg::Long(token_stride),
-                Arg::Long(token_stride),
-                Arg::Long(tokens as i64 * token_stride),
-                Arg::Long(part.tokens as i64 * token_stride),
-                Arg::Float(self.epsilon as f32),
-                Arg::Int(i32::from(self.rotation == Rotation::Halves)),
-            ],
+            self.grid(tokens, batch),
+            &args,
         )
     }
 }

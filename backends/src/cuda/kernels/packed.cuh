@@ -22,10 +22,23 @@ __device__ __forceinline__ Packed<T> load_packed(const T* p, bool exists) {
     return group;
 }
 
+// These stores stay whole where the compiler would take apart a plain one.
+
 template <class T>
 __device__ __forceinline__ void store_packed(T* p, const Packed<T>& group) {
 #pragma unroll
-    for (int i = 0; i < (int)(sizeof(group.words) / 16); ++i) ((uint4*)p)[i] = group.words[i];
+    for (int i = 0; i < (int)(sizeof(group.words) / 16); ++i) __stwb((uint4*)p + i, group.words[i]);
+}
+
+// The two halves of a group to places of their own.
+__device__ __forceinline__ void store_halves(bf16* low, bf16* high, const Packed<bf16>& group) {
+    __stwb((uint2*)low, make_uint2(group.words[0].x, group.words[0].y));
+    __stwb((uint2*)high, make_uint2(group.words[0].z, group.words[0].w));
+}
+
+__device__ __forceinline__ void store_halves(float* low, float* high, const Packed<float>& group) {
+    __stwb((uint4*)low, group.words[0]);
+    __stwb((uint4*)high, group.words[1]);
 }
 
 template <class T>

@@ -5,89 +5,158 @@
 // by the batches. Angle k rotates elements 2k and 2k + 1, or with `halves` k and k + dim / 2.
 // dim is even and at most 256. x may be y.
 //
-// Launch: 256 threads, any grid x; grid z = batch. Blocks that leave no vector for a second turn:
-// for dim <= 64 ceil(tokens * heads / 32), for dim <= 128 ceil(tokens * heads / 16), else
-// ceil(tokens * heads / 8).
+// Launch: 256 threads, any grid x; grid z = batch. Blocks that leave no heads for a second turn:
+// with n = tokens * ceil(heads / 4), for dim <= 64 ceil(n / 32), for dim <= 128 ceil(n / 16), else
+// ceil(n / 8).
+//
+// rms_norm_rotate_joined: the tokens of one or two sequences, each after tokens of another tensor
+// with a weight and angles of its own; there must be both weights. `first` is
+// [1, length0 + length1, heads, dim], in which the sequences' tokens follow each other, as do their
+// angles; `second` is [2, tokens, heads, dim], and its angles are shared. Sequence i goes to
+// yi [1, lengthi + tokens, heads, dim].
+//
+// Launch: as above, for the tokens of the longer sequence; grid z = sequences.
 
 constexpr int ROTATE_THREADS = 256;
+// Of a multiprocessor, in bf16: what keeps its memory busy.
+constexpr int ROTATE_BLOCKS = 4;
+// Heads that a thread has at a time, which share their angles and the weight.
+constexpr int ROTATE_HEADS = 4;
 
-// LANES lanes of a warp to each vector; each lane has four pairs of elements: `a` and `b` are
-// eight elements side by side, or four of each half.
-template <class T, int LANES>
-__device__ __forceinline__ void rms_norm_rotate_by_lanes(const T* x, const float* w, const float* cos,
-                                                         const float* sin, T* y, int tokens, int heads, int dim,
-                                                         long long x_token_stride, long long y_token_stride,
-                                                         float eps, bool halves) {
-    constexpr int VECTORS = ROTATE_THREADS / LANES;
-    const int lane = threadIdx.x % LANES;
-    const int half = dim / 2;
-    const int pair = 4 * lane;
-    const int pairs = half - pair;
-    // Where a and b begin, and how many elements exist from there on.
-    const int at_a = halves ? pair : 2 * pair;
-    const int at_b = at_a + (halves ? half : 4);
-    const int left_a = halves ? pairs : 2 * pairs;
-    const int left_b = halves ? pairs : 2 * pairs - 4;
-    // b is at a multiple of four elements only where a half is.
-    const int alignment = 4 * (int)sizeof(T);
-    const bool even = half % 4 == 0;
-    const bool angles_vector = even && is_aligned(cos, 16) && is_aligned(sin, 16);
-    const bool w_vector = even && w != nullptr && is_aligned(w, 16);
-    // A launch has no more than 2^31 vectors; division of 64-bit numbers takes as long as the rest.
-    const unsigned int vectors = (unsigned int)tokens * (unsigned int)heads;
+// A token's first head, where its result goes, the weight (or none) and the angles.
+template <class T>
+struct RotatedToken {
+    const T* x;
+    T* y;
+    const float* w;
+    const float* cos;
+    const float* sin;
+};
 
-    for (unsigned int base = blockIdx.x * VECTORS; base < vectors; base += gridDim.x * VECTORS) {
-        // All lanes of the warp stay for the sums, those without a vector too.
-        const unsigned int vector = base + threadIdx.x / LANES;
-        const bool exists = vector < vectors;
-        const long long token = vector / (unsigned int)heads;
-        const int head = (int)(vector % (unsigned int)heads);
-        const T* from = x + token * x_token_stride + head * dim;
-        T* to = y + token * y_token_stride + head * dim;
-        const bool x_vector = even && is_aligned(from, alignment);
-        const bool y_vector = even && is_aligned(to, alignment);
-        float a[4], b[4];
-        load_some(from + at_a, exists ? left_a : 0, x_vector, a);
-        load_some(from + at_b, exists ? left_b : 0, x_vector, b);
-        // Asked for before the sum, whose waits they would follow otherwise.
-        float c[4], s[4];
-        load_some(cos + token * half + pair, exists ? pairs : 0, angles_vector, c);
-        load_some(sin + token * half + pair, exists ? pairs : 0, angles_vector, s);
-        if (w != nullptr) {
-            float squares = 0.0f;
-#pragma unroll
-            for (int e = 0; e < 4; ++e) squares = fmaf(a[e], a[e], fmaf(b[e], b[e], squares));
-            const float inverse = rsqrtf(sum_lanes<LANES>(squares) / (float)dim + eps);
-            float weight_a[4], weight_b[4];
-            load_some(w + at_a, left_a, w_vector, weight_a);
-            load_some(w + at_b, left_b, w_vector, weight_b);
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                a[e] *= inverse * weight_a[e];
-                b[e] *= inverse * weight_b[e];
-            }
-        }
-        if (exists && pairs > 0) {
-            float rotated_a[4], rotated_b[4];
-            if (halves) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    rotated_a[e] = a[e] * c[e] - b[e] * s[e];
-                    rotated_b[e] = b[e] * c[e] + a[e] * s[e];
-                }
-            } else {
-#pragma unroll
-                for (int e = 0; e < 4; e += 2) {
-                    rotated_a[e] = a[e] * c[e / 2] - a[e + 1] * s[e / 2];
-                    rotated_a[e + 1] = a[e + 1] * c[e / 2] + a[e] * s[e / 2];
-                    rotated_b[e] = b[e] * c[2 + e / 2] - b[e + 1] * s[2 + e / 2];
-                    rotated_b[e + 1] = b[e + 1] * c[2 + e / 2] + b[e] * s[2 + e / 2];
-                }
-            }
-            store_some(to + at_a, left_a, y_vector, rotated_a);
-            store_some(to + at_b, left_b, y_vector, rotated_b);
+// A lane's part of a vector, four pairs of elements: eight elements side by side or, with HALVES,
+// four of each half. VECTOR: parts are whole, at aligned addresses.
+template <bool HALVES, bool VECTOR>
+struct RotatedPart {
+    int at[2];
+    int left[2];
+
+    __device__ __forceinline__ RotatedPart(int lane, int dim) {
+        const int pairs = dim / 2 - 4 * lane;
+        at[0] = HALVES ? 4 * lane : GROUP * lane;
+        at[1] = at[0] + (HALVES ? dim / 2 : GROUP / 2);
+        left[0] = HALVES ? pairs : 2 * pairs;
+        left[1] = HALVES ? pairs : 2 * pairs - GROUP / 2;
+    }
+
+    // Zeros for what there is not.
+    template <class T>
+    __device__ __forceinline__ void read(const T* p, bool exists, Packed<T>& group) const {
+        if (VECTOR && !HALVES) {
+            group = load_packed(p + at[0], exists && left[0] > 0);
+        } else {
+            float a[4], b[4];
+            load_some(p + at[0], exists ? left[0] : 0, VECTOR, a);
+            load_some(p + at[1], exists ? left[1] : 0, VECTOR, b);
+            const float v[GROUP] = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
+            pack(group, v);
         }
     }
+
+    template <class T>
+    __device__ __forceinline__ void write(T* p, const float (&v)[GROUP]) const {
+        if (VECTOR) {
+            Packed<T> group;
+            pack(group, v);
+            if (left[0] <= 0) return;
+            if (HALVES) store_halves(p + at[0], p + at[1], group);
+            else store_packed(p + at[0], group);
+        } else {
+            const float a[4] = {v[0], v[1], v[2], v[3]}, b[4] = {v[4], v[5], v[6], v[7]};
+            store_some(p + at[0], left[0], false, a);
+            store_some(p + at[1], left[1], false, b);
+        }
+    }
+};
+
+// Elements rotated by their pairs' angles.
+template <bool HALVES>
+__device__ __forceinline__ void rotate_pairs(float (&v)[GROUP], const float (&cos)[4], const float (&sin)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        float& first = v[HALVES ? i : 2 * i];
+        float& second = v[HALVES ? 4 + i : 2 * i + 1];
+        const float rotated = first * cos[i] - second * sin[i];
+        second = second * cos[i] + first * sin[i];
+        first = rotated;
+    }
+}
+
+// Up to ROTATE_HEADS heads of one token from `head` on, `heads` of them, by LANES lanes of a warp,
+// all of which stay for the sums.
+template <class T, int LANES, bool HALVES, bool VECTOR>
+__device__ __forceinline__ void rotate_heads(const RotatedToken<T>& token, int head, int heads, int dim, float eps) {
+    const int lane = threadIdx.x % LANES;
+    const RotatedPart<HALVES, VECTOR> part(lane, dim);
+    const int pairs = heads > 0 ? dim / 2 - 4 * lane : 0;
+    Packed<T> held[ROTATE_HEADS];
+#pragma unroll
+    for (int h = 0; h < ROTATE_HEADS; ++h) part.read(token.x + (head + h) * dim, h < heads, held[h]);
+    // Asked for before the sums, whose waits they would follow otherwise.
+    float cos[4], sin[4], weight[GROUP];
+    load_some(token.cos + 4 * lane, pairs, VECTOR, cos);
+    load_some(token.sin + 4 * lane, pairs, VECTOR, sin);
+    if (token.w != nullptr) {
+        Packed<float> group;
+        part.read(token.w, true, group);
+        unpack(group, weight);
+    }
+
+    const float part_of_mean = 1.0f / (float)dim;
+#pragma unroll
+    for (int h = 0; h < ROTATE_HEADS; ++h) {
+        float v[GROUP];
+        unpack(held[h], v);
+        if (token.w != nullptr) {
+            float squares[GROUP];
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) squares[e] = v[e] * v[e];
+            const float inverse = rsqrtf(fmaf(sum_lanes<LANES>(sum_group(squares)), part_of_mean, eps));
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) v[e] *= inverse * weight[e];
+        }
+        rotate_pairs<HALVES>(v, cos, sin);
+        if (h < heads) part.write(token.y + (head + h) * dim, v);
+    }
+}
+
+// The turns of the block's lanes among `tokens`, each of which `place` finds by its number.
+template <class T, int LANES, bool HALVES, bool VECTOR, class Place>
+__device__ __forceinline__ void rotate_by_lanes(int tokens, int heads, int dim, float eps, Place place) {
+    constexpr int PARTS = ROTATE_THREADS / LANES;
+    // A launch has no more than 2^31 of them; division of 64-bit numbers takes as long as the rest.
+    const unsigned int of_token = (unsigned int)(heads + ROTATE_HEADS - 1) / ROTATE_HEADS;
+    const unsigned int all = (unsigned int)tokens * of_token;
+    for (unsigned int base = blockIdx.x * PARTS; base < all; base += gridDim.x * PARTS) {
+        // Lanes without heads stay at the last ones.
+        const unsigned int own = base + threadIdx.x / LANES;
+        const unsigned int i = min(own, all - 1);
+        const int head = (int)(i % of_token) * ROTATE_HEADS;
+        const int count = own < all ? min(heads - head, ROTATE_HEADS) : 0;
+        rotate_heads<T, LANES, HALVES, VECTOR>(place((int)(i / of_token)), head, count, dim, eps);
+    }
+}
+
+template <class T, bool HALVES, class Place>
+__device__ __forceinline__ void rotate_tokens(int tokens, int heads, int dim, float eps, bool vector, Place place) {
+    if (!vector) rotate_by_lanes<T, 32, HALVES, false>(tokens, heads, dim, eps, place);
+    else if (dim <= 64) rotate_by_lanes<T, 8, HALVES, true>(tokens, heads, dim, eps, place);
+    else if (dim <= 128) rotate_by_lanes<T, 16, HALVES, true>(tokens, heads, dim, eps, place);
+    else rotate_by_lanes<T, 32, HALVES, true>(tokens, heads, dim, eps, place);
+}
+
+// Whether a weight, or none, and angles of vectors of this size can be read in whole parts.
+__device__ __forceinline__ bool is_vector(const float* w, const float* cos, const float* sin, int dim) {
+    return dim % GROUP == 0 && is_aligned(w, 16) && is_aligned(cos, 16) && is_aligned(sin, 16);
 }
 
 template <class T>
@@ -97,18 +166,43 @@ __device__ __forceinline__ void rms_norm_rotate(const T* x, const float* w, cons
                                                 long long y_batch_stride, float eps, int halves) {
     x += blockIdx.z * x_batch_stride;
     y += blockIdx.z * y_batch_stride;
-    if (dim <= 64)
-        rms_norm_rotate_by_lanes<T, 8>(x, w, cos, sin, y, tokens, heads, dim, x_token_stride, y_token_stride, eps,
-                                       halves != 0);
-    else if (dim <= 128)
-        rms_norm_rotate_by_lanes<T, 16>(x, w, cos, sin, y, tokens, heads, dim, x_token_stride, y_token_stride, eps,
-                                        halves != 0);
-    else
-        rms_norm_rotate_by_lanes<T, 32>(x, w, cos, sin, y, tokens, heads, dim, x_token_stride, y_token_stride, eps,
-                                        halves != 0);
+    const bool vector = is_vector(w, cos, sin, dim) && is_aligned(x, 16) && is_aligned(y, 16) &&
+                        x_token_stride % GROUP == 0 && y_token_stride % GROUP == 0;
+    const auto place = [=](int token) {
+        const long long angles = (long long)token * (dim / 2);
+        return RotatedToken<T>{x + token * x_token_stride, y + token * y_token_stride, w, cos + angles, sin + angles};
+    };
+    if (halves) rotate_tokens<T, true>(tokens, heads, dim, eps, vector, place);
+    else rotate_tokens<T, false>(tokens, heads, dim, eps, vector, place);
 }
 
-extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
+template <class T>
+__device__ __forceinline__ void rms_norm_rotate_joined(const T* first, const float* first_w, const float* first_cos,
+                                                       const float* first_sin, const T* second, const float* second_w,
+                                                       const float* second_cos, const float* second_sin, T* y0, T* y1,
+                                                       int length0, int length1, int tokens, int heads, int dim,
+                                                       float eps, int halves) {
+    const int size = heads * dim;
+    const int start = blockIdx.z == 0 ? 0 : length0;
+    const int length = blockIdx.z == 0 ? length0 : length1;
+    T* y = blockIdx.z == 0 ? y0 : y1;
+    second += (long long)blockIdx.z * tokens * size;
+    const bool vector = is_vector(first_w, first_cos, first_sin, dim) &&
+                        is_vector(second_w, second_cos, second_sin, dim) && is_aligned(first, 16) &&
+                        is_aligned(second, 16) && is_aligned(y, 16);
+    const auto place = [=](int token) {
+        const bool of_first = token < length;
+        const long long from = of_first ? start + token : token - length;
+        const long long angles = from * (dim / 2);
+        return RotatedToken<T>{(of_first ? first : second) + from * size, y + (long long)token * size,
+                               of_first ? first_w : second_w, (of_first ? first_cos : second_cos) + angles,
+                               (of_first ? first_sin : second_sin) + angles};
+    };
+    if (halves) rotate_tokens<T, true>(length + tokens, heads, dim, eps, vector, place);
+    else rotate_tokens<T, false>(length + tokens, heads, dim, eps, vector, place);
+}
+
+extern "C" __global__ void __launch_bounds__(ROTATE_THREADS, ROTATE_BLOCKS)
     rms_norm_rotate_bf16(const bf16* x, const float* w, const float* cos, const float* sin, bf16* y, int tokens,
                          int heads, int dim, long long x_token_stride, long long y_token_stride,
                          long long x_batch_stride, long long y_batch_stride, float eps, int halves) {
@@ -122,4 +216,22 @@ extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
                         long long x_batch_stride, long long y_batch_stride, float eps, int halves) {
     rms_norm_rotate(x, w, cos, sin, y, tokens, heads, dim, x_token_stride, y_token_stride, x_batch_stride,
                     y_batch_stride, eps, halves);
+}
+
+extern "C" __global__ void __launch_bounds__(ROTATE_THREADS, ROTATE_BLOCKS)
+    rms_norm_rotate_joined_bf16(const bf16* first, const float* first_w, const float* first_cos, const float* first_sin,
+                                const bf16* second, const float* second_w, const float* second_cos,
+                                const float* second_sin, bf16* y0, bf16* y1, int length0, int length1, int tokens,
+                                int heads, int dim, float eps, int halves) {
+    rms_norm_rotate_joined(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin, y0, y1,
+                           length0, length1, tokens, heads, dim, eps, halves);
+}
+
+extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
+    rms_norm_rotate_joined_f32(const float* first, const float* first_w, const float* first_cos, const float* first_sin,
+                               const float* second, const float* second_w, const float* second_cos,
+                               const float* second_sin, float* y0, float* y1, int length0, int length1, int tokens,
+                               int heads, int dim, float eps, int halves) {
+    rms_norm_rotate_joined(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin, y0, y1,
+                           length0, length1, tokens, heads, dim, eps, halves);
 }
