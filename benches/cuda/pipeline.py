@@ -4,9 +4,9 @@
 
 DIR needs 31 GB; the weights are made there if they are not. First the machine's ceilings (bf16
 products, a copy in device memory), then this program at each size: the start until the first step,
-seconds of a guided step, the share of the ceiling and the driver's peak; then diffusers' transformer
-in bf16 with random weights, eager and compiled, in the same run. Needs torch with CUDA, and for the
-last part diffusers.
+seconds of a guided step, the share of the ceiling and the driver's peak, and with --trace what a step
+spends its time on; then diffusers' transformer in bf16 with random weights, eager and compiled, in the
+same run. Needs torch with CUDA, for --peer diffusers, and for --trace a C++ compiler.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import trace_step
 
 SIZES = (1024, 1328)
 TEXT_TOKENS = 64
@@ -41,6 +43,10 @@ def main():
         )
         for name, peak, working in run["memory"]:
             print(f"    {name:8} peak {peak / 2**30:6.2f} GiB, {working[0] / 2**20:6.0f} MiB beside the weights, {working[1] / 2**20:6.0f} estimated")
+        if args.trace:
+            rows = trace_step.run(generate(args, size, 4), args.folder)
+            for line in trace_step.report(trace_step.last_step(rows, 2 * BLOCKS)):
+                print(f"    {line}", flush=True)
     if args.peer:
         for line in python(PEER, *map(str, args.peer_sizes or args.sizes)).splitlines():
             print(line, flush=True)
@@ -55,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="more flags for generate")
     parser.add_argument("--peer-sizes", type=int, nargs="*", help="sizes of the peer, instead of --sizes")
     parser.add_argument("--peer", action="store_true", help="time diffusers too")
+    parser.add_argument("--trace", action="store_true", help="say what a step spends its time on")
     args = parser.parse_args()
     args.binary = args.binary.resolve()
     return args
@@ -69,15 +76,19 @@ def flops(size: int) -> float:
     return 2 * BLOCKS * (weights + attention)
 
 
-def ours(args, size: int, steps: int) -> dict:
-    report = args.folder / "report.json"
+def generate(args, size: int, steps: int) -> list[str]:
     command = [
         args.binary, "generate", "--models", args.folder, "--backend", "cuda", "--verbose",
         "--prompt", "a lighthouse on a cliff above a stormy sea at dusk, oil painting, " * 3,
-        "-W", size, "-H", size, "--steps", steps, "--seed", 1, "--report", report,
+        "-W", size, "-H", size, "--steps", steps, "--seed", 1, "--report", args.folder / "report.json",
         "--output", args.folder / "image.png", *args.extra,
     ]  # fmt: skip
-    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return [str(part) for part in command]
+
+
+def ours(args, size: int, steps: int) -> dict:
+    report = args.folder / "report.json"
+    process = subprocess.Popen(generate(args, size, steps), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     said = []
     for line in process.stderr:
         said.append((time.perf_counter(), line.strip()))

@@ -1,26 +1,23 @@
 //! Layer norms: with the gated sum that comes before them, and the rounding that follows.
 
+use burn::tensor::DType;
+use cudarc::driver::DriverError;
+
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
 use super::rounded;
 use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, over};
-use burn::tensor::DType;
 
 /// Rows of a block, one for each of its warps.
 const ROWS: usize = 4;
 
 /// What is normalised, and how.
 pub(super) struct Norm {
-    /// `[batch, tokens, channels]`.
     pub(super) x: Tensor,
-    /// What is added to `x` before, `[batch, tokens, channels]`, and its gate, `[batch, 1, channels]`.
-    pub(super) update: Option<[Tensor; 2]>,
-    /// `[batch, 1, channels]`, as `scale`.
-    pub(super) shift: Tensor,
-    /// Multiplies, as `1 + scale`.
-    pub(super) scale: Tensor,
-    /// Added to the variance.
-    pub(super) epsilon: f64,
+    update: Option<[Tensor; 2]>,
+    shift: Tensor,
+    scale: Tensor,
+    epsilon: f64,
 }
 
 /// What a norm gives.
@@ -34,6 +31,25 @@ pub(super) struct Normed {
 }
 
 impl Norm {
+    /// * `x`: `[batch, tokens, channels]`.
+    /// * `update`: what is added to `x` before, of its shape, and its gate, `[batch, 1, channels]`.
+    /// * `shift` and `scale`: `[batch, 1, channels]`; `1 + scale` multiplies.
+    /// * `epsilon`: added to the variance.
+    pub(super) fn new(
+        x: &Tensor,
+        update: Option<[&Tensor; 2]>,
+        [shift, scale]: [&Tensor; 2],
+        epsilon: f64,
+    ) -> Self {
+        Self {
+            x: x.clone(),
+            update: update.map(|update| update.map(Tensor::clone)),
+            shift: shift.clone(),
+            scale: scale.clone(),
+            epsilon,
+        }
+    }
+
     /// One pass; `None` where the kernels do not know the dtype, or where rounded rows have no use.
     pub(super) fn run(self, rounded: bool) -> Option<Normed> {
         let element = Element::of(self.x.dtype)?;
@@ -100,7 +116,7 @@ fn launch(
     kernel: &str,
     [batch, tokens]: [usize; 2],
     args: &[Arg],
-) -> Result<(), cudarc::driver::DriverError> {
+) -> Result<(), DriverError> {
     let grid = Grid {
         blocks: (tokens.div_ceil(ROWS) as u32, batch as u32, 1),
         threads: 32 * ROWS as u32,

@@ -46,13 +46,7 @@ impl Fp8Ops for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> RoundedRows<Self> {
-        let norm = Norm {
-            x: x.clone(),
-            update: None,
-            shift: shift.clone(),
-            scale: scale.clone(),
-            epsilon,
-        };
+        let norm = Norm::new(&x, None, [&shift, &scale], epsilon);
         match rounded::normed(norm) {
             Some((_, rows)) => rows,
             None => rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon),
@@ -67,13 +61,7 @@ impl Fp8Ops for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, RoundedRows<Self>) {
-        let norm = Norm {
-            x: residual.clone(),
-            update: Some([x.clone(), gate.clone()]),
-            shift: shift.clone(),
-            scale: scale.clone(),
-            epsilon,
-        };
+        let norm = Norm::new(&residual, Some([&x, &gate]), [&shift, &scale], epsilon);
         rounded::normed(norm).unwrap_or_else(|| {
             rounding::gated_add_layer_norm_rounded::<Self>(residual, x, gate, shift, scale, epsilon)
         })
@@ -136,13 +124,7 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let norm = Norm {
-            x: x.clone(),
-            update: None,
-            shift: shift.clone(),
-            scale: scale.clone(),
-            epsilon,
-        };
+        let norm = Norm::new(&x, None, [&shift, &scale], epsilon);
         match norm.run(false) {
             Some(normed) => normed.y,
             None => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
@@ -157,13 +139,7 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let norm = Norm {
-            x: residual.clone(),
-            update: Some([x.clone(), gate.clone()]),
-            shift: shift.clone(),
-            scale: scale.clone(),
-            epsilon,
-        };
+        let norm = Norm::new(&residual, Some([&x, &gate]), [&shift, &scale], epsilon);
         match norm.run(false) {
             Some(normed) => (normed.sum, normed.y),
             None => {
