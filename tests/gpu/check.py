@@ -1,6 +1,7 @@
 """Holds the program on a GPU against the reference's fixtures.
 
     python tests/gpu/check.py --binary target/release/qwen-image [--backend cuda] [--fp8-compute]
+        [--without-cublaslt]
 
 Runs every case of fixtures/cases.json in both number formats, with `--trace`, and compares the first
 predictions (by their cosine) and the image (by its PSNR, of a range of 2). Without a device it says
@@ -10,6 +11,7 @@ so and ends with 0. Needs numpy.
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backend", default="cuda")
     parser.add_argument("--dtypes", nargs="+", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--fp8-compute", action="store_true", help="with that flag, in bf16")
+    parser.add_argument("--without-cublaslt", action="store_true", help="as where that library is missing")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this in it")
     args = parser.parse_args()
     args.binary = args.binary.resolve()
@@ -70,7 +73,8 @@ def check(case: dict, dtype: str, args) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.safetensors"
         started = time.perf_counter()
-        run = subprocess.run(command(case, dtype, args, folder), capture_output=True, text=True)
+        environment = without_cublaslt(folder) if args.without_cublaslt else None
+        run = subprocess.run(command(case, dtype, args, folder), capture_output=True, text=True, env=environment)
         seconds = time.perf_counter() - started
         if run.returncode != 0:
             print(f"{case['name']:28} {dtype:5} exit {run.returncode}: {run.stderr.strip()[-300:]}")
@@ -86,6 +90,15 @@ def check(case: dict, dtype: str, args) -> bool:
     mark = "" if good else "  FAILED"
     print(f"{case['name']:28} {dtype:5} {cosine:11.8f} {psnr:7.2f} {seconds:8.2f}{mark}", flush=True)
     return good
+
+
+def without_cublaslt(folder: str) -> dict[str, str]:
+    """An environment in which files that are no libraries are found first under cuBLASLt's names."""
+    hidden = Path(folder) / "hidden"
+    hidden.mkdir()
+    for suffix in ("", *(f".{major}" for major in range(1, 20))):
+        (hidden / f"libcublasLt.so{suffix}").touch()
+    return {**os.environ, "LD_LIBRARY_PATH": f"{hidden}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
 
 
 def command(case: dict, dtype: str, args, folder: str) -> list:
