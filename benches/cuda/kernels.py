@@ -7,7 +7,8 @@ import time
 
 import torch
 from checks import Checks
-from launcher import CudaError, Launcher
+from compiler import CudaError
+from launcher import Launcher
 
 
 def main() -> int:
