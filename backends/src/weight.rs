@@ -122,8 +122,9 @@ impl<B: Fp8Ops> Weight<B> {
         bias: Option<&Param<Tensor<B, 1>>>,
         activation: Activation,
     ) -> Tensor<B, 2> {
-        let Self::Fp8(weight) = self else {
-            panic!("a dense weight has no product with rounded activations");
+        let weight = match self {
+            Self::Fp8(weight) if self.takes_rounded() => weight,
+            _ => panic!("a weight that takes exact activations got rounded ones"),
         };
         let epilogue = Epilogue {
             bias: bias.map(|bias| bias.val().into_primitive().tensor()),

@@ -47,7 +47,6 @@ class Checks:
             self.rms_norm,
             self.rms_norm_rotate,
             self.rms_norm_rotate_joined,
-            self.copy_tokens,
             self.gelu_tanh,
             self.silu_mul,
             self.gated_add,
@@ -193,15 +192,6 @@ class Checks:
         """Activations of the model reach far from their mean."""
         return self.place(self.random(*shape, dtype=dtype, scale=20.0) + 5, offset, torch.nan)
 
-    def norm_sizes(self):
-        sizes = [(1, 1, 1), (1, 3, 7), (2, 5, 64), (3, 2, 1000), (2, 3, 3072), (1, 6, 3080), (1, 2, 4097), (1, 2, 8192)]
-        sizes += [(2, 1, 9001), (2, 9, 264)] + ([] if self.small else [(2, 4173, 3072)])
-        return [(*size, offset) for size in sizes for offset in (0, 3)]
-
-    def far_from_zero(self, *shape: int, dtype, offset: int) -> Tensor:
-        """Activations of the model reach far from their mean."""
-        return self.place(self.random(*shape, dtype=dtype, scale=20.0) + 5, offset, torch.nan)
-
     def layer_norm_modulate(self):
         for dtype in (BF16, F32):
             for batch, tokens, cols, offset in self.norm_sizes():
@@ -334,19 +324,6 @@ class Checks:
                             expected = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
                             what = f"rms_norm_rotate_joined {dtype} {lengths}+{tokens}x{heads}x{dim} {halves} {offset}"
                             yield self.compare(f"{what} sequence {i}", y, expected)
-
-    def copy_tokens(self):
-        for dtype in (BF16, F32):
-            for batch, tokens, heads, dim in [(1, 1, 1, 1), (2, 3, 5, 7), (2, 4, 3, 128), (1, 9, 24, 128), (2, 5, 2, 10)]:
-                for offset in (0, 1):
-                    x = self.random(batch, tokens, 3, heads, dim, dtype=dtype, offset=offset)[:, :, 2]
-                    joint = self.output(batch, tokens + 3, heads, dim, dtype=dtype)
-                    y = joint[:, 2 : 2 + tokens]
-                    launches.copy_tokens(self.launch, x, y)
-                    what = f"copy_tokens {dtype} {batch}x{tokens}x{heads}x{dim} offset {offset}"
-                    yield self.compare(what, y, x.double(), whole=joint)
-                    if not torch.equal(y, x):
-                        raise Mismatch(f"{what}: not a copy")
 
     def elementwise_sizes(self):
         for dtype in (BF16, F32):

@@ -52,7 +52,6 @@ KERNELS: dict[str, Kernel] = {
     **both("rms_norm", Kernel("ppplif", 256)),
     **both("rms_norm_rotate", Kernel("pppppiiillllfi", 256)),
     **both("rms_norm_rotate_joined", Kernel("ppppppppppiiiiifi", 256)),
-    **both("copy_tokens", Kernel("ppiiillll", 128)),
     **both("gelu_tanh", Kernel("ppl", 256)),
     **both("silu_mul", Kernel("pppl", 256)),
     **both("gated_add", Kernel("ppppiil", 128)),

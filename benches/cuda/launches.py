@@ -105,12 +105,6 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
     launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *ys, *sizes, eps, int(halves))
 
 
-def copy_tokens(launch: Launcher, x, y):
-    batch, tokens, heads, dim = x.shape
-    strides = x.stride(1), y.stride(1), x.stride(0), y.stride(0)
-    launch(f"copy_tokens_{suffix(x)}", [tokens, 1, batch], x, y, tokens, heads, dim, *strides)
-
-
 def gelu_tanh(launch: Launcher, x, y, grid=None):
     launch(f"gelu_tanh_{suffix(x)}", [grid or blocks(x.numel(), 2048)], x, y, x.numel())
 

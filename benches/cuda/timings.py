@@ -233,14 +233,6 @@ def tokens(launch: Launcher) -> Iterator[Work]:
             bytes=moved,
         )
     yield from joined_tokens(launch, (77, 30))
-    yield Work(
-        f"copy_tokens_bf16 {TOKENS}",
-        count,
-        lambda i: launches.copy_tokens(launch, x[i], y),
-        lambda i: y.copy_(x[i]),
-        "copy",
-        bytes=moved,
-    )
 
 
 def joined_tokens(launch: Launcher, lengths: tuple[int, int]) -> Iterator[Work]:

@@ -20,7 +20,10 @@ static void write_line(uint64_t start, uint64_t end, const char* name) {
     fprintf(output, "%llu\t%llu\t%s\n", (unsigned long long)start, (unsigned long long)end, name);
 }
 
-static void CUPTIAPI take_buffer(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t valid) {
+static void CUPTIAPI take_buffer(CUcontext context, uint32_t stream, uint8_t* buffer, size_t, size_t valid) {
+    size_t lost = 0;
+    if (cuptiActivityGetNumDroppedRecords(context, stream, &lost) == CUPTI_SUCCESS && lost > 0)
+        fprintf(stderr, "trace: records were lost\n");
     CUpti_Activity* record = nullptr;
     while (valid > 0 && cuptiActivityGetNextRecord(buffer, valid, &record) == CUPTI_SUCCESS) {
         switch (record->kind) {

@@ -9,16 +9,20 @@ from pathlib import Path
 
 # Attention runs once for each block and branch; the text encoder's is causal.
 ATTENTION = re.compile(r"^attention_(?!.*causal)")
+# What the recording library says where it must.
+LOST = "trace: records were lost"
 PRODUCT = re.compile(r"nvjet|gemm|cutlass|splitK|cublas|^fill$", re.IGNORECASE)
 
 
-def run(command: list, folder: Path) -> list[tuple[int, int, str]]:
+def run(command: list[str], folder: Path) -> list[tuple[int, int, str]]:
     """Runs a command; start and end in ns, and the name, of all that its GPU did, in order."""
     output = folder / "trace.tsv"
     environment = {**os.environ, "CUDA_INJECTION64_PATH": str(library(folder)), "TRACE_OUTPUT": str(output)}
     folders = [str(path.parent) for path in cupti("lib", "libcupti.so.*")]
     environment["LD_LIBRARY_PATH"] = ":".join([*folders, os.environ.get("LD_LIBRARY_PATH", "")])
-    subprocess.run([str(part) for part in command], env=environment, check=True, capture_output=True)
+    traced = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    if LOST in traced.stderr:
+        raise SystemExit(f"{LOST}: take fewer steps")
     return read(output)
 
 
@@ -50,6 +54,8 @@ def read(path: Path) -> list[tuple[int, int, str]]:
 def last_step(rows: list[tuple[int, int, str]], attentions: int) -> list[tuple[int, int, str]]:
     """What runs from the first attention of the last step but one to that of the last."""
     starts = [start for start, _, name in rows if ATTENTION.match(name)]
+    if len(starts) < 2 * attentions or len(starts) % attentions:
+        raise SystemExit(f"{len(starts)} attentions are no whole number of steps of {attentions}")
     begin, end = starts[-2 * attentions], starts[-attentions]
     return [row for row in rows if begin <= row[0] < end]
 

@@ -44,8 +44,8 @@ pub enum LayerInput<B: Backend> {
     Rounded {
         /// `[batch * tokens, in]`.
         rows: RoundedRows<B>,
-        /// `batch` and `tokens`.
-        batch: [usize; 2],
+        /// `[batch, tokens]`.
+        leading: [usize; 2],
     },
 }
 
@@ -62,7 +62,7 @@ impl<B: Fp8Ops> Linear<B> {
     pub fn forward_shared(&self, input: LayerInput<B>) -> Tensor<B, 3> {
         match input {
             LayerInput::Exact(x) => self.forward(x),
-            LayerInput::Rounded { rows, batch } => self.rounded(rows, batch, Activation::None),
+            LayerInput::Rounded { rows, leading } => self.rounded(rows, leading, Activation::None),
         }
     }
 
@@ -73,7 +73,9 @@ impl<B: Fp8Ops> Linear<B> {
     pub fn forward_shared_gelu(&self, input: LayerInput<B>) -> Tensor<B, 3> {
         match input {
             LayerInput::Exact(x) => self.forward_gelu(x),
-            LayerInput::Rounded { rows, batch } => self.rounded(rows, batch, Activation::GeluTanh),
+            LayerInput::Rounded { rows, leading } => {
+                self.rounded(rows, leading, Activation::GeluTanh)
+            }
         }
     }
 
@@ -83,6 +85,11 @@ impl<B: Fp8Ops> Linear<B> {
         [batch, tokens]: [usize; 2],
         activation: Activation,
     ) -> Tensor<B, 3> {
+        // An adapter needs what was rounded.
+        assert!(
+            self.takes_rounded(),
+            "a layer that takes exact activations got rounded ones"
+        );
         let y = self
             .weight
             .linear_rounded(rows, self.bias.as_ref(), activation);
@@ -107,7 +114,9 @@ impl<B: Fp8Ops> Embedding<B> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
+    use backends::{Arithmetic, Fp8Format, Fp8Weight};
+    use burn::module::ParamId;
+    use burn::tensor::{DType, TensorData};
     use burn_flex::Flex;
 
     use super::*;
@@ -140,6 +149,24 @@ mod tests {
         // x · weightᵀ + bias = [-0.5, -1.5]; x · (up · down)ᵀ = [2, 4].
         assert_eq!(values(layer(false).forward(x())), [-0.5, -1.5]);
         assert_eq!(values(layer(true).forward(x())), [1.5, 2.5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "takes exact activations")]
+    fn an_adapter_is_never_left_out() {
+        let mut layer = layer(true);
+        let device = Default::default();
+        let codes = Tensor::from_data(TensorData::from([[0x38u8, 0x38]]), (&device, DType::U8));
+        layer.weight = Weight::Fp8(Fp8Weight {
+            bytes: Param::initialized(ParamId::new(), codes),
+            scale: Param::from_data([1.0], &device),
+            format: Fp8Format::E4M3,
+            arithmetic: Arithmetic::Fp8,
+        });
+        layer.forward_shared(LayerInput::Rounded {
+            rows: Flex::round_rows(x().into_primitive().tensor()),
+            leading: [1, 1],
+        });
     }
 
     #[test]

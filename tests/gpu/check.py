@@ -96,9 +96,15 @@ def without_cublaslt(folder: str) -> dict[str, str]:
     """An environment in which files that are no libraries are found first under cuBLASLt's names."""
     hidden = Path(folder) / "hidden"
     hidden.mkdir()
-    for suffix in ("", *(f".{major}" for major in range(1, 20))):
-        (hidden / f"libcublasLt.so{suffix}").touch()
-    return {**os.environ, "LD_LIBRARY_PATH": f"{hidden}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
+    names = [f"libcublasLt.so{suffix}" for suffix in ("", *(f".{major}" for major in range(1, 20)))]
+    for name in names:
+        (hidden / name).touch()
+    environment = {**os.environ, "LD_LIBRARY_PATH": f"{hidden}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
+    loads = "import ctypes, sys\nfor name in sys.argv[1:]:\n try: ctypes.CDLL(name); print(name)\n except OSError: pass"
+    found = subprocess.run([sys.executable, "-c", loads, *names], env=environment, capture_output=True, text=True)
+    if found.stdout:
+        raise SystemExit(f"cuBLASLt cannot be hidden here: {found.stdout.strip()} still loads")
+    return environment
 
 
 def command(case: dict, dtype: str, args, folder: str) -> list:

@@ -181,6 +181,8 @@ fn the_transformer() -> bool {
     let transformer = randomize::<Flex, _>(transformer);
     for (side, text_lengths, dtype) in [
         (16, vec![64, 20], FloatDType::F32),
+        // Much more image than text.
+        (24, vec![20, 20], FloatDType::F32),
         (16, vec![200], FloatDType::BF16),
         (16, vec![30, 200], FloatDType::BF16),
         (32, vec![64], FloatDType::F32),

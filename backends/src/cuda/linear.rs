@@ -45,8 +45,13 @@ pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Opt
     } = epilogue;
     let element = Element::of(x.dtype)?;
     let engine = Engine::of(&x.device).ok()?;
-    let x = contiguous(x);
     let [rows, width] = dims(&x);
+    let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
+    // The kernel for few rows adds a bias only.
+    if few && addend.is_some() || !few && !engine.has_blas() {
+        return None;
+    }
+    let x = contiguous(x);
     let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
     let addend = addend.map(|addend| contiguous(in_dtype(addend, x.dtype)));
     let weight = match weight {
@@ -65,10 +70,6 @@ pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Opt
         Stored::Fp8 { codes, .. } => dims(codes),
         Stored::Dense(weight) => dims::<2>(weight),
     };
-    let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
-    if !few && !engine.has_blas() {
-        return None;
-    }
     let layer = Layer {
         element,
         rows,
@@ -76,10 +77,6 @@ pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Opt
         out,
         activation,
     };
-    let adds = addend.is_some();
-    if adds && (few || !engine.can_multiply(layer.description(bias.is_some(), true))) {
-        return None;
-    }
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(rows * out * element.size());
         if rows * out > 0 {
@@ -176,22 +173,6 @@ impl Layer {
         Ok(())
     }
 
-    /// The product with the decoded weight.
-    fn description(&self, bias: bool, addend: bool) -> Product {
-        Product {
-            m: self.rows,
-            n: self.out,
-            k: self.width,
-            weight: Layout::Rows,
-            y_leading: self.out,
-            element: self.element,
-            codes: None,
-            addend,
-            bias,
-            gelu: self.activation == Activation::GeluTanh,
-        }
-    }
-
     fn product(
         &self,
         scope: &Scope<'_>,
@@ -220,7 +201,18 @@ impl Layer {
                 (weight, Some(scale), bias)
             }
         };
-        let product = self.description(bias.is_some(), addend.is_some());
+        let product = Product {
+            m: self.rows,
+            n: self.out,
+            k: self.width,
+            weight: Layout::Rows,
+            y_leading: self.out,
+            element: self.element,
+            codes: None,
+            addend: addend.is_some(),
+            bias: bias.is_some(),
+            gelu: self.activation == Activation::GeluTanh,
+        };
         let operands = Operands {
             x: scope.pointer(&x.handle),
             w,

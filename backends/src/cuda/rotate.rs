@@ -46,11 +46,12 @@ pub(super) fn rms_norm_rotate_joined(
         Turning::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
     };
     let (first, second) = (turning(first)?, turning(second)?);
-    if first.element != second.element {
+    let x = &second.x;
+    let [batch, tokens, heads, dim] = dims(x);
+    let fits = dims(&first.x) == [1, lengths.iter().sum(), heads, dim] && batch == lengths.len();
+    if first.element != second.element || !fits {
         return None;
     }
-    let x = &second.x;
-    let [_, tokens, heads, dim] = dims(x);
     let token_bytes = heads * dim * second.element.size();
     let joined = engine.run(&x.client, |scope| {
         let joined: Vec<Handle> = lengths

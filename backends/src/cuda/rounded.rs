@@ -30,6 +30,11 @@ enum Remainder {
 
 /// Whether the device has FP8 tensor cores and cuBLASLt uses them, for activations of `dtype`.
 pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
+    let engine = Engine::of(device).ok();
+    dtype == FloatDType::BF16 && engine.is_some_and(|engine| multiplies_codes(&engine))
+}
+
+fn multiplies_codes(engine: &Engine) -> bool {
     /// Sides of a product that any device with such cores knows.
     const SIDE: usize = 256;
     let codes = Codes {
@@ -48,17 +53,16 @@ pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
         bias: true,
         gelu: false,
     };
-    let engine = Engine::of(device).ok();
-    dtype == FloatDType::BF16 && engine.is_some_and(|engine| way(&engine, product).is_some())
+    way(engine, product).is_some()
 }
 
-/// Whether rows of activations can be multiplied as codes: those of other sizes, or on other
-/// devices, need not become codes.
+/// Whether rows of activations are multiplied as codes, by weights of suitable sizes: those of other
+/// widths, or on other devices, need not become codes.
 pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usize) -> bool {
     /// cuBLASLt's FP8 products want sizes that are multiples of this.
     const MULTIPLE: usize = 16;
-    let able = engine.capability() >= ADA && engine.has_blas() && element == Element::Bf16;
-    able && rows > 0 && width.is_multiple_of(MULTIPLE)
+    let suitable = element == Element::Bf16 && rows > 0 && width.is_multiple_of(MULTIPLE);
+    suitable && multiplies_codes(engine)
 }
 
 /// See [`Fp8Ops::round_rows`](crate::fp8::Fp8Ops::round_rows): codes U8 `[rows, in]` and scales f32
@@ -81,7 +85,7 @@ pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
         scope.launch(
             "fp8_quantize_bf16",
             Grid {
-                blocks: (blocks(rows, at_once), 1, 1),
+                blocks: (rows.div_ceil(at_once) as u32, 1, 1),
                 threads: 32 * WARPS as u32,
                 shared: 0,
             },

@@ -28,7 +28,8 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// What follows a product, before it is rounded to its dtype: `activation(product + bias + addend)`.
+/// What follows a product: `activation(product + bias + addend)`, rounded to the result's dtype at
+/// the end, or at each step.
 #[derive(Clone, Debug)]
 pub struct Epilogue<B: Backend> {
     /// Float `[out]`.
@@ -117,8 +118,8 @@ pub trait Fp8Ops: FusedOps {
     }
 
     /// As [`fp8_linear`](Self::fp8_linear) for rounded rows: the product is multiplied by their
-    /// scales too. A device with FP8 tensor cores multiplies the codes themselves; elsewhere the
-    /// result is the same and nothing is gained.
+    /// scales too. A device with FP8 tensor cores multiplies the codes themselves, and may keep sums
+    /// in less than f32; elsewhere nothing is gained.
     fn fp8_linear_rounded(
         x: RoundedRows<Self>,
         weight: IntTensor<Self>,

@@ -1,8 +1,9 @@
 //! The operations that some backends run as one kernel.
 
 use backends::fused::{
-    self, Rotation, attention, channel_norm, concatenate, conv_same, gated_add, gelu_tanh,
-    modulated_layer_norm, rms_norm_rotate, silu_mul,
+    self, Rotation, Sequence, attention, channel_norm, concatenate, conv_same, gated_add,
+    gated_add_layer_norm, gelu_tanh, joint_attention, modulated_layer_norm, rms_norm_rotate,
+    rms_norm_rotate_joined, silu_mul,
 };
 use backends::{ModelBackend, OnBackend};
 
@@ -22,9 +23,17 @@ impl OnBackend for Norms {
         let [dshift, dscale] = [&shift, &scale].map(|x| on::<B, 3>(&device, x));
         close(
             "modulated_layer_norm",
-            modulated_layer_norm(dx.clone(), dshift, dscale.clone(), 1e-6),
-            modulated_layer_norm(x.clone(), shift, scale.clone(), 1e-6),
+            modulated_layer_norm(dx.clone(), dshift.clone(), dscale.clone(), 1e-6),
+            modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
         );
+        let (dgate, gate) = (dshift.clone(), shift.clone());
+        let ours = (dx.clone(), dy.clone(), dgate, dshift, dscale.clone());
+        let theirs = (x.clone(), y.clone(), gate, shift, scale.clone());
+        let (dsum, dnormed) = gated_add_layer_norm(ours.0, ours.1, ours.2, ours.3, ours.4, 1e-6);
+        let (sum, normed) =
+            gated_add_layer_norm(theirs.0, theirs.1, theirs.2, theirs.3, theirs.4, 1e-6);
+        close("gated_add_layer_norm, the sum", dsum, sum);
+        close("gated_add_layer_norm", dnormed, normed);
         close(
             "rms_norm",
             fused::rms_norm(dx.clone(), on(&device, &weight), 1e-6),
@@ -113,6 +122,52 @@ impl OnBackend for Attention {
 #[test]
 fn rotations_and_attention_agree() {
     everywhere(Attention);
+}
+
+#[derive(Clone, Copy)]
+struct Joint;
+
+impl OnBackend for Joint {
+    type Output = ();
+
+    fn run<B: ModelBackend>(self, device: B::Device) {
+        let lengths = [3, 5];
+        let sequence = |batch, tokens| {
+            let angles = random([tokens, 4]);
+            Sequence {
+                x: random([batch, tokens, 2, 8]),
+                weight: random([8]),
+                cos: angles.clone().cos(),
+                sin: angles.sin(),
+            }
+        };
+        let there = |sequence: &Sequence<_>| Sequence {
+            x: on::<B, 4>(&device, &sequence.x),
+            weight: on(&device, &sequence.weight),
+            cos: on(&device, &sequence.cos),
+            sin: on(&device, &sequence.sin),
+        };
+        let (first, second) = (sequence(1, 8), sequence(2, 6));
+        let rotation = Rotation::AdjacentPairs;
+        let (dfirst, dsecond) = (there(&first), there(&second));
+        let v = [first.x.clone(), second.x.clone()];
+        let dv = [dfirst.x.clone(), dsecond.x.clone()];
+        let ours = rms_norm_rotate_joined(dfirst, dsecond, &lengths, rotation, 1e-6);
+        let theirs = rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            close("rms_norm_rotate_joined", ours.clone(), theirs.clone());
+        }
+        let ours = joint_attention(ours.clone(), ours, dv, &lengths);
+        let theirs = joint_attention(theirs.clone(), theirs, v, &lengths);
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            close("joint_attention", ours, theirs);
+        }
+    }
+}
+
+#[test]
+fn joint_sequences_agree() {
+    everywhere(Joint);
 }
 
 #[derive(Clone, Copy)]

@@ -102,12 +102,19 @@ impl OnBackend for Linear {
             let bias = random([output]);
             let on_device = Param::from_tensor(on::<B, 1>(&device, &bias));
             let bias = Param::from_tensor(bias);
+            let addend = random([1, rows, output]);
             let check = |what: &str, ours: &Weight<B>, theirs: &Weight<Flex>| {
-                for activation in [Activation::None, Activation::GeluTanh] {
+                for (activation, addend) in [
+                    (Activation::None, None),
+                    (Activation::GeluTanh, None),
+                    (Activation::GeluTanh, Some(&addend)),
+                ] {
+                    let added = addend.map(|addend| on::<B, 3>(&device, addend));
+                    let adds = addend.is_some();
                     close(
-                        &format!("{what} {rows}x{input}x{output} {activation:?}"),
-                        ours.linear(on::<B, 3>(&device, &x), Some(&on_device), None, activation),
-                        theirs.linear(x.clone(), Some(&bias), None, activation),
+                        &format!("{what} {rows}x{input}x{output} {activation:?}, adds: {adds}"),
+                        ours.linear(on::<B, 3>(&device, &x), Some(&on_device), added, activation),
+                        theirs.linear(x.clone(), Some(&bias), addend.cloned(), activation),
                     );
                 }
             };

@@ -253,6 +253,18 @@ impl Numerics {
         }
     }
 
+    /// A gated sum, which takes the place of the residual, and the norm of it, which takes that of
+    /// what was added.
+    pub(super) fn gated_add_norm(self, elements: u64) -> u64 {
+        match self.kernels {
+            // Both at once.
+            Kernels::Cuda => 2 * self.bytes(elements),
+            Kernels::Processor { .. } | Kernels::Portable => {
+                self.gated_add(elements).max(self.norm(elements))
+            }
+        }
+    }
+
     /// Attention. Queries, keys and values are not needed afterwards.
     pub(super) fn attention(self, sizes: Attention) -> u64 {
         let Attention {

@@ -68,7 +68,8 @@ pub fn adapted_transformer(
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
 }
 
-/// One block, with both residual streams of all branches alive.
+/// One block, with both residual streams of all branches alive, and what the block before adds to
+/// them.
 struct Block<'a> {
     config: &'a TransformerConfig,
     /// Image tokens of all branches.
@@ -108,17 +109,14 @@ impl Block<'_> {
             numerics,
             ..
         } = *self;
+        // What is added, until a norm takes its place.
+        ledger.hold(numerics.bytes((image + text) * inner));
         // Both modulations.
         ledger.hold(numerics.bytes(2 * 6 * inner));
         ledger.spike(self.linear(1, inner, 6 * inner));
 
-        let both = (image + text) * inner;
-        ledger.spike(numerics.norm(image * inner));
-        ledger.hold(numerics.bytes(both));
+        ledger.spike(numerics.gated_add_norm(image * inner));
         self.joint_attention(ledger);
-        ledger.spike(numerics.gated_add(image * inner));
-        // The attended image and text.
-        ledger.release(numerics.bytes(both));
         for tokens in [image, text] {
             self.feed_forward(tokens, ledger);
         }
@@ -189,21 +187,19 @@ impl Block<'_> {
         ledger.release(2 * numerics.bytes(tokens * self.inner));
     }
 
+    /// With what attention adds to the stream at its beginning, and its own result at its end.
     fn feed_forward(&self, tokens: u64, ledger: &mut Ledger) {
         let Self {
             inner, numerics, ..
         } = *self;
         let outer = numerics.bytes(tokens * inner);
         let wide = numerics.bytes(tokens * 4 * inner);
-        ledger.spike(numerics.norm(tokens * inner));
-        ledger.hold(outer);
+        ledger.spike(numerics.gated_add_norm(tokens * inner));
         ledger.spike(self.activated_linear(tokens, inner, 4 * inner));
         ledger.hold(wide);
         ledger.release(outer);
         ledger.spike(self.linear(tokens, 4 * inner, inner));
         ledger.release(wide);
-        // The result waits until both streams have one.
         ledger.hold(outer);
-        ledger.spike(numerics.gated_add(tokens * inner));
     }
 }

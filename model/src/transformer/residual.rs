@@ -20,7 +20,7 @@ pub struct Residual<B: Backend> {
     x: Tensor<B, 3>,
     update: Option<Update<B>>,
     /// `[branches, tokens]`
-    batch: [usize; 2],
+    leading: [usize; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl<B: Backend> Residual<B> {
         Self {
             x: as_one(x),
             update: None,
-            batch: [branches, tokens],
+            leading: [branches, tokens],
         }
     }
 }
@@ -48,7 +48,7 @@ impl<B: ModelBackend> Residual<B> {
     pub fn add_gated(self, output: Tensor<B, 3>, gate: Tensor<B, 3>) -> Self {
         let output = as_one(output);
         Self {
-            batch: self.batch,
+            leading: self.leading,
             x: self.added(),
             update: Some(Update { output, gate }),
         }
@@ -56,7 +56,7 @@ impl<B: ModelBackend> Residual<B> {
 
     /// The tokens with all that was added to them, float `[branches, tokens, channels]`.
     pub fn into_tensor(self) -> Tensor<B, 3> {
-        let [branches, tokens] = self.batch;
+        let [branches, tokens] = self.leading;
         let x = self.added();
         let [_, _, channels] = x.dims();
         x.reshape([branches, tokens, channels])
@@ -71,7 +71,7 @@ impl<B: ModelBackend> Residual<B> {
 
     /// The stream, and its normalised, scaled and shifted tokens: rounded to FP8 or not.
     pub fn normed(self, modulation: &Modulation<B>, rounded: bool) -> (Self, LayerInput<B>) {
-        let Self { x, update, batch } = self;
+        let Self { x, update, leading } = self;
         let (shift, scale) = (modulation.shift.clone(), modulation.scale.clone());
         let (x, input) = if rounded {
             let (x, rows) = match update {
@@ -83,7 +83,7 @@ impl<B: ModelBackend> Residual<B> {
                     gated_add_layer_norm_rounded(x, output, gate, shift, scale, EPSILON)
                 }
             };
-            (x, LayerInput::Rounded { rows, batch })
+            (x, LayerInput::Rounded { rows, leading })
         } else {
             let (x, y) = match update {
                 None => (x.clone(), modulated_layer_norm(x, shift, scale, EPSILON)),
@@ -91,14 +91,18 @@ impl<B: ModelBackend> Residual<B> {
                     gated_add_layer_norm(x, output, gate, shift, scale, EPSILON)
                 }
             };
-            let ([branches, tokens], [_, _, channels]) = (batch, y.dims());
+            let ([branches, tokens], [_, _, channels]) = (leading, y.dims());
             (
                 x,
                 LayerInput::Exact(y.reshape([branches, tokens, channels])),
             )
         };
-        let update = None;
-        (Self { x, update, batch }, input)
+        let stream = Self {
+            x,
+            update: None,
+            leading,
+        };
+        (stream, input)
     }
 }
 
@@ -187,15 +191,16 @@ mod tests {
             let (rounded_stream, rounded) = stream.clone().normed(&modulation, true);
             let (exact_stream, exact) = stream.normed(&modulation, false);
             assert_close(rounded_stream.into_tensor(), exact_stream.into_tensor());
-            let (LayerInput::Rounded { rows, batch }, LayerInput::Exact(exact)) = (rounded, exact)
+            let (LayerInput::Rounded { rows, leading }, LayerInput::Exact(exact)) =
+                (rounded, exact)
             else {
                 panic!("not what was asked for");
             };
-            assert_eq!(batch, [2, 5]);
+            assert_eq!(leading, [2, 5]);
             // The layer rounds what is exact in the same way.
             let layer = rounding_layer();
             assert!(layer.takes_rounded());
-            let rounded = layer.forward_shared(LayerInput::Rounded { rows, batch });
+            let rounded = layer.forward_shared(LayerInput::Rounded { rows, leading });
             assert_close(rounded, layer.forward(exact));
         }
     }

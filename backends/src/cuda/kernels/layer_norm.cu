@@ -2,7 +2,7 @@
 // x [batch, tokens, cols]; shift and scale are [cols] of each batch, at the given strides.
 //
 // gated_add_layer_norm: the same of sum = residual + gate[b] * x, which it stores too, and which is
-// normalised as it is stored. sum may be residual or x.
+// normalised as it is stored. sum may be residual.
 //
 // ..._quantize: instead of y its E4M3 codes [batch, tokens, cols] and one scale for each row, those
 // that fp8_quantize finds for y in bf16. Only in programs for sm_89 and later.
