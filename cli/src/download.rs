@@ -14,6 +14,7 @@ mod hub;
 mod listing;
 mod partial;
 mod state;
+mod verify;
 
 pub(crate) use cache::folder_of as repository_in_cache;
 pub(crate) use catalogue::{TRANSFORMER_FOLDER, Variant};
@@ -23,3 +24,4 @@ pub(crate) use hub::Hub;
 pub(crate) use listing::Listing;
 pub(crate) use partial::is_partial;
 pub(crate) use state::{Planned, State};
+pub(crate) use verify::verify;

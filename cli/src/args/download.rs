@@ -21,6 +21,10 @@ pub(crate) struct DownloadArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
 
+    /// Read files that are there already too, and download those anew that are not what was published
+    #[arg(long)]
+    pub(crate) verify: bool,
+
     /// Say what would be downloaded, and download nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -39,6 +43,8 @@ pub(crate) struct DownloadConfig {
     pub(crate) models: PathBuf,
     /// Whether `generate` looks there by itself.
     pub(crate) is_usual: bool,
+    /// Whether to check files that are there already.
+    pub(crate) verify: bool,
     /// Whether to fetch nothing.
     pub(crate) dry_run: bool,
     /// How much to say.
@@ -64,6 +70,7 @@ impl DownloadConfig {
             variant: args.variant,
             models,
             is_usual,
+            verify: args.verify,
             dry_run: args.dry_run,
             verbosity: if args.quiet {
                 Verbosity::Quiet

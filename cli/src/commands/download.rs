@@ -11,7 +11,7 @@ use crate::console::{self, Console, stderr_line};
 use crate::download::{self, DownloadError, Hub, Listing, Planned, State, TRANSFORMER_FOLDER};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::progress::Progress;
+use crate::progress::{ByteProgress, Progress};
 
 /// Fetches what is missing and prints the path of each file to stdout.
 ///
@@ -28,7 +28,12 @@ pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
         }
     });
     let hub = Hub::of(environment)?;
-    let planned = plan(&config, &hub, console)?;
+    let mut planned = plan(&config, &hub, console)?;
+    if config.verify {
+        for file in &mut planned {
+            verify(file, console)?;
+        }
+    }
     let missing: u64 = planned.iter().map(Planned::missing).sum();
     if config.dry_run {
         console::stdout(&table(&planned, missing))?;
@@ -93,17 +98,42 @@ fn fetch(hub: &Hub, file: &Planned, console: Console) -> Result<(), CliError> {
         State::Cached(_) => None,
         _ => Some(Progress::new(console).bytes(&message)),
     };
-    let watch = &mut |done| {
-        if let Some(bar) = &bar {
-            bar.show(done, size);
-        }
-        if interrupt::requested() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+    Ok(download::fetch(hub, file, &mut |done| {
+        show(bar.as_ref(), done, size)
+    })?)
+}
+
+/// Shows how far a file is, and asks whether to go on.
+fn show(bar: Option<&ByteProgress>, done: u64, size: u64) -> ControlFlow<()> {
+    if let Some(bar) = bar {
+        bar.show(done, size);
+    }
+    if interrupt::requested() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Checks a file that is there already, and says so if it has to be downloaded anew.
+fn verify(file: &mut Planned, console: Console) -> Result<(), CliError> {
+    let there = match &file.state {
+        State::Present => file.place.clone(),
+        State::Cached(blob) => blob.clone(),
+        State::Missing { .. } => return Ok(()),
     };
-    Ok(download::fetch(hub, file, watch)?)
+    let size = file.entry.size;
+    let message = format!("Checking {}, {}", file.source.name(), format_bytes(size));
+    let bar = Progress::new(console).bytes(&message);
+    let right = download::verify(file, &mut |done| show(Some(&bar), done, size))?;
+    drop(bar);
+    if !right {
+        let there = there.display();
+        console.note(&format!(
+            "{there} is not the published file: it is downloaded anew"
+        ));
+    }
+    Ok(())
 }
 
 fn check_interrupt() -> Result<(), DownloadError> {

@@ -22,6 +22,11 @@ pub(super) fn path_of(place: &Path, entry: &Entry) -> PathBuf {
     place.with_file_name(name)
 }
 
+/// Bytes that an earlier download left; 0 where there was none.
+pub(super) fn length_of(place: &Path, entry: &Entry) -> u64 {
+    std::fs::metadata(path_of(place, entry)).map_or(0, |found| found.len())
+}
+
 /// Whether a file of this name is a partial file.
 pub(crate) fn is_partial(name: &str) -> bool {
     name.ends_with(SUFFIX)

@@ -98,7 +98,8 @@ impl State {
         if let Some(blob) = cached {
             return Ok(Self::Cached(blob));
         }
-        let partial = fs::metadata(partial::path_of(place, entry)).map_or(0, |found| found.len());
-        Ok(Self::Missing { partial })
+        Ok(Self::Missing {
+            partial: partial::length_of(place, entry),
+        })
     }
 }

@@ -228,6 +228,42 @@ fn a_file_in_the_hubs_cache_is_linked() {
 }
 
 #[test]
+fn damaged_files_are_downloaded_anew_when_they_are_to_be_checked() {
+    let published = published();
+    let blobs = "hf/hub/models--Comfy-Org--Qwen-Image_ComfyUI/blobs";
+    let (user, sha256) = (User::new(), published.sha256(&transformer()));
+    let server = serve(published);
+    user.download(&server, &["-q"]).expect(0);
+    // Of the same size, so that only the bytes can tell.
+    let mut damaged = published_transformer();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    fs::write(user.transformer(), &damaged).unwrap();
+    let before = server.requests("/resolve/").len();
+    user.download(&server, &[]).expect(0);
+    assert_eq!(server.requests("/resolve/").len(), before);
+    assert_eq!(fs::read(user.transformer()).unwrap(), damaged);
+
+    let dry = user.download(&server, &["--verify", "--dry-run"]).expect(0);
+    let told = "is not the published file";
+    assert!(dry.stderr.contains(told), "{}", dry.stderr);
+    assert_eq!(fs::read(user.transformer()).unwrap(), damaged);
+
+    let run = user.download(&server, &["--verify"]).expect(0);
+    assert_eq!(run.stderr.matches(told).count(), 1, "{}", run.stderr);
+    assert_eq!(server.requests("/resolve/").len(), before + 1);
+    assert_whole(&user.transformer());
+
+    // One in the Hub's cache is not linked then.
+    fs::remove_file(user.transformer()).unwrap();
+    fs::create_dir_all(user.path(blobs)).unwrap();
+    fs::write(user.path(blobs).join(sha256), &damaged).unwrap();
+    let run = user.download(&server, &["--verify"]).expect(0);
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    assert_whole(&user.transformer());
+}
+
+#[test]
 fn a_dry_run_tells_and_fetches_nothing() {
     let (user, server) = (User::new(), serve(published()));
     let run = user.download(&server, &["--dry-run"]).expect(0);
