@@ -20,7 +20,7 @@ pub(crate) use cache::folder_of as repository_in_cache;
 pub(crate) use catalogue::{TRANSFORMER_FOLDER, Variant};
 pub(crate) use error::DownloadError;
 pub(crate) use fetch::fetch;
-pub(crate) use hub::Hub;
+pub(crate) use hub::{Hub, shown};
 pub(crate) use listing::Listing;
 pub(crate) use partial::is_partial;
 pub(crate) use state::{Planned, State};

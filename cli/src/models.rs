@@ -53,6 +53,8 @@ pub(crate) struct Models {
     pub(crate) scheduler: SchedulerConfig,
     /// The tokenizer.
     pub(crate) tokenizer: Tokenizer,
+    /// Its file, or the folder of its files.
+    tokenizer_source: PathBuf,
     /// Where the demo model's files are, if it is the one; they go with this value.
     _demo: Option<TempDir>,
 }
@@ -108,10 +110,12 @@ impl Models {
                 None => scheduler_config(found.scheduler.as_deref())?,
             },
             tokenizer: Tokenizer::open(&tokenizer)?,
+            tokenizer_source: tokenizer,
             _demo: demo,
         };
         models.check_fit()?;
-        tokenizer::check_fit(&models.tokenizer, &tokenizer, &models.text_encoder)?;
+        let source = &models.tokenizer_source;
+        tokenizer::check_fit(&models.tokenizer, source, &models.text_encoder)?;
         Ok(models)
     }
 
@@ -122,6 +126,22 @@ impl Models {
     pub(crate) fn open_vae_encoder(&mut self) -> Result<(), CliError> {
         self.vae_encoder = Some(self.vae.weights.vae_encoder()?);
         Ok(())
+    }
+
+    /// The files and folders that all this is read from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Path> {
+        let weights = [
+            &self.transformer.weights,
+            &self.text_encoder.weights,
+            &self.vae.weights,
+        ];
+        let loras = self.adapters.loras().iter().map(|(lora, _)| lora.source());
+        let tokenizer = self.tokenizer_source.as_path();
+        weights
+            .map(Weights::source)
+            .into_iter()
+            .chain([tokenizer])
+            .chain(loras)
     }
 
     /// Whether what one model gives is what the next takes.

@@ -147,11 +147,13 @@ fn table(planned: &[Planned], missing: u64) -> String {
         let state = match &file.state {
             State::Present => "there already".to_owned(),
             State::Cached(blob) => format!("to be linked from {}", blob.display()),
-            State::Missing { partial: 0 } => format!("to be downloaded from {}", file.url),
+            State::Missing { partial: 0 } => {
+                format!("to be downloaded from {}", download::shown(&file.url))
+            }
             State::Missing { partial } => format!(
                 "{} there, the rest to be downloaded from {}",
                 format_bytes(*partial),
-                file.url
+                download::shown(&file.url)
             ),
         };
         let size = format_bytes(file.entry.size);

@@ -65,6 +65,9 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     config.compute.advise(console, &device);
     let init = config.image.as_ref().map(InitPicture::read).transpose()?;
     let models = job::open_models(&config, init.as_ref(), console)?;
+    if !config.dry_run {
+        files::check_models(&config, &models)?;
+    }
     let survey = Survey {
         models: &models,
         dtype: config.compute.dtype,

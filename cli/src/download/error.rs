@@ -112,9 +112,17 @@ pub(crate) enum DownloadError {
     /// No folder to put files into.
     #[error("there is no home folder to put the models into: name a folder with --models DIR")]
     NoFolder,
-    /// A file cannot be read or written.
+    /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is there cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
         /// The file.
         path: PathBuf,
         /// Why.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cache;
 use super::error::DownloadError;
-use super::hub::{Hub, unreachable};
+use super::hub::{Hub, shown, unreachable};
 use super::listing::Entry;
 use super::partial::{OpenFault, Partial};
 use super::state::{Planned, State};
@@ -53,7 +53,10 @@ pub(crate) fn fetch(hub: &Hub, file: &Planned, watch: &mut Watch<'_>) -> Result<
             OpenFault::Stopped => DownloadError::Interrupted,
             OpenFault::Io(error) => failed(error),
         })?;
-    download(hub, file, &mut partial, watch)?;
+    if let Err(error) = download(hub, file, &mut partial, watch) {
+        partial.leave();
+        return Err(error);
+    }
     match partial.finish(&file.place, &file.entry).map_err(failed)? {
         Ok(()) => Ok(()),
         Err(found) => Err(DownloadError::Checksum {
@@ -113,7 +116,7 @@ fn request(
         _ => Part::whole(header("content-length")),
     };
     let answer = |reason: String| DownloadError::Answer {
-        url: url.clone(),
+        url: shown(url),
         reason,
     };
     part.check(partial.done(), &file.entry).map_err(answer)?;

@@ -51,7 +51,7 @@ impl Hub {
             .iter()
             .any(|scheme| endpoint.starts_with(scheme))
         {
-            return Err(DownloadError::Endpoint(endpoint));
+            return Err(DownloadError::Endpoint(shown(&endpoint)));
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -75,9 +75,9 @@ impl Hub {
         self.cache.as_deref()
     }
 
-    /// The page of a repository.
+    /// The page of a repository, to be shown.
     pub(crate) fn page(&self, repository: &str) -> String {
-        format!("{}/{repository}", self.endpoint)
+        shown(&format!("{}/{repository}", self.endpoint))
     }
 
     /// The address of a file.
@@ -96,7 +96,10 @@ impl Hub {
         let json = body
             .read_to_vec()
             .map_err(|error| unreachable(&url, &error))?;
-        Listing::parse(&json).map_err(|reason| DownloadError::Answer { url, reason })
+        Listing::parse(&json).map_err(|reason| DownloadError::Answer {
+            url: shown(&url),
+            reason,
+        })
     }
 
     /// Asks for the bytes of `url` from number `from` on.
@@ -124,7 +127,7 @@ impl Hub {
             403 => Err(DownloadError::Forbidden { place: place() }),
             404 => Err(DownloadError::NoRepository { place: place() }),
             status => Err(DownloadError::Status {
-                url: url.to_owned(),
+                url: shown(url),
                 status,
             }),
         }
@@ -134,8 +137,20 @@ impl Hub {
 /// No answer from `url`.
 pub(super) fn unreachable(url: &str, reason: &dyn std::fmt::Display) -> DownloadError {
     DownloadError::Unreachable {
-        url: url.to_owned(),
+        url: shown(url),
         reason: reason.to_string(),
+    }
+}
+
+/// An address without the name and the password that a mirror's may hold.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{host}{path}"),
+        None => url.to_owned(),
     }
 }
 
@@ -169,4 +184,21 @@ fn authorization(environment: Environment<'_>) -> Result<Option<String>, Downloa
 /// As huggingface_hub reads its variables.
 fn is_true(value: &str) -> bool {
     ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, expected) in [
+            ("https://me:pw@host:8080/a/b@c", "https://host:8080/a/b@c"),
+            ("http://me:p@w@host", "http://host"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("host", "host"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
 }

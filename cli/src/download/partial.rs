@@ -115,6 +115,14 @@ impl Partial {
         Ok(())
     }
 
+    /// Leaves what came for the next download, if anything did.
+    pub(super) fn leave(self) {
+        if self.done == 0 {
+            // Nothing is lost if it stays.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Moves it to `place` if its digest is the published one; else removes it and returns the
     /// digest that it has.
     pub(super) fn finish(

@@ -23,7 +23,7 @@ pub(crate) fn verify(file: &mut Planned, watch: &mut Watch<'_>) -> Result<bool, 
         State::Cached(blob) => blob,
         State::Missing { .. } => return Ok(true),
     };
-    let failed = |source| DownloadError::Io {
+    let failed = |source| DownloadError::Read {
         path: path.clone(),
         source,
     };

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::init_image::picture;
+use crate::lora;
 use crate::support::Place;
 
 #[test]
@@ -110,4 +111,37 @@ fn a_file_is_the_same_however_it_is_spelled() {
         .unwrap()
         .into();
     run.expect_error(3, &["p.jsonl, line 2", "line 1", "a.png"]);
+}
+
+#[test]
+fn nothing_is_written_over_the_models() {
+    let place = lora::place();
+    let style = place.path("models/loras").join(lora::STYLE);
+    fs::copy(&style, place.path("own.safetensors")).unwrap();
+    let mut files = vec![
+        "own.safetensors".into(),
+        format!("models/loras/{}", lora::STYLE),
+        "models/tokenizer/vocab.json".into(),
+    ];
+    for file in [place.transformer(), place.text_encoder()] {
+        files.push(file.to_str().unwrap().to_owned());
+    }
+    for entry in fs::read_dir(place.path("models/vae")).unwrap() {
+        files.push(entry.unwrap().path().to_str().unwrap().to_owned());
+    }
+    assert!(files.len() >= 6, "{files:?}");
+    let loras = ["--lora", "own.safetensors", "--lora", lora::STYLE];
+    for file in &files {
+        let before = fs::read(place.path(file)).unwrap();
+        for flag in ["--trace", "--report"] {
+            let run = place.generate(&[&["-q", flag, file][..], &loras].concat());
+            run.expect_error(2, &[flag, "belongs to the models"]);
+            assert!(fs::read(place.path(file)).unwrap() == before, "{file}");
+        }
+    }
+    // A file of no model's may lie among them, again and again.
+    for _ in 0..2 {
+        let trace = ["-q", "--trace", "models/vae/trace"];
+        place.generate(&trace).expect(0);
+    }
 }

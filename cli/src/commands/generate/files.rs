@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::request::Request;
 use crate::args::{GenerateConfig, ImageInput, PromptSource};
 use crate::error::CliError;
+use crate::models::Models;
 use crate::output::{atomic_file, file_key::file_key, preview_file};
 
 /// Everything to be written can be, no two are the same file, and nothing of the user's is lost.
@@ -72,6 +73,43 @@ pub(super) fn check_writable(
         preview_file::check_free(preview)?;
     }
     atomic_file::probe(outputs.chain(&previews))
+}
+
+/// Nothing is written over a file of the models.
+///
+/// # Errors
+/// [`CliError::Usage`] naming the flag and the file.
+pub(super) fn check_models(config: &GenerateConfig, models: &Models) -> Result<(), CliError> {
+    let records = [("--trace", &config.trace), ("--report", &config.report)];
+    for (flag, record) in records {
+        let Some(record) = record else { continue };
+        let key = file_key(record);
+        let belongs = models.sources().any(|source| {
+            let source = file_key(source);
+            key == source || (key.parent() == Some(&source) && is_model_file(&key))
+        });
+        if belongs {
+            return Err(CliError::Usage(format!(
+                "{flag} would write over {}, which belongs to the models",
+                record.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file in a model's folder is one of its own, by its name.
+fn is_model_file(path: &Path) -> bool {
+    const NAMES: [&str; 5] = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "merges.txt",
+    ];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_shard = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    path.exists() && (is_shard || NAMES.contains(&&*name))
 }
 
 /// The files that are read beside the models, with their flags.
