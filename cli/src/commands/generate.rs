@@ -29,7 +29,7 @@ use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::interrupt;
-use crate::plan::{PhaseName, Plan, Setting, Subject};
+use crate::plan::{PhaseName, Plan, Setting, Subject, dtype_str};
 use crate::survey::Survey;
 use embeddings::Embeddings;
 use job::Job;
@@ -74,6 +74,10 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     };
     let facts = backends::dispatch(&device, survey)??;
     let setting = Setting::on(&config.compute, &device, facts);
+    let from = config.from.as_ref();
+    if let Some(notice) = from.and_then(|from| from.check_dtype(dtype_str(setting.dtype))) {
+        console.note(&format!("note: {notice}"));
+    }
     let job = Job::prepare(&config, models, init, requests, setting.dtype, console)?;
     if job.pictures.is_empty() {
         console.note("nothing is left to do");

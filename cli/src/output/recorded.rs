@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::metadata::{PictureFile, input};
 use super::parameters;
-use super::recipe::Recipe;
+use super::recipe::{Recipe, UsedLora};
 use crate::args::Sampling;
 use crate::error::CliError;
 use crate::input::Stamp;
@@ -234,6 +234,35 @@ impl Recorded {
             "{} was made from another picture or mask; the result will be another",
             self.path.display()
         ))
+    }
+
+    /// Compares the LoRAs' files with those of the same names at hand. Returns what the user should
+    /// know.
+    pub(crate) fn check_loras(&self, here: &[UsedLora]) -> Option<String> {
+        let recorded = &self.recipe.as_ref()?.loras;
+        let other = recorded.iter().find(|lora| {
+            let same_name = |found: &&UsedLora| found.file == lora.file;
+            let found = here.iter().find(same_name).map(|found| &found.stamp);
+            lora.stamp.is_some() && found.is_some_and(|stamp| *stamp != lora.stamp)
+        })?;
+        Some(format!(
+            "{} was made with another file {}; the result will be another",
+            self.path.display(),
+            other.file
+        ))
+    }
+
+    /// Compares the number format with the one at hand, as recipes name it. Returns what the user
+    /// should know.
+    pub(crate) fn check_dtype(&self, here: &str) -> Option<String> {
+        let recorded = self.recipe.as_ref()?.dtype.as_deref()?;
+        (recorded != here).then(|| {
+            format!(
+                "{} was computed in {recorded}, and this run computes in {here}: details will \
+                 differ (--dtype chooses)",
+                self.path.display()
+            )
+        })
     }
 
     /// Compares the model with the one at hand. Another program's picture is another model's in

@@ -96,6 +96,25 @@ fn lora_and_lightning_are_each_taken_from_the_recipe() {
 }
 
 #[test]
+fn what_makes_the_picture_another_is_told() {
+    let place = place();
+    let folder = place.path("models/loras");
+    place
+        .generate(&["-q", "--lora", STYLE, "--dtype=bf16"])
+        .expect(0);
+    let run = from(&place, "out/x.png", &["-oout/a.png", "--dtype=bf16"]).expect(0);
+    assert!(!run.stderr.contains("note:"), "{}", run.stderr);
+    assert_eq!(bytes(&place, "out/x.png"), bytes(&place, "out/a.png"));
+
+    fs::copy(folder.join(EVERYWHERE), folder.join(STYLE)).unwrap();
+    let run = from(&place, "out/x.png", &["-oout/b.png", "--dtype=f32"]).expect(0);
+    let format = "was computed in bf16, and this run computes in f32";
+    assert!(run.stderr.contains(format), "{}", run.stderr);
+    let file = format!("was made with another file {STYLE}");
+    assert!(run.stderr.contains(&file), "{}", run.stderr);
+}
+
+#[test]
 fn listed_levels_and_lightning_have_the_same_steps() {
     let place = place();
     let folder = place.path("models/loras");

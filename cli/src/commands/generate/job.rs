@@ -322,6 +322,7 @@ pub(super) fn open_models(
         let stamp = init.map(|init| &init.stamp);
         let mask_stamp = init.and_then(|init| init.mask_stamp.as_ref());
         tell(from.check_stamps(stamp, mask_stamp));
+        tell(from.check_loras(&models.used_loras));
     }
     Ok(models)
 }
