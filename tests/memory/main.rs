@@ -238,6 +238,7 @@ fn the_text_encoder() -> bool {
             ids: (0..tokens as u32).collect(),
             prefix: 34,
             kept: tokens - 34,
+            cut: 0,
         };
         let (measured, _) = MEMORY.peak_of(|| {
             let other = random::<Flex, 3>([1, tokens, config.hidden_size], &device);

@@ -21,6 +21,7 @@ fn tokens(ids: &[u32]) -> PromptTokens {
         ids: ids.to_vec(),
         prefix: 1,
         kept: ids.len() - 1,
+        cut: 0,
     }
 }
 

@@ -339,3 +339,19 @@ fn what_cannot_be_written_is_told_before_models_load() {
     }
     assert_eq!(place.written(), ["file"]);
 }
+
+#[test]
+fn what_is_left_out_of_a_long_prompt_is_told() {
+    let place = Place::new();
+    let long = "a red fox ".repeat(400);
+    let run = place.generate(&["--dry-run", "--prompt", &long]).expect(0);
+    let notes: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("note: a prompt"))
+        .collect();
+    assert_eq!(notes.len(), 1, "{}", run.stderr);
+    assert!(notes[0].contains("gets the first 512"), "{}", notes[0]);
+    let run = place.generate(&["--dry-run"]).expect(0);
+    assert!(!run.stderr.contains("left out"), "{}", run.stderr);
+}

@@ -45,19 +45,26 @@ pub struct PromptTokens {
     pub prefix: usize,
     /// How many after them the transformer gets.
     pub kept: usize,
+    /// How many after these it does not get, the template's last ones included.
+    pub cut: usize,
 }
 
 impl PromptTokens {
     /// All ids after the prefix, as far as a style lets them through.
-    fn new(ids: Vec<u32>, prefix: usize, style: PromptStyle) -> Self {
+    fn new(mut ids: Vec<u32>, prefix: usize, style: PromptStyle) -> Self {
         let rest = ids.len() - prefix;
+        let kept = match style {
+            PromptStyle::Diffusers => {
+                ids.truncate(prefix + MAX_TOKENS);
+                rest.min(MAX_SEQUENCE_LENGTH)
+            }
+            PromptStyle::ComfyUi => rest,
+        };
         Self {
-            kept: match style {
-                PromptStyle::Diffusers => rest.min(MAX_SEQUENCE_LENGTH),
-                PromptStyle::ComfyUi => rest,
-            },
             ids,
             prefix,
+            kept,
+            cut: rest - kept,
         }
     }
 }
@@ -85,11 +92,7 @@ impl Tokenizer {
         // before it.
         let templated = || format!("{PREFIX}{prompt}{SUFFIX}");
         let (ids, prefix) = match style {
-            PromptStyle::Diffusers => {
-                let mut ids = self.encode(&templated())?;
-                ids.truncate(self.prefix + MAX_TOKENS);
-                (ids, self.prefix)
-            }
+            PromptStyle::Diffusers => (self.encode(&templated())?, self.prefix),
             PromptStyle::ComfyUi => {
                 let text = match prompt.starts_with(TURN) {
                     true => prompt.to_owned(),

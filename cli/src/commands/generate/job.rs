@@ -168,7 +168,15 @@ impl<'a> Job<'a> {
                 picture.schedule.steps(),
                 picture.sampling.sampler.label(),
                 picture.sampling.schedule,
-                prompt.ids.len() - prompt.prefix
+                prompt.kept
+            ));
+        }
+        for text in self.texts.iter().filter(|text| text.cut > 0) {
+            self.console.note(&format!(
+                "note: a prompt has {} tokens, and the transformer gets the first {}: the rest \
+                 is left out",
+                text.kept + text.cut,
+                text.kept
             ));
         }
     }
