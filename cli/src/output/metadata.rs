@@ -112,6 +112,24 @@ impl PictureFile {
         open().map_err(|reason| input(path, &reason))
     }
 
+    /// Whether the file ends as its format does, so that it was not cut.
+    pub(crate) fn is_whole(&self) -> bool {
+        let end: &[u8] = match self.format {
+            Format::Png => b"\0\0\0\0IEND\xae\x42\x60\x82",
+            Format::Jpeg => b"\xff\xd9",
+            // One that was cut cannot be opened: its head says how long it is.
+            Format::WebP => b"",
+        };
+        let last = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::End(-(end.len() as i64)))?;
+            let mut last = Vec::with_capacity(end.len());
+            file.read_to_end(&mut last)?;
+            Ok::<_, std::io::Error>(last)
+        };
+        last().is_ok_and(|last| last == end)
+    }
+
     /// Whether a file begins as a picture does; `false` also for what cannot be read.
     pub(crate) fn is_one(path: &Path) -> bool {
         sniff(path).is_ok_and(|(_, format)| format.is_some())

@@ -25,6 +25,22 @@ fn another_number_format_is_another_picture() {
 }
 
 #[test]
+fn a_picture_that_was_cut_is_made_again() {
+    for name in ["out/x.png", "out/x.jpg", "out/x.webp"] {
+        let place = Place::new();
+        let file = place.path(name);
+        assert!(!is_skipped(&place, &["--output", name]));
+        let whole = fs::read(&file).unwrap();
+        for bytes in [1, 20, 200] {
+            fs::write(&file, &whole[..whole.len() - bytes]).unwrap();
+            assert!(!is_skipped(&place, &["--output", name]), "{name}, {bytes}");
+            assert!(fs::read(&file).unwrap() == whole, "{name}, {bytes}");
+        }
+        assert!(is_skipped(&place, &["--output", name]));
+    }
+}
+
+#[test]
 fn another_vae_or_text_encoder_is_another_picture() {
     let place = Place::new();
     assert!(!is_skipped(&place, &[]));

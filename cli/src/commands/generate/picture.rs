@@ -176,8 +176,12 @@ impl Prepared {
 fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
     target.existing().into_iter().find(|path| {
         // Whatever is wrong with a file, it is not this picture.
-        let recorded = PictureFile::open(path).and_then(|file| file.recipe());
-        recorded.is_ok_and(|recorded| recorded.is_some_and(|other| recipe.is_recorded_as(&other)))
+        let Ok(file) = PictureFile::open(path) else {
+            return false;
+        };
+        let recorded = file.recipe();
+        let same = |other: Option<Recipe>| other.is_some_and(|other| recipe.is_recorded_as(&other));
+        recorded.is_ok_and(same) && file.is_whole()
     })
 }
 
