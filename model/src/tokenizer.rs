@@ -2,7 +2,7 @@
 
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -149,6 +149,7 @@ fn from_parts(folder: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
     let merges = parse_merges(&merges_path)?;
     let config: TokenizerConfig = serde_json::from_slice(&read(&config_path)?)
         .map_err(|error| malformed(&config_path, error))?;
+    check_merges(&vocab, &merges, &config).map_err(|reason| malformed(&merges_path, reason))?;
 
     let bpe = BPE::builder()
         .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
@@ -189,6 +190,33 @@ fn parse_merges(path: &Path) -> Result<Vec<(String, String)>, TokenizerError> {
             )),
         })
         .collect()
+}
+
+/// Whether merges make every token of more than one character: where some are missing, prompts
+/// would silently become other tokens.
+fn check_merges(
+    vocab: &BTreeMap<String, u32>,
+    merges: &[(String, String)],
+    config: &TokenizerConfig,
+) -> Result<(), String> {
+    let pairs = merges.iter().map(|(left, right)| format!("{left}{right}"));
+    let made: HashSet<String> = pairs.collect();
+    let added = config.added_tokens_decoder.values();
+    let added: HashSet<&str> = added.map(|token| token.content.as_str()).collect();
+    let is_made = |token: &&String| token.chars().nth(1).is_some() && !added.contains(&***token);
+    let (wanted, missing) = vocab
+        .keys()
+        .filter(is_made)
+        .fold((0, 0), |(all, out), token| {
+            (all + 1, out + usize::from(!made.contains(token)))
+        });
+    match missing {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{missing} of the {wanted} tokens that merges should make cannot be made: the file is \
+             cut, or belongs to another vocab.json"
+        )),
+    }
 }
 
 /// Adds the special tokens and checks that each gets the id that its file gives it.

@@ -53,6 +53,15 @@ fn broken_tokenizer_files() {
         fs::write(place.path("models/tokenizer").join(name), text).unwrap();
         place.refuses(&[], &["tokenizer"]);
     }
+    // A part of the merges would make other tokens of the same text.
+    let place = Place::new();
+    let merges = place.path("models/tokenizer/merges.txt");
+    let whole = fs::read_to_string(&merges).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    for kept in [0, 1, 100, lines.len() - 1] {
+        fs::write(&merges, lines[..kept].join("\n")).unwrap();
+        place.refuses(&[], &["merges.txt", "cannot be made"]);
+    }
     for name in ["vocab.json", "merges.txt"] {
         let place = Place::new();
         fs::remove_file(place.path("models/tokenizer").join(name)).unwrap();
