@@ -4,7 +4,7 @@ use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
 use model::guidance::Guidance;
-use model::pipeline::{self, AfterStep, Denoising};
+use model::pipeline::{self, AfterStep, Denoising, PipelineError};
 
 use super::adapters;
 use super::draw::Encoded;
@@ -88,7 +88,15 @@ pub(super) fn picture<B: ModelBackend>(
     if let Some(error) = observer.failed {
         return Err(error);
     }
-    let latents = latents?;
+    let latents = latents.map_err(|error| match error {
+        PipelineError::NotFinite { step } => CliError::NotFinitePrediction {
+            path: job.models.transformer.weights.source().into(),
+            step,
+            loras: !job.models.adapters.is_empty(),
+            dtype: run.setting.dtype,
+        },
+        error => error.into(),
+    })?;
     let shape = latents.dims();
     let values = to_host(latents)?;
     if let Some(trace) = &mut run.trace {

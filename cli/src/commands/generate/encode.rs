@@ -43,7 +43,11 @@ impl OnBackend for Encode<'_, '_> {
                 pipeline::encode_prompt(&loaded.module, tokens, dtype, &device, &Interruptible)
             })?;
             let shape = embeds.dims();
-            Ok(TensorData::new(to_host(embeds)?, shape))
+            let values = to_host(embeds)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(CliError::NotFiniteEmbeds(weights.source().into()));
+            }
+            Ok(TensorData::new(values, shape))
         })?;
         let embeds = embeds.into_all()?;
         drop(busy);
