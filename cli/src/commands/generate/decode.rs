@@ -49,6 +49,7 @@ pub(super) fn picture<B: ModelBackend>(
     })?;
     let planes = to_host(pixels)?;
     drop(busy);
+    vae.check_files()?;
     if let Some(trace) = &mut run.trace {
         let shape = [1, 3, picture.height as usize, picture.width as usize];
         trace.add_f32("image", &shape, &planes);

@@ -88,6 +88,9 @@ pub(super) fn picture<B: ModelBackend>(
     if let Some(error) = observer.failed {
         return Err(error);
     }
+    if !matches!(latents, Err(PipelineError::Cancelled)) {
+        transformer.check_files()?;
+    }
     let latents = latents.map_err(|error| match error {
         PipelineError::NotFinite { step } => CliError::NotFinitePrediction {
             path: job.models.transformer.weights.source().into(),

@@ -44,6 +44,7 @@ impl OnBackend for Encode<'_, '_> {
             })?;
             let shape = embeds.dims();
             let values = to_host(embeds)?;
+            loaded.check_files()?;
             if !values.iter().all(|value| value.is_finite()) {
                 return Err(CliError::NotFiniteEmbeds(weights.source().into()));
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use backends::{DeviceMemory, ModelBackend};
 use burn::module::Module;
-use loader::{Component, LoadReport, Weights};
+use loader::{Component, HeldFiles, LoadReport, Weights};
 
 use super::device_peak::DevicePeak;
 use super::job::Job;
@@ -52,6 +52,19 @@ pub(super) struct Loaded<M> {
     /// Its place in [`Run::phases`].
     record: usize,
     device_used_before: Option<u64>,
+    /// Its files, where it is used from their mappings.
+    mapped: Option<HeldFiles>,
+}
+
+impl<M> Loaded<M> {
+    /// Fails if a file that the model is used from has been written to: what was computed with it
+    /// is then worth nothing.
+    ///
+    /// # Errors
+    /// [`LoadError::ChangedInUse`](loader::LoadError::ChangedInUse).
+    pub(super) fn check_files(&self) -> Result<(), CliError> {
+        Ok(self.mapped.as_ref().map_or(Ok(()), HeldFiles::check)?)
+    }
 }
 
 /// A phase that computes.
@@ -106,6 +119,7 @@ impl<'a> Run<'a> {
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
         let peak = follow::<B>(device);
+        let files = HeldFiles::open(weights)?;
         let (module, report) =
             loader::load_by(self.setting.weights, module, weights, device, &mut observer)?;
         panics::check()?;
@@ -125,6 +139,7 @@ impl<'a> Run<'a> {
             planned: *planned,
             record,
             device_used_before: report.device_used_before,
+            mapped: (report.mapped_bytes > 0).then_some(files),
         })
     }
 
@@ -149,6 +164,7 @@ impl<'a> Run<'a> {
             planned,
             record,
             device_used_before,
+            mapped: _,
         } = loaded;
         let used = || B::memory(device).as_ref().map(DeviceMemory::used);
         let held = used();
