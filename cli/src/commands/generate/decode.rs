@@ -23,7 +23,7 @@ pub(super) fn load<B: ModelBackend>(
     run: &mut Run<'_>,
     device: &B::Device,
 ) -> Result<Loaded<VaeDecoder<B>>, CliError> {
-    let vae = survey::vae_decoder::<B>(&run.job.models, device);
+    let vae = survey::vae_decoder::<B>(&run.job.models.vae, device);
     let weights = &run.job.models.vae.weights;
     run.load(PhaseName::Decode, vae, weights, device)
 }

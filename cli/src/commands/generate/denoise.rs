@@ -23,7 +23,7 @@ pub(super) fn load<B: ModelBackend>(
     run: &mut Run<'_>,
     device: &B::Device,
 ) -> Result<Loaded<Transformer<B>>, CliError> {
-    let mut transformer = survey::transformer::<B>(&run.job.models, device);
+    let mut transformer = survey::transformer::<B>(&run.job.models.transformer, device);
     transformer.set_arithmetic(run.job.config.compute.arithmetic);
     let weights = &run.job.models.transformer.weights;
     let mut loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;

@@ -30,7 +30,7 @@ impl OnBackend for Encode<'_, '_> {
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, mut embeds } = self;
         let job = run.job;
-        let encoder = survey::text_encoder::<B>(&job.models, &device);
+        let encoder = survey::text_encoder::<B>(&job.models.text_encoder, &device);
         let weights = &job.models.text_encoder.weights;
         let loaded = run.load(PhaseName::Encode, encoder, weights, &device)?;
 
