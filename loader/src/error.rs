@@ -140,6 +140,19 @@ pub enum LoadError {
         /// The folder.
         dir: PathBuf,
     },
+    /// One of several shards in the place of all of them.
+    #[error(
+        "{}: is shard {number} of {of}: name its folder or its .safetensors.index.json",
+        shown(file)
+    )]
+    ShardAlone {
+        /// The shard.
+        file: PathBuf,
+        /// Which it is, counted from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// A `--models` folder of no known structure.
     #[error(
         "{}: neither a ComfyUI models folder (diffusion_models, text_encoders, vae) nor a \
