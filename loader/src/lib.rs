@@ -36,6 +36,7 @@ pub mod weights;
 mod convert;
 mod measurement;
 mod progress;
+mod scales;
 mod source;
 mod stream;
 
@@ -43,8 +44,8 @@ pub use checkpoint::Checkpoint;
 pub use component::Component;
 pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
-pub use lora::{Adapters, Lora, load_adapters};
 pub use held::HeldFiles;
+pub use lora::{Adapters, Lora, load_adapters};
 pub use models_dir::ModelFiles;
 pub use plan::Footprint;
 pub use progress::LoadObserver;

@@ -134,6 +134,32 @@ fn a_shard_in_the_place_of_all() {
 }
 
 #[test]
+fn scales_that_are_none_are_told_before_anything_is_loaded() {
+    for bad in [0.0_f32, -1.0, f32::NAN, f32::INFINITY] {
+        let place = Place::new();
+        let scaled = crate::support::fixtures().join("transformers/small_comfy_quant.safetensors");
+        let mut file = File::read(&scaled);
+        let scale = file
+            .tensors
+            .iter_mut()
+            .find(|entry| entry.key.ends_with(".weight_scale"))
+            .unwrap();
+        scale.bytes = bad.to_le_bytes().to_vec();
+        let key = scale.key.clone();
+        file.write(&place.transformer());
+        let run = place.generate(&[]).expect(3);
+        assert!(run.stderr.contains(&key), "{}", run.stderr);
+        assert!(!run.stderr.contains("Loading"), "{}", run.stderr);
+        let mut inspect = program();
+        inspect
+            .arg("inspect")
+            .arg(place.transformer())
+            .arg("--json");
+        Run::from(inspect.output().unwrap()).expect_error(3, &[&key]);
+    }
+}
+
+#[test]
 fn a_tensor_too_many_in_each_model() {
     for path in [
         Place::transformer as fn(&Place) -> _,
