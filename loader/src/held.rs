@@ -1,5 +1,8 @@
 //! A checkpoint's files while they are in use from their mappings.
 
+use std::fs::File;
+use std::path::Path;
+
 use crate::error::LoadError;
 use crate::source::Source;
 use crate::weights::Weights;
@@ -15,6 +18,11 @@ impl HeldFiles {
     /// [`LoadError::Changed`]; a file that cannot be opened.
     pub fn open(weights: &Weights) -> Result<Self, LoadError> {
         Source::open(weights.checkpoint().files()).map(Self)
+    }
+
+    /// Each file's path, its handle, and the length that it had.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &File, u64)> {
+        self.0.files()
     }
 
     /// Compares the files' lengths and times of modification with those of when their headers were

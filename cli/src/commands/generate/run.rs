@@ -14,6 +14,7 @@ use super::preview::Previews;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
+use crate::mapping_fault::Named;
 use crate::output::recipe::Recipe;
 use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
@@ -53,7 +54,14 @@ pub(super) struct Loaded<M> {
     record: usize,
     device_used_before: Option<u64>,
     /// Its files, where it is used from their mappings.
-    mapped: Option<HeldFiles>,
+    mapped: Option<Mapped>,
+}
+
+/// Files that a model is used from. Fields are dropped in this order: a file is closed once it is
+/// no longer looked at.
+struct Mapped {
+    _named: Named,
+    files: HeldFiles,
 }
 
 impl<M> Loaded<M> {
@@ -63,7 +71,10 @@ impl<M> Loaded<M> {
     /// # Errors
     /// [`LoadError::ChangedInUse`](loader::LoadError::ChangedInUse).
     pub(super) fn check_files(&self) -> Result<(), CliError> {
-        Ok(self.mapped.as_ref().map_or(Ok(()), HeldFiles::check)?)
+        Ok(self
+            .mapped
+            .as_ref()
+            .map_or(Ok(()), |mapped| mapped.files.check())?)
     }
 }
 
@@ -139,7 +150,10 @@ impl<'a> Run<'a> {
             planned: *planned,
             record,
             device_used_before: report.device_used_before,
-            mapped: (report.mapped_bytes > 0).then_some(files),
+            mapped: (report.mapped_bytes > 0).then(|| Mapped {
+                _named: Named::of(&files),
+                files,
+            }),
         })
     }
 
