@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::FloatDType;
 use loader::LoadError;
 use loader::published::{WriteError, WriteFault};
 use model::pipeline::PipelineError;
@@ -102,6 +103,28 @@ pub(crate) enum CliError {
     /// Computing came to no good end.
     #[error(transparent)]
     Pipeline(PipelineError),
+    /// The text encoder's numbers went out of range, which are small in a sound one.
+    #[error(
+        "{}: the text encoder gave embeddings that are not finite (NaN or infinity): the file is \
+         damaged",
+        .0.display()
+    )]
+    NotFiniteEmbeds(PathBuf),
+    /// The transformer's numbers went out of range; the picture would be black.
+    #[error(
+        "{}: the transformer gave numbers that are not finite (NaN or infinity) at step {step}: {}",
+        path.display(), not_finite_causes(*loras, *dtype)
+    )]
+    NotFinitePrediction {
+        /// The transformer's file.
+        path: PathBuf,
+        /// Counted from 1.
+        step: usize,
+        /// Whether there are LoRAs beside it.
+        loras: bool,
+        /// What it was computed in.
+        dtype: FloatDType,
+    },
     /// The encoder's numbers went out of range.
     #[error("the encoded init image is not finite (NaN or infinity): the VAE file is damaged")]
     NotFiniteLatents,
@@ -146,6 +169,7 @@ impl CliError {
             | Self::Picture { .. }
             | Self::Input(_)
             | Self::Tokenizer(_)
+            | Self::NotFiniteEmbeds(_)
             | Self::Pipeline(PipelineError::TokenOutOfRange { .. }) => ExitCode::BadModel,
             Self::Memory { .. } | Self::HostMemory { .. } | Self::OutOfMemory(_) => {
                 ExitCode::NoMemory
@@ -154,6 +178,7 @@ impl CliError {
             Self::Interrupted => ExitCode::Interrupted,
             Self::Download(error) => error.exit_code(),
             Self::Pipeline(_)
+            | Self::NotFinitePrediction { .. }
             | Self::NotFinite
             | Self::NotFiniteLatents
             | Self::DeviceFails(_)
@@ -220,8 +245,22 @@ impl From<PipelineError> for CliError {
     }
 }
 
+/// What may make a transformer's numbers infinite, as an advice.
+fn not_finite_causes(loras: bool, dtype: FloatDType) -> String {
+    let mut causes = "the file is damaged".to_owned();
+    if loras {
+        causes.push_str(", or a LoRA beside it is too strong");
+    }
+    if dtype != FloatDType::F32 {
+        causes.push_str(", or the compute dtype is too narrow: try --dtype f32");
+    }
+    causes
+}
+
 #[cfg(test)]
 mod tests {
+    use burn::tensor::FloatDType;
+
     use super::CliError;
     use crate::exit::ExitCode;
 
@@ -239,6 +278,28 @@ mod tests {
             error.to_string(),
             "the transformer needs 24.00 GiB of device memory and 16.00 GiB may be used \
              (--vram-limit): raise the limit"
+        );
+    }
+
+    #[test]
+    fn no_other_dtype_is_advised_than_the_one_in_use() {
+        let told = |loras, dtype| {
+            let error = CliError::NotFinitePrediction {
+                path: "t.safetensors".into(),
+                step: 1,
+                loras,
+                dtype,
+            };
+            assert_eq!(error.exit_code(), ExitCode::Failure);
+            error.to_string()
+        };
+        let f32 = told(false, FloatDType::F32);
+        assert!(f32.starts_with("t.safetensors: "), "{f32}");
+        assert!(!f32.contains("--dtype") && !f32.contains("LoRA"), "{f32}");
+        let bf16 = told(true, FloatDType::BF16);
+        assert!(
+            bf16.contains("--dtype f32") && bf16.contains("LoRA"),
+            "{bf16}"
         );
     }
 

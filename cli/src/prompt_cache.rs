@@ -55,7 +55,7 @@ impl PromptCache {
         })
     }
 
-    /// The embeddings of a text, f32 `[1, tokens, channels]`, if they are there and whole.
+    /// The embeddings of a text, f32 `[1, tokens, channels]`, if they are there, whole and finite.
     pub(crate) fn get(&self, tokens: &PromptTokens) -> Option<TensorData> {
         let key = self.key(tokens);
         let path = self.path(&key);
@@ -65,6 +65,9 @@ impl PromptCache {
         let file = File::open(&path).ok()?;
         file.take(most + 1).read_to_end(&mut bytes).ok()?;
         let values = entry::read(&bytes, &key, &shape)?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return None;
+        }
         // Only the order in which entries are dropped depends on it.
         let _ = File::options()
             .write(true)

@@ -1,8 +1,11 @@
 //! What can be known of the models and the device together before anything is loaded.
 
-use backends::{ModelBackend, OnBackend};
+use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
 use loader::Weights;
-use model::{Builder, TextEncoder, Transformer, VaeDecoder, VaeEncoder};
+use model::{
+    Builder, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig, VaeConfig, VaeDecoder,
+    VaeEncoder,
+};
 
 use crate::args::DtypeChoice;
 use crate::error::CliError;
@@ -24,15 +27,9 @@ impl OnBackend for Survey<'_> {
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let facts = facts::<B>(self.dtype, &device)?;
         let models = self.models;
-        loader::check(
-            &text_encoder::<B>(models, &device),
-            &models.text_encoder.weights,
-        )?;
-        loader::check(
-            &transformer::<B>(models, &device),
-            &models.transformer.weights,
-        )?;
-        loader::check(&vae_decoder::<B>(models, &device), &models.vae.weights)?;
+        Sizes::check::<B>(&models.text_encoder, &device)?;
+        Sizes::check::<B>(&models.transformer, &device)?;
+        Sizes::check::<B>(&models.vae, &device)?;
         if let Some(weights) = &models.vae_encoder {
             loader::check(&vae_encoder::<B>(models, weights, &device), weights)?;
         }
@@ -40,23 +37,96 @@ impl OnBackend for Survey<'_> {
     }
 }
 
+/// Checks one model against its file's header, without a device.
+///
+/// # Errors
+/// [`LoadError::Misfit`](loader::LoadError::Misfit).
+pub(crate) fn check<C: Sizes>(part: &Part<C>) -> Result<(), CliError> {
+    struct Check<'a, C>(&'a Part<C>);
+
+    impl<C: Sizes> OnBackend for Check<'_, C> {
+        type Output = Result<(), CliError>;
+
+        fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
+            C::check::<B>(self.0, &device)
+        }
+    }
+
+    match processor() {
+        Some(processor) => backends::dispatch(&processor, Check(part))?,
+        None => Ok(()),
+    }
+}
+
+/// The processor, which is there without asking, if it is compiled in.
+pub(crate) fn processor() -> Option<DeviceChoice> {
+    let kind = BackendKind::Flex;
+    kind.compiled_in()
+        .then_some(DeviceChoice { kind, index: 0 })
+}
+
+/// The sizes of a model, by which its parameters are known.
+pub(crate) trait Sizes: Sized + Sync {
+    /// Checks a model's file against its sizes.
+    ///
+    /// # Errors
+    /// [`LoadError::Misfit`](loader::LoadError::Misfit).
+    fn check<B: ModelBackend>(part: &Part<Self>, device: &B::Device) -> Result<(), CliError>;
+}
+
+impl Sizes for TextEncoderConfig {
+    fn check<B: ModelBackend>(part: &Part<Self>, device: &B::Device) -> Result<(), CliError> {
+        Ok(loader::check(
+            &text_encoder::<B>(part, device),
+            &part.weights,
+        )?)
+    }
+}
+
+impl Sizes for TransformerConfig {
+    fn check<B: ModelBackend>(part: &Part<Self>, device: &B::Device) -> Result<(), CliError> {
+        Ok(loader::check(
+            &transformer::<B>(part, device),
+            &part.weights,
+        )?)
+    }
+}
+
+impl Sizes for VaeConfig {
+    fn check<B: ModelBackend>(part: &Part<Self>, device: &B::Device) -> Result<(), CliError> {
+        Ok(loader::check(
+            &vae_decoder::<B>(part, device),
+            &part.weights,
+        )?)
+    }
+}
+
 /// The text encoder without contents.
-pub(crate) fn text_encoder<B: ModelBackend>(models: &Models, device: &B::Device) -> TextEncoder<B> {
-    let Part { weights, config } = &models.text_encoder;
+pub(crate) fn text_encoder<B: ModelBackend>(
+    part: &Part<TextEncoderConfig>,
+    device: &B::Device,
+) -> TextEncoder<B> {
+    let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
     TextEncoder::uninitialized(config, &Builder::new(device, &formats))
 }
 
 /// The transformer without contents.
-pub(crate) fn transformer<B: ModelBackend>(models: &Models, device: &B::Device) -> Transformer<B> {
-    let Part { weights, config } = &models.transformer;
+pub(crate) fn transformer<B: ModelBackend>(
+    part: &Part<TransformerConfig>,
+    device: &B::Device,
+) -> Transformer<B> {
+    let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
     Transformer::uninitialized(config, &Builder::new(device, &formats))
 }
 
 /// The VAE's decoder without contents.
-pub(crate) fn vae_decoder<B: ModelBackend>(models: &Models, device: &B::Device) -> VaeDecoder<B> {
-    let Part { weights, config } = &models.vae;
+pub(crate) fn vae_decoder<B: ModelBackend>(
+    part: &Part<VaeConfig>,
+    device: &B::Device,
+) -> VaeDecoder<B> {
+    let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
     VaeDecoder::uninitialized(config, &Builder::new(device, &formats))
 }

@@ -31,16 +31,24 @@ const TRANSFORMER_PREFIXES: [&str; 5] = [
     "",
 ];
 
-/// Keys of which one is in every text encoder, in its names of old and of new.
-const TEXT_ENCODER_KEYS: [&str; 2] = [
+/// Keys that only this transformer has. A second one of each model tells what a file is that lacks
+/// the first.
+const TRANSFORMER_KEYS: [&str; 2] = ["txt_norm.weight", "transformer_blocks.0.img_mod.1.weight"];
+
+/// Keys of which two are in every text encoder, in its names of old and of new.
+const TEXT_ENCODER_KEYS: [&str; 4] = [
     "model.layers.0.self_attn.k_proj.bias",
+    "model.layers.0.self_attn.q_proj.bias",
     "model.language_model.layers.0.self_attn.k_proj.bias",
+    "model.language_model.layers.0.self_attn.q_proj.bias",
 ];
 
-/// Keys of which one is in every VAE: diffusers names, Wan names. Other VAEs have no `gamma`.
-const VAE_KEYS: [&str; 2] = [
+/// Keys of which two are in every VAE: diffusers names, Wan names. Other VAEs have no `gamma`.
+const VAE_KEYS: [&str; 4] = [
     "decoder.mid_block.resnets.0.norm1.gamma",
+    "decoder.mid_block.resnets.0.norm2.gamma",
     "decoder.middle.0.residual.0.gamma",
+    "decoder.middle.0.residual.3.gamma",
 ];
 
 impl Component {
@@ -60,9 +68,10 @@ impl Component {
     pub(crate) fn prefix_in(self, checkpoint: &Checkpoint) -> Option<&'static str> {
         let has = |key: &str| checkpoint.find(key).is_some();
         match self {
-            Self::Transformer => TRANSFORMER_PREFIXES
-                .into_iter()
-                .find(|prefix| has(&format!("{prefix}txt_norm.weight"))),
+            Self::Transformer => TRANSFORMER_PREFIXES.into_iter().find(|prefix| {
+                let mut keys = TRANSFORMER_KEYS.iter();
+                keys.any(|key| has(&format!("{prefix}{key}")))
+            }),
             Self::TextEncoder => TEXT_ENCODER_KEYS.into_iter().any(has).then_some(""),
             Self::Vae => VAE_KEYS.into_iter().any(has).then_some(""),
         }

@@ -64,6 +64,16 @@ pub enum LoadError {
         /// The file.
         file: PathBuf,
     },
+    /// The file was written to while its mapping was used as weights.
+    #[error(
+        "{}: was written to while it was in use, so what was computed with it is not kept: run \
+         again once it is complete; with --no-mmap files are read before they are used",
+        shown(file)
+    )]
+    ChangedInUse {
+        /// The file.
+        file: PathBuf,
+    },
     /// Not a complete safetensors file.
     #[error("{}: {fault}", shown(file))]
     Header {
@@ -129,6 +139,19 @@ pub enum LoadError {
     ShardsWithoutIndex {
         /// The folder.
         dir: PathBuf,
+    },
+    /// One of several shards in the place of all of them.
+    #[error(
+        "{}: is shard {number} of {of}: name its folder or its .safetensors.index.json",
+        shown(file)
+    )]
+    ShardAlone {
+        /// The shard.
+        file: PathBuf,
+        /// Which it is, counted from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
     },
     /// A `--models` folder of no known structure.
     #[error(

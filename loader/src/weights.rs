@@ -12,10 +12,11 @@ use crate::convert::is_supported;
 use crate::dialect::{Companion, Dialect, Quantization, fp8_format};
 use crate::error::LoadError;
 use crate::keymap::{Half, KeyMap, Role, Unused};
+use crate::scales::Scales;
 use crate::summary::Summary;
 use crate::text::Excerpt;
 
-/// The parameters of one component in a checkpoint. Only headers have been read.
+/// The parameters of one component in a checkpoint. Only headers and scales have been read.
 #[derive(Clone, Debug)]
 pub struct Weights {
     checkpoint: Checkpoint,
@@ -23,6 +24,7 @@ pub struct Weights {
     dialect: Dialect,
     parameters: BTreeMap<String, Parameter>,
     unused: Vec<(usize, Unused)>,
+    scales: Scales,
 }
 
 /// Where a parameter's value is. Indices are those of [`Checkpoint::entries`].
@@ -37,7 +39,8 @@ impl Weights {
     ///
     /// # Errors
     /// See [`LoadError`]: damaged files, another component than asked for, keys that are not
-    /// known, contradictory quantisation, dtypes that are not supported.
+    /// known, contradictory quantisation, scales that are no positive numbers, dtypes that are not
+    /// supported.
     pub fn open(path: &Path, component: Component) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let found = detect(&checkpoint)?;
@@ -137,7 +140,9 @@ impl Weights {
         }
         unused.extend(unused_companions(&quantization, &parameters));
         unused.sort_unstable();
+        let scales = parameters.values().filter_map(|parameter| parameter.scale);
         Ok(Self {
+            scales: Scales::read(&checkpoint, scales)?,
             component,
             dialect: quantization.dialect,
             parameters,
@@ -204,6 +209,11 @@ impl Weights {
 
     pub(crate) fn parameters(&self) -> &BTreeMap<String, Parameter> {
         &self.parameters
+    }
+
+    /// The values of the scales.
+    pub(crate) fn scales(&self) -> &Scales {
+        &self.scales
     }
 
     /// The tensors that are not loaded, and why.

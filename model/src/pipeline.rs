@@ -32,9 +32,7 @@ pub enum PipelineError {
     #[error("interrupted")]
     Cancelled,
     /// The numbers left the range of their dtype; the picture would be black.
-    #[error(
-        "the transformer gave numbers that are not finite at step {step}: the weights are damaged, or the compute dtype is too narrow; try --dtype f32"
-    )]
+    #[error("the transformer gave numbers that are not finite at step {step}")]
     NotFinite {
         /// Counted from 1.
         step: usize,

@@ -17,8 +17,9 @@ use crate::args::{InspectArgs, format_bytes};
 use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::models::{text_encoder_part, transformer_part, vae_part};
+use crate::models::{Part, text_encoder_part, transformer_part, vae_part};
 use crate::output::metadata::PictureFile;
+use crate::survey::{self, Sizes};
 use read::Target;
 
 /// What was found.
@@ -151,20 +152,23 @@ impl Inspector {
     }
 
     fn describe(&self, weights: Weights) -> Result<Described, CliError> {
-        let summary = weights.summary();
-        let dialect = weights.dialect().to_string();
+        match weights.component() {
+            Component::Transformer => self.describe_part(transformer_part(weights)?),
+            Component::TextEncoder => self.describe_part(text_encoder_part(weights)?),
+            Component::Vae => self.describe_part(vae_part(weights)?),
+        }
+    }
+
+    fn describe_part<C: Sizes + Serialize>(&self, part: Part<C>) -> Result<Described, CliError> {
+        survey::check(&part)?;
+        let Part { weights, config } = part;
         let target = self.target.as_ref();
-        let read = target.map(|target| target.read(&weights)).transpose()?;
-        let config = match weights.component() {
-            Component::Transformer => serde_json::to_value(transformer_part(weights)?.config),
-            Component::TextEncoder => serde_json::to_value(text_encoder_part(weights)?.config),
-            Component::Vae => serde_json::to_value(vae_part(weights)?.config),
-        };
         Ok(Described {
-            summary,
-            config: config.map_err(|error| CliError::Internal(error.to_string()))?,
-            read,
-            dialect,
+            summary: weights.summary(),
+            config: serde_json::to_value(config)
+                .map_err(|error| CliError::Internal(error.to_string()))?,
+            read: target.map(|target| target.read(&weights)).transpose()?,
+            dialect: weights.dialect().to_string(),
         })
     }
 }

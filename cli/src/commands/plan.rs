@@ -1,13 +1,11 @@
 //! `plan`: how much memory each phase takes, and whether it fits, without loading anything.
 
-use backends::{BackendKind, DeviceChoice};
-
 use crate::args::{Environment, NEGATIVE_PROMPT, PlanArgs, PlanConfig, Verbosity};
 use crate::console::{self, Console};
 use crate::error::CliError;
 use crate::models::Models;
 use crate::plan::{Plan, Setting, Subject, Work};
-use crate::survey::Survey;
+use crate::survey::{Survey, processor};
 
 /// Prints the plan.
 ///
@@ -73,12 +71,8 @@ fn setting(config: &PlanConfig, models: &Models, console: Console) -> Result<Set
         let facts = backends::dispatch(&device, survey)??;
         return Ok(Setting::on(compute, &device, facts));
     };
-    if BackendKind::Flex.compiled_in() {
+    if let Some(processor) = processor() {
         // Of a device that is not there nothing can be asked, but the files can be checked.
-        let processor = DeviceChoice {
-            kind: BackendKind::Flex,
-            index: 0,
-        };
         backends::dispatch(&processor, survey)??;
     }
     Ok(Setting::on_gpu_of(compute, total))

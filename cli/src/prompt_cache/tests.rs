@@ -78,6 +78,18 @@ fn a_damaged_entry_is_none_and_is_replaced() {
 }
 
 #[test]
+fn numbers_that_are_not_finite_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path());
+    let text = tokens(&[1, 2, 3]);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let values = vec![1.0, 2.0, 3.0, 4.0, 5.0, bad];
+        cache.put(&text, &TensorData::new(values, [1, 2, 3]));
+        assert!(cache.get(&text).is_none(), "{bad}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_no_cache() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

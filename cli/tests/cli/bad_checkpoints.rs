@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::safetensors_file::{Entry, File, edit};
-use crate::support::Place;
+use crate::support::{Place, Run, program};
 
 #[test]
 fn the_vae_given_as_transformer() {
@@ -58,6 +58,104 @@ fn a_missing_tensor_in_each_model() {
         place.refuses(&[], &["missing", ".safetensors"]);
         // Told before anything is loaded, whichever model it is.
         assert!(!place.generate(&[]).stderr.contains("Loaded"));
+    }
+}
+
+#[test]
+fn whichever_tensor_is_missing_is_told_by_name() {
+    let place = Place::new();
+    for (path, canonical) in [
+        (place.transformer(), true),
+        (place.text_encoder(), true),
+        // Its names are those of Wan, and told in diffusers'.
+        (place.vae(), false),
+    ] {
+        let whole = File::read(&path);
+        for key in whole.names() {
+            let weight = key
+                .strip_suffix("scale_weight")
+                .map(|layer| format!("{layer}weight"));
+            let unused = ["encoder.", "conv1.", "visual.", "lm_head.", "scaled_fp8"];
+            if unused.iter().any(|part| key.starts_with(part))
+                || key.ends_with("scale_input")
+                || key.contains(".time_conv.")
+            {
+                continue;
+            }
+            let mut file = whole.clone();
+            let scale = key
+                .strip_suffix("weight")
+                .map(|layer| format!("{layer}scale_weight"));
+            file.tensors
+                .retain(|entry| entry.key != key && Some(&entry.key) != scale.as_ref());
+            let damaged = place.path("damaged.safetensors");
+            file.write(&damaged);
+            let mut inspect = program();
+            let run = Run::from(inspect.arg("inspect").arg(&damaged).output().unwrap()).expect(3);
+            let (name, lacking) = match &weight {
+                Some(weight) => (weight.as_str(), "has no scale"),
+                None => (key, "1 tensor missing ("),
+            };
+            assert!(run.stderr.contains(lacking), "{key}: {}", run.stderr);
+            if canonical {
+                assert!(run.stderr.contains(name), "{key}: {}", run.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tensor_of_another_width_is_told_by_name() {
+    let place = Place::new();
+    edit(place.vae(), |file| {
+        // A row less, as of a damaged file.
+        let entry = file.get_mut("decoder.upsamples.0.residual.2.weight");
+        let row = entry.bytes.len() / entry.shape[0];
+        entry.shape[0] -= 1;
+        entry.bytes.truncate(row * entry.shape[0]);
+    });
+    place.refuses(
+        &[],
+        &["of the wrong shape (decoder.up_blocks.0.resnets.0.conv1.weight"],
+    );
+}
+
+#[test]
+fn a_shard_in_the_place_of_all() {
+    let place = Place::with("diffusers");
+    let shard = "models/transformer/diffusion_pytorch_model-00002-of-00002.safetensors";
+    place.refuses(
+        &["--transformer", shard],
+        &["is shard 2 of 2", "index.json"],
+    );
+    let mut inspect = program();
+    inspect.arg("inspect").arg(place.path(shard));
+    Run::from(inspect.output().unwrap()).expect_error(3, &["is shard 2 of 2"]);
+}
+
+#[test]
+fn scales_that_are_none_are_told_before_anything_is_loaded() {
+    for bad in [0.0_f32, -1.0, f32::NAN, f32::INFINITY] {
+        let place = Place::new();
+        let scaled = crate::support::fixtures().join("transformers/small_comfy_quant.safetensors");
+        let mut file = File::read(&scaled);
+        let scale = file
+            .tensors
+            .iter_mut()
+            .find(|entry| entry.key.ends_with(".weight_scale"))
+            .unwrap();
+        scale.bytes = bad.to_le_bytes().to_vec();
+        let key = scale.key.clone();
+        file.write(&place.transformer());
+        let run = place.generate(&[]).expect(3);
+        assert!(run.stderr.contains(&key), "{}", run.stderr);
+        assert!(!run.stderr.contains("Loading"), "{}", run.stderr);
+        let mut inspect = program();
+        inspect
+            .arg("inspect")
+            .arg(place.transformer())
+            .arg("--json");
+        Run::from(inspect.output().unwrap()).expect_error(3, &[&key]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::safetensors_file::edit;
 use crate::support::{Place, Run, fixtures, program};
 
 fn inspect(path: &Path, more: &[&str]) -> Run {
@@ -102,6 +103,30 @@ fn a_whole_folder_shows_its_parts_and_the_tokenizer() {
         assert!(json["tokenizer"]["tokens"].as_u64().unwrap() > 500);
         let text = inspect(&fixtures().join(fixture), &[]).expect(0).stdout;
         assert!(text.contains("tokenizer"), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_loaded_is_exit_3_as_in_generate() {
+    let place = Place::new();
+    let bias = "transformer_blocks.1.attn.to_q.bias";
+    edit(place.transformer(), |file| {
+        file.tensors.retain(|entry| entry.key != bias);
+    });
+    let generate = place.generate(&["--quiet"]).expect(3).stderr;
+    assert!(generate.contains(bias), "{generate}");
+    let file = Path::new("models/diffusion_models/qwen_image_small_fp8_e4m3fn.safetensors");
+    for (path, more) in [
+        (file, &[][..]),
+        (file, &["--json"]),
+        (file, &["--read"]),
+        (Path::new("models"), &[]),
+    ] {
+        let mut command = program();
+        command.current_dir(place.path("")).arg("inspect");
+        let run = Run::from(command.arg(path).args(more).output().unwrap());
+        assert_eq!((run.code, &run.stderr), (3, &generate), "{more:?}");
+        assert_eq!(run.stdout, "");
     }
 }
 

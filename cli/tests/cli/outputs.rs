@@ -193,6 +193,17 @@ fn numbers_out_of_range_are_an_error_and_not_a_black_image() {
 }
 
 #[test]
+fn a_damaged_transformer_is_not_blamed_on_f32_when_that_is_in_use() {
+    let place = Place::new();
+    edit(place.transformer(), |file| {
+        file.get_mut("proj_out.bias").bytes.fill(0x7f);
+    });
+    let said = place.generate(&["-q", "--dtype=f32"]).expect(1).stderr;
+    assert!(said.contains("qwen_image_small_fp8_e4m3fn"), "{said}");
+    assert!(!said.contains("--dtype"), "{said}");
+}
+
+#[test]
 fn a_batch_has_a_seed_and_a_name_for_each_image() {
     let place = Place::new();
     let run = place.generate(&["-b", "2"]).expect(0);

@@ -110,6 +110,26 @@ fn a_damaged_entry_is_encoded_again() {
 }
 
 #[test]
+fn embeddings_that_are_not_finite_are_an_error_of_the_text_encoder_and_not_kept() {
+    let place = Place::new();
+    edit(place.text_encoder(), |file| {
+        // BF16 NaNs.
+        file.get_mut("model.norm.weight").bytes.fill(0xff);
+    });
+    for _ in 0..2 {
+        let run = generate(&place, &[]).expect(3);
+        let error = run.stderr.lines().last().unwrap();
+        for part in ["error: ", "qwen_2.5_vl_small", "text encoder", "not finite"] {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+        assert!(!run.stderr.contains("Loading the transformer"), "{error}");
+        assert!(!run.stderr.contains("--dtype"), "{error}");
+        assert_eq!(entries(&place).len(), 0);
+    }
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
 fn the_folder_can_be_named_and_the_demo_model_leaves_nothing() {
     let place = Place::new();
     let mut command = place.command();

@@ -120,6 +120,13 @@ impl Checkpoint {
 }
 
 fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some((number, of)) = name.and_then(one_of_several_shards) {
+        // What is no file at all is told as that.
+        file_metadata(path)?;
+        let file = path.to_path_buf();
+        return Err(LoadError::ShardAlone { file, number, of });
+    }
     let header = Header::open(path)?;
     let file = CheckpointFile {
         path: path.to_path_buf(),
@@ -129,6 +136,15 @@ fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
     let entries = header.tensors.into_iter();
     let entries = entries.map(|tensor| Entry { file: 0, tensor });
     Ok((vec![file], entries.collect()))
+}
+
+/// The number of a shard, from 1, and of all shards, by a name such as
+/// `model-00001-of-00002.safetensors`; `None` for any other, and for an only shard.
+fn one_of_several_shards(name: &str) -> Option<(usize, usize)> {
+    let (name, of) = name.strip_suffix(FILE_SUFFIX)?.rsplit_once("-of-")?;
+    let (_, number) = name.rsplit_once('-')?;
+    let (number, of) = (number.parse().ok()?, of.parse().ok()?);
+    (of > 1).then_some((number, of))
 }
 
 /// The one index or checkpoint file of a folder.
@@ -143,11 +159,16 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
     };
     let (indices, files) = (ending(INDEX_SUFFIX), ending(FILE_SUFFIX));
     match (indices.as_slice(), files.as_slice()) {
-        ([one], _) | ([], [one]) => Ok(dir.join(one)),
+        ([one], _) => Ok(dir.join(one)),
         ([], []) => Err(LoadError::EmptyFolder { dir: dir.into() }),
-        ([], several) if several.iter().all(|name| name.contains("-of-")) => {
+        ([], files)
+            if files
+                .iter()
+                .all(|name| one_of_several_shards(name).is_some()) =>
+        {
             Err(LoadError::ShardsWithoutIndex { dir: dir.into() })
         }
+        ([], [one]) => Ok(dir.join(one)),
         ([], several) | (several, _) => Err(LoadError::AmbiguousFolder {
             dir: dir.into(),
             files: several.iter().map(|name| Excerpt::new(name)).collect(),

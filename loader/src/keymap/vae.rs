@@ -43,9 +43,10 @@ impl Layout {
     pub(super) fn of<'a>(half: Half, keys: impl Iterator<Item = &'a str>) -> Self {
         let upsampler = |key: &'a str| {
             let (index, rest) = indexed(key.strip_prefix("decoder.upsamples.")?)?;
-            (rest == "resample.1.weight").then_some(index)
+            (rest.starts_with("resample.") || rest.starts_with("time_conv.")).then_some(index)
         };
-        // The upsampler ends its stage, so the first one tells the stages' length.
+        // The upsampler ends its stage, so the first one tells the stages' length; any tensor of it
+        // does, so that one may be missing, and be told to be.
         let per_stage = keys.filter_map(upsampler).min().map(|first| first + 1);
         Self { per_stage, half }
     }

@@ -113,6 +113,25 @@ pub enum LoraError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A matrix with NaN or infinity in it.
+    #[error("tensor `{key}` has values that are not finite (NaN or infinity): the file is damaged")]
+    NotFinite {
+        /// The tensor.
+        key: Excerpt,
+    },
+    /// Two matrices whose product, with its scale, no f32 holds.
+    #[error(
+        "tensors `{up}` and `{down}`, scaled by {scale}, give weights beyond any number format: \
+         the file is damaged, or its weight too large"
+    )]
+    TooLarge {
+        /// The matrix that comes first.
+        down: Excerpt,
+        /// The other.
+        up: Excerpt,
+        /// Of alpha, rank and the LoRA's weight.
+        scale: f64,
+    },
     /// Metadata about its scale that cannot be read.
     #[error("lora_adapter_metadata in its header cannot be read: {message}")]
     Metadata {

@@ -6,6 +6,7 @@ use backends::{LowRank, UploadError};
 use burn::tensor::{DType, FloatDType, Tensor, TensorPrimitive};
 
 use super::adapters::{Adapters, Part, Stack};
+use super::error::LoraError;
 use crate::convert::to_f32;
 use crate::error::LoadError;
 use crate::measurement::Measurement;
@@ -28,8 +29,8 @@ pub type LoadedAdapters<B> = Vec<(String, LowRank<B>)>;
 /// Host memory is that of the largest layer, a few times over.
 ///
 /// # Errors
-/// A file that cannot be read, or changes meanwhile; [`LoadError::OutOfMemory`];
-/// [`LoadError::Cancelled`].
+/// [`LoadError::Lora`] for matrices that hold or give numbers that are not finite; a file that
+/// cannot be read, or changes meanwhile; [`LoadError::OutOfMemory`]; [`LoadError::Cancelled`].
 pub fn load_adapters<B: ModelBackend>(
     adapters: &Adapters,
     dtype: FloatDType,
@@ -125,9 +126,18 @@ impl<B: ModelBackend> Loading<'_, B> {
         let mut first = 0;
         for part in &stack.parts {
             let rank = part.target.rank;
-            let values = self.values(part, part.target.down, 1.0)?;
+            let values = self.values(part, part.target.down)?;
+            let largest_down = largest(&values);
             self.put(down, first * stack.input, &values);
-            let values = self.values(part, part.target.up, part.scale)?;
+            let mut values = self.values(part, part.target.up)?;
+            for value in &mut values {
+                *value = (f64::from(*value) * part.scale) as f32;
+            }
+            // The sum of as many products as the rank has.
+            let most = rank as f32 * largest_down * largest(&values);
+            if !most.is_finite() {
+                return Err(self.too_large(part));
+            }
             for (row, values) in values.chunks_exact(rank).enumerate() {
                 self.put(up, row * stack.rank() + first, values);
             }
@@ -158,23 +168,40 @@ impl<B: ModelBackend> Loading<'_, B> {
         stacks.map(Stack::elements).max().unwrap_or(0) * self.dtype.size()
     }
 
-    /// A matrix's elements, times `scale`.
-    fn values(&self, part: &Part, index: usize, scale: f64) -> Result<Vec<f32>, LoadError> {
+    /// A matrix's elements, all of them finite.
+    fn values(&self, part: &Part, index: usize) -> Result<Vec<f32>, LoadError> {
         let lora = &self.adapters.loras()[part.lora].0;
         let entry = lora.entry(index);
         let bytes = self.sources[part.lora].read(entry)?;
         let values = to_f32(entry.tensor.dtype, &bytes);
-        let mut values = values.ok_or_else(|| LoadError::UnsupportedDtype {
+        let values = values.ok_or_else(|| LoadError::UnsupportedDtype {
             file: lora.source().into(),
             key: Excerpt::new(&entry.tensor.key),
             dtype: entry.tensor.dtype,
         })?;
-        if scale != 1.0 {
-            for value in &mut values {
-                *value = (f64::from(*value) * scale) as f32;
-            }
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
         }
-        Ok(values)
+        Err(LoadError::Lora {
+            file: lora.source().into(),
+            fault: Box::new(LoraError::NotFinite {
+                key: Excerpt::new(&entry.tensor.key),
+            }),
+        })
+    }
+
+    /// That a product of two matrices is.
+    fn too_large(&self, part: &Part) -> LoadError {
+        let lora = &self.adapters.loras()[part.lora].0;
+        let key = |index| Excerpt::new(&lora.entry(index).tensor.key);
+        LoadError::Lora {
+            file: lora.source().into(),
+            fault: Box::new(LoraError::TooLarge {
+                down: key(part.target.down),
+                up: key(part.target.up),
+                scale: part.scale,
+            }),
+        }
     }
 
     /// Writes elements into a matrix's bytes from its element `start` on.
@@ -200,6 +227,18 @@ impl<B: ModelBackend> Loading<'_, B> {
         let floats = self.sink.floats(memory, &shape, self.dtype)?;
         Ok(Tensor::from_primitive(TensorPrimitive::Float(floats)))
     }
+}
+
+/// The largest magnitude, or NaN where one is.
+fn largest(values: &[f32]) -> f32 {
+    let magnitudes = values.iter().map(|value| value.abs());
+    magnitudes.fold(0.0, |most, value| {
+        if value > most || value.is_nan() {
+            value
+        } else {
+            most
+        }
+    })
 }
 
 /// An upload's failure, of the first LoRA: they go to the device together.

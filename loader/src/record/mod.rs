@@ -34,7 +34,6 @@ use crate::progress::{LoadObserver, Progress};
 use crate::report::{LoadReport, ReadMethod};
 use crate::source::Source;
 use crate::weights::Weights;
-use values::Scales;
 
 /// How weights get to where they are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +85,7 @@ pub fn load<B: ModelBackend, M: Module<B>>(
 ///
 /// # Errors
 /// [`LoadError::Misfit`] if a parameter has no tensor of the right shape, or a tensor no
-/// parameter; a bad scale; whatever keeps the files from being read;
+/// parameter; whatever keeps the files from being read;
 /// [`LoadError::OutOfMemory`]; [`LoadError::Cancelled`].
 pub fn load_by<B: ModelBackend, M: Module<B>>(
     method: Method,
@@ -101,15 +100,13 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
 
     let items = planned(&module, weights)?;
     let source = Source::open(weights.checkpoint().files())?;
-    let scales = Scales::read(weights, &source)?;
     let mut progress = Progress::new(bytes_of(weights, &items), observer);
     let in_place = B::HOST_MEMORY && method == Method::InPlace;
     let (mapped, read): (Vec<_>, Vec<_>) = items
         .into_iter()
         .partition(|item| in_place && mapped::can_be_mapped(weights, item));
     let mut loaded = mapped::load::<B>(weights, &source, &mapped, device, &mut progress)?;
-    let (others, ring_bytes) =
-        streamed::load::<B>(weights, &source, &scales, &read, device, &mut progress)?;
+    let (others, ring_bytes) = streamed::load::<B>(weights, &source, &read, device, &mut progress)?;
     loaded.extend(others);
     let paths = mapped.iter().chain(&read).map(|item| item.path.clone());
     let module = module.map(&mut Filler {

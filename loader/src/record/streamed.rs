@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 
 use super::Loaded;
 use super::schedule::{Action, Item};
-use super::values::{Scales, converted};
+use super::values::converted;
 use crate::error::LoadError;
 use crate::progress::Progress;
 use crate::source::Source;
@@ -26,7 +26,6 @@ const QUEUE_BYTES: usize = 32 << 20;
 pub(super) fn load<B: ModelBackend>(
     weights: &Weights,
     source: &Source,
-    scales: &Scales,
     items: &[Item],
     device: &B::Device,
     progress: &mut Progress<'_>,
@@ -37,7 +36,6 @@ pub(super) fn load<B: ModelBackend>(
     let mut memories = Vec::with_capacity(items.len());
     let mut follower = Follower::<B> {
         weights,
-        scales,
         items,
         device,
         progress,
@@ -118,7 +116,6 @@ enum Pending<B: ModelBackend> {
 /// Collects and converts what becomes f32.
 struct Follower<'a, 'b, B: ModelBackend> {
     weights: &'a Weights,
-    scales: &'a Scales,
     items: &'a [Item],
     device: &'a B::Device,
     progress: &'a mut Progress<'b>,
@@ -135,7 +132,7 @@ impl<B: ModelBackend> Follower<'_, '_, B> {
                 Action::Scale { entry } => {
                     let bytes = entry.map_or(0, |entry| self.weights.entry(entry).tensor.bytes());
                     self.progress.advance(bytes)?;
-                    let value = vec![self.scales.value(entry)];
+                    let value = vec![self.weights.scales().value(entry)];
                     self.put(index, value)?;
                 }
                 Action::Convert { entry, .. } if self.weights.entry(entry).tensor.bytes() == 0 => {
@@ -179,7 +176,7 @@ impl<B: ModelBackend> Follow for Follower<'_, '_, B> {
         };
         let entry = self.weights.entry(entry);
         let length = entry.tensor.bytes() as usize;
-        let scale = self.scales.value(scale);
+        let scale = self.weights.scales().value(scale);
         let values = |bytes: &[u8]| converted(self.weights, entry, bytes, taps, scale);
         if bytes.len() == length {
             let values = values(bytes)?;

@@ -108,6 +108,12 @@ impl Source {
         &self.files[file].path
     }
 
+    /// Each file's path, its handle, and the length that it had when its header was read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &File, u64)> {
+        let files = self.files.iter();
+        files.map(|file| (file.path.as_path(), file.raw.file(), file.version.len))
+    }
+
     /// How the files have been read.
     pub(crate) fn method(&self) -> ReadMethod {
         match self.files.iter().all(|file| file.raw.is_direct()) {

@@ -56,6 +56,22 @@ fn shards_without_their_index() {
     }
     let error = checkpoint_error(dir.path());
     assert!(matches!(error, LoadError::ShardsWithoutIndex { .. }));
+    let second = dir.path().join("model-00002-of-00002.safetensors");
+    let error = checkpoint_error(&second);
+    assert!(
+        matches!(
+            error,
+            LoadError::ShardAlone {
+                number: 2,
+                of: 2,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    std::fs::remove_file(second).unwrap();
+    let error = checkpoint_error(dir.path());
+    assert!(matches!(error, LoadError::ShardsWithoutIndex { .. }));
 }
 
 #[test]

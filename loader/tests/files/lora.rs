@@ -277,6 +277,45 @@ mod on_the_processor {
         }
     }
 
+    /// What loading a file says, without the file's name.
+    fn load_refusal(lora: &Writer, weight: f64) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(folder.path());
+        let lora = Lora::open(&lora.write(folder.path().join("style.safetensors"))).unwrap();
+        let adapters = Adapters::new(vec![(lora, weight)], &model).unwrap();
+        let loaded = load_adapters::<Flex>(&adapters, FloatDType::F32, &FlexDevice, &mut ());
+        let text = loaded.map(drop).unwrap_err().to_string();
+        let (_, text) = text.split_once("style.safetensors: ").unwrap();
+        text.to_owned()
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused_with_their_tensor() {
+        let (down, up) = (
+            format!("{TO_Q}.lora_down.weight"),
+            format!("{TO_Q}.lora_up.weight"),
+        );
+        let with = |down_value: f32, up_value: f32| {
+            Writer::default()
+                .f32(&down, &[1, 3], &[1.0, down_value, 3.0])
+                .f32(&up, &[2, 1], &[1.0, up_value])
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let first = load_refusal(&with(bad, 1.0), 1.0);
+            assert!(first.starts_with(&format!("tensor `{down}` has values that are not finite")));
+            let second = load_refusal(&with(1.0, bad), 1.0);
+            assert!(second.starts_with(&format!("tensor `{up}` has values that are not finite")));
+        }
+        // Finite by themselves, and not when they are multiplied.
+        for (lora, weight) in [(with(1e38, -1e38), 1.0), (with(1.0, 1e38), 1e3)] {
+            let product = load_refusal(&lora, weight);
+            assert!(
+                product.contains(&down) && product.contains(&up),
+                "{product}"
+            );
+        }
+    }
+
     #[test]
     fn loading_can_be_stopped() {
         struct Stop;

@@ -13,7 +13,7 @@ pub enum ConfigError {
     },
     /// The config says one thing and the tensors another.
     #[error(
-        "{model}: the config says {field} = {configured}, but the tensors in the file show {inferred}: the config belongs to another file"
+        "{model}: the config says {field} = {configured}, but the tensors in the file show {inferred}: the config belongs to another file, or this one lacks tensors"
     )]
     Contradiction {
         /// Which model.
@@ -27,7 +27,7 @@ pub enum ConfigError {
     },
     /// Neither the config nor the shapes tell.
     #[error(
-        "{model}: {field} cannot be told from the file: put the model's config.json beside it, or its text into the file's metadata as \"config\""
+        "{model}: {field} cannot be told from the file, which lacks tensors or a config: download it again, or put the model's config.json beside it, or its text into the file's metadata as \"config\""
     )]
     Unknown {
         /// Which model.

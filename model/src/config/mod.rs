@@ -24,9 +24,43 @@ fn dimension(shapes: Shapes, name: &str, axis: usize) -> Option<usize> {
     shapes(name)?.get(axis).copied()
 }
 
-/// How many of `name(0)`, `name(1)`, … follow each other in the file.
-fn count(shapes: Shapes, name: impl Fn(usize) -> String) -> usize {
-    (0..).take_while(|&i| shapes(&name(i)).is_some()).count()
+/// The size that most of these tensors and axes show, or the first of those in a draw. A tensor
+/// that is missing or of the wrong shape does not settle it, and is then told as just that.
+fn usual_dimension(shapes: Shapes, places: &[(&str, usize)]) -> Option<usize> {
+    let places = places.iter();
+    usual(places.filter_map(|(name, axis)| dimension(shapes, name, *axis)))
+}
+
+/// The most frequent value, or the first of those in a draw.
+fn usual(values: impl Iterator<Item = usize>) -> Option<usize> {
+    let values: Vec<usize> = values.collect();
+    let count = |value: &&usize| values.iter().filter(|other| other == value).count();
+    // Of equal maxima the last is taken.
+    values.iter().rev().max_by_key(count).copied()
+}
+
+/// The most items of a list that are looked for: a file may name any number.
+const MAX_ITEMS: usize = 1024;
+
+/// How many items `list.0`, `list.1`, … the file has: up to the last that has any of these
+/// tensors. Those that lack one are counted too, so that the tensor is what is told to be missing.
+fn count(shapes: Shapes, list: &str, tensors: &[&str]) -> usize {
+    let has = |item: &usize| {
+        let mut tensors = tensors.iter();
+        tensors.any(|tensor| shapes(&format!("{list}.{item}.{tensor}")).is_some())
+    };
+    (0..MAX_ITEMS).rev().find(has).map_or(0, |last| last + 1)
+}
+
+/// The size that most items of a list show in a tensor's axis.
+fn usual_dimension_in(
+    shapes: Shapes,
+    list: &str,
+    items: usize,
+    tensor: &str,
+    axis: usize,
+) -> Option<usize> {
+    usual((0..items).filter_map(|item| dimension(shapes, &format!("{list}.{item}.{tensor}"), axis)))
 }
 
 /// The fields that a config names.

@@ -3,9 +3,22 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ConfigError, Shapes, agree, count, dimension, require};
+use super::{
+    ConfigError, Shapes, agree, count, dimension, require, usual_dimension, usual_dimension_in,
+};
 
 const MODEL: &str = "text encoder";
+
+/// The list of layers.
+const LAYERS: &str = "model.layers";
+
+/// Tensors by which a layer is known.
+const OF_A_LAYER: [&str; 4] = [
+    "self_attn.q_proj.weight",
+    "self_attn.o_proj.weight",
+    "mlp.gate_proj.weight",
+    "mlp.down_proj.weight",
+];
 
 /// Heads of the published Qwen2.5-VL sizes, whose files carry no config:
 /// (hidden size, rows of `k_proj`, attention heads, key-value heads).
@@ -85,15 +98,19 @@ impl TextEncoderConfig {
     pub fn resolve(config: Option<&Value>, shapes: Shapes) -> Result<Self, ConfigError> {
         let language = config.map(|config| config.get("text_config").unwrap_or(config));
         let partial: Partial = super::parse(MODEL, language)?;
-        let layer = |name: &str, axis| dimension(shapes, &format!("model.layers.0.{name}"), axis);
+        let layers = count(shapes, LAYERS, &OF_A_LAYER);
+        let rows = |tensor: &str| usual_dimension_in(shapes, LAYERS, layers, tensor, 0);
         let hidden_size = agree(
             MODEL,
             "hidden_size",
             partial.hidden_size,
-            dimension(shapes, "model.embed_tokens.weight", 1),
+            usual_dimension(
+                shapes,
+                &[("model.embed_tokens.weight", 1), ("model.norm.weight", 0)],
+            ),
         )?;
-        let q_rows = layer("self_attn.q_proj.weight", 0);
-        let k_rows = layer("self_attn.k_proj.weight", 0);
+        let q_rows = rows("self_attn.q_proj.weight");
+        let k_rows = rows("self_attn.k_proj.weight");
         let known = FAMILY
             .iter()
             .find(|&&(hidden, k, ..)| hidden == hidden_size && Some(k) == k_rows);
@@ -145,15 +162,13 @@ impl TextEncoderConfig {
                 MODEL,
                 "intermediate_size",
                 partial.intermediate_size,
-                layer("mlp.gate_proj.weight", 0),
+                rows("mlp.gate_proj.weight"),
             )?,
             num_hidden_layers: agree(
                 MODEL,
                 "num_hidden_layers",
                 partial.num_hidden_layers,
-                Some(count(shapes, |i| {
-                    format!("model.layers.{i}.self_attn.q_proj.weight")
-                })),
+                Some(layers),
             )?,
             num_attention_heads,
             num_key_value_heads,

@@ -3,9 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ConfigError, Shapes, agree, count, dimension, require};
+use super::{ConfigError, Shapes, agree, count, require, usual_dimension, usual_dimension_in};
 
 const MODEL: &str = "transformer";
+
+/// The list of blocks.
+const BLOCKS: &str = "transformer_blocks";
+
+/// Tensors by which a block is known.
+const OF_A_BLOCK: [&str; 5] = [
+    "attn.to_q.weight",
+    "attn.to_k.weight",
+    "attn.to_out.0.weight",
+    "img_mod.1.weight",
+    "txt_mlp.net.2.weight",
+];
 
 /// Sizes of the diffusion transformer, by the names of diffusers'
 /// `QwenImageTransformer2DModel`.
@@ -82,11 +94,12 @@ impl TransformerConfig {
                 });
             }
         }
+        let blocks = count(shapes, BLOCKS, &OF_A_BLOCK);
         let attention_head_dim = agree(
             MODEL,
             "attention_head_dim",
             partial.attention_head_dim,
-            dimension(shapes, "transformer_blocks.0.attn.norm_q.weight", 0),
+            usual_dimension_in(shapes, BLOCKS, blocks, "attn.norm_q.weight", 0),
         )?;
         require(
             MODEL,
@@ -94,7 +107,7 @@ impl TransformerConfig {
             attention_head_dim > 0 && attention_head_dim.is_multiple_of(2),
             "must be even and positive",
         )?;
-        let inner_dim = dimension(shapes, "img_in.weight", 0);
+        let inner_dim = usual_dimension(shapes, &[("img_in.weight", 0), ("img_in.bias", 0)]);
         if let Some(inner_dim) = inner_dim {
             require(
                 MODEL,
@@ -120,22 +133,30 @@ impl TransformerConfig {
                 MODEL,
                 "in_channels",
                 partial.in_channels,
-                dimension(shapes, "img_in.weight", 1),
+                usual_dimension(
+                    shapes,
+                    &[
+                        ("img_in.weight", 1),
+                        ("proj_out.weight", 0),
+                        ("proj_out.bias", 0),
+                    ],
+                ),
             )?,
             out_channels: agree(
                 MODEL,
                 "out_channels",
                 partial.out_channels,
-                dimension(shapes, "proj_out.weight", 0).map(|out| out / (patch_size * patch_size)),
+                usual_dimension(
+                    shapes,
+                    &[
+                        ("proj_out.weight", 0),
+                        ("proj_out.bias", 0),
+                        ("img_in.weight", 1),
+                    ],
+                )
+                .map(|out| out / (patch_size * patch_size)),
             )?,
-            num_layers: agree(
-                MODEL,
-                "num_layers",
-                partial.num_layers,
-                Some(count(shapes, |i| {
-                    format!("transformer_blocks.{i}.attn.to_q.weight")
-                })),
-            )?,
+            num_layers: agree(MODEL, "num_layers", partial.num_layers, Some(blocks))?,
             attention_head_dim,
             num_attention_heads: agree(
                 MODEL,
@@ -147,7 +168,7 @@ impl TransformerConfig {
                 MODEL,
                 "joint_attention_dim",
                 partial.joint_attention_dim,
-                dimension(shapes, "txt_in.weight", 1),
+                usual_dimension(shapes, &[("txt_in.weight", 1), ("txt_norm.weight", 0)]),
             )?,
             axes_dims_rope: agree(
                 MODEL,
@@ -176,5 +197,74 @@ impl TransformerConfig {
             "must be out_channels times patch_size squared",
         )?;
         Ok(resolved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shape of the published transformer; `None` for what it does not have.
+    fn published(name: &str) -> Option<Vec<usize>> {
+        let tensor = match name.strip_prefix("transformer_blocks.") {
+            Some(rest) => {
+                let (block, tensor) = rest.split_once('.')?;
+                if block.parse::<usize>().ok()? >= 60 {
+                    return None;
+                }
+                tensor
+            }
+            None => name,
+        };
+        Some(match tensor {
+            "img_in.weight" => vec![3072, 64],
+            "img_in.bias" => vec![3072],
+            "txt_in.weight" => vec![3072, 3584],
+            "txt_norm.weight" => vec![3584],
+            "proj_out.weight" => vec![64, 3072],
+            "proj_out.bias" => vec![64],
+            "attn.norm_q.weight" => vec![128],
+            "img_mod.1.weight" => vec![18_432, 3072],
+            "txt_mlp.net.2.weight" => vec![3072, 12_288],
+            "attn.to_q.weight" | "attn.to_k.weight" | "attn.to_out.0.weight" => vec![3072, 3072],
+            _ => return None,
+        })
+    }
+
+    #[test]
+    fn a_tensor_that_is_missing_or_misshapen_does_not_change_the_sizes() {
+        let expected = TransformerConfig::published();
+        let blocks = [0, 30, 59].into_iter().flat_map(|block| {
+            let tensors = OF_A_BLOCK.iter().chain(["attn.norm_q.weight"].iter());
+            tensors.map(move |tensor| format!("{BLOCKS}.{block}.{tensor}"))
+        });
+        let ends = ["img_in.weight", "txt_in.weight", "proj_out.weight"];
+        for damaged in blocks.chain(ends.map(str::to_owned)) {
+            let lacking = |name: &str| published(name).filter(|_| name != damaged);
+            let sizes = TransformerConfig::resolve(None, &lacking);
+            assert_eq!(sizes.as_ref(), Ok(&expected), "without {damaged}");
+            if !ends.contains(&damaged.as_str()) {
+                let flat = |name: &str| {
+                    let shape = published(name)?;
+                    Some(if name == damaged {
+                        vec![shape.iter().product::<usize>() + 1]
+                    } else {
+                        shape
+                    })
+                };
+                let sizes = TransformerConfig::resolve(None, &flat);
+                assert_eq!(sizes.as_ref(), Ok(&expected), "flat {damaged}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_far_away_is_not_looked_for() {
+        let far = |name: &str| match name {
+            "transformer_blocks.99999999.attn.to_q.weight" => Some(vec![3072, 3072]),
+            name => published(name),
+        };
+        let sizes = TransformerConfig::resolve(None, &far).expect("sizes");
+        assert_eq!(sizes.num_layers, 60);
     }
 }

@@ -3,9 +3,27 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ConfigError, Shapes, agree, count, dimension, require};
+use super::{
+    ConfigError, Shapes, agree, count, dimension, require, usual, usual_dimension,
+    usual_dimension_in,
+};
 
 const MODEL: &str = "VAE";
+
+/// The list of the decoder's levels, from the smallest resolution up.
+const LEVELS: &str = "decoder.up_blocks";
+
+/// Tensors by which a level is known.
+const OF_A_LEVEL: [&str; 4] = [
+    "resnets.0.conv1.weight",
+    "resnets.0.conv2.weight",
+    "resnets.1.conv1.weight",
+    "resnets.1.conv2.weight",
+];
+
+/// Tensors by which a residual block is known, of which each begins with as many values as its
+/// level has channels.
+const OF_A_RESNET: [&str; 4] = ["conv1.weight", "conv2.weight", "conv1.bias", "conv2.bias"];
 
 /// Means of the published VAE's latent channels.
 const LATENTS_MEAN: [f64; 16] = [
@@ -75,14 +93,19 @@ impl VaeConfig {
                 && dimension(shapes, "decoder.conv_out.weight", 0).is_none_or(|out| out == 3),
             "must be 3: pictures with an alpha channel are not supported",
         )?;
-        let levels = count(shapes, |i| {
-            format!("decoder.up_blocks.{i}.resnets.0.conv1.weight")
-        });
+        let levels = count(shapes, LEVELS, &OF_A_LEVEL);
+        let resnets_of = |level| format!("{LEVELS}.{level}.resnets");
+        let resnets: Vec<usize> = (0..levels)
+            .map(|level| count(shapes, &resnets_of(level), &OF_A_RESNET))
+            .collect();
         let widths: Option<Vec<usize>> = (0..levels)
             .rev()
-            .map(|i| {
-                let name = format!("decoder.up_blocks.{i}.resnets.0.conv1.weight");
-                dimension(shapes, &name, 0)
+            .map(|level| {
+                let list = resnets_of(level);
+                let tensors = OF_A_RESNET.iter();
+                usual(tensors.filter_map(|tensor| {
+                    usual_dimension_in(shapes, &list, resnets[level], tensor, 0)
+                }))
             })
             .collect();
         let widths = widths.filter(|widths| !widths.is_empty());
@@ -111,7 +134,14 @@ impl VaeConfig {
             MODEL,
             "z_dim",
             partial.z_dim,
-            dimension(shapes, "post_quant_conv.weight", 0),
+            usual_dimension(
+                shapes,
+                &[
+                    ("post_quant_conv.weight", 0),
+                    ("post_quant_conv.bias", 0),
+                    ("decoder.conv_in.weight", 1),
+                ],
+            ),
         )?;
         let published = z_dim == LATENTS_MEAN.len();
         let resolved = Self {
@@ -122,10 +152,7 @@ impl VaeConfig {
                 MODEL,
                 "num_res_blocks",
                 partial.num_res_blocks,
-                count(shapes, |i| {
-                    format!("decoder.up_blocks.0.resnets.{i}.conv1.weight")
-                })
-                .checked_sub(1),
+                usual(resnets.into_iter()).and_then(|resnets| resnets.checked_sub(1)),
             )?,
             latents_mean: agree(
                 MODEL,

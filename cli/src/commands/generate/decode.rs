@@ -23,7 +23,7 @@ pub(super) fn load<B: ModelBackend>(
     run: &mut Run<'_>,
     device: &B::Device,
 ) -> Result<Loaded<VaeDecoder<B>>, CliError> {
-    let vae = survey::vae_decoder::<B>(&run.job.models, device);
+    let vae = survey::vae_decoder::<B>(&run.job.models.vae, device);
     let weights = &run.job.models.vae.weights;
     run.load(PhaseName::Decode, vae, weights, device)
 }
@@ -49,6 +49,7 @@ pub(super) fn picture<B: ModelBackend>(
     })?;
     let planes = to_host(pixels)?;
     drop(busy);
+    vae.check_files()?;
     if let Some(trace) = &mut run.trace {
         let shape = [1, 3, picture.height as usize, picture.width as usize];
         trace.add_f32("image", &shape, &planes);

@@ -4,7 +4,7 @@ use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
 use model::guidance::Guidance;
-use model::pipeline::{self, AfterStep, Denoising};
+use model::pipeline::{self, AfterStep, Denoising, PipelineError};
 
 use super::adapters;
 use super::draw::Encoded;
@@ -23,7 +23,7 @@ pub(super) fn load<B: ModelBackend>(
     run: &mut Run<'_>,
     device: &B::Device,
 ) -> Result<Loaded<Transformer<B>>, CliError> {
-    let mut transformer = survey::transformer::<B>(&run.job.models, device);
+    let mut transformer = survey::transformer::<B>(&run.job.models.transformer, device);
     transformer.set_arithmetic(run.job.config.compute.arithmetic);
     let weights = &run.job.models.transformer.weights;
     let mut loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
@@ -88,7 +88,18 @@ pub(super) fn picture<B: ModelBackend>(
     if let Some(error) = observer.failed {
         return Err(error);
     }
-    let latents = latents?;
+    if !matches!(latents, Err(PipelineError::Cancelled)) {
+        transformer.check_files()?;
+    }
+    let latents = latents.map_err(|error| match error {
+        PipelineError::NotFinite { step } => CliError::NotFinitePrediction {
+            path: job.models.transformer.weights.source().into(),
+            step,
+            loras: !job.models.adapters.is_empty(),
+            dtype: run.setting.dtype,
+        },
+        error => error.into(),
+    })?;
     let shape = latents.dims();
     let values = to_host(latents)?;
     if let Some(trace) = &mut run.trace {

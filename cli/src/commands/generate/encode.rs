@@ -30,7 +30,7 @@ impl OnBackend for Encode<'_, '_> {
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, mut embeds } = self;
         let job = run.job;
-        let encoder = survey::text_encoder::<B>(&job.models, &device);
+        let encoder = survey::text_encoder::<B>(&job.models.text_encoder, &device);
         let weights = &job.models.text_encoder.weights;
         let loaded = run.load(PhaseName::Encode, encoder, weights, &device)?;
 
@@ -43,7 +43,12 @@ impl OnBackend for Encode<'_, '_> {
                 pipeline::encode_prompt(&loaded.module, tokens, dtype, &device, &Interruptible)
             })?;
             let shape = embeds.dims();
-            Ok(TensorData::new(to_host(embeds)?, shape))
+            let values = to_host(embeds)?;
+            loaded.check_files()?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(CliError::NotFiniteEmbeds(weights.source().into()));
+            }
+            Ok(TensorData::new(values, shape))
         })?;
         let embeds = embeds.into_all()?;
         drop(busy);

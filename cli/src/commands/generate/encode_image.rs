@@ -50,6 +50,7 @@ impl OnBackend for EncodeImage<'_, '_> {
             let moments_shape = moments.dims();
             let moments = to_host(moments)?;
             drop(busy);
+            loaded.check_files()?;
             if !moments.iter().all(|value| value.is_finite()) {
                 return Err(CliError::NotFiniteLatents);
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use backends::{DeviceMemory, ModelBackend};
 use burn::module::Module;
-use loader::{Component, LoadReport, Weights};
+use loader::{Component, HeldFiles, LoadReport, Weights};
 
 use super::device_peak::DevicePeak;
 use super::job::Job;
@@ -14,6 +14,7 @@ use super::preview::Previews;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
+use crate::mapping_fault::Named;
 use crate::output::recipe::Recipe;
 use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
@@ -52,6 +53,29 @@ pub(super) struct Loaded<M> {
     /// Its place in [`Run::phases`].
     record: usize,
     device_used_before: Option<u64>,
+    /// Its files, where it is used from their mappings.
+    mapped: Option<Mapped>,
+}
+
+/// Files that a model is used from. Fields are dropped in this order: a file is closed once it is
+/// no longer looked at.
+struct Mapped {
+    _named: Named,
+    files: HeldFiles,
+}
+
+impl<M> Loaded<M> {
+    /// Fails if a file that the model is used from has been written to: what was computed with it
+    /// is then worth nothing.
+    ///
+    /// # Errors
+    /// [`LoadError::ChangedInUse`](loader::LoadError::ChangedInUse).
+    pub(super) fn check_files(&self) -> Result<(), CliError> {
+        Ok(self
+            .mapped
+            .as_ref()
+            .map_or(Ok(()), |mapped| mapped.files.check())?)
+    }
 }
 
 /// A phase that computes.
@@ -106,6 +130,7 @@ impl<'a> Run<'a> {
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
         let peak = follow::<B>(device);
+        let files = HeldFiles::open(weights)?;
         let (module, report) =
             loader::load_by(self.setting.weights, module, weights, device, &mut observer)?;
         panics::check()?;
@@ -125,6 +150,10 @@ impl<'a> Run<'a> {
             planned: *planned,
             record,
             device_used_before: report.device_used_before,
+            mapped: (report.mapped_bytes > 0).then(|| Mapped {
+                _named: Named::of(&files),
+                files,
+            }),
         })
     }
 
@@ -149,6 +178,7 @@ impl<'a> Run<'a> {
             planned,
             record,
             device_used_before,
+            mapped: _,
         } = loaded;
         let used = || B::memory(device).as_ref().map(DeviceMemory::used);
         let held = used();
