@@ -43,7 +43,7 @@ pub use component::Component;
 pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
 pub use lora::{Adapters, Lora, load_adapters};
-pub use models_dir::ModelFiles;
+pub use models_dir::{FolderContents, ModelFiles};
 pub use plan::Footprint;
 pub use progress::LoadObserver;
 pub use published::Published;
