@@ -157,6 +157,10 @@ fn every_command_has_a_manual_page() {
         assert!(run.stdout.contains(&told), "{}", run.stdout);
         let page = fs::read_to_string(&path).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{name}");
+        let header = page.lines().find(|line| line.starts_with(".TH")).unwrap();
+        let program = concat!("\"qwen-image ", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(header.contains(program), "{header}");
+        assert!(page.is_ascii(), "{name}");
     }
     let generate = fs::read_to_string(pages.join("qwen-image-generate.1")).unwrap();
     assert!(generate.contains("What the picture shows"));
@@ -170,5 +174,5 @@ fn the_manual_page_goes_to_stdout_or_says_why_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    run(&["man", file.to_str().unwrap()]).expect_error(1, &["file"]);
+    run(&["man", file.to_str().unwrap()]).expect_error(1, &["file", "name a folder"]);
 }
