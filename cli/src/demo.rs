@@ -107,7 +107,8 @@ fn claim(temporary: &Path) -> io::Result<Unpacked> {
         let folder = TempDir::with_prefix_in(PREFIX, temporary)?;
         let path = folder.path().join(LOCK);
         let lock = File::create(&path)?;
-        lock.lock()?;
+        // Where files cannot be locked, no folder is ever taken for left over.
+        let _ = lock.lock();
         // Before it was locked it looked left over, and another process may have removed it.
         if path.exists() {
             return Ok(Unpacked {
