@@ -23,8 +23,8 @@ pub(crate) fn open(sources: &ModelSources, transformer: &Weights) -> Result<Adap
     let models = sources.models.as_deref();
     let given = sources.loras.loras.iter();
     let mut files: Vec<(PathBuf, f64)> = given
-        .map(|(path, weight)| (locate(path, models), *weight))
-        .collect();
+        .map(|(path, weight)| Ok((locate(path, models)?, *weight)))
+        .collect::<Result<_, CliError>>()?;
     if let Some(recorded) = &sources.loras.recorded {
         files.extend(of_picture(recorded, models)?);
     }

@@ -9,6 +9,7 @@ mod groups;
 mod image_input;
 mod image_size;
 mod lora;
+mod not_text;
 mod pictures;
 mod plan;
 mod preview;
@@ -36,6 +37,10 @@ pub(crate) use sources::ModelSources;
 
 use clap::error::ErrorKind;
 
+use crate::console::stderr_line;
+use crate::error::CliError;
+use crate::exit::ExitCode;
+
 /// How much the program says on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
@@ -50,23 +55,37 @@ pub(crate) enum Verbosity {
 /// Prints a command-line error (or the help text, which clap also reports as one) and returns the
 /// exit code. A value that does not parse is told in one line; clap's usage block stays for
 /// misspelt or missing flags, where it helps.
-pub(crate) fn report_clap_error(error: &clap::Error) -> crate::exit::ExitCode {
+pub(crate) fn report_clap_error(error: &clap::Error) -> ExitCode {
     use std::io::Write;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe (`--help | head -1`) is no failure.
-            let _ = error.print();
-            crate::exit::ExitCode::Done
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            match printed {
+                // A closed pipe (`--help | head -1`) is no failure.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    let error = CliError::Stdout(error);
+                    stderr_line(&format!("error: {error}"));
+                    error.exit_code()
+                }
+                _ => ExitCode::Done,
+            }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let text = error.render().to_string();
             let line = one_line(&text);
             let _ = writeln!(std::io::stderr(), "{line}");
-            crate::exit::ExitCode::Usage
+            ExitCode::Usage
+        }
+        ErrorKind::InvalidUtf8 => {
+            match not_text::flag(std::env::args_os().skip(1)) {
+                Some(flag) => stderr_line(&format!("error: the value of {flag} is not UTF-8")),
+                None => drop(error.print()),
+            }
+            ExitCode::Usage
         }
         _ => {
             let _ = error.print();
-            crate::exit::ExitCode::Usage
+            ExitCode::Usage
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The demo model: a tiny Qwen-Image that is part of the program, so that the first command
 //! draws something. To everything else it is a ComfyUI `models` tree like any other.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -46,26 +48,108 @@ pub(crate) fn tokenizer() -> impl Iterator<Item = (&'static str, &'static [u8])>
 pub(crate) const NOTICE: &str = "no models given: drawing with the built-in demo model, which \
     knows simple shapes and scenes; `qwen-image download` fetches the real one";
 
-/// Writes the tree to a temporary folder, which lives as long as the returned value.
+/// How the temporary folders' names begin.
+const PREFIX: &str = "qwen-image-demo-";
+/// The file in such a folder that its process holds a lock on.
+const LOCK: &str = "in-use";
+/// The variable that names the folder for temporary files.
+const VARIABLE: &str = if cfg!(windows) { "TEMP" } else { "TMPDIR" };
+
+/// This process's tree, for [`discard`].
+static UNPACKED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// The tree in a temporary folder, which lives as long as this value.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    folder: TempDir,
+    /// Tells other processes that the folder is not left over. It goes after the folder.
+    _lock: File,
+}
+
+impl Unpacked {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Writes the tree to a temporary folder, and removes those of processes that were killed.
 ///
 /// # Errors
 /// [`CliError::Output`] if there is no room for 12 MB.
-pub(crate) fn unpack() -> Result<TempDir, CliError> {
-    let folder = TempDir::with_prefix("qwen-image-demo-")
-        .map_err(|error| failed(&std::env::temp_dir(), &error))?;
+pub(crate) fn unpack() -> Result<Unpacked, CliError> {
+    let temporary = std::env::temp_dir();
+    clear(&temporary);
+    let unpacked = claim(&temporary).map_err(|error| failed(&temporary, &error))?;
+    *UNPACKED.lock().unwrap_or_else(PoisonError::into_inner) = Some(unpacked.path().to_owned());
     for (name, bytes) in FILES {
-        let path = folder.path().join(name);
-        let parent = path.parent().unwrap_or(folder.path());
+        let path = unpacked.path().join(name);
+        let parent = path.parent().unwrap_or(unpacked.path());
         fs::create_dir_all(parent)
             .and_then(|()| fs::write(&path, bytes))
-            .map_err(|error| failed(&path, &error))?;
+            .map_err(|error| failed(&temporary, &error))?;
     }
-    Ok(folder)
+    Ok(unpacked)
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> CliError {
+/// Removes the tree of a process that is about to end without dropping its values.
+pub(crate) fn discard() {
+    let unpacked = UNPACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = unpacked.as_deref() {
+        // Nobody is left to tell; the next process tries again.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// A folder of this process's own, locked.
+fn claim(temporary: &Path) -> io::Result<Unpacked> {
+    loop {
+        let folder = TempDir::with_prefix_in(PREFIX, temporary)?;
+        let path = folder.path().join(LOCK);
+        let lock = File::create(&path)?;
+        // Where files cannot be locked, no folder is ever taken for left over.
+        let _ = lock.lock();
+        // Before it was locked it looked left over, and another process may have removed it.
+        if path.exists() {
+            return Ok(Unpacked {
+                folder,
+                _lock: lock,
+            });
+        }
+    }
+}
+
+/// Removes the folders whose processes live no more: those with a lock file that nobody holds.
+/// What cannot be looked into, as another user's, stays.
+fn clear(temporary: &Path) {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = entry.path().join(LOCK);
+        if !is_ours || !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            continue;
+        }
+        let Ok(lock) = File::options().read(true).write(true).open(&path) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn failed(temporary: &Path, error: &io::Error) -> CliError {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        // The error itself names a file in there as well.
+        kind => kind.to_string(),
+    };
     CliError::Output {
-        path: path.to_owned(),
-        reason: error.to_string(),
+        path: temporary.to_owned(),
+        reason: format!(
+            "{reason}; the demo model is unpacked in the folder for temporary files: name another \
+             one in {VARIABLE}"
+        ),
     }
 }

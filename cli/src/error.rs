@@ -51,7 +51,7 @@ pub(crate) enum CliError {
         "the {what} needs {} of device memory and {} {}: {advice}",
         format_bytes(*needed),
         format_bytes(*available),
-        if *limited { "may be used (--vram-limit)" } else { "is free" }
+        limit.map_or_else(|| "is free".to_owned(), |name| format!("may be used ({name})"))
     )]
     Memory {
         /// The model.
@@ -60,8 +60,8 @@ pub(crate) enum CliError {
         needed: u64,
         /// Bytes there are.
         available: u64,
-        /// Whether the user's limit is what binds.
-        limited: bool,
+        /// What the user's limit was given by, where that is what binds.
+        limit: Option<&'static str>,
         /// What to do.
         advice: String,
     },
@@ -270,7 +270,7 @@ mod tests {
             what: "transformer".to_owned(),
             needed: 24 << 30,
             available: 16 << 30,
-            limited: true,
+            limit: Some("--vram-limit"),
             advice: "raise the limit".to_owned(),
         };
         assert_eq!(error.exit_code(), ExitCode::NoMemory);

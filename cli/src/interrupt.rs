@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::demo;
 use crate::error::CliError;
 use crate::exit::ExitCode;
 
@@ -17,6 +18,7 @@ pub(crate) fn listen(on_first: impl Fn() + Send + 'static) {
     // The error means just that: a handler other than the default is there, and stays.
     let _ = ctrlc::try_set_handler(move || {
         if REQUESTED.swap(true, Ordering::SeqCst) {
+            demo::discard();
             std::process::exit(ExitCode::Interrupted as i32);
         }
         on_first();

@@ -7,11 +7,10 @@ use model::{
     ConfigError, SchedulerConfig, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::adapters;
 use crate::args::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
-use crate::demo;
+use crate::demo::{self, Unpacked};
 use crate::error::CliError;
 use crate::output::recipe::UsedLora;
 use crate::tokenizer;
@@ -56,7 +55,7 @@ pub(crate) struct Models {
     /// Its file, or the folder of its files.
     tokenizer_source: PathBuf,
     /// Where the demo model's files are, if it is the one; they go with this value.
-    _demo: Option<TempDir>,
+    _demo: Option<Unpacked>,
 }
 
 impl Models {
@@ -71,7 +70,7 @@ impl Models {
         accept: impl FnOnce(&str) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let demo = sources.is_demo().then(demo::unpack).transpose()?;
-        let demo_folder = demo.as_ref().map(TempDir::path);
+        let demo_folder = demo.as_ref().map(Unpacked::path);
         let found = match sources.models.as_deref().or(demo_folder) {
             Some(dir) => ModelFiles::discover_except(dir, &given(sources))?,
             None => ModelFiles::default(),

@@ -6,6 +6,7 @@ pub(crate) mod file_key;
 pub(crate) mod format;
 pub(crate) mod image;
 pub(crate) mod inline_image;
+pub(crate) mod json_path;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod parameters;

@@ -42,7 +42,10 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// A device, pipe or socket.
-    #[error("{}: is neither a file nor a folder", shown(path))]
+    #[error(
+        "{}: is a device, a pipe or a socket: name a file or a folder",
+        shown(path)
+    )]
     NotAFile {
         /// The path as given.
         path: PathBuf,
@@ -239,6 +242,19 @@ pub enum LoadError {
         /// What is wrong with it.
         fault: Box<LoraError>,
     },
+    /// No LoRA at a path, nor below the `loras` folder of a `--models` folder.
+    #[error(
+        "{}: no such file, and none of that name in {}, which {}",
+        shown(path), shown(dir), describe_loras(files.as_deref())
+    )]
+    NoSuchLora {
+        /// The path as given.
+        path: PathBuf,
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// Paths of LoRAs below that folder, if it is there.
+        files: Option<Vec<Excerpt>>,
+    },
     /// No Lightning LoRA, or several, in a `--models` folder.
     #[error(
         "{}: {}: name the one to use with --lora",
@@ -369,6 +385,15 @@ impl LoadError {
 fn describe_unknown(hint: Option<&str>, keys: &[Excerpt]) -> String {
     let tensors = || format!("it has tensors such as {}", listed(keys, 2));
     hint.map_or_else(tensors, str::to_owned)
+}
+
+/// What a folder of LoRAs is or holds.
+fn describe_loras(files: Option<&[Excerpt]>) -> String {
+    match files {
+        None => "is not there".to_owned(),
+        Some([]) => "holds no LoRA".to_owned(),
+        Some(files) => format!("holds {}", listed(files, LISTED)),
+    }
 }
 
 /// Why there is not the one Lightning LoRA.

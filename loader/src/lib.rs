@@ -46,7 +46,7 @@ pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
 pub use held::HeldFiles;
 pub use lora::{Adapters, Lora, load_adapters};
-pub use models_dir::ModelFiles;
+pub use models_dir::{FolderContents, ModelFiles};
 pub use plan::Footprint;
 pub use progress::LoadObserver;
 pub use published::Published;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{Checkpoint, FILE_SUFFIX, INDEX_SUFFIX, file_names};
 use crate::component::{Component, detect};
 use crate::error::LoadError;
+use crate::lora::looks_like_a_lora;
 use crate::text::Excerpt;
 
 /// How deep folders are searched, as users sort their models into subfolders.
@@ -25,6 +26,79 @@ pub struct ModelFiles {
     pub tokenizer: Option<PathBuf>,
     /// `scheduler_config.json`, which only diffusers folders have.
     pub scheduler: Option<PathBuf>,
+}
+
+/// Everything in a folder that [`ModelFiles`] would choose from, and what is used beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderContents {
+    /// Checkpoints for [`Checkpoint::open`], by component.
+    pub checkpoints: Vec<(Component, PathBuf)>,
+    /// Files that look like LoRAs, be they another model's.
+    pub loras: Vec<PathBuf>,
+    /// As [`ModelFiles::tokenizer`]; or the folder itself, where it is a tokenizer's.
+    pub tokenizer: Option<PathBuf>,
+}
+
+impl FolderContents {
+    /// Looks into the folders that [`ModelFiles::discover`] looks into, and into `loras`.
+    ///
+    /// # Errors
+    /// A damaged file if there is no sound one of its kind; [`LoadError::NotAModelsFolder`] if
+    /// there is nothing at all.
+    pub fn of(dir: &Path) -> Result<Self, LoadError> {
+        if dir.join("model_index.json").is_file() {
+            let found = ModelFiles::discover(dir)?;
+            let parts = [
+                (Component::TextEncoder, found.text_encoder),
+                (Component::Transformer, found.transformer),
+                (Component::Vae, found.vae),
+            ];
+            let parts = parts.into_iter();
+            return Ok(Self {
+                checkpoints: parts
+                    .filter_map(|(kind, path)| Some((kind, path?)))
+                    .collect(),
+                loras: Vec::new(),
+                tokenizer: found.tokenizer,
+            });
+        }
+        let dir = &tree(dir);
+        let mut candidates = Candidates::in_tree(dir)?;
+        let mut checkpoints = Vec::new();
+        for component in [
+            Component::TextEncoder,
+            Component::Transformer,
+            Component::Vae,
+        ] {
+            let sound = candidates.sound.iter();
+            let of_it: Vec<_> = sound
+                .filter(|(kind, _)| *kind == component)
+                .cloned()
+                .collect();
+            if of_it.is_empty() {
+                candidates.choose(dir, component)?;
+            }
+            checkpoints.extend(of_it);
+        }
+        let folder = dir.join(LORAS);
+        if folder.is_dir() {
+            candidates.collect(&folder, MAX_DEPTH)?;
+        }
+        let contents = Self {
+            checkpoints,
+            loras: candidates.loras,
+            tokenizer: find_tokenizer(dir),
+        };
+        if contents == Self::default() {
+            if let Some((_, error)) = candidates.damaged.pop() {
+                return Err(error);
+            }
+            if !is_models_tree(dir) {
+                return Err(LoadError::NotAModelsFolder { dir: dir.into() });
+            }
+        }
+        Ok(contents)
+    }
 }
 
 impl ModelFiles {
@@ -72,14 +146,7 @@ impl ModelFiles {
     }
 
     fn comfyui(dir: &Path, given: &[Component]) -> Result<Self, LoadError> {
-        let mut candidates = Candidates::default();
-        candidates.collect(dir, 0)?;
-        for folder in MODEL_FOLDERS {
-            let folder = dir.join(folder);
-            if folder.is_dir() {
-                candidates.collect(&folder, MAX_DEPTH)?;
-            }
-        }
+        let mut candidates = Candidates::in_tree(dir)?;
         let mut choose = |component| {
             if given.contains(&component) {
                 Ok(None)
@@ -110,6 +177,9 @@ impl ModelFiles {
 
 /// The folders of a ComfyUI `models` tree that can hold parts of this model.
 const MODEL_FOLDERS: [&str; 5] = ["diffusion_models", "unet", "text_encoders", "clip", "vae"];
+
+/// The folder of a ComfyUI `models` tree that holds LoRAs.
+pub(crate) const LORAS: &str = "loras";
 
 /// The folder that holds a tree's folders: `dir`, or the `models` folder in it where `dir` is
 /// ComfyUI itself.
@@ -144,10 +214,24 @@ fn find_tokenizer(dir: &Path) -> Option<PathBuf> {
 struct Candidates {
     seen: BTreeSet<PathBuf>,
     sound: Vec<(Component, PathBuf)>,
+    loras: Vec<PathBuf>,
     damaged: Vec<(PathBuf, LoadError)>,
 }
 
 impl Candidates {
+    /// Those of a folder itself and of a tree's folders in it.
+    fn in_tree(dir: &Path) -> Result<Self, LoadError> {
+        let mut candidates = Self::default();
+        candidates.collect(dir, 0)?;
+        for folder in MODEL_FOLDERS {
+            let folder = dir.join(folder);
+            if folder.is_dir() {
+                candidates.collect(&folder, MAX_DEPTH)?;
+            }
+        }
+        Ok(candidates)
+    }
+
     /// Opens the checkpoints of a folder and of `depth` levels below it.
     fn collect(&mut self, dir: &Path, depth: usize) -> Result<(), LoadError> {
         let names = file_names(dir)?;
@@ -175,8 +259,15 @@ impl Candidates {
         if !self.seen.insert(identity) {
             return;
         }
-        match Checkpoint::open(&path).and_then(|checkpoint| detect(&checkpoint)) {
+        let checkpoint = match Checkpoint::open(&path) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return self.damaged.push((path, error)),
+        };
+        match detect(&checkpoint) {
             Ok(component) => self.sound.push((component, path)),
+            Err(LoadError::UnknownComponent { .. }) if looks_like_a_lora(&checkpoint) => {
+                self.loras.push(path);
+            }
             // Files of other models are none of our business.
             Err(LoadError::UnknownComponent { .. } | LoadError::SeveralComponents { .. }) => {}
             Err(error) => self.damaged.push((path, error)),

@@ -1,6 +1,7 @@
 //! The ranges of numbers that flags and prompt files give. `what` names the flag or field.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use model::scheduler::ScheduleKind;
 
@@ -11,6 +12,15 @@ use crate::error::CliError;
 /// Denoising steps that can be asked for.
 pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
 const MAX_CFG_SCALE: f64 = 100.0;
+
+/// A whole number that is not negative, for clap to name the flag it was given to.
+///
+/// # Errors
+/// What it must be.
+pub(super) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "it must be a whole number from 0".to_owned())
+}
 
 /// A whole number within a range.
 ///

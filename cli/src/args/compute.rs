@@ -13,6 +13,8 @@ use crate::error::CliError;
 
 /// The variable that stands for `--vram-limit`.
 const LIMIT_VARIABLE: &str = "QWEN_IMAGE_VRAM_LIMIT";
+/// That flag.
+const LIMIT_FLAG: &str = "--vram-limit";
 
 /// Where and how to compute.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,15 @@ impl ComputeConfig {
             name => name.as_str(),
         };
         Ok(backends::choose(name, self.device)?)
+    }
+
+    /// Where the limit came from: the flag, or the variable.
+    pub(crate) const fn limit_name(&self) -> &'static str {
+        if self.limit_flag {
+            LIMIT_FLAG
+        } else {
+            LIMIT_VARIABLE
+        }
     }
 
     /// Whether the text encoder runs elsewhere than on `device`.

@@ -17,11 +17,13 @@ pub(super) const OUTPUT: &str = "Output";
 #[derive(Debug, Args)]
 #[command(next_help_heading = PICTURE)]
 pub(crate) struct SizeArgs {
-    /// Width in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    /// Width in pixels, rounded down to a multiple of 16
+    /// [default: the model's, 1328 for Qwen-Image]
     #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
     pub(crate) width: Option<i64>,
 
-    /// Height in pixels, a multiple of 16 [default: the model's, 1328 for Qwen-Image]
+    /// Height in pixels, rounded down to a multiple of 16
+    /// [default: the model's, 1328 for Qwen-Image]
     #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
     pub(crate) height: Option<i64>,
 }
@@ -70,7 +72,12 @@ pub(crate) struct ComputeArgs {
     pub(crate) backend: BackendName,
 
     /// Number of the device, as listed by `devices` [default: the first]
-    #[arg(long, value_name = "INDEX")]
+    #[arg(
+        long,
+        value_name = "INDEX",
+        value_parser = super::checks::whole::<usize>,
+        allow_negative_numbers = true
+    )]
     pub(crate) device: Option<usize>,
 
     /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU

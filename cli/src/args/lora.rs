@@ -147,20 +147,39 @@ fn lora(value: &OsStr) -> Result<(PathBuf, f64), CliError> {
     if value.is_empty() {
         return usage("--lora '' names no file".to_owned());
     }
-    let split = value.to_str().and_then(|text| text.rsplit_once(':'));
-    let Some((path, tail)) = split.filter(|(path, _)| !path.is_empty()) else {
+    let split = at_last_colon(value).filter(|(path, _)| !path.as_os_str().is_empty());
+    let Some((path, tail)) = split else {
         return Ok((whole(), 1.0));
     };
+    let shown = path.display();
     match tail.trim().parse::<f64>() {
-        Ok(weight) if (-MAX_WEIGHT..=MAX_WEIGHT).contains(&weight) => Ok((path.into(), weight)),
+        Ok(weight) if (-MAX_WEIGHT..=MAX_WEIGHT).contains(&weight) => Ok((path.to_owned(), weight)),
         Ok(_) => usage(format!(
-            "--lora {path}: the weight must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {tail}"
+            "--lora {shown}: the weight must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {tail}"
         )),
-        Err(_) if !whole().exists() && Path::new(path).is_file() => usage(format!(
-            "--lora {path}: the weight '{tail}' is no number; write it as 0.8"
+        Err(_) if !whole().exists() && path.is_file() => usage(format!(
+            "--lora {shown}: the weight '{tail}' is no number; write it as 0.8"
         )),
         Err(_) => Ok((whole(), 1.0)),
     }
+}
+
+/// The two parts of a value, if there is a colon in it and text behind the last one; the path before
+/// it may be any bytes.
+#[cfg(unix)]
+fn at_last_colon(value: &OsStr) -> Option<(&Path, &str)> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = value.as_bytes();
+    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+    let tail = std::str::from_utf8(&bytes[colon + 1..]).ok()?;
+    Some((Path::new(OsStr::from_bytes(&bytes[..colon])), tail))
+}
+
+/// The two parts of a value, if there is a colon in it.
+#[cfg(not(unix))]
+fn at_last_colon(value: &OsStr) -> Option<(&Path, &str)> {
+    let (path, tail) = value.to_str()?.rsplit_once(':')?;
+    Some((Path::new(path), tail))
 }
 
 fn usage<T>(message: String) -> Result<T, CliError> {
@@ -199,6 +218,17 @@ mod tests {
             let found = lora(OsStr::new(value)).unwrap();
             assert_eq!(found, (PathBuf::from(path), weight), "{value}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_has_a_weight_too() {
+        use std::os::unix::ffi::OsStrExt;
+        let found = lora(OsStr::from_bytes(b"st\xffyle:0.5")).unwrap();
+        let path = PathBuf::from(OsStr::from_bytes(b"st\xffyle"));
+        assert_eq!(found, (path, 0.5));
+        let whole = OsStr::from_bytes(b"style:\xff");
+        assert_eq!(lora(whole).unwrap(), (PathBuf::from(whole), 1.0));
     }
 
     #[test]

@@ -220,7 +220,13 @@ pub(crate) struct InspectArgs {
     pub(crate) backend: Option<BackendName>,
 
     /// Number of the device, as listed by `devices` [default: the first]
-    #[arg(long, value_name = "INDEX", requires = "backend")]
+    #[arg(
+        long,
+        value_name = "INDEX",
+        value_parser = super::checks::whole::<usize>,
+        allow_negative_numbers = true,
+        requires = "backend"
+    )]
     pub(crate) device: Option<usize>,
 
     /// Print JSON instead of text
@@ -263,10 +269,17 @@ pub(crate) struct MakeFixtureArgs {
     pub(crate) sparse: bool,
 
     /// Seed of the weights: the same one gives the same bytes
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "sparse")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = super::checks::whole::<u64>,
+        allow_negative_numbers = true,
+        conflicts_with = "sparse"
+    )]
     pub(crate) seed: u64,
 
-    /// Only this file; may be given several times
+    /// Only this model, and the tokenizer; may be given several times
     #[arg(long, value_enum, value_name = "PART")]
     pub(crate) only: Vec<FixturePart>,
 

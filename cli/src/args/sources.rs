@@ -123,8 +123,11 @@ impl ModelSources {
                  folder with --models DIR or in QWEN_IMAGE_MODELS"
                     .to_owned(),
             )),
+            [one] => Err(CliError::Usage(format!(
+                "{one} is missing: give it, or a folder with --models DIR"
+            ))),
             some => Err(CliError::Usage(format!(
-                "{} missing: give it, or a folder with --models DIR",
+                "{} are missing: give them, or a folder with --models DIR",
                 some.join(" and ")
             ))),
         }

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use loader::lora::{LoraSummary, looks_like_a_lora};
-use loader::{Checkpoint, Component, LoadError, LoadReport, Lora, ModelFiles, Summary, Weights};
+use loader::{
+    Checkpoint, Component, FolderContents, LoadError, LoadReport, Lora, Summary, Weights,
+};
 use model::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +20,7 @@ use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::models::{Part, text_encoder_part, transformer_part, vae_part};
+use crate::output::json_path::lossy;
 use crate::output::metadata::PictureFile;
 use crate::survey::{self, Sizes};
 use read::Target;
@@ -46,6 +49,7 @@ struct Described {
 
 #[derive(Debug, Serialize)]
 struct DescribedTokenizer {
+    #[serde(serialize_with = "lossy")]
     path: PathBuf,
     tokens: usize,
 }
@@ -70,7 +74,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     if inspector.target.is_some() {
         interrupt::listen(|| stderr_line("stopping; Ctrl-C again ends at once"));
     }
-    let inspection = inspector.inspect(&args.path)?;
+    let inspection = inspector
+        .inspect(&args.path)
+        .map_err(|error| without_recipe(&args.path).unwrap_or(error))?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&inspection)
             .map_err(|error| CliError::Internal(error.to_string()))?;
@@ -79,6 +85,15 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
         as_text(&inspection)
     };
     console::stdout(&text)
+}
+
+/// The error for a file that is no checkpoint but a picture of a kind that has no place for a recipe.
+fn without_recipe(path: &Path) -> Option<CliError> {
+    let kind = picture::other_kind(path)?;
+    Some(CliError::Input(format!(
+        "{}: is a {kind} picture, which holds no recipe: PNG, JPEG and WebP files do",
+        path.display()
+    )))
 }
 
 /// Looks at files, and into them if asked to.
@@ -125,17 +140,10 @@ impl Inspector {
     }
 
     fn inspect_folder(&self, dir: &Path) -> Result<Inspection, CliError> {
-        let found = ModelFiles::discover(dir)?;
-        let parts = [
-            (Component::TextEncoder, found.text_encoder),
-            (Component::Transformer, found.transformer),
-            (Component::Vae, found.vae),
-        ];
+        let found = FolderContents::of(dir)?;
         let mut checkpoints = Vec::new();
-        for (component, path) in parts {
-            if let Some(path) = path {
-                checkpoints.push(self.describe(Weights::open(&path, component)?)?);
-            }
+        for (component, path) in found.checkpoints {
+            checkpoints.push(self.describe(Weights::open(&path, component)?)?);
         }
         let tokenizer = match found.tokenizer {
             Some(path) => Some(DescribedTokenizer {
@@ -146,7 +154,7 @@ impl Inspector {
         };
         Ok(Inspection {
             checkpoints,
-            loras: Vec::new(),
+            loras: loras(&found.loras),
             tokenizer,
         })
     }
@@ -173,24 +181,38 @@ impl Inspector {
     }
 }
 
-fn as_text(inspection: &Inspection) -> String {
-    let mut text = String::new();
-    for (i, described) in inspection.checkpoints.iter().enumerate() {
-        if i > 0 {
-            text.push('\n');
+/// The LoRAs among a folder's files. One that cannot be used, as another model's, is named on
+/// stderr and left out.
+fn loras(paths: &[PathBuf]) -> Vec<LoraSummary> {
+    let mut summaries = Vec::new();
+    for path in paths {
+        match Lora::open(path) {
+            Ok(lora) => summaries.push(lora.summary()),
+            Err(error) => stderr_line(&format!("note: left out: {error}")),
         }
+    }
+    summaries
+}
+
+fn as_text(inspection: &Inspection) -> String {
+    let mut parts = Vec::new();
+    for described in &inspection.checkpoints {
+        let mut text = String::new();
         checkpoint_text(&mut text, described);
+        parts.push(text);
     }
     for summary in &inspection.loras {
+        let mut text = String::new();
         lora::text(&mut text, summary);
+        parts.push(text);
     }
     if let Some(tokenizer) = &inspection.tokenizer {
-        let path = console::printable(&tokenizer.path.to_string_lossy());
-        let _ = writeln!(text, "\n{path}");
+        let mut text = console::printable(&tokenizer.path.to_string_lossy()) + "\n";
         line(&mut text, "component", "tokenizer");
         line(&mut text, "tokens", &tokenizer.tokens.to_string());
+        parts.push(text);
     }
-    text
+    parts.join("\n")
 }
 
 fn checkpoint_text(text: &mut String, described: &Described) {

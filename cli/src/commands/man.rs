@@ -11,6 +11,9 @@ use crate::console;
 use crate::error::CliError;
 use crate::output::atomic_file;
 
+/// What every page is part of.
+const SOURCE: &str = concat!("qwen-image ", env!("CARGO_PKG_VERSION"));
+
 /// Prints the program's page, or writes it and those of its commands into a folder and prints
 /// their paths.
 ///
@@ -40,7 +43,23 @@ fn write(command: &Command, folder: &Path) -> Result<(), CliError> {
 
 fn page(man: Man) -> Result<Vec<u8>, CliError> {
     let mut text = Vec::new();
-    man.render(&mut text)
+    man.source(SOURCE)
+        .render(&mut text)
         .map_err(|error| CliError::Internal(error.to_string()))?;
-    Ok(text)
+    Ok(in_ascii(&String::from_utf8_lossy(&text)).into_bytes())
+}
+
+/// The text with groff's escapes for what is not ASCII, since its input is bytes of no certain
+/// encoding.
+fn in_ascii(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Devices without this character have no other for it either.
+            '…' => ascii.push_str("..."),
+            c if c.is_ascii() => ascii.push(c),
+            c => ascii.push_str(&format!("\\[u{:04X}]", u32::from(c))),
+        }
+    }
+    ascii
 }

@@ -117,6 +117,7 @@ pub(crate) fn failed(path: &Path, source: io::Error) -> CliError {
     // tempfile adds its own random name to the message, which tells the user nothing.
     let reason = match source.kind() {
         io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
+        io::ErrorKind::AlreadyExists => "it is a file: name a folder".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::NotADirectory => "its folder is a file".to_owned(),
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),

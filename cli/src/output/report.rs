@@ -6,6 +6,7 @@ use loader::{LoadReport, ReadMethod};
 use serde::Serialize;
 
 use super::atomic_file;
+use super::json_path::lossy;
 use crate::args::Sampling;
 use crate::error::CliError;
 use crate::plan::PhaseName;
@@ -47,6 +48,7 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 pub(crate) struct ImageRecord {
     /// Its file.
+    #[serde(serialize_with = "lossy")]
     pub(crate) path: PathBuf,
     /// Its seed; none where the noise came from a file.
     pub(crate) seed: Option<u64>,

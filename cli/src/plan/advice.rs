@@ -63,13 +63,13 @@ pub(crate) enum Remedy {
     },
 }
 
-/// What would make the phases fit that do not.
+/// What would make the phases fit that do not, and those of them that nothing makes fit.
 pub(super) fn advice(
     subject: &Subject,
     work: &Work,
     setting: &Setting,
     now: &[PhasePlan],
-) -> Vec<Advice> {
+) -> (Vec<Advice>, Vec<PhaseName>) {
     let failing: Vec<PhaseName> = now
         .iter()
         .filter(|phase| phase.too_large())
@@ -88,7 +88,10 @@ pub(super) fn advice(
     found.extend(search.sizes());
     found.extend(search.limit(now));
     found.extend(search.free_device());
-    found
+    let is_mended = |name: &PhaseName| found.iter().any(|advice| advice.phases.contains(name));
+    let mut beyond_help = search.failing;
+    beyond_help.retain(|name| !is_mended(name));
+    (found, beyond_help)
 }
 
 struct Search<'a> {

@@ -13,6 +13,7 @@ mod work;
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
 
+use backends::BackendKind;
 use serde::Serialize;
 use setting::Place;
 
@@ -37,8 +38,10 @@ pub(crate) struct Plan {
     pub(crate) phases: Vec<PhasePlan>,
     /// Whether no phase is known not to fit.
     pub(crate) fits: bool,
-    /// What would make it fit.
+    /// What would make phases fit.
     pub(crate) advice: Vec<Advice>,
+    /// Phases that nothing makes fit on this device.
+    pub(crate) beyond_help: Vec<PhaseName>,
 }
 
 impl Plan {
@@ -46,8 +49,8 @@ impl Plan {
     pub(crate) fn new(subject: &Subject, work: Work, setting: Setting) -> Self {
         let phases = phase::phases(subject, &work, &setting);
         let fits = phases.iter().all(|phase| !phase.too_large());
-        let advice = if fits {
-            Vec::new()
+        let (advice, beyond_help) = if fits {
+            (Vec::new(), Vec::new())
         } else {
             advice::advice(subject, &work, &setting, &phases)
         };
@@ -57,6 +60,7 @@ impl Plan {
             phases,
             fits,
             advice,
+            beyond_help,
         }
     }
 
@@ -94,7 +98,7 @@ impl Plan {
             return Ok(());
         };
         let helpful = self
-            .advice
+            .helpful()
             .iter()
             .filter(|advice| advice.phases.contains(&name));
         let advice: Vec<String> = helpful.map(|advice| advice.text.clone()).collect();
@@ -102,12 +106,9 @@ impl Plan {
             what: phase.model.to_string(),
             needed: phase.peak_bytes,
             available: phase.available_bytes.unwrap_or(0),
-            limited: self.setting.is_limited(),
+            limit: self.setting.is_limited().then_some(self.setting.limit_name),
             advice: if advice.is_empty() {
-                format!(
-                    "it takes a device with {} free",
-                    format_bytes(self.device_peak())
-                )
+                self.other_device()
             } else {
                 advice.join("; or ")
             },
@@ -128,6 +129,28 @@ impl Plan {
         }
         let both = denoise.peak_bytes.saturating_add(decode.peak_bytes);
         decode.available_bytes.is_some_and(|bytes| both <= bytes)
+    }
+
+    /// The advice, unless another phase is beyond help, so that following it would be in vain. Only
+    /// encoding can be left out, where its result is kept from an earlier run.
+    fn helpful(&self) -> &[Advice] {
+        let mut beyond_help = self.beyond_help.iter();
+        if beyond_help.any(|name| *name != PhaseName::Encode) {
+            &[]
+        } else {
+            &self.advice
+        }
+    }
+
+    /// Where the work can be done, if nothing makes it fit here.
+    fn other_device(&self) -> String {
+        let peak = format_bytes(self.device_peak());
+        let processor = if BackendKind::Flex.compiled_in() {
+            ", or --backend flex, which computes on the processor and is slow"
+        } else {
+            ""
+        };
+        format!("it takes a device with {peak} free{processor}")
     }
 
     /// The most device memory that any phase takes.

@@ -97,6 +97,9 @@ pub(crate) struct Setting {
     /// The limit, and what was in use before.
     #[serde(flatten)]
     pub(crate) budget: Budget,
+    /// What the limit was given by.
+    #[serde(skip)]
+    pub(crate) limit_name: &'static str,
     /// Host memory that can be had without swapping.
     pub(crate) host_available: Option<u64>,
     /// What blocks compute in.
@@ -188,6 +191,7 @@ impl Setting {
             device: facts.memory.map(DeviceFigures::from),
             chosen: None,
             budget,
+            limit_name: compute.limit_name(),
             host_available: host_available(),
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,

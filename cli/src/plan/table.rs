@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use loader::Method;
 use model::vae::Tiling;
 
 use super::Plan;
@@ -47,16 +48,27 @@ pub(super) fn table(plan: &Plan) -> String {
     } else if any(Verdict::Unknown) {
         "Nothing tells how much memory the device has."
     } else if all(Verdict::Fits) && plan.setting.place == Place::Processor {
-        "It fits: weights are read from their files as they are used."
+        match plan.setting.weights {
+            Method::InPlace => "It fits: weights are read from their files as they are used.",
+            Method::Read => "It fits, with the weights read into memory.",
+        }
     } else {
         "It fits."
     };
     line(&mut text, verdict);
-    for advice in &plan.advice {
+    for advice in plan.helpful() {
         let phases: Vec<&str> = advice.phases.iter().map(|phase| phase.as_str()).collect();
         line(
             &mut text,
             &format!("  {} would fit: {}", phases.join(" and "), advice.text),
+        );
+    }
+    if !plan.beyond_help.is_empty() {
+        let phases: Vec<&str> = plan.beyond_help.iter().map(|name| name.as_str()).collect();
+        let phases = phases.join(" and ");
+        line(
+            &mut text,
+            &format!("  nothing makes {phases} fit: {}", plan.other_device()),
         );
     }
     text
@@ -121,7 +133,7 @@ fn memory(text: &mut String, setting: &Setting) {
     if setting.place == Place::Device {
         let limit = setting.budget.limit.map_or_else(
             || "none".to_owned(),
-            |limit| format!("{} (--vram-limit)", format_bytes(limit)),
+            |limit| format!("{} ({})", format_bytes(limit), setting.limit_name),
         );
         line(text, &format!("Limit: {limit}"));
         if let Some(available) = setting.available(Place::Device) {

@@ -97,6 +97,7 @@ fn setting(total: u64) -> Setting {
             limit: None,
             used_before: 0,
         },
+        limit_name: "--vram-limit",
         host_available: Some(GIB),
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Off,

@@ -1,9 +1,12 @@
 //! The built-in demo model draws what it is asked for.
 
 use std::f64::consts::FRAC_PI_4;
+use std::fs::{self, File};
 
 use super::picture::{Picture, Region};
 use super::support::{Run, program};
+#[cfg(unix)]
+use super::support::{interrupt, interruptible};
 
 /// The picture that the first command of a newcomer gives, with this prompt.
 #[track_caller]
@@ -84,4 +87,80 @@ fn the_checks_tell_one_prompt_from_another() {
     assert!(picture.regions("red").is_empty());
     let triangle = only(picture.regions("green"));
     assert!(!about(triangle.fill, FRAC_PI_4, 0.05), "{triangle:?}");
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_of_the_demo_model_stays_after_a_second_ctrl_c() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+    let temporary = tempfile::tempdir().unwrap();
+    let mut generate = program();
+    generate
+        .args(["generate", "--demo", "--backend=flex", "--prompt=a circle"])
+        .args(["--width=1536", "--height=1536", "--output=x.png"])
+        .current_dir(temporary.path())
+        .env("TMPDIR", temporary.path());
+    let mut command = interruptible(&generate);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    for awaited in ["Denoising", "stopping"] {
+        while !said.contains(awaited) {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        assert_eq!(names(temporary.path()).len(), 1);
+        interrupt(&child);
+    }
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(!said.contains("interrupted"), "{said}");
+    assert_eq!(names(temporary.path()), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_process_left_of_the_demo_model_is_removed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = |name: &str| temporary.path().join(name);
+    for name in ["demo-left", "demo-used", "demo-else", "left"] {
+        fs::create_dir_all(folder(&format!("qwen-image-{name}/vae"))).unwrap();
+    }
+    for name in ["demo-left", "demo-used", "left"] {
+        fs::write(folder(&format!("qwen-image-{name}/in-use")), "").unwrap();
+    }
+    let used = File::open(folder("qwen-image-demo-used/in-use")).unwrap();
+    used.lock().unwrap();
+    let mut plan = program();
+    plan.args(["plan", "--demo", "--backend=flex"]);
+    Run::from(plan.env("TMPDIR", temporary.path()).output().unwrap()).expect(0);
+    assert_eq!(
+        names(temporary.path()),
+        [
+            "qwen-image-demo-else",
+            "qwen-image-demo-used",
+            "qwen-image-left"
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there_is_named_once() {
+    let mut plan = program();
+    plan.args(["plan", "--demo", "--backend=flex"]);
+    let run = Run::from(plan.env("TMPDIR", "/nosuch").output().unwrap());
+    assert_eq!(run.stderr.matches("/nosuch").count(), 1, "{}", run.stderr);
+    run.expect_error(1, &["/nosuch", "TMPDIR", "does not exist"]);
 }

@@ -94,6 +94,50 @@ fn the_script_is_good_shell() {
     assert!(checked.unwrap().success());
 }
 
+/// What bash offers for the last of these words, by the script's own function.
+#[cfg(unix)]
+fn offered(script: &str, words: &[&str]) -> Option<Vec<String>> {
+    const ASK: &str = r#"
+        source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        function=$(complete -p qwen-image)
+        function=${function#* -F }; function=${function%% *}
+        "$function" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("completion");
+    fs::write(&path, script).unwrap();
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["--norc", "-c", ASK, "bash"]);
+    let asked = bash.arg(&path).args(words).output().ok()?;
+    let asked = Run::from(asked).expect(0);
+    assert!(asked.stderr.is_empty(), "{}", asked.stderr);
+    Some(asked.stdout.lines().map(str::to_owned).collect())
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let script = run(&["completions", "bash"]).expect(0).stdout;
+    for (words, expected) in [
+        (&["qwen-image", "gen"][..], &["generate"][..]),
+        (&["qwen-image", "generate", "--sam"], &["--sampler"]),
+        (&["qwen-image", "generate", "--repo"], &["--report"]),
+        (
+            &["qwen-image", "download", "--variant", ""],
+            &["fp8", "fp8-scaled", "bf16", "2512", "lightning"],
+        ),
+        (&["qwen-image", "plan", "--vram-t"], &["--vram-total"]),
+    ] {
+        let Some(offered) = offered(&script, words) else {
+            eprintln!("not checked: there is no bash");
+            return;
+        };
+        assert_eq!(offered, expected, "{words:?}");
+    }
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,6 +157,10 @@ fn every_command_has_a_manual_page() {
         assert!(run.stdout.contains(&told), "{}", run.stdout);
         let page = fs::read_to_string(&path).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{name}");
+        let header = page.lines().find(|line| line.starts_with(".TH")).unwrap();
+        let program = concat!("\"qwen-image ", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(header.contains(program), "{header}");
+        assert!(page.is_ascii(), "{name}");
     }
     let generate = fs::read_to_string(pages.join("qwen-image-generate.1")).unwrap();
     assert!(generate.contains("What the picture shows"));
@@ -126,5 +174,5 @@ fn the_manual_page_goes_to_stdout_or_says_why_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    run(&["man", file.to_str().unwrap()]).expect_error(1, &["file"]);
+    run(&["man", file.to_str().unwrap()]).expect_error(1, &["file", "name a folder"]);
 }

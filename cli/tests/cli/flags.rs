@@ -213,3 +213,91 @@ fn models_can_come_from_the_environment() {
     run.expect(0);
     assert_eq!(place.written(), ["x.png"]);
 }
+
+#[test]
+fn numbers_that_are_none_are_told_with_their_flag() {
+    for (args, flag) in [
+        (&["generate", "-p", "x", "--device", "-1"][..], "--device"),
+        (&["plan", "--device", "-1"], "--device"),
+        (
+            &["inspect", "x", "--read", "--backend=flex", "--device", "-1"],
+            "--device",
+        ),
+        (
+            &["make-fixture", "--real-shapes", "x", "--seed", "-1"],
+            "--seed",
+        ),
+        (
+            &["make-fixture", "--real-shapes", "x", "--seed", "one"],
+            "--seed",
+        ),
+    ] {
+        run(args).expect_error(2, &[flag, "whole number from 0"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_no_text_is_told_with_its_flag() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let refused = |command: &str, args: &[&[u8]]| -> crate::support::Run {
+        let mut program = program();
+        program.arg(command);
+        program.args(args.iter().map(|bytes| OsStr::from_bytes(bytes)));
+        program.output().unwrap().into()
+    };
+    for args in [
+        &[&b"-p"[..], b"a\xff"][..],
+        &[b"-pa\xff"],
+        &[b"--prompt=a\xff"],
+        // A path may be any bytes.
+        &[b"--models", b"m\xff", b"--lora", b"l\xff", b"-p", b"a\xff"],
+    ] {
+        refused("generate", args).expect_error(2, &["--prompt", "UTF-8"]);
+    }
+    refused("plan", &[b"--dtype", b"\xff"]).expect_error(2, &["--dtype"]);
+    // No flag's.
+    assert_eq!(refused("completions", &[b"\xff"]).code, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    for args in [&["--help"][..], &["--version"], &["generate", "--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = program().args(args).stdout(full.unwrap()).output();
+        let run = crate::support::Run::from(output.unwrap());
+        run.expect_error(1, &["stdout"]);
+    }
+}
+
+#[test]
+fn models_that_are_missing_are_counted() {
+    let generate = [
+        "generate",
+        "-p",
+        "x",
+        "--backend=flex",
+        "--transformer",
+        "t",
+    ];
+    let missing = "--text-encoder and --vae are missing: give them";
+    run(&generate).expect_error(2, &[missing]);
+    let more = [&generate[..], &["--text-encoder", "e"]].concat();
+    run(&more).expect_error(2, &["--vae is missing: give it"]);
+}
+
+#[test]
+fn help_says_what_is_done() {
+    let words = |args: &[&str]| -> String {
+        let help = run(args).expect(0).stdout;
+        help.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let help = words(&["generate", "--help"]);
+    for side in ["Width", "Height"] {
+        let said = format!("{side} in pixels, rounded down to a multiple of 16");
+        assert!(help.contains(&said), "{help}");
+    }
+    assert!(words(&["make-fixture", "--help"]).contains("Only this model, and the tokenizer"));
+}

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::safetensors_file::edit;
-use crate::support::{Place, Run, fixtures, program};
+use crate::safetensors_file::{Entry, File, edit};
+use crate::support::{Place, Run, copy_tree, fixtures, program};
 
 fn inspect(path: &Path, more: &[&str]) -> Run {
     program()
@@ -106,6 +106,75 @@ fn a_whole_folder_shows_its_parts_and_the_tokenizer() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_no_text_is_shown_as_far_as_it_is_one() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place.path("").join(OsStr::from_bytes(b"mod\xffels"));
+    fs::rename(place.path("models"), &folder).unwrap();
+    let models = json(&folder);
+    let path = models["tokenizer"]["path"].as_str().unwrap();
+    assert!(path.ends_with("mod\u{fffd}els/tokenizer"), "{path}");
+    let picture = folder.join("x.png");
+    fs::copy(fixtures().join("pictures/alpha.png"), &picture).unwrap();
+    let path = &json(&picture)["picture"]["path"];
+    assert!(path.as_str().unwrap().ends_with("mod\u{fffd}els/x.png"));
+}
+
+#[test]
+fn a_folder_shows_all_that_is_in_it() {
+    let place = Place::new();
+    copy_tree(&fixtures().join("loras"), &place.path("models/loras"));
+    let sources = |json: &Value, kind: &str| -> Vec<String> {
+        let found = json[kind].as_array().unwrap().iter();
+        let sources = found.map(|found| Path::new(found["source"].as_str().unwrap()));
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        sources.map(name).collect()
+    };
+    let loras = ["small_everywhere.safetensors", "small_style.safetensors"];
+    let models = json(&place.path("models"));
+    assert_eq!(models["checkpoints"].as_array().unwrap().len(), 3);
+    assert_eq!(sources(&models, "loras"), loras);
+    let text = inspect(&place.path("models"), &[]).expect(0).stdout;
+    assert_eq!(text.split("\n\n").count(), 6, "{text}");
+    assert_eq!(sources(&json(&place.path("models/loras")), "loras"), loras);
+
+    let tokenizer = json(&place.path("models/tokenizer"));
+    assert!(tokenizer["tokenizer"]["tokens"].as_u64().unwrap() > 500);
+    let text = inspect(&place.path("models/tokenizer"), &[])
+        .expect(0)
+        .stdout;
+    assert!(!text.starts_with('\n'), "{text}");
+
+    let second = place.transformer().with_file_name("second.safetensors");
+    fs::copy(place.transformer(), second).unwrap();
+    let expected = [
+        "qwen_image_small_fp8_e4m3fn.safetensors",
+        "second.safetensors",
+    ];
+    let both = json(&place.path("models/diffusion_models"));
+    assert_eq!(sources(&both, "checkpoints"), expected);
+    let whole = json(&place.path("models"));
+    assert_eq!(sources(&whole, "checkpoints")[1..3], expected);
+}
+
+#[test]
+fn a_lora_of_a_folder_that_cannot_be_used_is_named_and_left_out() {
+    let place = Place::new();
+    fs::create_dir(place.path("models/loras")).unwrap();
+    let key = "lora_unet_down_blocks_0.lora_up.weight";
+    let other = File {
+        metadata: Value::Null,
+        tensors: vec![Entry::new(key, "F32", &[1, 1], vec![0; 4])],
+    };
+    other.write(&place.path("models/loras/other.safetensors"));
+    let run = inspect(&place.path("models"), &["--json"]).expect(0);
+    assert!(run.stderr.starts_with("note: left out: "), "{}", run.stderr);
+    assert!(run.stderr.contains("other.safetensors"), "{}", run.stderr);
+}
+
 #[test]
 fn what_cannot_be_loaded_is_exit_3_as_in_generate() {
     let place = Place::new();
@@ -142,4 +211,16 @@ fn what_cannot_be_inspected_is_exit_3() {
         inspect(&place.path(name), &[]).expect_error(3, &[name, part]);
         inspect(&place.path(name), &["--json"]).expect_error(3, &[name]);
     }
+}
+
+#[test]
+fn pictures_that_hold_no_recipe_are_told_apart_from_checkpoints() {
+    let place = Place::new();
+    for (name, kind) in [("x.bmp", "BMP"), ("x.gif", "GIF"), ("x.tiff", "TIFF")] {
+        let path = place.path(name);
+        image::RgbImage::new(4, 4).save(&path).unwrap();
+        inspect(&path, &[]).expect_error(3, &[name, kind, "no recipe"]);
+    }
+    #[cfg(unix)]
+    inspect(Path::new("/dev/null"), &[]).expect_error(3, &["/dev/null: is a device"]);
 }

@@ -197,6 +197,18 @@ fn what_is_no_lora_for_this_model_is_exit_3_before_anything_loads() {
 }
 
 #[test]
+fn a_lora_that_is_not_there_is_told_with_those_that_are() {
+    let place = place();
+    let there = format!("{EVERYWHERE}, {STYLE}");
+    let folder = Path::new("models").join("loras");
+    let folder = folder.to_str().unwrap();
+    place.refuses(
+        &["--lora", "nosuch"],
+        &["nosuch: no such file", folder, &there],
+    );
+}
+
+#[test]
 fn lightning_takes_the_lora_of_the_models_folder() {
     let place = place();
     let lightning = |more: &[&str]| {

@@ -395,3 +395,29 @@ fn the_published_models_are_planned_from_their_headers() {
     let table = plan(&["--backend=flex", "-W256", "-H256"]).expect(0).stdout;
     assert!(table.contains("in the files' mappings"), "{table}");
 }
+
+#[test]
+fn the_verdict_says_how_weights_get_to_the_processor() {
+    let run = plan_of("comfyui", &["--backend=flex", "-W64", "-H48"]).expect(0);
+    assert!(run.stdout.contains("as they are used"), "{}", run.stdout);
+    let read = ["--backend=flex", "-W64", "-H48", "--no-mmap"];
+    let run = plan_of("comfyui", &read).expect(0);
+    assert!(run.stdout.contains("read into memory"), "{}", run.stdout);
+    assert!(!run.stdout.contains("as they are used"), "{}", run.stdout);
+}
+
+#[test]
+fn a_limit_is_shown_with_where_it_came_from() {
+    let limited = |flag: Option<&str>| {
+        let mut command = program();
+        command.env("QWEN_IMAGE_VRAM_LIMIT", "650MiB");
+        command.args(["plan", "--demo", "--vram-total=8GB"]);
+        let run = Run::from(command.args(flag).output().unwrap()).expect(4);
+        run.stdout + &run.stderr
+    };
+    let text = limited(None);
+    assert_eq!(text.matches("(QWEN_IMAGE_VRAM_LIMIT)").count(), 2, "{text}");
+    assert!(!text.contains("(--vram-limit)"), "{text}");
+    let text = limited(Some("--vram-limit=651MiB"));
+    assert_eq!(text.matches("(--vram-limit)").count(), 2, "{text}");
+}

@@ -7,6 +7,28 @@ use serde_json::Value;
 use crate::safetensors_file::{Entry, File};
 use crate::support::Place;
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_of_a_path_that_is_no_text_is_written() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place.path("out").join(OsStr::from_bytes(b"pict\xffures"));
+    fs::create_dir(&folder).unwrap();
+    let mut command = place.command();
+    command.args(["--report", "out/r.json", "-o"]);
+    let output = command.arg(folder.join("x.png")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(folder.join("x.png").is_file());
+    let report = fs::read(place.path("out/r.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let path = report["images"][0]["path"].as_str().unwrap();
+    assert_eq!(
+        path,
+        "out/pict\u{fffd}ures/x.png".replace("out", place.path("out").to_str().unwrap())
+    );
+}
+
 #[test]
 fn the_trace_has_every_tensor_of_the_contract() {
     let place = Place::new();

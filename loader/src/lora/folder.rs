@@ -4,32 +4,49 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{FILE_SUFFIX, file_names};
 use crate::error::LoadError;
-use crate::models_dir::{MAX_DEPTH, tree};
-
-/// The folder of a ComfyUI `models` tree that holds LoRAs.
-const FOLDER: &str = "loras";
+use crate::models_dir::{LORAS, MAX_DEPTH, tree};
+use crate::text::Excerpt;
 
 /// The `loras` folder of a models folder; it need not be there.
 pub(super) fn folder(models: &Path) -> PathBuf {
-    tree(models).join(FOLDER)
+    tree(models).join(LORAS)
 }
 
 /// The file that a user means by a path: the file at that path, or else the one below the `loras`
-/// folder of a models folder, where `.safetensors` may be left out. A path that is none of these,
-/// as that of a folder, is given back.
-pub fn locate(path: &Path, models: Option<&Path>) -> PathBuf {
-    if path.is_file() {
-        return path.to_path_buf();
+/// folder of a models folder, where `.safetensors` may be left out. A path of something else, as
+/// that of a folder, is given back.
+///
+/// # Errors
+/// [`LoadError::NoSuchLora`] where there is nothing of that name, if a folder was searched for it;
+/// that folder if it cannot be read.
+pub fn locate(path: &Path, models: Option<&Path>) -> Result<PathBuf, LoadError> {
+    let as_given = || Ok(path.to_path_buf());
+    let Some(models) = models.filter(|_| !path.is_file()) else {
+        return as_given();
+    };
+    let folder = folder(models);
+    let named = folder.join(path);
+    let mut with_suffix = named.clone().into_os_string();
+    with_suffix.push(FILE_SUFFIX);
+    for candidate in [named, with_suffix.into()] {
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
     }
-    let below = models.map(|models| folder(models).join(path));
-    let with_suffix = below.clone().map(|below| {
-        let mut name = below.into_os_string();
-        name.push(FILE_SUFFIX);
-        PathBuf::from(name)
+    if path.is_absolute() || path.exists() {
+        return as_given();
+    }
+    let is_file = |path: &Path| path.to_string_lossy().ends_with(FILE_SUFFIX) && !path.is_dir();
+    let found = below(&folder, &is_file)?;
+    let files = found.iter().map(|path| {
+        let shown = path.strip_prefix(&folder).unwrap_or(path);
+        Excerpt::new(&shown.to_string_lossy())
     });
-    let mut candidates = [below, with_suffix].into_iter().flatten();
-    let found = candidates.find(|candidate| candidate.is_file());
-    found.unwrap_or_else(|| path.to_path_buf())
+    Err(LoadError::NoSuchLora {
+        path: path.into(),
+        files: folder.is_dir().then(|| files.collect()),
+        dir: folder,
+    })
 }
 
 /// All files and folders of this name in the `loras` folder of a models folder and in its
@@ -90,15 +107,41 @@ mod tests {
         fs::create_dir_all(models.join("loras")).unwrap();
         fs::create_dir(&elsewhere).unwrap();
         // A path from the root is not looked for below `loras`.
-        assert_eq!(locate(&elsewhere, Some(&models)), elsewhere);
+        assert_eq!(locate(&elsewhere, Some(&models)).unwrap(), elsewhere);
         fs::write(&lora, "").unwrap();
         // Tests run in the crate's folder, which has a folder of this name.
         assert!(Path::new("src").is_dir());
         let named = models.join("loras/src.safetensors");
         fs::write(&named, "").unwrap();
-        assert_eq!(locate(Path::new("src"), Some(&models)), named);
-        assert_eq!(locate(Path::new("src"), None), Path::new("src"));
-        assert_eq!(locate(&lora, Some(&models)), lora);
+        assert_eq!(locate(Path::new("src"), Some(&models)).unwrap(), named);
+        assert_eq!(locate(Path::new("src"), None).unwrap(), Path::new("src"));
+        assert_eq!(locate(&lora, Some(&models)).unwrap(), lora);
+    }
+
+    #[test]
+    fn a_lora_that_is_not_there_is_told_with_those_that_are() {
+        let models = tempfile::tempdir().unwrap();
+        let missing = |path: &str| {
+            let found = locate(Path::new(path), Some(models.path()));
+            found.map_err(|error| error.to_string())
+        };
+        let told = missing("no-such-lora").unwrap_err();
+        assert!(told.contains("loras, which is not there"), "{told}");
+        fs::create_dir_all(models.path().join("loras/a")).unwrap();
+        let told = missing("no-such-lora").unwrap_err();
+        assert!(told.contains("loras, which holds no LoRA"), "{told}");
+        fs::write(models.path().join("loras/a/style.safetensors"), "").unwrap();
+        fs::write(models.path().join("loras/notes.txt"), "").unwrap();
+        let told = missing("no-such-lora").unwrap_err();
+        assert!(
+            told.ends_with("loras, which holds a/style.safetensors"),
+            "{told}"
+        );
+        // Only a relative path can be below that folder.
+        assert_eq!(
+            missing("/no-such-lora").unwrap(),
+            Path::new("/no-such-lora")
+        );
     }
 
     #[test]

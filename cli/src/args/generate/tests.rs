@@ -140,7 +140,7 @@ fn models_or_all_three_files_are_needed() {
     let files = ["--transformer", "t", "--text-encoder", "e", "--vae", "v"];
     assert!(parse(&files, None).is_ok());
     let error = parse(&files[..4], None).unwrap_err().to_string();
-    assert!(error.starts_with("--vae missing"), "{error}");
+    assert!(error.starts_with("--vae is missing"), "{error}");
     let error = parse(&["--tokenizer", "t"], None).unwrap_err().to_string();
     assert!(error.contains("QWEN_IMAGE_MODELS"), "{error}");
     for nothing in [None, Some("")] {

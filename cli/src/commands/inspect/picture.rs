@@ -1,14 +1,18 @@
 //! How a picture was made, by its file.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use image::ImageFormat;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::line;
 use crate::console::printable;
 use crate::error::CliError;
+use crate::output::json_path::lossy;
 use crate::output::metadata::PictureFile;
 
 #[derive(Debug, Serialize)]
@@ -18,6 +22,7 @@ struct Inspection<'a> {
 
 #[derive(Debug, Serialize)]
 struct Described<'a> {
+    #[serde(serialize_with = "lossy")]
     path: &'a Path,
     format: &'static str,
     width: u32,
@@ -49,6 +54,23 @@ pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     serde_json::to_string_pretty(&inspection)
         .map(|text| text + "\n")
         .map_err(|error| CliError::Internal(error.to_string()))
+}
+
+/// The kind of a picture that can be read to begin with, and never holds a recipe.
+pub(super) fn other_kind(path: &Path) -> Option<&'static str> {
+    // A pipe would be waited for.
+    if !path.is_file() {
+        return None;
+    }
+    let mut start = Vec::new();
+    let mut file = File::open(path).ok()?.take(16);
+    file.read_to_end(&mut start).ok()?;
+    match image::guess_format(&start).ok()? {
+        ImageFormat::Bmp => Some("BMP"),
+        ImageFormat::Gif => Some("GIF"),
+        ImageFormat::Tiff => Some("TIFF"),
+        _ => None,
+    }
 }
 
 fn as_text(picture: &Described<'_>) -> String {

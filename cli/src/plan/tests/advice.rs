@@ -41,6 +41,23 @@ fn no_size_is_advised_where_the_weights_alone_are_too_large() {
 }
 
 #[test]
+fn what_helps_one_phase_is_not_advised_where_nothing_helps_another() {
+    // The text encoder alone could go to the processor.
+    let plan = Plan::new(&subject(), work(1024, 1024), setting(6 * GIB));
+    assert!(phase(&plan, PhaseName::Encode).too_large());
+    assert_eq!(plan.beyond_help.last(), Some(&PhaseName::Denoise));
+    let table = plan.table();
+    assert!(table.contains("nothing makes"), "{table}");
+    assert!(!table.contains("would fit"), "{table}");
+    let flex = backends::BackendKind::Flex.compiled_in();
+    assert_eq!(table.contains("--backend flex"), flex, "{table}");
+    let error = plan.check().err().map(|error| error.to_string());
+    let error = error.unwrap_or_default();
+    assert!(error.contains("it takes a device with"), "{error}");
+    assert!(!error.contains("--text-encoder-on-cpu"), "{error}");
+}
+
+#[test]
 fn a_text_encoder_that_does_not_fit_can_go_to_the_processor() {
     let mut subject = subject();
     subject.transformer.bytes = fp8(GIB);
