@@ -139,11 +139,31 @@ impl Blas {
         product: Product,
         operands: Operands,
     ) -> Result<(), DriverError> {
+        match self.try_multiply(scope, product, operands)? {
+            Ok(()) => Ok(()),
+            // The shapes demand it, and an operation of a backend has no way to return an error.
+            Err(reason) => panic!("CUDA: cuBLASLt refuses {product:?}: {reason}"),
+        }
+    }
+
+    /// Starts a product, unless the library refuses it: then nothing is started, and this says why.
+    ///
+    /// # Errors
+    /// The driver's, if the stream cannot be had.
+    pub(super) fn try_multiply(
+        &self,
+        scope: &Scope<'_>,
+        product: Product,
+        operands: Operands,
+    ) -> Result<Result<(), String>, DriverError> {
         let stream = scope.stream()?.cu_stream();
-        let description = Description::new(product, &operands);
-        let description = description.unwrap_or_else(|error| refused(product, &error));
-        let algorithm = self.algorithm(product, &description);
-        let algorithm = algorithm.unwrap_or_else(|| refused(product, &"no algorithm"));
+        let description = match Description::new(product, &operands) {
+            Ok(description) => description,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(algorithm) = self.algorithm(product, &description) else {
+            return Ok(Err("no algorithm".to_owned()));
+        };
         let alpha = operands.alpha.unwrap_or(self.constants);
         let zero = self.constants + size_of::<f32>() as u64;
         let (beta, addend) = match product.addend {
@@ -173,8 +193,7 @@ impl Blas {
                 stream.cast(),
             )
         };
-        done.unwrap_or_else(|error| refused(product, &error));
-        Ok(())
+        Ok(done.map_err(|error| error.to_string()))
     }
 
     /// Whether the library can do a product. Scales of rows are of its 12.9, on Hopper and later;
@@ -211,12 +230,6 @@ impl Blas {
             .entry(product)
             .or_insert_with(|| description.choose(self.handle).ok())
     }
-}
-
-/// The library has no way to do a product that the shapes demand, and an operation of a backend
-/// has no way to return an error.
-fn refused<T>(product: Product, error: &dyn std::fmt::Display) -> T {
-    panic!("CUDA: cuBLASLt refuses {product:?}: {error}")
 }
 
 /// What the library calls a format.

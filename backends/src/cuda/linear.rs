@@ -79,18 +79,20 @@ pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Opt
     };
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(rows * out * element.size());
-        if rows * out > 0 {
-            match &weight {
-                Stored::Fp8 {
-                    codes,
-                    scale,
-                    format,
-                } if few => layer.few_rows(scope, &x, (codes, scale, *format), &bias, &y)?,
-                _ => layer.product(scope, &x, &weight, (&bias, &addend), &y)?,
+        let done = match &weight {
+            _ if rows * out == 0 => true,
+            Stored::Fp8 {
+                codes,
+                scale,
+                format,
+            } if few => {
+                layer.few_rows(scope, &x, (codes, scale, *format), &bias, &y)?;
+                true
             }
-        }
-        Ok(y)
-    });
+            _ => layer.product(scope, &x, &weight, (&bias, &addend), &y)?,
+        };
+        Ok(done.then_some(y))
+    })?;
     Some(over(&x, y, [rows, out].into(), x.dtype))
 }
 
@@ -173,6 +175,7 @@ impl Layer {
         Ok(())
     }
 
+    /// The product by cuBLASLt, unless it refuses to add.
     fn product(
         &self,
         scope: &Scope<'_>,
@@ -180,9 +183,9 @@ impl Layer {
         weight: &Stored,
         (bias, addend): (&Option<Tensor>, &Option<Tensor>),
         y: &burn_cubecl::cubecl::server::Handle,
-    ) -> Result<(), DriverError> {
+    ) -> Result<bool, DriverError> {
         let Some(blas) = scope.blas() else {
-            return Ok(());
+            return Ok(false);
         };
         let bias = bias.as_ref();
         let addend = addend.as_ref();
@@ -222,7 +225,12 @@ impl Layer {
             alpha,
             scales: None,
         };
-        blas.multiply(scope, product, operands)
+        if product.addend {
+            // What the library is asked beforehand says nothing of addends.
+            return Ok(blas.try_multiply(scope, product, operands)?.is_ok());
+        }
+        blas.multiply(scope, product, operands)?;
+        Ok(true)
     }
 
     /// The weight and the bias in the dtype of the computation, in scratch memory.

@@ -196,9 +196,9 @@ pub(super) fn linear_rounded(
             addend: addend.map_or(0, |addend| scope.pointer(&addend.handle)),
             y: scope.pointer(&y),
         };
-        layer.run(scope, addresses)?;
-        Ok(y)
-    });
+        let done = layer.run(scope, addresses)?;
+        Ok(done.then_some(y))
+    })?;
     Some(over(&values, y, [rows, out].into(), DType::BF16))
 }
 
@@ -252,10 +252,11 @@ struct Layer {
 }
 
 impl Layer {
-    fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
+    /// The product and what is left of it, unless cuBLASLt refuses to add.
+    fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<bool, DriverError> {
         let Product { m, n, .. } = self.product;
         let Some(blas) = scope.blas() else {
-            return Ok(());
+            return Ok(false);
         };
         let weight_scales = scope.scratch(Use::Scales, n * size_of::<f32>())?;
         let bias = scope.scratch(Use::Bias, n * Element::Bf16.size())?;
@@ -286,7 +287,11 @@ impl Layer {
                 w: weight_scales,
             }),
         };
-        blas.multiply(scope, self.product, operands)?;
+        if !self.product.addend {
+            blas.multiply(scope, self.product, operands)?;
+        } else if blas.try_multiply(scope, self.product, operands)?.is_err() {
+            return Ok(false);
+        }
         let grid = Grid {
             blocks: (blocks(m * n, 2048), 1, 1),
             threads: THREADS,
@@ -294,9 +299,9 @@ impl Layer {
         };
         let y = Arg::Pointer(at.y);
         match self.remainder {
-            Remainder::Nothing => Ok(()),
+            Remainder::Nothing => {}
             Remainder::Gelu => {
-                scope.launch("gelu_tanh_bf16", grid, &[y, y, Arg::Long((m * n) as i64)])
+                scope.launch("gelu_tanh_bf16", grid, &[y, y, Arg::Long((m * n) as i64)])?;
             }
             Remainder::Everything => scope.launch(
                 "scale_rows_bf16",
@@ -309,7 +314,8 @@ impl Layer {
                     Arg::Int(n as i32),
                     Arg::Int(i32::from(self.gelu)),
                 ],
-            ),
+            )?,
         }
+        Ok(true)
     }
 }
