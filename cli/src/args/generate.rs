@@ -1,6 +1,6 @@
 //! `generate`'s flags, checked: after this no later code meets a value out of range.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Verbosity;
 use super::checks;
@@ -220,6 +220,18 @@ impl GenerateConfig {
         }
         // A run that is to be continued has the same seeds each time.
         let seed = seed.or(file.is_some().then_some(0));
+        for (flag, file) in [
+            ("--output", &args.output),
+            ("--trace", &args.trace),
+            ("--report", &args.report),
+        ] {
+            if file.as_deref() == Some(Path::new("-")) {
+                return usage(format!(
+                    "{flag} -: standard output has the pictures' paths; name a file (./- is one \
+                     too)"
+                ));
+            }
+        }
         for (flag, given) in [
             ("--trace", args.trace.is_some()),
             ("--noise", args.noise.is_some()),

@@ -145,3 +145,14 @@ fn nothing_is_written_over_the_models() {
         place.generate(&trace).expect(0);
     }
 }
+
+#[test]
+fn a_dash_is_no_file() {
+    let place = Place::new();
+    for flag in ["--output", "--trace", "--report"] {
+        let run = place.generate(&["-q", flag, "-"]);
+        run.expect_error(2, &[flag, "name a file"]);
+    }
+    place.generate(&["-q", "--output", "./-"]).expect(0);
+    assert!(place.path("-.png").exists());
+}
