@@ -221,7 +221,7 @@ fn a_schedule_that_cannot_be_made_is_one_line() {
     let place = Place::new();
     place
         .generate(&["--steps", "20", "--schedule", "shift=1e9"])
-        .expect_error(2, &["--schedule shift=1000000000", "must fall"]);
+        .expect_error(2, &["--schedule shift=1000000000", "meet"]);
     for (flag, value, part) in [
         ("--sampler", "lms", "euler, heun, dpmpp2m, unipc"),
         ("--preset", "forge", "diffusers, comfyui"),
@@ -319,4 +319,13 @@ fn lines_of_a_prompt_file_keep_to_the_schedule_and_the_preset() {
     .expect_error(3, &["line 1", "`steps` 4", "2 noise levels"]);
     run("{\"prompt\": \"a\", \"cfg_scale\": 0.5}", &[])
         .expect_error(3, &["line 1", "`cfg_scale` must be a number from 1"]);
+}
+
+#[test]
+fn levels_that_meet_are_told_with_the_size() {
+    let place = Place::new();
+    let run = place.generate(&["--schedule", "shift=100000000", "--steps", "20"]);
+    run.expect_error(2, &["--schedule", "48x32", "20 steps", "meet"]);
+    let run = place.generate(&["--schedule", "sigmas=0.5,0.75"]);
+    run.expect_error(2, &["sigmas", "must fall"]);
 }

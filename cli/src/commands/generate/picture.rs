@@ -6,7 +6,7 @@ use backends::Arithmetic;
 use burn::tensor::FloatDType;
 use model::init_image::first_step;
 use model::latents::TokenGrid;
-use model::scheduler::Schedule;
+use model::scheduler::{Schedule, ScheduleError, ScheduleKind};
 
 use super::noise_file;
 use super::request::Request;
@@ -94,7 +94,7 @@ impl Prepared {
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
         let kind = &request.sampling.schedule;
         let schedule = Schedule::of_kind(kind, &models.scheduler, steps, grid.tokens())
-            .map_err(|error| CliError::Usage(format!("--schedule {kind}: {error}")))?;
+            .map_err(|error| no_schedule(kind, error, [width, height], steps))?;
         let first = match init {
             Some(init) => first_step(schedule.steps(), init.strength).ok_or_else(|| {
                 CliError::Usage(format!(
@@ -170,6 +170,24 @@ impl Prepared {
             recipe,
         })))
     }
+}
+
+/// Why there are no noise levels. Levels that meet are the user's only where the user listed them.
+fn no_schedule(
+    kind: &ScheduleKind,
+    error: ScheduleError,
+    [width, height]: [u32; 2],
+    steps: usize,
+) -> CliError {
+    let why = match (kind, &error) {
+        (ScheduleKind::Sigmas(_), _) => error.to_string(),
+        (_, ScheduleError::NotFalling { sigma, .. }) => format!(
+            "at {width}x{height} with {steps} steps its noise levels meet at {sigma}: take fewer \
+             steps, a smaller picture, or another schedule such as shift=3.1"
+        ),
+        _ => error.to_string(),
+    };
+    CliError::Usage(format!("--schedule {kind}: {why}"))
 }
 
 /// The file that holds this very picture, if there is one.
