@@ -168,14 +168,17 @@ impl Inspector {
     }
 
     fn describe_part<C: Sizes + Serialize>(&self, part: Part<C>) -> Result<Described, CliError> {
+        // Reading is refused where memory is short; the check would only fail there in its own way.
+        let target = self.target.as_ref();
+        let read = target.map(|target| target.read(&part.weights));
+        let read = read.transpose()?;
         survey::check(&part)?;
         let Part { weights, config } = part;
-        let target = self.target.as_ref();
         Ok(Described {
             summary: weights.summary(),
             config: serde_json::to_value(config)
                 .map_err(|error| CliError::Internal(error.to_string()))?,
-            read: target.map(|target| target.read(&weights)).transpose()?,
+            read,
             dialect: weights.dialect().to_string(),
         })
     }
