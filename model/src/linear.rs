@@ -1,6 +1,6 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Activation, Fp8Ops, LowRank, RoundedRows, Weight};
+use backends::{Activation, Arithmetic, Fp8Ops, LowRank, RoundedRows, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor};
@@ -10,7 +10,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 pub struct Linear<B: Backend> {
     /// `[out, in]`.
     pub weight: Weight<B>,
-    /// f32 `[out]`.
+    /// f32 `[out]`; bf16 where [`set_arithmetic`](Self::set_arithmetic) says so.
     pub bias: Option<Param<Tensor<B, 1>>>,
     /// All adapters of this layer together, from `in` to `out` features.
     pub adapter: Option<LowRank<B>>,
@@ -50,6 +50,23 @@ pub enum LayerInput<B: Backend> {
 }
 
 impl<B: Fp8Ops> Linear<B> {
+    /// Says what an FP8 weight is multiplied with. Where the device multiplies FP8 numbers as they
+    /// are, the bias becomes bf16, as it is added there.
+    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.weight.set_arithmetic(arithmetic);
+        if !self.weight.takes_rounded() {
+            return;
+        }
+        self.bias = self.bias.take().map(|bias| {
+            bias.map(
+                |bias| match B::multiplies_fp8(&bias.device(), FloatDType::BF16) {
+                    true => bias.cast(FloatDType::BF16),
+                    false => bias,
+                },
+            )
+        });
+    }
+
     /// Whether the layer needs nothing but rounded activations.
     pub fn takes_rounded(&self) -> bool {
         self.adapter.is_none() && self.weight.takes_rounded()
@@ -151,18 +168,36 @@ mod tests {
         assert_eq!(values(layer(true).forward(x())), [1.5, 2.5]);
     }
 
+    /// As [`layer`], with an FP8 weight `[[1, 1], [1, 1]]`.
+    fn fp8_layer(adapted: bool) -> Linear<Flex> {
+        let device = Default::default();
+        let codes = Tensor::from_data(TensorData::from([[0x38u8; 2]; 2]), (&device, DType::U8));
+        Linear {
+            weight: Weight::Fp8(Fp8Weight {
+                bytes: Param::initialized(ParamId::new(), codes),
+                scale: Param::from_data([1.0], &device),
+                format: Fp8Format::E4M3,
+                arithmetic: Arithmetic::Exact,
+            }),
+            ..layer(adapted)
+        }
+    }
+
+    #[test]
+    fn a_bias_stays_as_it_is_where_nothing_multiplies_fp8() {
+        let mut layer = fp8_layer(false);
+        layer.set_arithmetic(Arithmetic::Fp8);
+        assert!(layer.takes_rounded());
+        let bias = layer.bias.expect("the layer has one").val();
+        assert_eq!(bias.dtype(), DType::F32);
+        assert_eq!(bias.into_data().to_vec::<f32>().ok(), Some(vec![0.5, -0.5]));
+    }
+
     #[test]
     #[should_panic(expected = "takes exact activations")]
     fn an_adapter_is_never_left_out() {
-        let mut layer = layer(true);
-        let device = Default::default();
-        let codes = Tensor::from_data(TensorData::from([[0x38u8, 0x38]]), (&device, DType::U8));
-        layer.weight = Weight::Fp8(Fp8Weight {
-            bytes: Param::initialized(ParamId::new(), codes),
-            scale: Param::from_data([1.0], &device),
-            format: Fp8Format::E4M3,
-            arithmetic: Arithmetic::Fp8,
-        });
+        let mut layer = fp8_layer(true);
+        layer.set_arithmetic(Arithmetic::Fp8);
         layer.forward_shared(LayerInput::Rounded {
             rows: Flex::round_rows(x().into_primitive().tensor()),
             leading: [1, 1],

@@ -14,6 +14,9 @@ use crate::fp8::Fp8Format;
 /// Scratch memory that algorithms may use: what the library's authors recommend for Hopper.
 const WORKSPACE: usize = 32 << 20;
 
+/// The most rows of `w` whose scales may all be 1.
+const ONES: usize = 1 << 15;
+
 /// `CUBLAS_OP_N` and `CUBLAS_OP_T`, which are of another library's headers.
 const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
@@ -22,7 +25,7 @@ const TRANSPOSED: i32 = 1;
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: u64,
-    /// Device memory with the numbers 1 and 0.
+    /// Device memory with [`ONES`] ones and then the number 0.
     constants: u64,
     /// The library's choices; none where it has no way to do a product.
     algorithms: Mutex<HashMap<Product, Option<sys::cublasLtMatmulAlgo_t>>>,
@@ -114,9 +117,11 @@ impl Blas {
         let handle = result::create_handle().ok()?;
         // SAFETY: plain device memory, kept for as long as the process runs.
         let memory = |bytes| unsafe { cudarc::driver::result::malloc_sync(bytes) }.ok();
-        let constants = memory(8)?;
-        // SAFETY: the memory was just taken and holds two floats.
-        unsafe { cudarc::driver::result::memcpy_htod_sync(constants, &[1f32, 0f32]) }.ok()?;
+        let mut numbers = vec![1f32; ONES];
+        numbers.push(0.0);
+        let constants = memory(size_of_val(&numbers[..]))?;
+        // SAFETY: the memory was just taken and holds so many floats.
+        unsafe { cudarc::driver::result::memcpy_htod_sync(constants, &numbers) }.ok()?;
         Some(Self {
             handle,
             workspace: memory(WORKSPACE)?,
@@ -165,7 +170,7 @@ impl Blas {
             return Ok(Err("no algorithm".to_owned()));
         };
         let alpha = operands.alpha.unwrap_or(self.constants);
-        let zero = self.constants + size_of::<f32>() as u64;
+        let zero = self.constants + (ONES * size_of::<f32>()) as u64;
         let (beta, addend) = match product.addend {
             true => (self.constants, operands.addend),
             false => (zero, operands.y),
@@ -196,9 +201,23 @@ impl Blas {
         Ok(done.map_err(|error| error.to_string()))
     }
 
+    /// Device memory with as many ones as `w` has rows, f32, unless those are too many.
+    pub(super) fn ones(&self, rows: usize) -> Option<u64> {
+        (rows <= ONES).then_some(self.constants)
+    }
+
     /// Whether the library can do a product. Scales of rows are of its 12.9, on Hopper and later;
     /// FP8 factors need sizes that are multiples of 16.
     pub(super) fn knows(&self, product: Product) -> bool {
+        let known = self
+            .algorithms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&product)
+            .map(Option::is_some);
+        if let Some(known) = known {
+            return known;
+        }
         let somewhere = self.constants;
         let operands = Operands {
             x: somewhere,

@@ -9,7 +9,6 @@ use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::layer_norm::{Norm, Normed};
 use super::linear::{THREADS, blocks, in_dtype};
-use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::portable::decode_all;
 use crate::fp8::{Activation, Epilogue, Fp8Format, RoundedRows};
@@ -176,7 +175,12 @@ pub(super) fn linear_rounded(
         gelu,
     };
     let (product, remainder) = way(&engine, whole)?;
-    let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
+    // cuBLASLt's is of the result's dtype, our kernel's f32.
+    let bias_dtype = match remainder {
+        Remainder::Everything => DType::F32,
+        Remainder::Nothing | Remainder::Gelu => DType::BF16,
+    };
+    let bias = bias.map(|bias| contiguous(in_dtype(bias, bias_dtype)));
     let addend = addend.map(|addend| contiguous(in_dtype(addend, DType::BF16)));
     let [codes, scale] = [codes, scale].map(contiguous);
     let layer = Layer {
@@ -238,7 +242,7 @@ struct Addresses {
     scales: u64,
     codes: u64,
     scale: u64,
-    /// f32, or 0.
+    /// Or 0.
     bias: u64,
     /// As `y`, or 0.
     addend: u64,
@@ -258,33 +262,24 @@ impl Layer {
         let Some(blas) = scope.blas() else {
             return Ok(false);
         };
-        let weight_scales = scope.scratch(Use::Scales, n * size_of::<f32>())?;
-        let bias = scope.scratch(Use::Bias, n * Element::Bf16.size())?;
-        scope.launch(
-            "fp8_product_constants",
-            Grid {
-                blocks: (blocks(n, THREADS as usize), 1, 1),
-                threads: THREADS,
-                shared: 0,
+        // Where rows have scales, all factors' rows do, and the weight's own is that of the product.
+        let (alpha, weight_scale) = match self.product.codes {
+            Some(codes) if codes.scaled_by_row => match blas.ones(n) {
+                Some(ones) => (Some(at.scale), ones),
+                None => return Ok(false),
             },
-            &[
-                Arg::Pointer(at.scale),
-                Arg::Pointer(weight_scales),
-                Arg::Pointer(at.bias),
-                Arg::Pointer(bias),
-                Arg::Int(n as i32),
-            ],
-        )?;
+            _ => (None, at.scale),
+        };
         let operands = Operands {
             x: at.x,
             w: at.codes,
             y: at.y,
             addend: at.addend,
-            bias,
-            alpha: None,
+            bias: at.bias,
+            alpha,
             scales: Some(Scales {
                 x: at.scales,
-                w: weight_scales,
+                w: weight_scale,
             }),
         };
         if !self.product.addend {

@@ -12,14 +12,12 @@ pub(super) enum Use {
     Bias,
     /// The columns of a convolution.
     Columns,
-    /// A weight's scale, once for each output.
-    Scales,
 }
 
 /// Memory that is taken once and grows.
 #[derive(Default)]
 pub(super) struct Scratch {
-    blocks: [(sys::CUdeviceptr, usize); 4],
+    blocks: [(sys::CUdeviceptr, usize); 3],
 }
 
 impl Scratch {
