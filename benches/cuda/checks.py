@@ -39,7 +39,6 @@ class Checks:
             self.fp8_decode,
             self.fp8_gemv,
             *([self.fp8_quantize] if self.launch.has("fp8_quantize_bf16") else []),
-            self.fp8_product_constants,
             self.scale_rows,
             self.layer_norm_modulate,
             self.gated_add_layer_norm,
@@ -55,6 +54,9 @@ class Checks:
             self.attention_f32,
             self.attention_bf16,
             *([self.attention_bf16_sm90] if self.launch.has("attention_bf16_d128_sm90") else []),
+            self.rotate_quantize,
+            *([self.fp8_quantize_values] if self.launch.has("fp8_quantize_bf16") else []),
+            *([self.attention_quantized] if self.launch.has("attention_quantized_d128_sm90") else []),
         ):
             self.count = 0
             try:
@@ -307,11 +309,7 @@ class Checks:
                 for halves in (False, True):
                     for offset in (0, 1):
                         text, image = (
-                            (
-                                self.random(batch, count, heads, dim, dtype=dtype, offset=offset),
-                                self.random(dim),
-                                *(self.random(count, dim // 2, offset=offset) for _ in range(2)),
-                            )
+                            self.turned(batch, count, heads, dim, dtype, offset)
                             for batch, count in ((1, sum(lengths)), (len(lengths), tokens))
                         )
                         sizes = [(1, length + tokens, heads, dim) for length in lengths]
@@ -324,6 +322,101 @@ class Checks:
                             expected = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
                             what = f"rms_norm_rotate_joined {dtype} {lengths}+{tokens}x{heads}x{dim} {halves} {offset}"
                             yield self.compare(f"{what} sequence {i}", y, expected)
+
+    def turned(self, batch: int, tokens: int, heads: int, dim: int, dtype, offset: int) -> tuple[Tensor, ...]:
+        """A tensor, the weight of its norm, cosines and sines."""
+        angles = self.random(tokens, dim // 2, offset=offset, scale=2.0)
+        x = self.random(batch, tokens, heads, dim, dtype=dtype, offset=offset)
+        tables = (self.place(table, offset, torch.nan) for table in (angles.cos(), angles.sin()))
+        return x, self.random(dim), *tables
+
+    def rotate_quantize(self):
+        cases = [((3,), 5, 3, 8), ((2, 5), 1, 4, 64), ((0, 4), 127, 5, 128), ((130, 3), 4, 7, 56)]
+        for lengths, tokens, heads, dim in cases + ([] if self.small else [((77, 30), 4096, 24, 128)]):
+            for offset in (0, 1) if tokens < 1000 else (0,):
+                text, image = (
+                    self.turned(batch, count, heads, dim, BF16, offset)
+                    for batch, count in ((1, sum(lengths)), (len(lengths), tokens))
+                )
+                text[0][:, :, 0] = 0
+                counts = [-(-(length + tokens) // 128) for length in lengths]
+                ys = [self.code_output(heads, count, 128, 128, offset=0) for count in counts]
+                scales = [self.output(heads, count, dtype=F32) for count in counts]
+                launches.rms_norm_rotate_joined_quantize(self.launch, text, image, ys, scales, lengths, 1e-6)
+                normal = [reference.rms_norm_rotate(*part, 1e-6, False) for part in (text, image)]
+                for i, (y, scale, length) in enumerate(zip(ys, scales, lengths)):
+                    start = sum(lengths[:i])
+                    whole = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
+                    expected = reference.token_tiles(whole)
+                    what = f"rotate_quantize {lengths}+{tokens}x{heads}x{dim} {offset} sequence {i}"
+                    largest = expected.abs().amax((2, 3))
+                    steps = (largest / 127).clamp_min(1 / 512)
+                    yield self.compare(f"{what} scales", scale, steps)
+                    # Near ties, f32 arithmetic decides.
+                    numbers = reference.tiles(y).view(torch.int8).double() * steps[:, :, None, None]
+                    worst = float(((numbers - expected).abs() / steps[:, :, None, None]).max())
+                    if not worst <= 0.501:
+                        raise Mismatch(f"{what}: an integer is {worst:.2f} from its number")
+                    self.count += 1
+                    yield worst
+
+    def fp8_quantize_values(self):
+        cases = [(1, 0, 1, 8), (3, 5, 2, 128), (0, 128, 3, 24), (77, 52, 2, 64), (100, 200, 3, 128)]
+        for first, second, heads, dim in cases + ([] if self.small else [(77, 4096, 24, 128)]):
+            tokens = first + second
+            v = self.random(1, tokens, heads, dim, dtype=BF16, scale=3.0)
+            v[:, :128] *= 1e-4
+            v[:, -1:, :1] *= 1e4
+            if tokens == 300:
+                v[:, 128:256] = 0
+            offset = random.choice((0, 1))
+            parts = [self.place(part, offset, torch.nan) for part in (v[:, :first], v[:, first:])]
+            tiles = -(-tokens // 128)
+            codes = self.code_output(heads, tiles, 128, 128, offset=0)
+            powers = self.output(heads, tiles, dtype=F32)
+            launches.fp8_quantize_values(self.launch, *parts, codes, powers)
+            what = f"fp8_quantize_values {first}+{second}x{heads}x{dim}"
+            expected, expected_powers = reference.fp8_values(v)
+            yield self.exact(f"{what} powers", powers, expected_powers)
+            expected[:, :, dim:] = 0x7F
+            yield self.same_codes(what, codes, expected)
+
+    def attention_quantized(self):
+        cases = [(1, 1, 1, 16), (3, 5, 2, 128), (1, 127, 3, 32), (77, 52, 2, 64), (100, 200, 3, 128), (999, 31, 2, 96)]
+        for first, second, heads, dim in cases + ([] if self.small else [(77, 4096, 6, 128), (3, 2080, 24, 128)]):
+            for scale in (1.0, 6.0):
+                tokens = first + second
+                tiles = -(-tokens // 128)
+                integers = [
+                    torch.randint(-127, 128, (1, tokens, heads, dim), dtype=torch.int8, device=self.device)
+                    for _ in range(2)
+                ]
+                scales = [(torch.rand(heads, tiles, device=self.device) + 0.3) * scale / 80 for _ in range(2)]
+                # Tiles of very different magnitudes.
+                v = self.random(1, tokens, heads, dim, dtype=BF16, scale=3.0)
+                v[:, :128] *= 0.01 if scale == 1 else 1e-30
+                v[:, 256:384] *= 20.0
+                values, powers = reference.fp8_values(v)
+                values[:, :, dim:] = 0x7F
+                out, rest = (self.output(1, count, heads, dim, dtype=BF16) for count in (first, second))
+                rows = [reference.token_tiles(part) for part in integers]
+                for part in rows:
+                    part[:, -1, (tokens - 1) % 128 + 1 :] = 99
+                inputs = *(reference.tiles(part) for part in rows), values, *scales, powers.float()
+                launches.attention_quantized(self.launch, *(part.contiguous() for part in inputs), out, rest)
+                q, k = (
+                    part[0].double() * by.double().repeat_interleave(128, 1)[:, :tokens].T[:, :, None]
+                    for part, by in zip(integers, scales)
+                )
+                v = reference.fp8_values_decoded(values, powers)[:, :tokens, :, :dim]
+                expected = reference.attention(q[None], k[None], v, False)
+                what = f"attention_quantized {first}+{second} heads {heads} dim {dim} scale {scale}"
+                got = torch.cat([out, rest], 1)
+                # Weights are rounded to three bits after the first.
+                self.check_norm(what, got, expected, 0.03)
+                absolute = float(v.abs().max()) * 2**-4
+                yield self.compare(what, out, expected[:, :first], absolute)
+                yield self.compare(what, rest, expected[:, first:], absolute)
 
     def elementwise_sizes(self):
         for dtype in (BF16, F32):
@@ -367,17 +460,6 @@ class Checks:
                 what = f"fp8_quantize {rows}x{cols} offset {offset}"
                 yield self.compare(f"{what} scales", scales, reference.fp8_scales(x))
                 yield self.nearest_codes(what, x, codes, scales)
-
-    def fp8_product_constants(self):
-        for outputs in (1, 130, 1001):
-            for biased in (False, True):
-                weight_scale = self.place(torch.tensor([0.37], device=self.device), 0, torch.nan)
-                bias = self.random(outputs) if biased else None
-                scales, narrow = self.output(outputs, dtype=F32), self.output(outputs, dtype=BF16)
-                launches.fp8_product_constants(self.launch, weight_scale, scales, bias, narrow, grid=2)
-                expected = torch.full((outputs,), MARK, device=self.device) if bias is None else bias.to(BF16)
-                yield self.exact(f"fp8_product_constants {outputs}", scales, weight_scale.double().expand(outputs))
-                yield self.exact(f"fp8_product_constants {outputs} bias", narrow, expected.double())
 
     def same_codes(self, what: str, codes: Tensor, expected: Tensor) -> float:
         """And the memory around them intact."""

@@ -41,7 +41,6 @@ KERNELS: dict[str, Kernel] = {
     "fp8_decode_bf16": Kernel("pplippi", 256),
     "fp8_decode_f32": Kernel("ppli", 256),
     "fp8_quantize_bf16": Kernel("pppii", 128, since=89),
-    "fp8_product_constants": Kernel("ppppi", 256),
     "scale_rows_bf16": Kernel("ppplii", 256),
     "fp8_gemv_bf16": Kernel("pppppiiii", 256),
     "fp8_gemv_f32": Kernel("pppppiiii", 128),
@@ -52,12 +51,15 @@ KERNELS: dict[str, Kernel] = {
     **both("rms_norm", Kernel("ppplif", 256)),
     **both("rms_norm_rotate", Kernel("pppppiiillllfi", 256)),
     **both("rms_norm_rotate_joined", Kernel("ppppppppppiiiiifi", 256)),
+    "rms_norm_rotate_joined_quantize_bf16": Kernel("ppppppppppppiiiiif", 512),
     **both("gelu_tanh", Kernel("ppl", 256)),
     **both("silu_mul", Kernel("pppl", 256)),
     **both("gated_add", Kernel("ppppiil", 128)),
     **both("channel_norm", Kernel("pppili", 256)),
     **both("im2col", Kernel("ppiiiill", 128)),
     "im2col_f32_bf16": Kernel("ppiiiill", 128),
+    "fp8_quantize_values_bf16": Kernel("ppppiiii", 256, since=89),
+    "attention_quantized_d128_sm90": Kernel("ppppppppiiiif", 384, 180352, "sm_90a"),
     **{
         f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
         for name, threads, shared, only in (

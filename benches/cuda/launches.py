@@ -31,12 +31,6 @@ def fp8_quantize(launch: Launcher, x, codes, scales):
     launch("fp8_quantize_bf16", grid, x, codes, scales, rows, cols)
 
 
-def fp8_product_constants(launch: Launcher, weight_scale, weight_scales, bias, narrow_bias, grid=None):
-    outputs = weight_scales.numel()
-    grid = [grid or blocks(outputs, 256)]
-    launch("fp8_product_constants", grid, weight_scale, weight_scales, bias, narrow_bias, outputs)
-
-
 def scale_rows(launch: Launcher, y, scales, bias, gelu, grid=None):
     rows, cols = y.shape
     launch("scale_rows_bf16", [grid or blocks(y.numel(), 2048)], y, scales, bias, rows, cols, int(gelu))
@@ -105,6 +99,15 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
     launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *ys, *sizes, eps, int(halves))
 
 
+def rms_norm_rotate_joined_quantize(launch: Launcher, first, second, ys, scales, lengths, eps):
+    """As `rms_norm_rotate_joined`; `ys` are tiles of integers, and `scales` theirs."""
+    tokens, heads, dim = second[0].shape[1:]
+    grid = [blocks(max(lengths) + tokens, 128), blocks(heads, 4), len(ys)]
+    ys, scales, lengths = ([*pair, None][:2] for pair in (ys, scales, lengths))
+    sizes = lengths[0], lengths[1] or 0, tokens, heads, dim
+    launch("rms_norm_rotate_joined_quantize_bf16", grid, *first, *second, *ys, *scales, *sizes, eps)
+
+
 def gelu_tanh(launch: Launcher, x, y, grid=None):
     launch(f"gelu_tanh_{suffix(x)}", [grid or blocks(x.numel(), 2048)], x, y, x.numel())
 
@@ -149,5 +152,28 @@ def attention(launch: Launcher, q, k, v, out, causal, kernel=None, rest=None):
         split, rest = max(q_len, k_len), (v, out)
     else:
         split = v.shape[1]
-        rest = [part.data_ptr() - split * part.stride(1) * part.element_size() for part in rest]
+        rest = [counted_from(part, split) for part in rest]
     launch(name, grid, *views, q_len, k_len, heads, kv_heads, dim, *strides, 1 / math.sqrt(dim), *rest, split)
+
+
+def counted_from(rest, split: int) -> int:
+    """The address of `rest` [1, tokens, ..] as if `split` tokens lay before it."""
+    return rest.data_ptr() - split * rest.stride(1) * rest.element_size()
+
+
+def fp8_quantize_values(launch: Launcher, v, rest, codes, powers):
+    """`v` and `rest` [1, tokens, heads, dim] follow each other; `codes` are tiles."""
+    split, heads, dim = v.shape[1:]
+    grid = [codes.shape[1], heads]
+    sizes = split, split + rest.shape[1], heads, dim
+    launch("fp8_quantize_values_bf16", grid, v, counted_from(rest, split), codes, powers, *sizes)
+
+
+def attention_quantized(launch: Launcher, q, k, v, q_scales, k_scales, powers, out, rest):
+    """`q`, `k` and `v` are tiles; `out` and `rest` [1, tokens, heads, dim] follow each other."""
+    split, heads, dim = out.shape[1:]
+    tokens = split + rest.shape[1]
+    grid = [blocks(tokens, 128), heads]
+    where = out, counted_from(rest, split), split
+    tensors = q, k, v, q_scales, k_scales, powers, *where
+    launch("attention_quantized_d128_sm90", grid, *tensors, tokens, heads, dim, 1 / math.sqrt(dim))

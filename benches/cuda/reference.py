@@ -81,3 +81,42 @@ def attention(q, k, v, causal) -> Tensor:
         hidden = torch.ones(rows, keys, dtype=torch.bool, device=q.device).triu(keys - rows + 1)
         scores = scores.masked_fill(hidden, -torch.inf)
     return (scores.softmax(-1).nan_to_num() @ v).transpose(1, 2)
+
+
+def tiles(rows) -> Tensor:
+    """Bytes [heads, tiles, 128, 128] as shared memory holds them: each row's chunks change places. And back."""
+    row = torch.arange(128, device=rows.device)[:, None]
+    places = torch.arange(8, device=rows.device) ^ row % 8
+    chunks = rows.unflatten(3, (8, 16))
+    return chunks.gather(3, places[None, None, :, :, None].expand(chunks.shape)).flatten(3)
+
+
+def token_tiles(x) -> Tensor:
+    """[1, tokens, heads, dim] as [heads, tiles, 128, 128], with zeros for what there is not."""
+    _, tokens, heads, dim = x.shape
+    padded = torch.zeros(-(-tokens // 128) * 128, heads, 128, dtype=x.dtype, device=x.device)
+    padded[:tokens, :, :dim] = x[0]
+    return padded.transpose(0, 1).unflatten(1, (-1, 128))
+
+
+def fp8_values(v) -> tuple[Tensor, Tensor]:
+    """Tiles of codes and powers [heads, tiles] of values [1, tokens, heads, dim]; see the kernel."""
+    numbers = token_tiles(v.double())
+    largest = numbers.abs().amax((2, 3))
+    mantissas, exponents = torch.frexp(largest / 448)
+    powers = (exponents - (mantissas == 0.5).int()).clamp(-60, 60).where(largest > 0, -60).double()
+    numbers = numbers[:, :, FP8_VALUES_ORDER] * torch.exp2(-powers)[:, :, None, None]
+    codes = numbers.float().to(torch.float8_e4m3fn).view(torch.uint8)
+    return tiles(codes.transpose(2, 3)), powers
+
+
+# The token of each code in a tile.
+FP8_VALUES_ORDER = [16 * (i // 16) + 2 * (i % 16 // 4) + 8 * (i % 4 // 2) + i % 2 for i in range(128)]
+
+
+def fp8_values_decoded(codes, powers) -> Tensor:
+    """Back to [1, padded, heads, 128]."""
+    ordered = fp8_decode(tiles(codes), 0).permute(1, 3, 0, 2)
+    values = torch.empty_like(ordered)
+    values[:, FP8_VALUES_ORDER] = ordered
+    return (values * torch.exp2(powers.T)[:, None, :, None]).flatten(0, 1)[None]

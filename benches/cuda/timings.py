@@ -265,6 +265,18 @@ def joined_tokens(launch: Launcher, lengths: tuple[int, int]) -> Iterator[Work]:
         "a launch for each part",
         bytes=moved,
     )
+    tiles = -(-(max(lengths) + IMAGE_TOKENS) // 128)
+    codes = [[torch.empty(HEADS, tiles, 128, 128, dtype=torch.int8, device="cuda") for _ in pair] for pair in ys]
+    scales = [torch.empty(HEADS, tiles, device="cuda") for _ in lengths]
+    yield Work(
+        f"rms_norm_rotate_joined_quantize_bf16 2x{IMAGE_TOKENS}",
+        count,
+        lambda i: launches.rms_norm_rotate_joined_quantize(
+            launch, (text, w, *of_text), (image[i], w, *of_image), codes[i], scales, lengths, 1e-6
+        ),
+        None,
+        bytes=moved * 3 / 4,
+    )
 
 
 def activations(launch: Launcher) -> Iterator[Work]:
@@ -351,6 +363,7 @@ def attention(launch: Launcher) -> Iterator[Work]:
                 f"SDPA {name}",
                 flops=flops,
             )
+    yield from attention_quantized(launch)
     length = 1024
     q, k, v, out = (random(1, length, HEADS, HEAD_DIM, dtype=torch.float32) for _ in range(4))
     yield Work(
@@ -361,3 +374,39 @@ def attention(launch: Launcher) -> Iterator[Work]:
         "SDPA",
         flops=4 * length * length * HEADS * HEAD_DIM,
     )
+
+
+def attention_quantized(launch: Launcher) -> Iterator[Work]:
+    """And what prepares its values."""
+    if not launch.has("attention_quantized_d128_sm90"):
+        return
+    text = 77
+    for length in (TOKENS, 7168):
+        tiles = -(-length // 128)
+        codes = lambda least, most: torch.randint(least, most, (HEADS, tiles, 128, 128), device="cuda")
+        q, k = (codes(-127, 128).to(torch.int8) for _ in range(2))
+        values = codes(0, 56).to(torch.uint8)
+        v, v_rest, out, rest = (random(1, n, HEADS, HEAD_DIM) for n in (text, length - text) * 2)
+        powers = torch.empty(HEADS, tiles, device="cuda")
+        scales = torch.full((HEADS, tiles), 0.02, device="cuda")
+        wide = [random(1, HEADS, length, HEAD_DIM) for _ in range(3)]
+
+        def peer(_: int) -> torch.Tensor:
+            with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                return functional.scaled_dot_product_attention(*wide)
+
+        yield Work(
+            f"fp8_quantize_values_bf16 {length}",
+            1,
+            lambda i: launches.fp8_quantize_values(launch, v, v_rest, values, powers),
+            None,
+            bytes=3 * length * DIM,
+        )
+        yield Work(
+            f"attention_quantized_d128_sm90 {length}",
+            1,
+            lambda i: launches.attention_quantized(launch, q, k, values, scales, scales, powers, out, rest),
+            peer,
+            "SDPA cuDNN, bf16",
+            flops=4 * length * length * DIM,
+        )

@@ -24,9 +24,9 @@ const SOURCE: &str = concat!(
     include_str!("kernels/layer_norm.cu"),
     include_str!("kernels/rms_norm.cu"),
     include_str!("kernels/rms_norm_rotate.cu"),
+    include_str!("kernels/rotate_quantize.cu"),
     include_str!("kernels/activation.cu"),
     include_str!("kernels/fp8_quantize.cu"),
-    include_str!("kernels/fp8_product_constants.cu"),
     include_str!("kernels/gated_add.cu"),
     include_str!("kernels/channel_norm.cu"),
     include_str!("kernels/channel_bias.cu"),
@@ -36,6 +36,8 @@ const SOURCE: &str = concat!(
     include_str!("kernels/attention.cu"),
     include_str!("kernels/attention_f32.cu"),
     include_str!("kernels/attention_sm90.cu"),
+    include_str!("kernels/fp8_quantize_values.cu"),
+    include_str!("kernels/attention_quantized_sm90.cu"),
 );
 
 /// Why there are no kernels.

@@ -5,6 +5,7 @@
 //! memory is Burn's throughout.
 
 mod attention;
+mod attention_quantized;
 mod blas;
 mod cache;
 mod compile;

@@ -9,7 +9,7 @@ use super::concatenate::concatenate;
 use super::layer_norm::Norm;
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
-use super::{attention, conv, fused, rotate};
+use super::{attention, attention_quantized, conv, fused, rotate};
 use crate::fp8::{self, Epilogue, Fp8Format, Fp8Ops, RoundedRows, rounding};
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
@@ -80,6 +80,21 @@ impl Fp8Ops for Cuda {
             let x = rounded::decoded(x.clone());
             rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
         })
+    }
+
+    fn joint_attention_rounded(
+        q: [Turned<Self>; 2],
+        k: [Turned<Self>; 2],
+        v: [FloatTensor<Self>; 2],
+        lengths: &[usize],
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 2] {
+        // What is rounded gives way at once, so nothing of it may be kept for a portable body.
+        if attention_quantized::is_possible([&q, &k], &v, lengths, rotation) {
+            return attention_quantized::joint_attention_rounded(q, k, v, lengths, epsilon);
+        }
+        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, epsilon)
     }
 
     fn dense_linear(

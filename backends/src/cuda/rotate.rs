@@ -5,6 +5,7 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
+use super::attention_quantized::{TILE, scale_bytes, tile_bytes};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, over};
@@ -38,14 +39,9 @@ pub(super) fn rms_norm_rotate_joined(
     rotation: Rotation,
     epsilon: f64,
 ) -> Option<Vec<Tensor>> {
-    /// Sequences of a launch.
-    const AT_ONCE: usize = 2;
     let engine = Engine::of(&first.x.device).ok()?;
-    let turning = |sequence: Turned<Cuda>| {
-        let table = (sequence.cos, sequence.sin);
-        Turning::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
-    };
-    let (first, second) = (turning(first)?, turning(second)?);
+    let first = Turning::of(first, rotation, epsilon)?;
+    let second = Turning::of(second, rotation, epsilon)?;
     let x = &second.x;
     let [batch, tokens, heads, dim] = dims(x);
     let fits = dims(&first.x) == [1, lengths.iter().sum(), heads, dim] && batch == lengths.len();
@@ -58,19 +54,7 @@ pub(super) fn rms_norm_rotate_joined(
             .iter()
             .map(|length| scope.empty((length + tokens) * token_bytes))
             .collect();
-        let mut start = 0;
-        for (pair, (lengths, ys)) in lengths
-            .chunks(AT_ONCE)
-            .zip(joined.chunks(AT_ONCE))
-            .enumerate()
-        {
-            let parts = (
-                first.after_tokens(start),
-                second.after_batches(pair * AT_ONCE),
-            );
-            join(scope, parts, lengths, ys)?;
-            start += lengths.iter().sum::<usize>();
-        }
+        join_all(scope, (&first, &second), lengths, &joined, None)?;
         Ok(joined)
     });
     let joined = joined.into_iter().zip(lengths);
@@ -80,6 +64,61 @@ pub(super) fn rms_norm_rotate_joined(
     Some(tensors)
 }
 
+/// Joint sequences as integers of 8 bits.
+pub(super) struct JoinedIntegers {
+    /// Of each sequence, in tiles as the kernels of attention read them.
+    pub(super) tiles: Vec<Handle>,
+    /// Of each sequence, f32 `[heads, tiles]`: what tiles are multiplied by.
+    pub(super) scales: Vec<Handle>,
+}
+
+/// As [`rms_norm_rotate_joined`], rounded to integers of 8 bits, for pairs side by side in bf16;
+/// `None` where the kernel does not know the heads' size.
+pub(super) fn rms_norm_rotate_joined_rounded(
+    [first, second]: [Turned<Cuda>; 2],
+    lengths: &[usize],
+    epsilon: f64,
+) -> Option<JoinedIntegers> {
+    let engine = Engine::of(&first.x.device).ok()?;
+    let first = Turning::of(first, Rotation::AdjacentPairs, epsilon)?;
+    let second = Turning::of(second, Rotation::AdjacentPairs, epsilon)?;
+    let [_, tokens, heads, _] = dims(&second.x);
+    Some(engine.run(&second.x.client, |scope| {
+        let memory = |bytes: fn(usize, usize) -> usize| -> Vec<Handle> {
+            let bytes = lengths.iter().map(|length| bytes(length + tokens, heads));
+            bytes.map(|bytes| scope.empty(bytes)).collect()
+        };
+        let (tiles, scales) = (memory(tile_bytes), memory(scale_bytes));
+        join_all(scope, (&first, &second), lengths, &tiles, Some(&scales))?;
+        Ok(JoinedIntegers { tiles, scales })
+    }))
+}
+
+/// Starts the kernel on all sequences `ys`, in which so many tokens of `first` come first; with places
+/// for their scales, they become integers.
+fn join_all(
+    scope: &Scope<'_>,
+    (first, second): (&Turning, &Turning),
+    lengths: &[usize],
+    ys: &[Handle],
+    scales: Option<&[Handle]>,
+) -> Result<(), DriverError> {
+    /// Sequences of a launch.
+    const AT_ONCE: usize = 2;
+    let mut start = 0;
+    for (pair, lengths) in lengths.chunks(AT_ONCE).enumerate() {
+        let range = pair * AT_ONCE..pair * AT_ONCE + lengths.len();
+        let parts = (
+            first.after_tokens(start),
+            second.after_batches(pair * AT_ONCE),
+        );
+        let scales = scales.map(|scales| &scales[range.clone()]);
+        join(scope, parts, lengths, &ys[range], scales)?;
+        start += lengths.iter().sum::<usize>();
+    }
+    Ok(())
+}
+
 /// Starts the kernel that joins tokens of two tensors to at most two sequences `ys`, of which the
 /// first tensor has `lengths` tokens.
 fn join(
@@ -87,6 +126,7 @@ fn join(
     (first, second): (Part<'_>, Part<'_>),
     lengths: &[usize],
     ys: &[Handle],
+    scales: Option<&[Handle]>,
 ) -> Result<(), DriverError> {
     let turning = second.turning;
     let [_, tokens, heads, dim]: [usize; 4] = dims(&turning.x);
@@ -99,17 +139,36 @@ fn join(
         .flat_map(|part| part.pointers(scope))
         .map(Arg::Pointer)
         .collect();
-    let y = |i: usize| ys.get(i).map_or(0, |y| scope.pointer(y));
+    let pair = |places: &[Handle]| {
+        [0, 1].map(|i| Arg::Pointer(places.get(i).map_or(0, |place| scope.pointer(place))))
+    };
+    args.extend(pair(ys));
+    args.extend(scales.map(pair).into_iter().flatten());
     let length = |i: usize| lengths.get(i).map_or(0, |&length| length as i32);
-    args.extend([y(0), y(1)].map(Arg::Pointer));
     args.extend([length(0), length(1), tokens as i32].map(Arg::Int));
     args.extend([heads as i32, dim as i32].map(Arg::Int));
-    args.extend(turning.constants());
-    scope.launch(
-        &turning.element.kernel("rms_norm_rotate_joined"),
-        turning.grid(longest, lengths.len()),
-        &args,
-    )
+    let [epsilon, halves] = turning.constants();
+    args.push(epsilon);
+    let (name, grid) = match scales {
+        // Of pairs side by side only.
+        Some(_) => {
+            /// Heads of a block.
+            const HEADS: usize = 4;
+            let tiles = longest.div_ceil(TILE) as u32;
+            let grid = Grid {
+                blocks: (tiles, heads.div_ceil(HEADS) as u32, lengths.len() as u32),
+                threads: 512,
+                shared: 0,
+            };
+            ("rms_norm_rotate_joined_quantize", grid)
+        }
+        None => {
+            args.push(halves);
+            let grid = turning.grid(longest, lengths.len());
+            ("rms_norm_rotate_joined", grid)
+        }
+    };
+    scope.launch(&turning.element.kernel(name), grid, &args)
 }
 
 /// A tensor from some token on.
@@ -158,6 +217,12 @@ struct Turning {
 }
 
 impl Turning {
+    /// See [`new`](Self::new).
+    fn of(sequence: Turned<Cuda>, rotation: Rotation, epsilon: f64) -> Option<Self> {
+        let table = (sequence.cos, sequence.sin);
+        Self::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
+    }
+
     /// `None` where the kernel does not know the dtype or the heads' size.
     fn new(
         x: Tensor,

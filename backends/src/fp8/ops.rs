@@ -6,7 +6,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::codec::Fp8Format;
 use super::{portable, rounding};
-use crate::fused::FusedOps;
+use crate::fused::{FusedOps, Rotation, Turned};
 
 /// What a linear layer with an FP8 weight multiplies it with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +128,24 @@ pub trait Fp8Ops: FusedOps {
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
+    }
+
+    /// [`rms_norm_rotate_joined`](crate::fused::rms_norm_rotate_joined) of queries and of keys, then
+    /// [`joint_attention`](crate::fused::joint_attention). Where the device gains something by that,
+    /// each 128 tokens of a head's queries and keys are rounded to integers of 8 bits with one scale,
+    /// and its values, and the weights that multiply these, to E4M3 (after "SageAttention2", Zhang
+    /// et al., 2024); elsewhere they stay as they are.
+    ///
+    /// * `q`, `k`: of the first and of the second sequence.
+    fn joint_attention_rounded(
+        q: [Turned<Self>; 2],
+        k: [Turned<Self>; 2],
+        v: [FloatTensor<Self>; 2],
+        lengths: &[usize],
+        rotation: Rotation,
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 2] {
+        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, epsilon)
     }
 
     /// `y = epilogue(x · weightᵀ)` for a dense weight in any float dtype.

@@ -6,6 +6,7 @@ use burn::tensor::{FloatDType, Tensor};
 use super::codec::Fp8Format;
 use super::ops::{Epilogue, Fp8Ops, RoundedRows};
 use super::portable::{finish, float};
+use crate::fused::{Rotation, Turned};
 use burn::tensor::backend::Backend;
 
 /// The largest E4M3 number.
@@ -70,6 +71,21 @@ pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     let y = B::fp8_linear(x.values, weight, scale, format, Epilogue::NONE);
     let y = float::<B, 2>(y).cast(FloatDType::F32) * float::<B, 2>(x.scales);
     finish(y.cast(x.dtype), epilogue)
+}
+
+/// See [`Fp8Ops::joint_attention_rounded`]: nothing is rounded, since nothing would be gained.
+pub(crate) fn joint_attention_rounded<B: Fp8Ops>(
+    q: [Turned<B>; 2],
+    k: [Turned<B>; 2],
+    v: [FloatTensor<B>; 2],
+    lengths: &[usize],
+    rotation: Rotation,
+    epsilon: f64,
+) -> [FloatTensor<B>; 2] {
+    let [q, k] = [q, k].map(|[first, second]| {
+        B::rms_norm_rotate_joined(first, second, lengths, rotation, epsilon)
+    });
+    B::joint_attention(q, k, v, lengths)
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.

@@ -100,6 +100,17 @@ pub struct Sequence<B: Backend> {
     pub sin: Tensor<B, 2>,
 }
 
+impl<B: FusedOps> Sequence<B> {
+    fn turned(self) -> Turned<B> {
+        Turned {
+            x: unwrap(self.x),
+            weight: unwrap(self.weight),
+            cos: unwrap(self.cos),
+            sin: unwrap(self.sin),
+        }
+    }
+}
+
 /// [`rms_norm_rotate`] of two sequences, and then, one for each of `lengths`, so many tokens of the
 /// first with a batch of the second after them: float `[1, length + tokens, heads, head_dim]`.
 ///
@@ -112,12 +123,7 @@ pub fn rms_norm_rotate_joined<B: FusedOps>(
     rotation: Rotation,
     epsilon: f64,
 ) -> Vec<Tensor<B, 4>> {
-    let [first, second] = [first, second].map(|sequence| Turned::<B> {
-        x: unwrap(sequence.x),
-        weight: unwrap(sequence.weight),
-        cos: unwrap(sequence.cos),
-        sin: unwrap(sequence.sin),
-    });
+    let [first, second] = [first, second].map(Sequence::turned);
     let joined = B::rms_norm_rotate_joined(first, second, lengths, rotation, epsilon);
     joined.into_iter().map(wrap).collect()
 }
@@ -233,6 +239,23 @@ pub fn joint_attention<B: FusedOps>(
 ) -> [Tensor<B, 4>; 2] {
     let [q, k] = [q, k].map(|sequences| sequences.into_iter().map(unwrap).collect());
     B::joint_attention(q, k, v.map(unwrap), lengths).map(wrap)
+}
+
+/// [`rms_norm_rotate_joined`] of queries and of keys, then [`joint_attention`]; on eight bits where the
+/// device gains something by that (see [`Fp8Ops::joint_attention_rounded`]).
+///
+/// * `q`, `k`: of the first and of the second sequence.
+pub fn joint_attention_rounded<B: Fp8Ops>(
+    q: [Sequence<B>; 2],
+    k: [Sequence<B>; 2],
+    v: [Tensor<B, 4>; 2],
+    lengths: &[usize],
+    rotation: Rotation,
+    epsilon: f64,
+) -> [Tensor<B, 4>; 2] {
+    let [q, k] = [q, k].map(|sequences| sequences.map(Sequence::turned));
+    let v = v.map(unwrap);
+    B::joint_attention_rounded(q, k, v, lengths, rotation, epsilon).map(wrap)
 }
 
 /// Float tensors one after the other along a dimension, in which alone they may differ. A single

@@ -1,26 +1,32 @@
 //! Which layers may multiply in FP8.
 
-use backends::Arithmetic;
-use burn::tensor::backend::Backend;
+use backends::{Arithmetic, ModelBackend};
 
 use super::Transformer;
 
-impl<B: Backend> Transformer<B> {
-    /// Says what FP8 weights of the blocks' large layers are multiplied with. Those that are small,
-    /// or whose input has outliers that rounding to E4M3 would cost most, stay exact whatever is
-    /// said: embeddings, modulations, output, all layers of the text's few tokens, and the second
-    /// half of the image's feed-forward.
+impl<B: ModelBackend> Transformer<B> {
+    /// Says what the blocks' FP8 weights are multiplied with, and what attention is computed in.
+    /// Layers that are small, or whose input has outliers that rounding to E4M3 would cost most,
+    /// stay exact whatever is said: embeddings, modulations, output, and the second half of the
+    /// image's feed-forward.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         for block in &mut self.transformer_blocks {
             let attn = &mut block.attn;
+            attn.arithmetic = arithmetic;
             for linear in [
                 &mut attn.to_q,
                 &mut attn.to_k,
                 &mut attn.to_v,
+                &mut attn.add_q_proj,
+                &mut attn.add_k_proj,
+                &mut attn.add_v_proj,
                 &mut attn.to_out,
+                &mut attn.to_add_out,
                 &mut block.img_mlp.net_0_proj,
+                &mut block.txt_mlp.net_0_proj,
+                &mut block.txt_mlp.net_2,
             ] {
-                linear.weight.set_arithmetic(arithmetic);
+                linear.set_arithmetic(arithmetic);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Attention over image and text tokens together.
 
-use backends::ModelBackend;
-use backends::fused::{Rotation, Sequence, joint_attention, rms_norm_rotate_joined};
+use backends::fused::{
+    Rotation, Sequence, joint_attention, joint_attention_rounded, rms_norm_rotate_joined,
+};
+use backends::{Arithmetic, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -43,6 +45,8 @@ pub struct JointAttention<B: Backend> {
     pub to_out: Linear<B>,
     /// Back to the text stream.
     pub to_add_out: Linear<B>,
+    /// Of the attention itself; the projections have their own.
+    pub arithmetic: Arithmetic,
 }
 
 impl<B: Backend> JointAttention<B> {
@@ -64,6 +68,7 @@ impl<B: Backend> JointAttention<B> {
             norm_added_k: norm(),
             to_out: linear("to_out.0"),
             to_add_out: linear("to_add_out"),
+            arithmetic: Arithmetic::Exact,
         }
     }
 }
@@ -85,34 +90,38 @@ impl<B: ModelBackend> JointAttention<B> {
         layout: &JointLayout,
         rotary: &JointRotary<B>,
     ) -> Streams<Tensor<B, 3>> {
-        let Streams { image, text } = streams;
-        let joined = |image: Sequence<B>, text: Sequence<B>| {
-            let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
-            rms_norm_rotate_joined(text, image, lengths, Rotation::AdjacentPairs, epsilon)
+        const ROTATION: Rotation = Rotation::AdjacentPairs;
+        let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
+        let q = |Streams { image, text }: Streams<LayerInput<B>>| {
+            let text_q = projected(text, &self.add_q_proj, &self.norm_added_q, &rotary.text);
+            let image_q = projected(image, &self.to_q, &self.norm_q, &rotary.image);
+            [text_q, image_q]
         };
-        let q = joined(
-            projected(image.clone(), &self.to_q, &self.norm_q, &rotary.image),
-            projected(
-                text.clone(),
-                &self.add_q_proj,
-                &self.norm_added_q,
-                &rotary.text,
-            ),
-        );
-        let k = joined(
-            projected(image.clone(), &self.to_k, &self.norm_k, &rotary.image),
-            projected(
-                text.clone(),
-                &self.add_k_proj,
-                &self.norm_added_k,
-                &rotary.text,
-            ),
-        );
-        let v = [
-            heads(self.add_v_proj.forward_shared(text), &self.norm_added_k),
-            heads(self.to_v.forward_shared(image), &self.norm_k),
-        ];
-        let attended = joint_attention(q, k, v, &layout.text_lengths);
+        let k = |Streams { image, text }: Streams<LayerInput<B>>| {
+            let text_k = projected(text, &self.add_k_proj, &self.norm_added_k, &rotary.text);
+            let image_k = projected(image, &self.to_k, &self.norm_k, &rotary.image);
+            [text_k, image_k]
+        };
+        let v = |Streams { image, text }: Streams<LayerInput<B>>| {
+            let text_v = heads(self.add_v_proj.forward_shared(text), &self.norm_added_k);
+            let image_v = heads(self.to_v.forward_shared(image), &self.norm_k);
+            [text_v, image_v]
+        };
+        let attended = match self.arithmetic {
+            // Queries give way to their joint sequences before there are keys.
+            Arithmetic::Exact => {
+                let joined = |[text, image]: [Sequence<B>; 2]| {
+                    rms_norm_rotate_joined(text, image, lengths, ROTATION, epsilon)
+                };
+                let q = joined(q(streams.clone()));
+                let k = joined(k(streams.clone()));
+                joint_attention(q, k, v(streams), lengths)
+            }
+            Arithmetic::Fp8 => {
+                let (q, k) = (q(streams.clone()), k(streams.clone()));
+                joint_attention_rounded(q, k, v(streams), lengths, ROTATION, epsilon)
+            }
+        };
         let [text, image] = attended.map(|tokens| tokens.flatten::<3>(2, 3));
         Streams {
             image: self.to_out.forward(image),

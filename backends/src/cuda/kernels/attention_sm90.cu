@@ -27,8 +27,9 @@ constexpr int ATTENTION_SM90_VALUES_AT = 2;
 constexpr int ATTENTION_SM90_ALONE = 1;
 constexpr int ATTENTION_SM90_TURN = 3;
 
-__device__ __forceinline__ unsigned int attention_sm90_offset(int row, int chunk) {
-    return chunk / 8 * ATTENTION_SM90_HALF + row * ATTENTION_SM90_ROW + ((chunk % 8 ^ (row & 7)) << 4);
+// `half`: bytes of one half of the tile.
+__device__ __forceinline__ unsigned int attention_sm90_offset(int row, int chunk, int half = ATTENTION_SM90_HALF) {
+    return chunk / 8 * half + row * ATTENTION_SM90_ROW + ((chunk % 8 ^ (row & 7)) << 4);
 }
 
 // Loads 128 tokens, `available` of which exist; the others, and elements from `dim` on, are 0. By
@@ -61,6 +62,59 @@ __device__ __forceinline__ void attention_sm90_load(unsigned int tile, const Spl
                 store_shared(to + i * STEP * ATTENTION_SM90_ROW, attention_chunk(from, left));
             }
         }
+    }
+}
+
+// Leaves out the keys that rows do not see: from `seen` on, counted from the tile's first.
+template <class T>
+__device__ __forceinline__ void attention_sm90_hide(T (&scores)[16][4], const int (&seen)[2], int lane, T hidden) {
+#pragma unroll
+    for (int m = 0; m < 16; ++m) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+            if (m * 8 + lane % 4 * 2 + e % 2 >= seen[e / 2]) scores[m][e] = hidden;
+    }
+}
+
+// The largest score of a row, which four lanes share: row lane / 4, or 8 rows further on.
+__device__ __forceinline__ float attention_sm90_largest(const float (&scores)[16][4], int half) {
+    float largest = scores[0][half * 2];
+#pragma unroll
+    for (int m = 0; m < 16; ++m) largest = fmaxf(largest, fmaxf(scores[m][half * 2], scores[m][half * 2 + 1]));
+    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+    return fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+}
+
+// What sums are multiplied by: a row's total is that of four lanes, and 0 where it sees no key.
+__device__ __forceinline__ float attention_sm90_inverse(float total) {
+    total += __shfl_xor_sync(0xffffffffu, total, 1);
+    total += __shfl_xor_sync(0xffffffffu, total, 2);
+    return total == 0.0f ? 0.0f : 1.0f / total;
+}
+
+// Writes a warp's 16 rows from `warp_row` on, by way of their place in a tile, so that whole lines
+// leave. `out` is at the tile's first query, `left` of which exist from there on.
+template <int HALF>
+__device__ __forceinline__ void attention_sm90_store(unsigned int tile, const float (&sums)[16][4],
+                                                     const float (&factors)[2], int warp_row, int lane,
+                                                     const SplitTokens<bf16>& out, long long token_stride, int left,
+                                                     int dim, bool vector) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int row = warp_row + half * 8 + lane / 4;
+#pragma unroll
+        for (int m = 0; m < 16; ++m)
+            store_shared(tile + attention_sm90_offset(row, m, HALF) + lane % 4 * 4,
+                         bf16_pair(sums[m][half * 2] * factors[half], sums[m][half * 2 + 1] * factors[half]));
+    }
+    __syncwarp();
+#pragma unroll 4
+    for (int i = lane; i < 16 * 16; i += 32) {
+        const int row = warp_row + i / 16;
+        const int chunk = i % 16;
+        attention_store_chunk(out.base(row) + row * token_stride + chunk * 8,
+                              load_shared(tile + attention_sm90_offset(row, chunk, HALF)),
+                              row < left ? dim - chunk * 8 : 0, vector);
     }
 }
 
@@ -189,30 +243,20 @@ __device__ __forceinline__ void attention_sm90_compute(SplitTokens<bf16> out, co
         if (lane == 0) block_arrive(block.free(place));
 
         if (tile * KEYS + KEYS > block.all_seen) {
+            int seen[2];
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int row = block.q_start + warp_row + half * 8 + lane / 4;
-                const int seen = CAUSAL ? min(shape.k_len, row + diagonal + 1) : shape.k_len;
-#pragma unroll
-                for (int m = 0; m < 16; ++m) {
-#pragma unroll
-                    for (int e = 0; e < 2; ++e)
-                        if (tile * KEYS + m * 8 + lane % 4 * 2 + e >= seen)
-                            scores[m][half * 2 + e] = minus_infinity();
-                }
+                seen[half] = (CAUSAL ? min(shape.k_len, row + diagonal + 1) : shape.k_len) - tile * KEYS;
             }
+            attention_sm90_hide(scores, seen, lane, minus_infinity());
         }
 
         float factors[2];
         bool outgrown = false;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float maximum = scores[0][half * 2];
-#pragma unroll
-            for (int m = 0; m < 16; ++m)
-                maximum = fmaxf(maximum, fmaxf(scores[m][half * 2], scores[m][half * 2 + 1]));
-            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
-            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2)) * log2_scale;
+            const float maximum = attention_sm90_largest(scores, half) * log2_scale;
             // See ATTENTION_HEADROOM: a row keeps its maximum until it is outgrown.
             factors[half] = 1.0f;
             if (maximum > maxima[half] + ATTENTION_HEADROOM) {
@@ -263,27 +307,9 @@ __device__ __forceinline__ void attention_sm90_compute(SplitTokens<bf16> out, co
     // The result leaves through the queries' place, in which each warp writes and reads its own rows
     // once the warpgroup is done with the queries.
     named_sync(ATTENTION_SM90_ALONE + group, 128);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        float total = totals[half];
-        total += __shfl_xor_sync(0xffffffffu, total, 1);
-        total += __shfl_xor_sync(0xffffffffu, total, 2);
-        const float factor = total == 0.0f ? 0.0f : 1.0f / total;
-        const int row = warp_row + half * 8 + lane / 4;
-#pragma unroll
-        for (int m = 0; m < 16; ++m)
-            store_shared(block.q_tile + attention_sm90_offset(row, m) + lane % 4 * 4,
-                         bf16_pair(sums[m][half * 2] * factor, sums[m][half * 2 + 1] * factor));
-    }
-    __syncwarp();
-#pragma unroll 4
-    for (int i = lane; i < 16 * 16; i += 32) {
-        const int row = warp_row + i / 16;
-        const int chunk = i % 16;
-        attention_store_chunk(out.base(row) + row * shape.out_token_stride + chunk * 8,
-                              load_shared(block.q_tile + attention_sm90_offset(row, chunk)),
-                              block.q_start + row < shape.q_len ? shape.dim - chunk * 8 : 0, out_vector);
-    }
+    const float factors[2] = {attention_sm90_inverse(totals[0]), attention_sm90_inverse(totals[1])};
+    attention_sm90_store<ATTENTION_SM90_HALF>(block.q_tile, sums, factors, warp_row, lane, out, shape.out_token_stride,
+                         shape.q_len - block.q_start, shape.dim, out_vector);
 }
 
 template <bool CAUSAL>

@@ -176,30 +176,59 @@ __device__ __forceinline__ void rms_norm_rotate(const T* x, const float* w, cons
     else rotate_tokens<T, false>(tokens, heads, dim, eps, vector, place);
 }
 
+// What one of the joined sequences is made of; `first` is at its tokens.
 template <class T>
-__device__ __forceinline__ void rms_norm_rotate_joined(const T* first, const float* first_w, const float* first_cos,
-                                                       const float* first_sin, const T* second, const float* second_w,
-                                                       const float* second_cos, const float* second_sin, T* y0, T* y1,
-                                                       int length0, int length1, int tokens, int heads, int dim,
-                                                       float eps, int halves) {
-    const int size = heads * dim;
-    const int start = blockIdx.z == 0 ? 0 : length0;
-    const int length = blockIdx.z == 0 ? length0 : length1;
-    T* y = blockIdx.z == 0 ? y0 : y1;
-    second += (long long)blockIdx.z * tokens * size;
-    const bool vector = is_vector(first_w, first_cos, first_sin, dim) &&
-                        is_vector(second_w, second_cos, second_sin, dim) && is_aligned(first, 16) &&
-                        is_aligned(second, 16) && is_aligned(y, 16);
-    const auto place = [=](int token) {
+struct JoinedTokens {
+    const T *first, *second;
+    const float *first_w, *first_cos, *first_sin;
+    const float *second_w, *second_cos, *second_sin;
+    int length;
+
+    // All but the result's alignment.
+    __device__ __forceinline__ bool is_vector(int dim) const {
+        return ::is_vector(first_w, first_cos, first_sin, dim) && ::is_vector(second_w, second_cos, second_sin, dim) &&
+               is_aligned(first, 16) && is_aligned(second, 16);
+    }
+
+    // A token whose result goes to `y`.
+    __device__ __forceinline__ RotatedToken<T> token(int token, int heads, int dim, T* y) const {
         const bool of_first = token < length;
-        const long long from = of_first ? start + token : token - length;
+        const long long from = of_first ? token : token - length;
         const long long angles = from * (dim / 2);
-        return RotatedToken<T>{(of_first ? first : second) + from * size, y + (long long)token * size,
-                               of_first ? first_w : second_w, (of_first ? first_cos : second_cos) + angles,
+        return RotatedToken<T>{(of_first ? first : second) + from * heads * dim, y, of_first ? first_w : second_w,
+                               (of_first ? first_cos : second_cos) + angles,
                                (of_first ? first_sin : second_sin) + angles};
+    }
+};
+
+// Of the block's sequence.
+template <class T>
+__device__ __forceinline__ JoinedTokens<T> joined_tokens(const T* first, const float* first_w, const float* first_cos,
+                                                         const float* first_sin, const T* second, const float* second_w,
+                                                         const float* second_cos, const float* second_sin, int length0,
+                                                         int length1, int tokens, int heads, int dim) {
+    const long long start = blockIdx.z == 0 ? 0 : length0;
+    const long long angles = start * (dim / 2);
+    return JoinedTokens<T>{first + start * heads * dim,
+                           second + (long long)blockIdx.z * tokens * heads * dim,
+                           first_w,
+                           first_cos + angles,
+                           first_sin + angles,
+                           second_w,
+                           second_cos,
+                           second_sin,
+                           blockIdx.z == 0 ? length0 : length1};
+}
+
+template <class T>
+__device__ __forceinline__ void rms_norm_rotate_joined(const JoinedTokens<T>& joined, T* y, int tokens, int heads,
+                                                       int dim, float eps, int halves) {
+    const bool vector = joined.is_vector(dim) && is_aligned(y, 16);
+    const auto place = [=](int token) {
+        return joined.token(token, heads, dim, y + (long long)token * heads * dim);
     };
-    if (halves) rotate_tokens<T, true>(length + tokens, heads, dim, eps, vector, place);
-    else rotate_tokens<T, false>(length + tokens, heads, dim, eps, vector, place);
+    if (halves) rotate_tokens<T, true>(joined.length + tokens, heads, dim, eps, vector, place);
+    else rotate_tokens<T, false>(joined.length + tokens, heads, dim, eps, vector, place);
 }
 
 extern "C" __global__ void __launch_bounds__(ROTATE_THREADS, ROTATE_BLOCKS)
@@ -223,8 +252,9 @@ extern "C" __global__ void __launch_bounds__(ROTATE_THREADS, ROTATE_BLOCKS)
                                 const bf16* second, const float* second_w, const float* second_cos,
                                 const float* second_sin, bf16* y0, bf16* y1, int length0, int length1, int tokens,
                                 int heads, int dim, float eps, int halves) {
-    rms_norm_rotate_joined(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin, y0, y1,
-                           length0, length1, tokens, heads, dim, eps, halves);
+    rms_norm_rotate_joined(joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin,
+                                         length0, length1, tokens, heads, dim),
+                           blockIdx.z == 0 ? y0 : y1, tokens, heads, dim, eps, halves);
 }
 
 extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
@@ -232,6 +262,7 @@ extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
                                const float* second, const float* second_w, const float* second_cos,
                                const float* second_sin, float* y0, float* y1, int length0, int length1, int tokens,
                                int heads, int dim, float eps, int halves) {
-    rms_norm_rotate_joined(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin, y0, y1,
-                           length0, length1, tokens, heads, dim, eps, halves);
+    rms_norm_rotate_joined(joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin,
+                                         length0, length1, tokens, heads, dim),
+                           blockIdx.z == 0 ? y0 : y1, tokens, heads, dim, eps, halves);
 }

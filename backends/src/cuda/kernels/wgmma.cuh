@@ -18,58 +18,83 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 // Makes this thread's writes to shared memory visible to the products after the next barrier.
 __device__ __forceinline__ void wgmma_publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
+// 64x128 sums of a warpgroup, as operands 0 to 63. Warp w has rows 16 w ..= 16 w + 15, as tiles of
+// 16x8 like those of multiply_add.
+#define WGMMA_SUMS                                                                  \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "       \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, "   \
+    "%31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "   \
+    "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, "   \
+    "%61, %62, %63}"
 #define WGMMA_TILE(c, n) "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
+#define WGMMA_TILES(c)                                                              \
+    WGMMA_TILE(c, 0), WGMMA_TILE(c, 1), WGMMA_TILE(c, 2), WGMMA_TILE(c, 3),         \
+        WGMMA_TILE(c, 4), WGMMA_TILE(c, 5), WGMMA_TILE(c, 6), WGMMA_TILE(c, 7),     \
+        WGMMA_TILE(c, 8), WGMMA_TILE(c, 9), WGMMA_TILE(c, 10), WGMMA_TILE(c, 11),   \
+        WGMMA_TILE(c, 12), WGMMA_TILE(c, 13), WGMMA_TILE(c, 14), WGMMA_TILE(c, 15)
+
+#define WGMMA_INTEGER_TILE(c, n) "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])
+#define WGMMA_INTEGER_TILES(c)                                                                            \
+    WGMMA_INTEGER_TILE(c, 0), WGMMA_INTEGER_TILE(c, 1), WGMMA_INTEGER_TILE(c, 2), WGMMA_INTEGER_TILE(c, 3), \
+        WGMMA_INTEGER_TILE(c, 4), WGMMA_INTEGER_TILE(c, 5), WGMMA_INTEGER_TILE(c, 6),                     \
+        WGMMA_INTEGER_TILE(c, 7), WGMMA_INTEGER_TILE(c, 8), WGMMA_INTEGER_TILE(c, 9),                     \
+        WGMMA_INTEGER_TILE(c, 10), WGMMA_INTEGER_TILE(c, 11), WGMMA_INTEGER_TILE(c, 12),                  \
+        WGMMA_INTEGER_TILE(c, 13), WGMMA_INTEGER_TILE(c, 14), WGMMA_INTEGER_TILE(c, 15)
 
 // Waits until at most PENDING committed groups are under way; c is what the finished ones wrote.
 template <int PENDING>
 __device__ __forceinline__ void wgmma_wait(float (&c)[16][4]) {
-    asm volatile("wgmma.wait_group.sync.aligned %64;"
-                 : WGMMA_TILE(c, 0), WGMMA_TILE(c, 1), WGMMA_TILE(c, 2), WGMMA_TILE(c, 3),
-          WGMMA_TILE(c, 4), WGMMA_TILE(c, 5), WGMMA_TILE(c, 6), WGMMA_TILE(c, 7),
-          WGMMA_TILE(c, 8), WGMMA_TILE(c, 9), WGMMA_TILE(c, 10), WGMMA_TILE(c, 11),
-          WGMMA_TILE(c, 12), WGMMA_TILE(c, 13), WGMMA_TILE(c, 14), WGMMA_TILE(c, 15)
-                 : "n"(PENDING)
+    asm volatile("wgmma.wait_group.sync.aligned %64;" : WGMMA_TILES(c) : "n"(PENDING) : "memory");
+}
+template <int PENDING>
+__device__ __forceinline__ void wgmma_wait(int (&c)[16][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned %64;" : WGMMA_INTEGER_TILES(c) : "n"(PENDING) : "memory");
+}
+
+// c = a b, or c += a b where `add`, both in shared memory by rows of the summed dimension.
+__device__ __forceinline__ void wgmma_shared(float (&c)[16][4], unsigned long long a, unsigned long long b, bool add) {
+    asm volatile("{\n"
+                 ".reg .pred keep;\n"
+                 "setp.ne.b32 keep, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " WGMMA_SUMS
+                 ", %64, %65, keep, 1, 1, 0, 0;\n"
+                 "}\n"
+                 : WGMMA_TILES(c)
+                 : "l"(a), "l"(b), "r"((int)add)
                  : "memory");
 }
 
-// c = a b, or c += a b where `add`: 64x16 by 16x128, both in shared memory by rows of the summed
-// dimension. Warp w has rows 16 w ..= 16 w + 15 of c, as tiles of 16x8 like those of multiply_add.
-__device__ __forceinline__ void wgmma_shared(float (&c)[16][4], unsigned long long a, unsigned long long b, bool add) {
-    asm volatile(
-        "{\n"
-        ".reg .pred keep;\n"
-        "setp.ne.b32 keep, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-        "}, %64, %65, keep, 1, 1, 0, 0;\n"
-        "}\n"
-        : WGMMA_TILE(c, 0), WGMMA_TILE(c, 1), WGMMA_TILE(c, 2), WGMMA_TILE(c, 3),
-          WGMMA_TILE(c, 4), WGMMA_TILE(c, 5), WGMMA_TILE(c, 6), WGMMA_TILE(c, 7),
-          WGMMA_TILE(c, 8), WGMMA_TILE(c, 9), WGMMA_TILE(c, 10), WGMMA_TILE(c, 11),
-          WGMMA_TILE(c, 12), WGMMA_TILE(c, 13), WGMMA_TILE(c, 14), WGMMA_TILE(c, 15)
-        : "l"(a), "l"(b), "r"((int)add)
-        : "memory");
+// As wgmma_shared, of integers of 8 bits.
+__device__ __forceinline__ void wgmma_shared_int8(int (&c)[16][4], unsigned long long a, unsigned long long b,
+                                                  bool add) {
+    asm volatile("{\n"
+                 ".reg .pred keep;\n"
+                 "setp.ne.b32 keep, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " WGMMA_SUMS ", %64, %65, keep;\n"
+                 "}\n"
+                 : WGMMA_INTEGER_TILES(c)
+                 : "l"(a), "l"(b), "r"((int)add)
+                 : "memory");
 }
 
-// c += a b with a in registers, as multiply_add takes it, and b in shared memory by columns of the
-// summed dimension.
+// c += a b with a in registers. In shared memory, b is by columns of the summed dimension where it
+// is bf16, and by its rows where it is codes: those have no other form.
+#define WGMMA_REGISTERS(KIND, TAIL)                                                 \
+    asm volatile("wgmma.mma_async.sync.aligned." KIND " " WGMMA_SUMS                \
+                 ", {%64, %65, %66, %67}, %68, 1, 1, 1" TAIL ";"                    \
+                 : WGMMA_TILES(c)                                                   \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)               \
+                 : "memory")
+
+// As multiply_add takes a.
 __device__ __forceinline__ void wgmma_registers(float (&c)[16][4], const unsigned int (&a)[4], unsigned long long b) {
-    asm volatile(
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-        "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
-        : WGMMA_TILE(c, 0), WGMMA_TILE(c, 1), WGMMA_TILE(c, 2), WGMMA_TILE(c, 3),
-          WGMMA_TILE(c, 4), WGMMA_TILE(c, 5), WGMMA_TILE(c, 6), WGMMA_TILE(c, 7),
-          WGMMA_TILE(c, 8), WGMMA_TILE(c, 9), WGMMA_TILE(c, 10), WGMMA_TILE(c, 11),
-          WGMMA_TILE(c, 12), WGMMA_TILE(c, 13), WGMMA_TILE(c, 14), WGMMA_TILE(c, 15)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
-        : "memory");
+    WGMMA_REGISTERS("m64n128k16.f32.bf16.bf16", ", 1");
+}
+// Of a warp's 16 rows by 32 codes, lane i has codes 4 (i % 4) ..= + 3 of row i / 4, of row i / 4 +
+// 8, and the same of the codes from 16 on.
+__device__ __forceinline__ void wgmma_registers_fp8(float (&c)[16][4], const unsigned int (&a)[4],
+                                                    unsigned long long b) {
+    WGMMA_REGISTERS("m64n128k32.f32.e4m3.e4m3", "");
 }
 
 // Barriers in shared memory, of a number of arrivals, by phases: a wait for parity p ends when the
@@ -81,6 +106,27 @@ __device__ __forceinline__ void block_barrier(unsigned int barrier, int arrivals
 
 __device__ __forceinline__ void block_arrive(unsigned int barrier) {
     asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
+}
+
+// Arrives, and lets the phase wait for so many bytes besides.
+__device__ __forceinline__ void block_arrive_for(unsigned int barrier, unsigned int bytes) {
+    asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.expect_tx.shared.b64 state, [%0], %1;\n}" ::"r"(barrier),
+                 "r"(bytes)
+                 : "memory");
+}
+
+// Makes new barriers known to copies in bulk, before the block's threads meet.
+__device__ __forceinline__ void block_barriers_done() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// Starts to copy so many bytes to shared memory, and tells the barrier of them. Addresses and size are
+// multiples of 16. What is copied is visible to products.
+__device__ __forceinline__ void copy_bulk(unsigned int target, const void* source, unsigned int bytes,
+                                          unsigned int barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(target),
+                 "l"(source), "r"(bytes), "r"(barrier)
+                 : "memory");
 }
 
 __device__ __forceinline__ void block_wait(unsigned int barrier, int parity) {

@@ -171,17 +171,18 @@ fn joint_attention_is_that_of_each_joint_sequence() {
     }
 }
 
+fn sequence(batch: usize, tokens: usize) -> Sequence<Flex> {
+    let angles = random([tokens, 4]);
+    Sequence {
+        x: random([batch, tokens, 2, 8]),
+        weight: random([8]),
+        cos: angles.clone().cos(),
+        sin: angles.sin(),
+    }
+}
+
 #[test]
 fn joined_sequences_are_the_first_one_s_tokens_and_then_a_batch_of_the_second() {
-    let sequence = |batch, tokens| {
-        let angles = random([tokens, 4]);
-        Sequence {
-            x: random([batch, tokens, 2, 8]),
-            weight: random([8]),
-            cos: angles.clone().cos(),
-            sin: angles.sin(),
-        }
-    };
     let lengths = [2, 1, 3];
     let (first, second) = (sequence(1, 6), sequence(3, 4));
     let turned = |sequence: &Sequence<Flex>| {
@@ -266,4 +267,21 @@ fn a_view_is_read_as_what_it_shows() {
         rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6),
         1e-5,
     );
+}
+
+#[test]
+fn rounded_joint_attention_is_exact_where_rounding_gains_nothing() {
+    let lengths = [2, 3];
+    let [q, k] = [(); 2].map(|()| [sequence(1, 5), sequence(2, 4)]);
+    let v = [random([1, 5, 2, 8]), random([2, 4, 2, 8])];
+    let rotation = Rotation::AdjacentPairs;
+    let rounded =
+        fused::joint_attention_rounded(q.clone(), k.clone(), v.clone(), &lengths, rotation, 1e-6);
+    let [q, k] = [q, k].map(|[first, second]| {
+        fused::rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6)
+    });
+    let exact = fused::joint_attention(q, k, v, &lengths);
+    for (rounded, exact) in rounded.into_iter().zip(exact) {
+        close("rounded joint attention", rounded, raw(&exact), 1e-6);
+    }
 }

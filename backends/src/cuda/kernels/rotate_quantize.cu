@@ -1,0 +1,112 @@
+// rms_norm_rotate_joined, of pairs side by side and bf16, as integers of 8 bits in tiles, as
+// attention_quantized reads them. yi holds tiles of sequence i, scalesi [heads, tiles] what they are
+// multiplied by: the tile's largest magnitude over 127, but no less than INT8_LEAST_SCALE. Rows of
+// tokens that there are not are zeros.
+//
+// Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 4), z = sequences. dim <=
+// 128. y0 and y1 begin at multiples of 8 bytes.
+
+constexpr int ROTATE_QUANTIZE_THREADS = 512;
+// Heads of a block, one after the other: they share their angles, which take more than a head's tokens.
+constexpr int ROTATE_QUANTIZE_HEADS = 4;
+constexpr float INT8_LARGEST = 127.0f;
+// What a score changes by then is next to nothing, and ATTENTION_QUANTIZED_HIDDEN times the scales of
+// queries and keys is still far below any score.
+constexpr float INT8_LEAST_SCALE = 1.0f / 512.0f;
+
+// The nearest integers to eight numbers of at most INT8_LARGEST, as bytes.
+__device__ __forceinline__ uint2 int8_codes(const float (&v)[GROUP]) {
+    unsigned int codes[GROUP];
+#pragma unroll
+    for (int e = 0; e < GROUP; ++e) codes[e] = (unsigned int)__float2int_rn(v[e]) & 0xffu;
+    return make_uint2(codes[0] | codes[1] << 8 | codes[2] << 16 | codes[3] << 24,
+                      codes[4] | codes[5] << 8 | codes[6] << 16 | codes[7] << 24);
+}
+
+// A tile of up to ROTATE_QUANTIZE_HEADS heads, by LANES lanes for each token. `y` and `scale` are at the
+// first of `tiles` tiles of the first head.
+template <int LANES, bool VECTOR>
+__device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& joined, signed char* y, float* scale,
+                                                     int all, int tiles, int heads, int dim, float eps) {
+    constexpr int AT_ONCE = ROTATE_QUANTIZE_THREADS / LANES;
+    constexpr int TURNS = 128 / AT_ONCE;
+    const int lane = threadIdx.x % LANES;
+    const int first_row = threadIdx.x / LANES;
+    const int first_head = blockIdx.y * ROTATE_QUANTIZE_HEADS;
+    const int count = min(heads - first_head, ROTATE_QUANTIZE_HEADS);
+    const int first_token = blockIdx.x * 128 + first_row;
+    const RotatedPart<false, VECTOR> part(lane, dim);
+    const float part_of_mean = 1.0f / (float)dim;
+    // Of a token that there is not, the last one's angles.
+    const auto at = [&](int turn) {
+        return joined.token(min(first_token + turn * AT_ONCE, all - 1), heads, dim, nullptr);
+    };
+    const auto read = [&](int turn, int head, Packed<bf16>& held) {
+        part.read(at(turn).x + (first_head + head) * dim, first_token + turn * AT_ONCE < all, held);
+    };
+
+    Packed<bf16> held[TURNS];
+    float cos[TURNS][4], sin[TURNS][4];
+#pragma unroll
+    for (int turn = 0; turn < TURNS; ++turn) read(turn, 0, held[turn]);
+#pragma unroll
+    for (int turn = 0; turn < TURNS; ++turn) {
+        load_some(at(turn).cos + 4 * lane, dim / 2 - 4 * lane, VECTOR, cos[turn]);
+        load_some(at(turn).sin + 4 * lane, dim / 2 - 4 * lane, VECTOR, sin[turn]);
+    }
+#pragma unroll 1
+    for (int head = 0; head < count; ++head) {
+        float v[TURNS][GROUP];
+        float largest = 0.0f;
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) {
+            unpack(held[turn], v[turn]);
+            // Asked for before the waits that follow.
+            if (head + 1 < count) read(turn, head + 1, held[turn]);
+            float squares[GROUP], weight[GROUP];
+            Packed<float> weights;
+            part.read(at(turn).w, true, weights);
+            unpack(weights, weight);
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) squares[e] = v[turn][e] * v[turn][e];
+            const float inverse = rsqrtf(fmaf(sum_lanes<LANES>(sum_group(squares)), part_of_mean, eps));
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) v[turn][e] *= inverse * weight[e];
+            rotate_pairs<false>(v[turn], cos[turn], sin[turn]);
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[turn][e]));
+        }
+        const float by = fmaxf(max_block(largest) / INT8_LARGEST, INT8_LEAST_SCALE);
+        const float inverse = 1.0f / by;
+        const long long tile = (long long)(first_head + head) * tiles + blockIdx.x;
+        if (threadIdx.x == 0) scale[tile] = by;
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) {
+            const int row = first_row + turn * AT_ONCE;
+            const int chunk = part.at[0] / 16 ^ row % 8;
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) v[turn][e] *= inverse;
+            if (part.at[0] < 128)
+                *(uint2*)(y + (tile * 128 + row) * 128 + chunk * 16 + part.at[0] % 16) = int8_codes(v[turn]);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS)
+    rms_norm_rotate_joined_quantize_bf16(const bf16* first, const float* first_w, const float* first_cos,
+                                         const float* first_sin, const bf16* second, const float* second_w,
+                                         const float* second_cos, const float* second_sin, signed char* y0,
+                                         signed char* y1, float* scales0, float* scales1, int length0, int length1,
+                                         int tokens, int heads, int dim, float eps) {
+    const JoinedTokens<bf16> joined = joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos,
+                                                    second_sin, length0, length1, tokens, heads, dim);
+    const int all = joined.length + tokens;
+    const int tiles = (all + 127) / 128;
+    if (blockIdx.x >= tiles) return;
+    signed char* y = blockIdx.z == 0 ? y0 : y1;
+    float* scales = blockIdx.z == 0 ? scales0 : scales1;
+    if (joined.is_vector(dim))
+        rotate_quantize_tile<16, true>(joined, y, scales, all, tiles, heads, dim, eps);
+    else
+        rotate_quantize_tile<32, false>(joined, y, scales, all, tiles, heads, dim, eps);
+}
