@@ -144,9 +144,7 @@ fn stamp(source: &Path) -> std::io::Result<Option<String>> {
     let length = file.metadata()?.len();
     let mut start = Vec::new();
     file.take(STAMPED_BYTES).read_to_end(&mut start)?;
-    let digest = Sha256::digest(&start);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some(format!("{length}-{digest}")))
+    Ok(Some(format!("{length}-{:x}", Sha256::digest(&start))))
 }
 
 /// Whether a LoRA is taken for the Lightning LoRA though its name does not say so.

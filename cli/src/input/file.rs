@@ -38,8 +38,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 
 /// The SHA-256 of a file's contents in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -23,20 +23,13 @@ pub(super) fn check_writable(
         .collect();
     let mut taken: HashSet<PathBuf> = images.iter().map(|image| file_key(image)).collect();
     let inputs = inputs(config);
-    let records = [("--trace", &config.trace), ("--report", &config.report)];
-    let records = records
-        .into_iter()
-        .filter_map(|(flag, file)| Some((flag, file.as_ref()?)));
     let usage = |message: String| Err(CliError::Usage(message));
 
     // A picture that is made again may take its own place.
     let read = inputs.iter().filter(|(flag, _)| *flag != "--from");
     let read = read.map(|&(flag, path)| (flag, path));
-    for (flag, file) in records
-        .clone()
-        .map(|(flag, path)| (flag, path.as_path()))
-        .chain(read)
-    {
+    let written = records(config).map(|(flag, path)| (flag, path.as_path()));
+    for (flag, file) in written.chain(read) {
         if taken.contains(&file_key(file)) {
             return usage(format!(
                 "{flag} names the image's own file {}",
@@ -44,17 +37,15 @@ pub(super) fn check_writable(
             ));
         }
     }
-    for (flag, record) in records.clone() {
+    for (flag, record) in records(config) {
         let key = file_key(record);
         if let Some((other, _)) = inputs.iter().find(|(_, input)| file_key(input) == key) {
-            return usage(format!(
-                "{flag} would write over {}, which {other} names",
-                record.display()
-            ));
+            return Err(would_write_over(flag, record, &format!("{other} names")));
         }
         taken.insert(key);
     }
-    let outputs = images.iter().copied().chain(records.map(|(_, path)| path));
+    let records = records(config).map(|(_, path)| path);
+    let outputs = images.iter().copied().chain(records);
     if config.preview.is_none() {
         return atomic_file::probe(outputs);
     }
@@ -80,22 +71,33 @@ pub(super) fn check_writable(
 /// # Errors
 /// [`CliError::Usage`] naming the flag and the file.
 pub(super) fn check_models(config: &GenerateConfig, models: &Models) -> Result<(), CliError> {
-    let records = [("--trace", &config.trace), ("--report", &config.report)];
-    for (flag, record) in records {
-        let Some(record) = record else { continue };
+    for (flag, record) in records(config) {
         let key = file_key(record);
         let belongs = models.sources().any(|source| {
             let source = file_key(source);
             key == source || (key.parent() == Some(&source) && is_model_file(&key))
         });
         if belongs {
-            return Err(CliError::Usage(format!(
-                "{flag} would write over {}, which belongs to the models",
-                record.display()
-            )));
+            return Err(would_write_over(flag, record, "belongs to the models"));
         }
     }
     Ok(())
+}
+
+/// What is written beside pictures, with its flags.
+fn records(config: &GenerateConfig) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    let records = [("--trace", &config.trace), ("--report", &config.report)];
+    records
+        .into_iter()
+        .filter_map(|(flag, file)| Some((flag, file.as_ref()?)))
+}
+
+/// Says of a file to be written what is there.
+fn would_write_over(flag: &str, record: &Path, what: &str) -> CliError {
+    CliError::Usage(format!(
+        "{flag} would write over {}, which {what}",
+        record.display()
+    ))
 }
 
 /// Whether a file in a model's folder is one of its own, by its name.

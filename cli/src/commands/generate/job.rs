@@ -39,8 +39,8 @@ impl OnBackend for Prepare {
         }
         if self.1 == Arithmetic::Fp8 && !B::multiplies_fp8(&device, self.2) {
             self.0.note(
-                "note: no FP8 products with this device and number format: --fp8-compute rounds as they would, and \
-                 gains nothing",
+                "note: no FP8 products with this device and number format: --fp8-compute rounds as \
+                 they would, and gains nothing",
             );
         }
     }

@@ -71,9 +71,8 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    /// Settles what the request leaves to the model and the device, whose number format is
-    /// `dtype`, reads the noise, and looks whether the
-    /// picture is there already, if that is wanted.
+    /// Settles what the request leaves to the model and the device, whose number format is `dtype`,
+    /// reads the noise, and looks whether the picture is there already, if that is wanted.
     ///
     /// # Errors
     /// Whatever is wrong with the request, the tokenizer, the noise file or the model's defaults.
