@@ -102,7 +102,7 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
 def rms_norm_rotate_joined_quantize(launch: Launcher, first, second, ys, scales, lengths, eps):
     """As `rms_norm_rotate_joined`; `ys` are tiles of integers, and `scales` theirs."""
     tokens, heads, dim = second[0].shape[1:]
-    grid = [blocks(max(lengths) + tokens, 128), blocks(heads, 4), len(ys)]
+    grid = [blocks(max(lengths) + tokens, 128), blocks(heads, 6), len(ys)]
     ys, scales, lengths = ([*pair, None][:2] for pair in (ys, scales, lengths))
     sizes = lengths[0], lengths[1] or 0, tokens, heads, dim
     launch("rms_norm_rotate_joined_quantize_bf16", grid, *first, *second, *ys, *scales, *sizes, eps)

@@ -153,7 +153,7 @@ fn join(
         // Of pairs side by side only.
         Some(_) => {
             /// Heads of a block.
-            const HEADS: usize = 4;
+            const HEADS: usize = 6;
             let tiles = longest.div_ceil(TILE) as u32;
             let grid = Grid {
                 blocks: (tiles, heads.div_ceil(HEADS) as u32, lengths.len() as u32),

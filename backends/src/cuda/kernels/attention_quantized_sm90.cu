@@ -35,9 +35,12 @@ constexpr int ATTENTION_QUANTIZED_BARRIERS_AT = ATTENTION_QUANTIZED_RESULTS_AT +
 // that is outgrown: small weights keep as many bits as can be.
 constexpr float ATTENTION_QUANTIZED_LARGEST = 8.0f;
 constexpr float ATTENTION_QUANTIZED_HEADROOM = 0.75f;
-// A score so far below any sum of 128 products of 127 by 127 that its weight is 0, since scales are at
-// least INT8_LEAST_SCALE.
-constexpr int ATTENTION_QUANTIZED_HIDDEN = -(1 << 30);
+// Added to an integer below 2^22 in magnitude, which a score is, this gives the bits of that number plus
+// 1.5 * 2^23: a cheap conversion, whose offset goes into what is added to the exponents anyway.
+constexpr int ATTENTION_QUANTIZED_FLOAT = 0x4b400000;
+constexpr float ATTENTION_QUANTIZED_FLOAT_OFFSET = 12582912.0f;
+// A score that so becomes the lowest number: its weight is 0, since scales are at least INT8_LEAST_SCALE.
+constexpr int ATTENTION_QUANTIZED_HIDDEN = (int)(0xff7fffffu - ATTENTION_QUANTIZED_FLOAT);
 
 struct AttentionQuantizedShape {
     int tokens, heads, dim;
@@ -147,8 +150,8 @@ __device__ __forceinline__ void attention_quantized_compute(SplitTokens<bf16> ou
     // What sums are to be multiplied by is two to this.
     float power = minus_infinity();
 
-    // Each round starts the scores of one tile and the sums of the tile before, and finds the maxima while
-    // the latter are under way.
+    // Each round starts the scores of one tile and the sums of the tile before, and exponentiates while the
+    // latter are under way.
 #pragma unroll 1
     for (int n = 0; n < tiles; ++n) {
         const int tile = tiles - 1 - n;
@@ -190,7 +193,20 @@ __device__ __forceinline__ void attention_quantized_compute(SplitTokens<bf16> ou
             maxima[half] = kept;
             totals[half] *= factor;
             factors[half] = factor * grown;
-            base[half] = kept - ATTENTION_QUANTIZED_LARGEST - shift;
+            base[half] = fmaf(ATTENTION_QUANTIZED_FLOAT_OFFSET, log2_scale,
+                              kept - ATTENTION_QUANTIZED_LARGEST - shift);
+        }
+
+        float numbers[16][4];
+        float total[2][2] = {};
+#pragma unroll
+        for (int m = 0; m < 16; ++m) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const float score = __int_as_float(scores[m][e] + ATTENTION_QUANTIZED_FLOAT);
+                numbers[m][e] = exp2_approx(fmaf(score, log2_scale, -base[e / 2]));
+                total[e / 2][e % 2] += numbers[m][e];
+            }
         }
 
         // The last round's weights and sums are free again.
@@ -205,20 +221,13 @@ __device__ __forceinline__ void attention_quantized_compute(SplitTokens<bf16> ou
         }
 
         // The order of values within 16 tokens is this one's: see fp8_quantize_values.
-        float total[2][2] = {};
 #pragma unroll
         for (int m = 0; m < 16; m += 2) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                float weight[4];
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    const float score = (float)scores[m + e / 2][half * 2 + e % 2];
-                    weight[e] = exp2_approx(fmaf(score, log2_scale, -base[half]));
-                    total[half][e % 2] += weight[e];
-                }
-                weights[m / 4][m % 4 + half] = e4m3_pair(weight[0], weight[1]) | e4m3_pair(weight[2], weight[3]) << 16;
-            }
+            for (int half = 0; half < 2; ++half)
+                weights[m / 4][m % 4 + half] =
+                    e4m3_pair(numbers[m][half * 2], numbers[m][half * 2 + 1]) |
+                    e4m3_pair(numbers[m + 1][half * 2], numbers[m + 1][half * 2 + 1]) << 16;
         }
         const float unshift = exp2_approx(-shift);
 #pragma unroll

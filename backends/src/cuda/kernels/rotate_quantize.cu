@@ -3,12 +3,13 @@
 // multiplied by: the tile's largest magnitude over 127, but no less than INT8_LEAST_SCALE. Rows of
 // tokens that there are not are zeros.
 //
-// Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 4), z = sequences. dim <=
+// Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 6), z = sequences. dim <=
 // 128. y0 and y1 begin at multiples of 8 bytes.
 
 constexpr int ROTATE_QUANTIZE_THREADS = 512;
-// Heads of a block, one after the other: they share their angles, which take more than a head's tokens.
-constexpr int ROTATE_QUANTIZE_HEADS = 4;
+// Heads of a block, one after the other: all but the first find their angles, which take more than a head's
+// tokens, in the cache.
+constexpr int ROTATE_QUANTIZE_HEADS = 6;
 constexpr float INT8_LARGEST = 127.0f;
 // What a score changes by then is next to nothing, and ATTENTION_QUANTIZED_HIDDEN times the scales of
 // queries and keys is still far below any score.
@@ -45,34 +46,28 @@ __device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& j
         part.read(at(turn).x + (first_head + head) * dim, first_token + turn * AT_ONCE < all, held);
     };
 
-    Packed<bf16> held[TURNS];
-    float cos[TURNS][4], sin[TURNS][4];
-#pragma unroll
-    for (int turn = 0; turn < TURNS; ++turn) read(turn, 0, held[turn]);
-#pragma unroll
-    for (int turn = 0; turn < TURNS; ++turn) {
-        load_some(at(turn).cos + 4 * lane, dim / 2 - 4 * lane, VECTOR, cos[turn]);
-        load_some(at(turn).sin + 4 * lane, dim / 2 - 4 * lane, VECTOR, sin[turn]);
-    }
 #pragma unroll 1
     for (int head = 0; head < count; ++head) {
+        Packed<bf16> held[TURNS];
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) read(turn, head, held[turn]);
         float v[TURNS][GROUP];
         float largest = 0.0f;
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {
             unpack(held[turn], v[turn]);
-            // Asked for before the waits that follow.
-            if (head + 1 < count) read(turn, head + 1, held[turn]);
-            float squares[GROUP], weight[GROUP];
+            float squares[GROUP], weight[GROUP], cos[4], sin[4];
             Packed<float> weights;
             part.read(at(turn).w, true, weights);
+            load_some(at(turn).cos + 4 * lane, dim / 2 - 4 * lane, VECTOR, cos);
+            load_some(at(turn).sin + 4 * lane, dim / 2 - 4 * lane, VECTOR, sin);
             unpack(weights, weight);
 #pragma unroll
             for (int e = 0; e < GROUP; ++e) squares[e] = v[turn][e] * v[turn][e];
             const float inverse = rsqrtf(fmaf(sum_lanes<LANES>(sum_group(squares)), part_of_mean, eps));
 #pragma unroll
             for (int e = 0; e < GROUP; ++e) v[turn][e] *= inverse * weight[e];
-            rotate_pairs<false>(v[turn], cos[turn], sin[turn]);
+            rotate_pairs<false>(v[turn], cos, sin);
 #pragma unroll
             for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[turn][e]));
         }
@@ -92,7 +87,7 @@ __device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& j
     }
 }
 
-extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS)
+extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS, 2)
     rms_norm_rotate_joined_quantize_bf16(const bf16* first, const float* first_w, const float* first_cos,
                                          const float* first_sin, const bf16* second, const float* second_w,
                                          const float* second_cos, const float* second_sin, signed char* y0,
@@ -108,5 +103,5 @@ extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS)
     if (joined.is_vector(dim))
         rotate_quantize_tile<16, true>(joined, y, scales, all, tiles, heads, dim, eps);
     else
-        rotate_quantize_tile<32, false>(joined, y, scales, all, tiles, heads, dim, eps);
+        rotate_quantize_tile<16, false>(joined, y, scales, all, tiles, heads, dim, eps);
 }
