@@ -5,7 +5,8 @@ use backends::{Arithmetic, ModelBackend};
 use super::Transformer;
 
 impl<B: ModelBackend> Transformer<B> {
-    /// Says what the blocks' FP8 weights are multiplied with, and what attention is computed in.
+    /// Says what the blocks' FP8 weights are multiplied with, and what attention is computed in: of a
+    /// loaded transformer, since biases are converted.
     /// Layers that are small, or whose input has outliers that rounding to E4M3 would cost most,
     /// stay exact whatever is said: embeddings, modulations, output, and the second half of the
     /// image's feed-forward.

@@ -23,10 +23,11 @@ pub(super) fn load<B: ModelBackend>(
     run: &mut Run<'_>,
     device: &B::Device,
 ) -> Result<Loaded<Transformer<B>>, CliError> {
-    let mut transformer = survey::transformer::<B>(&run.job.models.transformer, device);
-    transformer.set_arithmetic(run.job.config.compute.arithmetic);
+    let transformer = survey::transformer::<B>(&run.job.models.transformer, device);
     let weights = &run.job.models.transformer.weights;
     let mut loaded = run.load(PhaseName::Denoise, transformer, weights, device)?;
+    let arithmetic = run.job.config.compute.arithmetic;
+    loaded.module.set_arithmetic(arithmetic);
     adapters::load(run, &mut loaded.module, device)?;
     Ok(loaded)
 }
