@@ -230,8 +230,9 @@ fn a_gated_sum_is_normalised_as_it_is_stored() {
     );
     let expected = gated_add::<Flex>(raw(&residual), raw(&x), raw(&gate));
     close("the sum", sum.clone(), expected, 0.0);
-    let expected = modulated_layer_norm::<Flex>(raw(&sum), raw(&shift), raw(&scale), 1e-6);
-    close("its norm", y, expected, 0.0);
+    // By the same norm: another one may round a tie the other way.
+    let expected = fused::modulated_layer_norm(sum, shift, scale, 1e-6);
+    close("its norm", y, raw(&expected), 0.0);
 }
 
 #[test]
