@@ -29,7 +29,10 @@ mod kernel_cache;
 
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{Activation, Arithmetic, Epilogue, Fp8Format, Fp8Ops, RoundedRows, WeightFormat};
+pub use fp8::{
+    Activation, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LinearCall, NormCall,
+    NormResult, Normed, RoundedRows, WeightFormat,
+};
 pub use fused::FusedOps;
 pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};

@@ -2,10 +2,12 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
-use crate::fp8::{Activation, Arithmetic, Epilogue, Fp8Format, Fp8Ops, RoundedRows, WeightFormat};
+use crate::fp8::{
+    Activation, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LinearCall, RoundedRows,
+    WeightFormat,
+};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -84,6 +86,20 @@ impl<B: Fp8Ops> Weight<B> {
         activation: Activation,
     ) -> Tensor<B, D> {
         let mut shape = x.dims();
+        let y = self.call(x, bias, addend, activation).compute();
+        [shape[D - 1], _] = self.shape();
+        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+    }
+
+    /// What [`linear`](Self::linear) computes, giving `[rows, out]`.
+    pub fn call<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        bias: Option<&Param<Tensor<B, 1>>>,
+        addend: Option<Tensor<B, D>>,
+        activation: Activation,
+    ) -> LinearCall<B> {
+        let shape = x.dims();
         let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
         let x = x.reshape([rows, width]).into_primitive().tensor();
@@ -94,21 +110,25 @@ impl<B: Fp8Ops> Weight<B> {
             addend,
             activation,
         };
-        let y = match self {
-            Self::Dense(weight) => {
-                let weight = weight.val().into_primitive().tensor();
-                B::dense_linear(x, weight, epilogue)
-            }
-            Self::Fp8(weight) => match weight.arithmetic {
-                Arithmetic::Exact => {
-                    let (codes, scale) = weight.primitives();
-                    B::fp8_linear(x, codes, scale, weight.format, epilogue)
-                }
-                Arithmetic::Fp8 => weight.linear_rounded(B::round_rows(x), epilogue),
+        match self {
+            Self::Dense(weight) => LinearCall::Dense {
+                x,
+                weight: weight.val().into_primitive().tensor(),
+                epilogue,
             },
-        };
-        shape[D - 1] = out;
-        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+            Self::Fp8(weight) => match weight.arithmetic {
+                Arithmetic::Exact => LinearCall::Fp8 {
+                    x,
+                    weight: weight.codes(),
+                    epilogue,
+                },
+                Arithmetic::Fp8 => LinearCall::Rounding {
+                    x,
+                    weight: weight.codes(),
+                    epilogue,
+                },
+            },
+        }
     }
 
     /// `activation(x · weightᵀ + bias)` for rows that are rounded already, giving float
@@ -116,14 +136,14 @@ impl<B: Fp8Ops> Weight<B> {
     ///
     /// # Panics
     /// If the weight is not one that [`takes_rounded`](Self::takes_rounded).
-    pub fn linear_rounded(
+    pub fn call_rounded(
         &self,
         x: RoundedRows<B>,
         bias: Option<&Param<Tensor<B, 1>>>,
         activation: Activation,
-    ) -> Tensor<B, 2> {
+    ) -> LinearCall<B> {
         let weight = match self {
-            Self::Fp8(weight) if self.takes_rounded() => weight,
+            Self::Fp8(weight) if self.takes_rounded() => weight.codes(),
             _ => panic!("a weight that takes exact activations got rounded ones"),
         };
         let epilogue = Epilogue {
@@ -131,8 +151,11 @@ impl<B: Fp8Ops> Weight<B> {
             addend: None,
             activation,
         };
-        let y = weight.linear_rounded(x, epilogue);
-        Tensor::from_primitive(TensorPrimitive::Float(y))
+        LinearCall::Rounded {
+            x,
+            weight,
+            epilogue,
+        }
     }
 
     /// The rows named by `indices` (int `[n]`), as `dtype` `[n, in]`: an embedding look-up.
@@ -156,15 +179,12 @@ impl<B: Fp8Ops> Weight<B> {
 }
 
 impl<B: Fp8Ops> Fp8Weight<B> {
-    /// Codes and scale.
-    fn primitives(&self) -> (IntTensor<B>, FloatTensor<B>) {
-        let scale = self.scale.val().into_primitive().tensor();
-        (self.bytes.val().into_primitive(), scale)
-    }
-
-    fn linear_rounded(&self, x: RoundedRows<B>, epilogue: Epilogue<B>) -> FloatTensor<B> {
-        let (codes, scale) = self.primitives();
-        B::fp8_linear_rounded(x, codes, scale, self.format, epilogue)
+    fn codes(&self) -> Fp8Codes<B> {
+        Fp8Codes {
+            codes: self.bytes.val().into_primitive(),
+            scale: self.scale.val().into_primitive().tensor(),
+            format: self.format,
+        }
     }
 }
 

@@ -490,7 +490,7 @@ class Checks:
                     y = self.random(rows, cols, dtype=BF16, offset=offset)
                     y = self.place(y, offset, MARK)
                     scales = self.random(rows).abs()
-                    bias = self.random(cols, offset=offset) if rows != 3 else None
+                    bias = self.random(cols, dtype=BF16, offset=offset) if rows != 3 else None
                     expected = reference.scale_rows(y, scales, bias, gelu)
                     launches.scale_rows(self.launch, y, scales, bias, gelu)
                     yield self.compare(f"scale_rows {rows}x{cols} offset {offset} gelu {gelu}", y, expected)

@@ -48,7 +48,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let rotary = JointRotary::new(grid, &layout, axes, RopeCentring::Diffusers, &device);
             group.bench_function(format!("{}{name}", grid.tokens()), |bencher| {
                 bencher.iter(|| {
-                    let streams = block.forward(streams.clone(), temb.clone(), &layout, &rotary);
+                    let modulation = block.modulation(temb.clone());
+                    let streams = block.forward(streams.clone(), modulation, &layout, &rotary);
                     [streams.image, streams.text].map(Residual::into_tensor)
                 });
             });

@@ -1,9 +1,10 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Activation, Arithmetic, Fp8Ops, LowRank, RoundedRows, Weight};
+use backends::{Activation, Arithmetic, Fp8Ops, LinearCall, LowRank, RoundedRows, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Int, Tensor};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{FloatDType, Int, Tensor, TensorPrimitive};
 
 /// `y = x · weightᵀ + bias`, and what adapters add to it.
 #[derive(Module, Debug)]
@@ -72,47 +73,65 @@ impl<B: Fp8Ops> Linear<B> {
         self.adapter.is_none() && self.weight.takes_rounded()
     }
 
+    /// What [`forward`](Self::forward) computes, or [`forward_gelu`](Self::forward_gelu), and of how
+    /// many batches and tokens.
+    ///
+    /// # Panics
+    /// If the input is rounded, and the layer does not [take](Self::takes_rounded) that.
+    fn call(&self, input: LayerInput<B>, activation: Activation) -> (LinearCall<B>, [usize; 2]) {
+        let bias = self.bias.as_ref();
+        match input {
+            LayerInput::Exact(x) => {
+                let [batch, tokens, _] = x.dims();
+                let adapter = self.adapter.as_ref();
+                let addend = adapter.map(|adapter| adapter.forward(x.clone()));
+                let call = self.weight.call(x, bias, addend, activation);
+                (call, [batch, tokens])
+            }
+            LayerInput::Rounded { rows, leading } => {
+                // An adapter needs what was rounded.
+                assert!(
+                    self.takes_rounded(),
+                    "a layer that takes exact activations got rounded ones"
+                );
+                let call = self.weight.call_rounded(rows, bias, activation);
+                (call, leading)
+            }
+        }
+    }
+
     /// As [`forward`](Self::forward), on what may be rounded already.
     ///
     /// # Panics
     /// If it is, and the layer does not [take](Self::takes_rounded) that.
     pub fn forward_shared(&self, input: LayerInput<B>) -> Tensor<B, 3> {
-        match input {
-            LayerInput::Exact(x) => self.forward(x),
-            LayerInput::Rounded { rows, leading } => self.rounded(rows, leading, Activation::None),
-        }
+        let (call, leading) = self.call(input, Activation::None);
+        tokens(call.compute(), leading)
     }
 
-    /// As [`forward_gelu`](Self::forward_gelu), on what may be rounded already.
+    /// Two layers on two inputs, which a device may compute at the same time: as
+    /// [`forward_shared`](Self::forward_shared), or with the tanh form of GELU on the results.
     ///
     /// # Panics
     /// As [`forward_shared`](Self::forward_shared).
-    pub fn forward_shared_gelu(&self, input: LayerInput<B>) -> Tensor<B, 3> {
-        match input {
-            LayerInput::Exact(x) => self.forward_gelu(x),
-            LayerInput::Rounded { rows, leading } => {
-                self.rounded(rows, leading, Activation::GeluTanh)
-            }
-        }
-    }
-
-    fn rounded(
-        &self,
-        rows: RoundedRows<B>,
-        [batch, tokens]: [usize; 2],
+    pub fn forward_both(
+        layers: [&Self; 2],
+        inputs: [LayerInput<B>; 2],
         activation: Activation,
-    ) -> Tensor<B, 3> {
-        // An adapter needs what was rounded.
-        assert!(
-            self.takes_rounded(),
-            "a layer that takes exact activations got rounded ones"
-        );
-        let y = self
-            .weight
-            .linear_rounded(rows, self.bias.as_ref(), activation);
-        let [_, out] = y.dims();
-        y.reshape([batch, tokens, out])
+    ) -> [Tensor<B, 3>; 2] {
+        let ([first, second], [x, y]) = (layers, inputs);
+        let (first, first_leading) = first.call(x, activation);
+        let (second, second_leading) = second.call(y, activation);
+        let [x, y] = B::linear_both([first, second]);
+        [tokens(x, first_leading), tokens(y, second_leading)]
     }
+}
+
+/// Rows `[batch * tokens, channels]` as `[batch, tokens, channels]`.
+fn tokens<B: Backend>(rows: FloatTensor<B>, [batch, tokens]: [usize; 2]) -> Tensor<B, 3> {
+    let rows = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(rows));
+    let [_, channels] = rows.dims();
+    rows.reshape([batch, tokens, channels])
 }
 
 /// A table of vectors.

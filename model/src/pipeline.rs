@@ -22,7 +22,7 @@ use crate::sampler::{Sampler, SamplerKind};
 use crate::scheduler::{Schedule, timestep};
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::PromptTokens;
-use crate::transformer::{Prompts, RopeCentring, Transformer};
+use crate::transformer::{LEVELS_AT_ONCE, Level, Levels, Prompts, RopeCentring, Transformer};
 use crate::vae::{Posterior, Tiling, VaeDecoder, VaeEncoder};
 
 /// Why a phase has no result.
@@ -186,7 +186,7 @@ pub fn denoise<B: ModelBackend>(
     work: Denoising<B>,
     observer: &mut dyn Observer<B>,
 ) -> Result<Tensor<B, 3>, PipelineError> {
-    let predictor = Predictor::new(transformer, &work);
+    let mut predictor = Predictor::new(transformer, &work);
     let mut sampler = Sampler::new(work.sampler);
     let mut latents = pack(work.latents);
     for (step, index) in (work.start..work.schedule.steps()).enumerate() {
@@ -217,11 +217,43 @@ struct Predictor<'a, B: Backend> {
     prompts: Prompts<B>,
     /// The scale and the rule, where the second of the prompts guides.
     guidance: Option<(f64, GuidanceRule)>,
+    levels: LevelsAhead<'a, B>,
     dtype: FloatDType,
 }
 
+/// The noise levels of a schedule, as the transformer knows them.
+struct LevelsAhead<'a, B: Backend> {
+    schedule: &'a Schedule,
+    dtype: FloatDType,
+    /// Those of the last time that one was missing.
+    found: Option<Levels<B>>,
+}
+
+impl<B: ModelBackend> LevelsAhead<'_, B> {
+    /// A level, found together with the schedule's next ones; `None` if cancelled.
+    fn level(
+        &mut self,
+        transformer: &Transformer<B>,
+        sigma: f32,
+        device: &B::Device,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Level<'_, B>> {
+        let wanted = timestep(sigma);
+        let found = self.found.take();
+        let found = found.filter(|levels| levels.find(wanted).is_some());
+        let levels = found.or_else(|| {
+            let later = self.schedule.sigmas().iter().copied();
+            let later = later.filter(|&later| 0.0 < later && later < sigma);
+            let sigmas = std::iter::once(sigma).chain(later).take(LEVELS_AT_ONCE);
+            let timesteps: Vec<f32> = sigmas.map(timestep).collect();
+            transformer.levels(&timesteps, self.dtype, device, cancelled)
+        })?;
+        self.found.insert(levels).find(wanted)
+    }
+}
+
 impl<'a, B: ModelBackend> Predictor<'a, B> {
-    fn new(transformer: &'a Transformer<B>, work: &Denoising<'_, B>) -> Self {
+    fn new(transformer: &'a Transformer<B>, work: &Denoising<'a, B>) -> Self {
         let negative = work.guidance.as_ref().map(|guidance| &guidance.embeds);
         let embeds = std::iter::once(&work.prompt_embeds).chain(negative);
         let prompts = transformer.prompts(embeds.cloned().collect(), work.grid, work.centring);
@@ -230,6 +262,11 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
             transformer,
             prompts,
             guidance: guidance.map(|guidance| (guidance.scale, guidance.rule)),
+            levels: LevelsAhead {
+                schedule: work.schedule,
+                dtype: work.dtype,
+                found: None,
+            },
             dtype: work.dtype,
         }
     }
@@ -237,7 +274,7 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
     /// The guided velocity of latents at a noise level. The observer sees the predictions of it
     /// where `seen` numbers their step.
     fn velocity(
-        &self,
+        &mut self,
         latents: Tensor<B, 3>,
         sigma: f32,
         seen: Option<usize>,
@@ -247,16 +284,11 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
             .filter(|&step| observer.estimates(step))
             .map(|step| (step, latents.clone()));
         let cancelled = || observer.cancelled();
-        let predictions = self
-            .transformer
-            .forward(
-                latents,
-                &self.prompts,
-                timestep(sigma),
-                self.dtype,
-                &cancelled,
-            )
-            .ok_or(PipelineError::Cancelled)?;
+        let (transformer, device) = (self.transformer, latents.device());
+        let level = self.levels.level(transformer, sigma, &device, &cancelled);
+        let predict =
+            |level| transformer.forward(latents, &self.prompts, level, self.dtype, &cancelled);
+        let predictions = level.and_then(predict).ok_or(PipelineError::Cancelled)?;
         let mut prediction_of = |branch: Branch| {
             let prediction = predictions.clone().narrow(0, branch as usize, 1);
             if let Some(step) = seen {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::Tensor;
 use loader::header::Dtype;
 use model::Transformer;
 use model::latents::{TokenGrid, pack};
@@ -11,7 +11,7 @@ use model::transformer::RopeCentring;
 use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use tests::{Case, Models, TOLERANCE, Trace, cases, fixture};
 
-use crate::{Flex, compare, recorded};
+use crate::{Flex, compare, predictions, recorded};
 
 /// A tensor of a LoRA file.
 #[derive(Clone)]
@@ -39,10 +39,7 @@ fn prediction(case: &Case, trace: &Trace, transformer: &Transformer<Flex>) -> Te
     let grid = TokenGrid::of_image(case.width, case.height);
     let prompts = transformer.prompts(vec![embeds], grid, RopeCentring::default());
     let timestep = trace.f32("sigmas").1[0];
-    let never = || false;
-    let dtype = FloatDType::F32;
-    let prediction = transformer.forward(pack(noise), &prompts, timestep, dtype, &never);
-    prediction.expect("not cancelled")
+    predictions(transformer, pack(noise), &prompts, timestep)
 }
 
 fn values(tensor: &Tensor<Flex, 3>) -> Vec<f32> {

@@ -1,12 +1,12 @@
 //! Products of activations rounded to FP8: less exact, by a measured little.
 
 use backends::Arithmetic;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::Tensor;
 use model::latents::{TokenGrid, pack};
 use model::transformer::RopeCentring;
 use tests::{Models, Trace, cases};
 
-use crate::{Flex, recorded};
+use crate::{Flex, predictions, recorded};
 
 /// The least cosine between a prediction and the reference's.
 const LEAST_COSINE: f64 = 0.999;
@@ -26,10 +26,7 @@ fn rounded_activations_give_nearly_the_reference_s_prediction() {
         let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
         let prompts = transformer.prompts(vec![embeds], grid, RopeCentring::default());
         let timestep = trace.f32("sigmas").1[0];
-        let latents = pack(noise);
-        let found = transformer
-            .forward(latents, &prompts, timestep, FloatDType::F32, &|| false)
-            .expect("not cancelled");
+        let found = predictions(&transformer, pack(noise), &prompts, timestep);
         let found: Vec<f32> = found.into_data().iter().collect();
         let cosine = cosine(&found, &trace.f32("step0.cond").1);
         println!("{}: cosine {cosine:.6}", case.name);

@@ -5,7 +5,7 @@ use model::latents::{TokenGrid, pack};
 use model::transformer::{Residual, RopeCentring, Streams, image_angles, sinusoid, text_angles};
 use tests::{Models, TOLERANCE, Trace, check};
 
-use crate::{Flex, compare, deep, recorded};
+use crate::{Flex, compare, deep, predictions, recorded};
 
 /// The sinusoid's arguments reach 1000, where one unit in the last place of an f32 is 6e-5.
 const SINUSOID_TOLERANCE: f32 = 1e-4;
@@ -31,7 +31,7 @@ fn the_first_pass_is_that_of_the_reference() {
             expected,
             SINUSOID_TOLERANCE,
         );
-        let temb = transformer.time_text_embed.forward(timestep, &device);
+        let temb = transformer.time_text_embed.forward(&[timestep], &device);
         compare(
             name,
             &trace,
@@ -50,7 +50,8 @@ fn the_first_pass_is_that_of_the_reference() {
             text: Residual::new(text),
         };
         for (i, block) in transformer.transformer_blocks.iter().enumerate() {
-            streams = block.forward(streams, temb.clone(), &prompts.layout, &prompts.rotary);
+            let modulation = block.modulation(temb.clone());
+            streams = block.forward(streams, modulation, &prompts.layout, &prompts.rotary);
             let Streams { image, text } = streams.clone();
             let recorded = |stream| format!("transformer.block{i}.{stream}");
             for (stream, tokens) in [("img", image), ("txt", text)] {
@@ -64,7 +65,8 @@ fn the_first_pass_is_that_of_the_reference() {
             }
         }
         let image = streams.image.into_tensor();
-        let normed = transformer.norm_out.forward(image, temb);
+        let modulation = transformer.norm_out.linear.forward(temb);
+        let normed = transformer.norm_out.forward(image, modulation);
         compare(
             name,
             &trace,
@@ -95,10 +97,7 @@ fn two_prompts_in_one_pass_are_two_passes() {
         let grid = TokenGrid::of_image(case.width, case.height);
         let forward = |embeds| {
             let prompts = transformer.prompts(embeds, grid, RopeCentring::Diffusers);
-            let latents = pack(noise.clone());
-            let never = || false;
-            let predictions = transformer.forward(latents, &prompts, 0.7, FloatDType::F32, &never);
-            predictions.expect("not cancelled")
+            predictions(&transformer, pack(noise.clone()), &prompts, 0.7)
         };
         let alone = [long.clone(), short.clone()].map(|embeds| forward(vec![embeds]));
         let largest = alone[0].clone().abs().max().into_scalar();
@@ -120,6 +119,34 @@ fn two_prompts_in_one_pass_are_two_passes() {
                 println!("{name}: branch {branch} is {distance:e} apart");
                 assert!(distance <= 1e-6, "{name}: branch {branch}, {distance:e}");
             }
+        }
+    }
+}
+
+#[test]
+fn levels_found_together_are_those_found_alone() {
+    for (case, _) in deep("transformer") {
+        let device = Default::default();
+        let transformer = Models::<Flex>::new(&case, device).transformer();
+        let modulation = |timesteps: &[f32]| {
+            let temb = transformer.time_text_embed.forward(timesteps, &device);
+            let blocks = transformer.transformer_blocks.iter();
+            let blocks = blocks.map(|block| block.modulation(temb.clone()));
+            let both = blocks.flat_map(|Streams { image, text }| [image, text]);
+            Tensor::cat(both.collect(), 2)
+        };
+        let timesteps = [1.0, 0.9, 0.5, 0.02];
+        let together = modulation(&timesteps);
+        let largest = together.clone().abs().max().into_scalar();
+        for (i, timestep) in timesteps.into_iter().enumerate() {
+            let alone = modulation(&[timestep]);
+            let distance = |row| {
+                let difference = together.clone().narrow(1, row, 1) - alone.clone();
+                difference.abs().max().into_scalar() / largest
+            };
+            assert!(distance(i) < 1e-6, "{}: {timestep}", case.name);
+            // Another level's would be noticed.
+            assert!(distance(3 - i) > 1e-4, "{}: {timestep}", case.name);
         }
     }
 }

@@ -24,7 +24,8 @@ const TRANSPOSED: i32 = 1;
 /// A handle of the library, and what it has chosen so far.
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
-    workspace: u64,
+    /// One for each stream.
+    workspaces: [u64; 2],
     /// Device memory with [`ONES`] ones and then the number 0.
     constants: u64,
     /// The library's choices; none where it has no way to do a product.
@@ -124,7 +125,7 @@ impl Blas {
         unsafe { cudarc::driver::result::memcpy_htod_sync(constants, &numbers) }.ok()?;
         Some(Self {
             handle,
-            workspace: memory(WORKSPACE)?,
+            workspaces: [memory(WORKSPACE)?, memory(WORKSPACE)?],
             constants,
             algorithms: Mutex::default(),
         })
@@ -193,7 +194,7 @@ impl Blas {
                 pointer(operands.y).cast_mut(),
                 description.y,
                 &algorithm,
-                pointer(self.workspace).cast_mut(),
+                pointer(self.workspaces[scope.lane()]).cast_mut(),
                 WORKSPACE,
                 stream.cast(),
             )

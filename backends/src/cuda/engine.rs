@@ -6,6 +6,7 @@
 //! the order of calls is the order of effects, and memory that Burn frees after a call is not
 //! reused before our work with it has ended.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +19,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::blas::{Blas, Product};
 use super::compile::{self, CompileError};
+use super::fork::Fork;
 use super::order::Order;
 use super::probe;
 use super::scratch::{Scratch, Use};
@@ -53,6 +55,7 @@ pub(super) struct Engine {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     order: Order,
+    fork: Fork,
     shared_memory: usize,
     capability: (i32, i32),
     module: sys::CUmodule,
@@ -60,7 +63,8 @@ pub(super) struct Engine {
     functions: Mutex<HashMap<String, sys::CUfunction>>,
     /// Matrix products; none where the library is missing.
     blas: Option<Blas>,
-    scratch: Mutex<Scratch>,
+    /// Of the stream and of the one beside it.
+    scratch: [Mutex<Scratch>; 2],
 }
 
 // SAFETY: handles of the driver, which may be used from any thread; the scratch memory is behind
@@ -108,12 +112,13 @@ impl Engine {
         )?;
         Ok(Self {
             order: Order::new(&context)?,
+            fork: Fork::new(&context)?,
             shared_memory: usize::try_from(shared_memory).unwrap_or(0),
             capability: context.compute_capability()?,
             module,
             functions: Mutex::default(),
             blas,
-            scratch: Mutex::new(Scratch::default()),
+            scratch: Default::default(),
             stream,
             context,
         })
@@ -174,11 +179,14 @@ impl Engine {
             let scope = Scope {
                 engine: self,
                 client,
-                entered: std::cell::Cell::new(false),
+                entered: Cell::new(false),
+                beside: Cell::new(false),
+                forked: Cell::new(false),
             };
             let result = work(&scope)?;
             if scope.entered.get() {
-                self.order.leave(&self.context, &self.stream)?;
+                let beside = scope.forked.get().then_some(&*self.fork.stream);
+                self.order.leave(&self.context, &self.stream, beside)?;
             }
             Ok::<T, DriverError>(result)
         });
@@ -196,7 +204,10 @@ pub(super) struct Scope<'a> {
     engine: &'a Engine,
     client: &'a ComputeClient<CudaRuntime>,
     /// Whether our stream waits for Burn's work already.
-    entered: std::cell::Cell<bool>,
+    entered: Cell<bool>,
+    /// Whether what is started goes to the stream beside ours, and whether anything did.
+    beside: Cell<bool>,
+    forked: Cell<bool>,
 }
 
 /// An argument of a kernel.
@@ -253,7 +264,7 @@ impl Scope<'_> {
         self.client.empty(bytes.max(1))
     }
 
-    /// The stream, ordered after Burn's work.
+    /// The stream that work goes to, ordered after Burn's work.
     ///
     /// # Errors
     /// The driver's.
@@ -263,7 +274,32 @@ impl Scope<'_> {
                 .order
                 .enter(&self.engine.context, &self.engine.stream)?;
         }
-        Ok(&self.engine.stream)
+        Ok(match self.beside.get() {
+            true => &self.engine.fork.stream,
+            false => &self.engine.stream,
+        })
+    }
+
+    /// What `work` starts runs beside what is started after it, which must need nothing of it nor change
+    /// what it needs; the run as a whole ends after both.
+    ///
+    /// # Errors
+    /// Those of `work`, or the driver's.
+    pub(super) fn beside<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        self.engine.fork.leave(self.stream()?)?;
+        self.forked.set(true);
+        self.beside.set(true);
+        let result = work();
+        self.beside.set(false);
+        result
+    }
+
+    /// 0, or 1 beside our stream: which of what streams have of their own.
+    pub(super) fn lane(&self) -> usize {
+        usize::from(self.beside.get())
     }
 
     /// cuBLASLt, where [`Engine::has_blas`] says so.
@@ -276,12 +312,11 @@ impl Scope<'_> {
     /// # Errors
     /// The driver's, if there is none left.
     pub(super) fn scratch(&self, using: Use, bytes: usize) -> Result<u64, DriverError> {
-        let mut scratch = self
-            .engine
-            .scratch
+        let stream = self.stream()?;
+        let mut scratch = self.engine.scratch[self.lane()]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        scratch.of(using, bytes, &self.engine.stream)
+        scratch.of(using, bytes, stream)
     }
 
     /// Starts a copy within the device's memory.

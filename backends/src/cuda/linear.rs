@@ -1,7 +1,10 @@
 //! Linear layers: a weight is decoded into scratch memory and multiplied by cuBLASLt; for a few
 //! rows a kernel multiplies with the codes themselves.
 
+use std::sync::Arc;
+
 use burn::tensor::DType;
+use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::kernel::cast;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
@@ -38,62 +41,123 @@ pub(super) enum Stored {
 /// `y = epilogue(x · weightᵀ)` for `x [rows, in]`; `None` where neither our kernels nor cuBLASLt can
 /// do all of it.
 pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Option<Tensor> {
-    let Epilogue {
-        bias,
-        addend,
-        activation,
-    } = epilogue;
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let [rows, width] = dims(&x);
-    let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
-    // The kernel for few rows adds a bias only.
-    if few && addend.is_some() || !few && !engine.has_blas() {
-        return None;
+    let (engine, linear) = Linear::new(x, weight, epilogue)?;
+    let y = engine.run(&linear.x.client, |scope| {
+        let y = scope.empty(linear.bytes());
+        Ok(linear.run(scope, &y)?.then_some(y))
+    })?;
+    Some(linear.result(y))
+}
+
+/// A layer that can be started.
+pub(super) struct Linear {
+    x: Tensor,
+    weight: Stored,
+    bias: Option<Tensor>,
+    addend: Option<Tensor>,
+    layer: Layer,
+}
+
+impl Linear {
+    /// With the engine of its device; `None` as of [`linear`], but where cuBLASLt refuses to add.
+    pub(super) fn new(
+        x: Tensor,
+        weight: Stored,
+        epilogue: Epilogue<Cuda>,
+    ) -> Option<(Arc<Engine>, Self)> {
+        let Epilogue {
+            bias,
+            addend,
+            activation,
+        } = epilogue;
+        let element = Element::of(x.dtype)?;
+        let engine = Engine::of(&x.device).ok()?;
+        let [rows, width] = dims(&x);
+        let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
+        // The kernel for few rows adds a bias only.
+        if few && addend.is_some() || !few && !engine.has_blas() {
+            return None;
+        }
+        let x = contiguous(x);
+        let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
+        let addend = addend.map(|addend| contiguous(in_dtype(addend, x.dtype)));
+        let weight = match weight {
+            Stored::Fp8 {
+                codes,
+                scale,
+                format,
+            } => Stored::Fp8 {
+                codes: contiguous(codes),
+                scale: Box::new(contiguous(*scale)),
+                format,
+            },
+            Stored::Dense(weight) => Stored::Dense(contiguous(in_dtype(weight, x.dtype))),
+        };
+        let [out, _] = match &weight {
+            Stored::Fp8 { codes, .. } => dims(codes),
+            Stored::Dense(weight) => dims::<2>(weight),
+        };
+        let layer = Layer {
+            element,
+            rows,
+            width,
+            out,
+            activation,
+        };
+        let linear = Self {
+            x,
+            weight,
+            bias,
+            addend,
+            layer,
+        };
+        Some((engine, linear))
     }
-    let x = contiguous(x);
-    let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
-    let addend = addend.map(|addend| contiguous(in_dtype(addend, x.dtype)));
-    let weight = match weight {
-        Stored::Fp8 {
-            codes,
-            scale,
-            format,
-        } => Stored::Fp8 {
-            codes: contiguous(codes),
-            scale: Box::new(contiguous(*scale)),
-            format,
-        },
-        Stored::Dense(weight) => Stored::Dense(contiguous(in_dtype(weight, x.dtype))),
-    };
-    let [out, _] = match &weight {
-        Stored::Fp8 { codes, .. } => dims(codes),
-        Stored::Dense(weight) => dims::<2>(weight),
-    };
-    let layer = Layer {
-        element,
-        rows,
-        width,
-        out,
-        activation,
-    };
-    let y = engine.run(&x.client, |scope| {
-        let y = scope.empty(rows * out * element.size());
-        let done = match &weight {
-            _ if rows * out == 0 => true,
+
+    /// The input.
+    pub(super) fn x(&self) -> &Tensor {
+        &self.x
+    }
+
+    /// Of the result.
+    pub(super) fn bytes(&self) -> usize {
+        self.layer.rows * self.layer.out * self.layer.element.size()
+    }
+
+    /// Of the input and the result.
+    pub(super) fn rows(&self) -> usize {
+        self.layer.rows
+    }
+
+    /// Starts it, unless cuBLASLt refuses to add.
+    pub(super) fn run(&self, scope: &Scope<'_>, y: &Handle) -> Result<bool, DriverError> {
+        let Self {
+            x,
+            weight,
+            bias,
+            addend,
+            layer,
+        } = self;
+        let few = layer.rows <= FEW_ROWS;
+        match weight {
+            _ if layer.rows * layer.out == 0 => Ok(true),
             Stored::Fp8 {
                 codes,
                 scale,
                 format,
             } if few => {
-                layer.few_rows(scope, &x, (codes, scale, *format), &bias, &y)?;
-                true
+                layer.few_rows(scope, x, (codes, scale, *format), bias, y)?;
+                Ok(true)
             }
-            _ => layer.product(scope, &x, &weight, (&bias, &addend), &y)?,
-        };
-        Ok(done.then_some(y))
-    })?;
-    Some(over(&x, y, [rows, out].into(), x.dtype))
+            _ => layer.product(scope, x, weight, (bias, addend), y),
+        }
+    }
+
+    /// The result in `y`.
+    pub(super) fn result(&self, y: Handle) -> Tensor {
+        let shape = [self.layer.rows, self.layer.out].into();
+        over(&self.x, y, shape, self.x.dtype)
+    }
 }
 
 /// A tensor in another dtype, by Burn.
@@ -128,7 +192,7 @@ impl Layer {
         x: &Tensor,
         (codes, scale, format): (&Tensor, &Tensor, Fp8Format),
         bias: &Option<Tensor>,
-        y: &burn_cubecl::cubecl::server::Handle,
+        y: &Handle,
     ) -> Result<(), DriverError> {
         // Outputs and threads of a block.
         let (outputs, threads) = match self.element {
@@ -182,7 +246,7 @@ impl Layer {
         x: &Tensor,
         weight: &Stored,
         (bias, addend): (&Option<Tensor>, &Option<Tensor>),
-        y: &burn_cubecl::cubecl::server::Handle,
+        y: &Handle,
     ) -> Result<bool, DriverError> {
         let Some(blas) = scope.blas() else {
             return Ok(false);

@@ -7,11 +7,13 @@
 mod attention;
 mod attention_quantized;
 mod blas;
+mod both;
 mod cache;
 mod compile;
 mod concatenate;
 mod conv;
 mod engine;
+mod fork;
 mod fused;
 mod layer_norm;
 mod linear;

@@ -5,12 +5,16 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{FloatDType, TensorPrimitive};
 use burn_cuda::Cuda;
 
+use super::both;
 use super::concatenate::concatenate;
-use super::layer_norm::Norm;
+use super::layer_norm::{norm, norm_both};
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
 use super::{attention, attention_quantized, conv, fused, rotate};
-use crate::fp8::{self, Epilogue, Fp8Format, Fp8Ops, RoundedRows, rounding};
+use crate::fp8::{
+    self, Epilogue, Fp8Format, Fp8Ops, LinearCall, NormCall, NormResult, Normed, RoundedRows,
+    rounding,
+};
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
 impl Fp8Ops for Cuda {
@@ -46,10 +50,12 @@ impl Fp8Ops for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> RoundedRows<Self> {
-        let norm = Norm::new(&x, None, [&shift, &scale], epsilon);
-        match rounded::normed(norm) {
-            Some((_, rows)) => rows,
-            None => rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon),
+        match norm(norm_call(&x, None, [&shift, &scale], epsilon, true)) {
+            Some(NormResult {
+                normed: Normed::Rounded(rows),
+                ..
+            }) => rows,
+            _ => rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon),
         }
     }
 
@@ -61,10 +67,26 @@ impl Fp8Ops for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, RoundedRows<Self>) {
-        let norm = Norm::new(&residual, Some([&x, &gate]), [&shift, &scale], epsilon);
-        rounded::normed(norm).unwrap_or_else(|| {
-            rounding::gated_add_layer_norm_rounded::<Self>(residual, x, gate, shift, scale, epsilon)
-        })
+        let update = Some([&x, &gate]);
+        match norm(norm_call(
+            &residual,
+            update,
+            [&shift, &scale],
+            epsilon,
+            true,
+        )) {
+            Some(NormResult {
+                sum,
+                normed: Normed::Rounded(rows),
+            }) => (sum, rows),
+            _ => rounding::gated_add_layer_norm_rounded::<Self>(
+                residual, x, gate, shift, scale, epsilon,
+            ),
+        }
+    }
+
+    fn norm_both(calls: [NormCall<Self>; 2]) -> [NormResult<Self>; 2] {
+        norm_both(calls)
     }
 
     fn fp8_linear_rounded(
@@ -97,6 +119,10 @@ impl Fp8Ops for Cuda {
         rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, epsilon)
     }
 
+    fn linear_both(calls: [LinearCall<Self>; 2]) -> [FloatTensor<Self>; 2] {
+        both::linear_both(calls)
+    }
+
     fn dense_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -106,6 +132,23 @@ impl Fp8Ops for Cuda {
         finished(epilogue.clone(), own).unwrap_or_else(|| {
             fp8::portable::dense_linear::<Self>(x.clone(), weight.clone(), epilogue)
         })
+    }
+}
+
+fn norm_call(
+    x: &FloatTensor<Cuda>,
+    update: Option<[&FloatTensor<Cuda>; 2]>,
+    [shift, scale]: [&FloatTensor<Cuda>; 2],
+    epsilon: f64,
+    rounded: bool,
+) -> NormCall<Cuda> {
+    NormCall {
+        x: x.clone(),
+        update: update.map(|update| update.map(Clone::clone)),
+        shift: shift.clone(),
+        scale: scale.clone(),
+        epsilon,
+        rounded,
     }
 }
 
@@ -139,10 +182,12 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let norm = Norm::new(&x, None, [&shift, &scale], epsilon);
-        match norm.run(false) {
-            Some(normed) => normed.y,
-            None => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
+        match norm(norm_call(&x, None, [&shift, &scale], epsilon, false)) {
+            Some(NormResult {
+                normed: Normed::Exact(y),
+                ..
+            }) => y,
+            _ => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
         }
     }
 
@@ -154,12 +199,19 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let norm = Norm::new(&residual, Some([&x, &gate]), [&shift, &scale], epsilon);
-        match norm.run(false) {
-            Some(normed) => (normed.sum, normed.y),
-            None => {
-                portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon)
-            }
+        let update = Some([&x, &gate]);
+        match norm(norm_call(
+            &residual,
+            update,
+            [&shift, &scale],
+            epsilon,
+            false,
+        )) {
+            Some(NormResult {
+                sum,
+                normed: Normed::Exact(y),
+            }) => (sum, y),
+            _ => portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon),
         }
     }
 

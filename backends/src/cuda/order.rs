@@ -8,7 +8,8 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 /// Makes streams wait for each other through their context, since Burn's own stream is private.
 pub(super) struct Order {
     inward: sys::CUevent,
-    outward: sys::CUevent,
+    /// Of our stream, and of the one beside it.
+    outward: [sys::CUevent; 2],
     context_calls: Option<ContextCalls>,
 }
 
@@ -27,7 +28,7 @@ impl Order {
         let event = || result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
         Ok(Self {
             inward: event()?,
-            outward: event()?,
+            outward: [event()?, event()?],
             context_calls: ContextCalls::find(),
         })
     }
@@ -48,19 +49,26 @@ impl Order {
         unsafe { result::stream::wait_event(stream.cu_stream(), self.inward, flags) }
     }
 
-    /// All that is submitted to the context later comes after our stream.
+    /// All that is submitted to the context later comes after our streams, of which the second may have
+    /// had no work.
     pub(super) fn leave(
         &self,
         context: &CudaContext,
         stream: &CudaStream,
+        beside: Option<&CudaStream>,
     ) -> Result<(), DriverError> {
-        let Some(calls) = self.context_calls else {
-            return stream.synchronize();
-        };
-        // SAFETY: stream, context and event belong together and live as long as the engine.
-        unsafe { result::event::record(self.outward, stream.cu_stream()) }?;
-        // SAFETY: as above.
-        unsafe { (calls.wait)(context.cu_ctx(), self.outward) }.result()
+        for (stream, event) in [Some(stream), beside].into_iter().zip(self.outward) {
+            let Some(stream) = stream else { continue };
+            let Some(calls) = self.context_calls else {
+                stream.synchronize()?;
+                continue;
+            };
+            // SAFETY: stream, context and event belong together and live as long as the engine.
+            unsafe { result::event::record(event, stream.cu_stream()) }?;
+            // SAFETY: as above.
+            unsafe { (calls.wait)(context.cu_ctx(), event) }.result()?;
+        }
+        Ok(())
     }
 }
 

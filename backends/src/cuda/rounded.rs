@@ -1,13 +1,15 @@
 //! Linear layers on FP8 tensor cores: activations are rounded to E4M3, token by token, and
 //! multiplied with the weight's codes by cuBLASLt.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, FloatDType, Int};
+use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::layer_norm::{Norm, Normed};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fp8::portable::decode_all;
@@ -67,54 +69,73 @@ pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usi
 /// See [`Fp8Ops::round_rows`](crate::fp8::Fp8Ops::round_rows): codes U8 `[rows, in]` and scales f32
 /// `[rows]`; `None` where codes have no use.
 pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
-    /// Longer rows have a block each, shorter ones a warp each.
-    const LONGEST_OF_WARP: usize = 3072;
-    const WARPS: usize = 4;
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let [rows, width] = dims(&x);
-    if !has_use(&engine, element, rows, width) {
-        return None;
-    }
-    let x = contiguous(x);
-    let at_once = if width <= LONGEST_OF_WARP { WARPS } else { 1 };
-    let (codes, scales) = engine.run(&x.client, |scope| {
-        let codes = scope.empty(rows * width);
-        let scales = scope.empty(rows * size_of::<f32>());
-        scope.launch(
-            "fp8_quantize_bf16",
-            Grid {
-                blocks: (rows.div_ceil(at_once) as u32, 1, 1),
-                threads: 32 * WARPS as u32,
-                shared: 0,
-            },
-            &[
-                Arg::Pointer(scope.pointer(&x.handle)),
-                Arg::Pointer(scope.pointer(&codes)),
-                Arg::Pointer(scope.pointer(&scales)),
-                Arg::Int(rows as i32),
-                Arg::Int(width as i32),
-            ],
-        )?;
-        Ok((codes, scales))
+    let (engine, rounding) = Rounding::new(x)?;
+    let rounded = engine.run(&rounding.x.client, |scope| {
+        let rounded = rounding.take(scope);
+        rounding.run(scope, &rounded)?;
+        Ok(rounded)
     });
+    let Rounding { x, rows, width } = rounding;
     Some(RoundedRows {
-        values: over(&x, codes, [rows, width].into(), DType::U8),
-        scales: over(&x, scales, [rows].into(), DType::F32),
+        values: over(&x, rounded.codes, [rows, width].into(), DType::U8),
+        scales: over(&x, rounded.scales, [rows].into(), DType::F32),
         dtype: FloatDType::BF16,
     })
 }
 
-/// A norm whose result becomes codes, as by [`round_rows`]; and what was normalised.
-pub(super) fn normed(norm: Norm) -> Option<(Tensor, RoundedRows<Cuda>)> {
-    let dtype = norm.x.dtype.into();
-    let Normed { sum, y, scales } = norm.run(true)?;
-    let rows = RoundedRows {
-        values: y,
-        scales: scales?,
-        dtype,
-    };
-    Some((sum, rows))
+/// Rows that can be rounded.
+pub(super) struct Rounding {
+    x: Tensor,
+    rows: usize,
+    width: usize,
+}
+
+/// Memory of codes and scales.
+pub(super) struct Rounded {
+    codes: Handle,
+    scales: Handle,
+}
+
+impl Rounding {
+    /// With the engine of their device; `None` where codes have no use.
+    fn new(x: Tensor) -> Option<(Arc<Engine>, Self)> {
+        let element = Element::of(x.dtype)?;
+        let engine = Engine::of(&x.device).ok()?;
+        let [rows, width] = dims(&x);
+        has_use(&engine, element, rows, width).then(|| {
+            let x = contiguous(x);
+            (engine, Self { x, rows, width })
+        })
+    }
+
+    fn take(&self, scope: &Scope<'_>) -> Rounded {
+        Rounded {
+            codes: scope.empty(self.rows * self.width),
+            scales: scope.empty(self.rows * size_of::<f32>()),
+        }
+    }
+
+    fn run(&self, scope: &Scope<'_>, to: &Rounded) -> Result<(), DriverError> {
+        /// Longer rows have a block each, shorter ones a warp each.
+        const LONGEST_OF_WARP: usize = 3072;
+        const WARPS: usize = 4;
+        let at_once = if self.width <= LONGEST_OF_WARP {
+            WARPS
+        } else {
+            1
+        };
+        let grid = Grid {
+            blocks: (self.rows.div_ceil(at_once) as u32, 1, 1),
+            threads: 32 * WARPS as u32,
+            shared: 0,
+        };
+        let places = [&self.x.handle, &to.codes, &to.scales];
+        let mut args = places
+            .map(|place| Arg::Pointer(scope.pointer(place)))
+            .to_vec();
+        args.extend([self.rows, self.width].map(|size| Arg::Int(size as i32)));
+        scope.launch("fp8_quantize_bf16", grid, &args)
+    }
 }
 
 /// Rows whose codes no product takes, as the portable body knows them.
@@ -143,67 +164,168 @@ pub(super) fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
 /// no codes, or cuBLASLt cannot do all of it.
 pub(super) fn linear_rounded(
     x: RoundedRows<Cuda>,
-    (codes, scale, format): (Tensor, Tensor, Fp8Format),
+    weight: (Tensor, Tensor, Fp8Format),
     epilogue: Epilogue<Cuda>,
 ) -> Option<Tensor> {
-    let Epilogue {
-        bias,
-        addend,
-        activation,
-    } = epilogue;
-    let RoundedRows { values, scales, .. } = x;
-    if values.dtype != DType::U8 {
-        return None;
-    }
-    let engine = Engine::of(&values.device).ok()?;
-    let [rows, width] = dims(&values);
-    let [out, _] = dims(&codes);
-    let gelu = activation == Activation::GeluTanh;
-    let whole = Product {
-        m: rows,
-        n: out,
-        k: width,
-        weight: Layout::Rows,
-        y_leading: out,
-        element: Element::Bf16,
-        codes: Some(Codes {
-            format,
-            scaled_by_row: true,
-        }),
-        addend: addend.is_some(),
-        bias: bias.is_some(),
-        gelu,
-    };
-    let (product, remainder) = way(&engine, whole)?;
-    // cuBLASLt's is of the result's dtype, our kernel's f32.
-    let bias_dtype = match remainder {
-        Remainder::Everything => DType::F32,
-        Remainder::Nothing | Remainder::Gelu => DType::BF16,
-    };
-    let bias = bias.map(|bias| contiguous(in_dtype(bias, bias_dtype)));
-    let addend = addend.map(|addend| contiguous(in_dtype(addend, DType::BF16)));
-    let [codes, scale] = [codes, scale].map(contiguous);
-    let layer = Layer {
-        product,
-        remainder,
-        gelu,
-    };
-    let y = engine.run(&values.client, |scope| {
-        let y = scope.empty(rows * out * Element::Bf16.size());
-        let (bias, addend) = (bias.as_ref(), addend.as_ref());
-        let addresses = Addresses {
-            x: scope.pointer(&values.handle),
-            scales: scope.pointer(&scales.handle),
-            codes: scope.pointer(&codes.handle),
-            scale: scope.pointer(&scale.handle),
-            bias: bias.map_or(0, |bias| scope.pointer(&bias.handle)),
-            addend: addend.map_or(0, |addend| scope.pointer(&addend.handle)),
-            y: scope.pointer(&y),
-        };
-        let done = layer.run(scope, addresses)?;
-        Ok(done.then_some(y))
+    let (engine, linear) = LinearRounded::new(Input::of(x)?, weight, epilogue)?;
+    let y = engine.run(&linear.tensor().client, |scope| {
+        let room = linear.take(scope);
+        Ok(linear.run(scope, &room)?.then_some(room.y))
     })?;
-    Some(over(&values, y, [rows, out].into(), DType::BF16))
+    Some(linear.result(y))
+}
+
+/// A layer that can be started.
+pub(super) struct LinearRounded {
+    input: Input,
+    codes: Tensor,
+    scale: Tensor,
+    bias: Option<Tensor>,
+    addend: Option<Tensor>,
+    layer: Layer,
+}
+
+/// Rows that are rounded, or are to be.
+pub(super) enum Input {
+    Rounded { codes: Tensor, scales: Tensor },
+    Rounding(Rounding),
+}
+
+/// Memory of the result, and of an input that is to be rounded.
+pub(super) struct Room {
+    pub(super) y: Handle,
+    rounded: Option<Rounded>,
+}
+
+impl Input {
+    /// `None` where they are no codes.
+    pub(super) fn of(x: RoundedRows<Cuda>) -> Option<Self> {
+        let RoundedRows {
+            values: codes,
+            scales,
+            ..
+        } = x;
+        (codes.dtype == DType::U8).then_some(Self::Rounded { codes, scales })
+    }
+
+    /// `None` where codes have no use.
+    pub(super) fn rounding(x: Tensor) -> Option<Self> {
+        Rounding::new(x).map(|(_, rounding)| Self::Rounding(rounding))
+    }
+
+    fn tensor(&self) -> &Tensor {
+        match self {
+            Self::Rounded { codes, .. } => codes,
+            Self::Rounding(rounding) => &rounding.x,
+        }
+    }
+}
+
+impl LinearRounded {
+    /// With the engine of its device; `None` as of [`linear_rounded`], but where cuBLASLt refuses to
+    /// add.
+    pub(super) fn new(
+        input: Input,
+        (codes, scale, format): (Tensor, Tensor, Fp8Format),
+        epilogue: Epilogue<Cuda>,
+    ) -> Option<(Arc<Engine>, Self)> {
+        let Epilogue {
+            bias,
+            addend,
+            activation,
+        } = epilogue;
+        let engine = Engine::of(&input.tensor().device).ok()?;
+        let [rows, width] = dims(input.tensor());
+        let [out, _] = dims(&codes);
+        let gelu = activation == Activation::GeluTanh;
+        let whole = Product {
+            m: rows,
+            n: out,
+            k: width,
+            weight: Layout::Rows,
+            y_leading: out,
+            element: Element::Bf16,
+            codes: Some(Codes {
+                format,
+                scaled_by_row: true,
+            }),
+            addend: addend.is_some(),
+            bias: bias.is_some(),
+            gelu,
+        };
+        let (product, remainder) = way(&engine, whole)?;
+        let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::BF16)));
+        let addend = addend.map(|addend| contiguous(in_dtype(addend, DType::BF16)));
+        let [codes, scale] = [codes, scale].map(contiguous);
+        let layer = Layer {
+            product,
+            remainder,
+            gelu,
+        };
+        let linear = Self {
+            input,
+            codes,
+            scale,
+            bias,
+            addend,
+            layer,
+        };
+        Some((engine, linear))
+    }
+
+    /// One of the inputs.
+    pub(super) fn tensor(&self) -> &Tensor {
+        self.input.tensor()
+    }
+
+    /// Takes all memory that it needs.
+    pub(super) fn take(&self, scope: &Scope<'_>) -> Room {
+        let Product { m, n, .. } = self.layer.product;
+        Room {
+            y: scope.empty(m * n * Element::Bf16.size()),
+            rounded: match &self.input {
+                Input::Rounded { .. } => None,
+                Input::Rounding(rounding) => Some(rounding.take(scope)),
+            },
+        }
+    }
+
+    /// Of the input and the result.
+    pub(super) fn rows(&self) -> usize {
+        self.layer.product.m
+    }
+
+    /// Starts it, unless cuBLASLt refuses to add.
+    pub(super) fn run(&self, scope: &Scope<'_>, room: &Room) -> Result<bool, DriverError> {
+        let (x, scales) = match (&self.input, &room.rounded) {
+            (Input::Rounding(rounding), Some(rounded)) => {
+                rounding.run(scope, rounded)?;
+                (&rounded.codes, &rounded.scales)
+            }
+            (Input::Rounded { codes, scales }, _) => (&codes.handle, &scales.handle),
+            (Input::Rounding(_), None) => return Ok(false),
+        };
+        let part = |part: &Option<Tensor>| {
+            let part = part.as_ref();
+            part.map_or(0, |part| scope.pointer(&part.handle))
+        };
+        let addresses = Addresses {
+            x: scope.pointer(x),
+            scales: scope.pointer(scales),
+            codes: scope.pointer(&self.codes.handle),
+            scale: scope.pointer(&self.scale.handle),
+            bias: part(&self.bias),
+            addend: part(&self.addend),
+            y: scope.pointer(&room.y),
+        };
+        self.layer.run(scope, addresses)
+    }
+
+    /// The result in `y`.
+    pub(super) fn result(&self, y: Handle) -> Tensor {
+        let shape = [self.layer.product.m, self.layer.product.n].into();
+        over(self.tensor(), y, shape, DType::BF16)
+    }
 }
 
 /// The product that cuBLASLt can do, and what is left of the whole.

@@ -1,4 +1,4 @@
-//! Device memory of the engine's own.
+//! Device memory of the engine's own, of one of its streams.
 
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 

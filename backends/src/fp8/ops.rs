@@ -4,7 +4,9 @@ use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
+use super::call::LinearCall;
 use super::codec::Fp8Format;
+use super::norm_call::{NormCall, NormResult};
 use super::{portable, rounding};
 use crate::fused::{FusedOps, Rotation, Turned};
 
@@ -158,6 +160,18 @@ pub trait Fp8Ops: FusedOps {
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         portable::dense_linear::<Self>(x, weight, epilogue)
+    }
+
+    /// Two norms that need nothing of each other, which a device may compute at the same time; results
+    /// are those of [`NormCall::compute`].
+    fn norm_both(calls: [NormCall<Self>; 2]) -> [NormResult<Self>; 2] {
+        calls.map(NormCall::compute)
+    }
+
+    /// Two layers that need nothing of each other, which a device may compute at the same time; results
+    /// are those of [`LinearCall::compute`].
+    fn linear_both(calls: [LinearCall<Self>; 2]) -> [FloatTensor<Self>; 2] {
+        calls.map(LinearCall::compute)
     }
 
     /// The rows of an embedding that `indices` name, as `dtype` `[n, in]`: `decode(code) * scale`.

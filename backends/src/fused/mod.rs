@@ -21,7 +21,7 @@ pub use ops::{FusedOps, Rotation, Turned};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::fp8::{Fp8Ops, RoundedRows};
+use crate::fp8::Fp8Ops;
 
 /// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
 ///
@@ -167,36 +167,6 @@ pub fn gated_add_layer_norm<B: FusedOps>(
         epsilon,
     );
     (wrap(sum), wrap(y))
-}
-
-/// [`modulated_layer_norm`], whose result is rounded to FP8, token by token.
-pub fn modulated_layer_norm_rounded<B: Fp8Ops>(
-    x: Tensor<B, 3>,
-    shift: Tensor<B, 3>,
-    scale: Tensor<B, 3>,
-    epsilon: f64,
-) -> RoundedRows<B> {
-    B::modulated_layer_norm_rounded(unwrap(x), unwrap(shift), unwrap(scale), epsilon)
-}
-
-/// [`gated_add_layer_norm`], whose second result is rounded to FP8, token by token.
-pub fn gated_add_layer_norm_rounded<B: Fp8Ops>(
-    residual: Tensor<B, 3>,
-    x: Tensor<B, 3>,
-    gate: Tensor<B, 3>,
-    shift: Tensor<B, 3>,
-    scale: Tensor<B, 3>,
-    epsilon: f64,
-) -> (Tensor<B, 3>, RoundedRows<B>) {
-    let (sum, rows) = B::gated_add_layer_norm_rounded(
-        unwrap(residual),
-        unwrap(x),
-        unwrap(gate),
-        unwrap(shift),
-        unwrap(scale),
-        epsilon,
-    );
-    (wrap(sum), rows)
 }
 
 /// `x / max(‖x‖₂, 1e-12) * sqrt(channels) * gamma` with the norm over channels, then SiLU if

@@ -129,6 +129,16 @@ impl Numerics {
         }
     }
 
+    /// What a second linear layer at the same time holds, with a weight of so many elements: room for
+    /// products, and for the decoded weight.
+    pub(super) fn beside(self, elements: u64) -> u64 {
+        match (self.kernels, self.arithmetic) {
+            (Kernels::Cuda, Arithmetic::Exact) => PRODUCT_SCRATCH + self.bytes(elements),
+            (Kernels::Cuda, Arithmetic::Fp8) => PRODUCT_SCRATCH,
+            _ => 0,
+        }
+    }
+
     /// A linear layer from `input` to `output` features.
     pub(super) fn linear(self, rows: u64, input: u64, output: u64) -> u64 {
         self.rounding(rows, input, output) + self.exact_linear(rows, input, output)

@@ -4,6 +4,7 @@ use super::Numerics;
 use super::kernels::{Attention, F32};
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
+use crate::transformer::LEVELS_AT_ONCE;
 
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 215;
@@ -35,6 +36,7 @@ pub fn adapted_transformer(
     let image = branches * branch_image;
     let mut ledger = Ledger::default();
     ledger.hold(numerics.tiles_and_slabs(image.max(text)));
+    let inner = config.inner_dim() as u64;
     // The latents and their noise, and up to three tensors that a sampler remembers; the
     // predictions, each by itself too, and their combination.
     let features = branch_image * config.in_channels as u64;
@@ -45,7 +47,6 @@ pub fn adapted_transformer(
     // Cosines and sines.
     ledger.hold(F32 * (branch_image + text) * config.attention_head_dim as u64);
 
-    let inner = config.inner_dim() as u64;
     ledger.hold(numerics.bytes(image * inner));
     ledger.spike(numerics.bytes(branch_image * inner));
     // The normalised embeddings, in f32 and in the compute dtype.
@@ -55,6 +56,8 @@ pub fn adapted_transformer(
     ledger.spike(numerics.adapted_linear(text, config.joint_attention_dim as u64, inner, rank));
     ledger.release(numerics.bytes(embeds));
     ledger.hold(numerics.bytes(text * inner));
+    let levels = LEVELS_AT_ONCE as u64;
+    ledger.spike(numerics.adapted_linear(levels, inner, 6 * inner, rank));
     Block {
         config,
         image,
@@ -65,7 +68,13 @@ pub fn adapted_transformer(
         numerics,
     }
     .go_through(&mut ledger);
+    // How every block and the output are modulated, and what a layer of the text takes that is computed
+    // beside one of the image: once each, whatever the pools do.
+    let vectors = 2 * 6 * config.num_layers as u64 + 2;
+    let modulations = numerics.bytes(levels * vectors * inner);
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
+        + modulations
+        + numerics.beside(4 * inner * inner)
 }
 
 /// One block, with both residual streams of all branches alive, and what the block before adds to
@@ -111,15 +120,9 @@ impl Block<'_> {
         } = *self;
         // What is added, until a norm takes its place.
         ledger.hold(numerics.bytes((image + text) * inner));
-        // Both modulations.
-        ledger.hold(numerics.bytes(2 * 6 * inner));
-        ledger.spike(self.linear(1, inner, 6 * inner));
-
         ledger.spike(numerics.gated_add_norm(image * inner));
         self.joint_attention(ledger);
-        for tokens in [image, text] {
-            self.feed_forward(tokens, ledger);
-        }
+        self.feed_forwards(ledger);
     }
 
     /// With the normalised streams alive at its beginning, and its results at its end.
@@ -187,19 +190,26 @@ impl Block<'_> {
         ledger.release(2 * numerics.bytes(tokens * self.inner));
     }
 
-    /// With what attention adds to the stream at its beginning, and its own result at its end.
-    fn feed_forward(&self, tokens: u64, ledger: &mut Ledger) {
+    /// With what attention adds to the streams at their beginning, and their own results at their end.
+    fn feed_forwards(&self, ledger: &mut Ledger) {
         let Self {
             inner, numerics, ..
         } = *self;
-        let outer = numerics.bytes(tokens * inner);
-        let wide = numerics.bytes(tokens * 4 * inner);
-        ledger.spike(numerics.gated_add_norm(tokens * inner));
-        ledger.spike(self.activated_linear(tokens, inner, 4 * inner));
-        ledger.hold(wide);
-        ledger.release(outer);
-        ledger.spike(self.linear(tokens, 4 * inner, inner));
-        ledger.release(wide);
-        ledger.hold(outer);
+        let streams = [self.image, self.text];
+        let outer = |tokens: u64| numerics.bytes(tokens * inner);
+        let wide = |tokens: u64| numerics.bytes(tokens * 4 * inner);
+        for tokens in streams {
+            ledger.spike(numerics.gated_add_norm(tokens * inner));
+        }
+        for tokens in streams {
+            ledger.spike(self.activated_linear(tokens, inner, 4 * inner));
+            ledger.hold(wide(tokens));
+        }
+        ledger.release(outer(self.image + self.text));
+        for tokens in streams {
+            ledger.spike(self.linear(tokens, 4 * inner, inner));
+            ledger.hold(outer(tokens));
+        }
+        ledger.release(wide(self.image + self.text));
     }
 }

@@ -3,7 +3,7 @@
 use backends::fused::{
     Rotation, Sequence, joint_attention, joint_attention_rounded, rms_norm_rotate_joined,
 };
-use backends::{Arithmetic, ModelBackend};
+use backends::{Activation, Arithmetic, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -92,21 +92,20 @@ impl<B: ModelBackend> JointAttention<B> {
     ) -> Streams<Tensor<B, 3>> {
         const ROTATION: Rotation = Rotation::AdjacentPairs;
         let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
-        let q = |Streams { image, text }: Streams<LayerInput<B>>| {
-            let text_q = projected(text, &self.add_q_proj, &self.norm_added_q, &rotary.text);
-            let image_q = projected(image, &self.to_q, &self.norm_q, &rotary.image);
-            [text_q, image_q]
+        let projected = |streams: Streams<LayerInput<B>>, layers: [&Linear<B>; 2]| {
+            let inputs = [streams.text, streams.image];
+            let [text, image] = Linear::forward_both(layers, inputs, Activation::None);
+            [heads(text, &self.norm_added_k), heads(image, &self.norm_k)]
         };
-        let k = |Streams { image, text }: Streams<LayerInput<B>>| {
-            let text_k = projected(text, &self.add_k_proj, &self.norm_added_k, &rotary.text);
-            let image_k = projected(image, &self.to_k, &self.norm_k, &rotary.image);
-            [text_k, image_k]
+        let q = |streams| {
+            let x = projected(streams, [&self.add_q_proj, &self.to_q]);
+            sequences(x, [&self.norm_added_q, &self.norm_q], rotary)
         };
-        let v = |Streams { image, text }: Streams<LayerInput<B>>| {
-            let text_v = heads(self.add_v_proj.forward_shared(text), &self.norm_added_k);
-            let image_v = heads(self.to_v.forward_shared(image), &self.norm_k);
-            [text_v, image_v]
+        let k = |streams| {
+            let x = projected(streams, [&self.add_k_proj, &self.to_k]);
+            sequences(x, [&self.norm_added_k, &self.norm_k], rotary)
         };
+        let v = |streams| projected(streams, [&self.add_v_proj, &self.to_v]);
         let attended = match self.arithmetic {
             // Queries give way to their joint sequences before there are keys.
             Arithmetic::Exact => {
@@ -122,27 +121,30 @@ impl<B: ModelBackend> JointAttention<B> {
                 joint_attention_rounded(q, k, v(streams), lengths, ROTATION, epsilon)
             }
         };
-        let [text, image] = attended.map(|tokens| tokens.flatten::<3>(2, 3));
-        Streams {
-            image: self.to_out.forward(image),
-            text: self.to_add_out.forward(text),
-        }
+        let attended = attended.map(|tokens| LayerInput::Exact(tokens.flatten::<3>(2, 3)));
+        let layers = [&self.to_add_out, &self.to_out];
+        let [text, image] = Linear::forward_both(layers, attended, Activation::None);
+        Streams { image, text }
     }
 }
 
-/// Queries or keys of one stream, to be normalised head by head and turned by their tokens' angles.
-fn projected<B: ModelBackend>(
-    x: LayerInput<B>,
-    projection: &Linear<B>,
-    norm: &RmsNorm<B>,
-    rotary: &RotaryTable<B>,
-) -> Sequence<B> {
-    Sequence {
-        x: heads(projection.forward_shared(x), norm),
+/// Queries or keys of the text and of the image, to be normalised head by head and turned by their
+/// tokens' angles.
+fn sequences<B: ModelBackend>(
+    [text, image]: [Tensor<B, 4>; 2],
+    [text_norm, image_norm]: [&RmsNorm<B>; 2],
+    rotary: &JointRotary<B>,
+) -> [Sequence<B>; 2] {
+    let sequence = |x, norm: &RmsNorm<B>, rotary: &RotaryTable<B>| Sequence {
+        x,
         weight: norm.weight.val(),
         cos: rotary.cos.clone(),
         sin: rotary.sin.clone(),
-    }
+    };
+    [
+        sequence(text, text_norm, &rotary.text),
+        sequence(image, image_norm, &rotary.image),
+    ]
 }
 
 /// `[batch, tokens, channels]` as `[batch, tokens, heads, head_dim]`, for heads as wide as the

@@ -1,7 +1,7 @@
 //! One block: joint attention and a feed-forward for each stream, modulated by the noise level
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
-use backends::ModelBackend;
+use backends::{Activation, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -45,21 +45,33 @@ impl<B: Backend> TransformerBlock<B> {
 }
 
 impl<B: ModelBackend> TransformerBlock<B> {
+    /// How noise levels modulate the streams: `temb`, float `[1, levels, channels]` after SiLU, to
+    /// float `[1, levels, 6 * channels]`.
+    pub fn modulation(&self, temb: Tensor<B, 3>) -> Streams<Tensor<B, 3>> {
+        Streams {
+            image: self.img_mod.forward(temb.clone()),
+            text: self.txt_mod.forward(temb),
+        }
+    }
+
     /// * `streams`: in the dtype to compute in; so is the result.
-    /// * `temb`: float `[1, 1, channels]`, after SiLU. All branches are at the same noise level,
-    ///   so that one modulation serves them all.
+    /// * `modulation`: of one level, see [`modulation`](Self::modulation). All branches are at the
+    ///   same level, so that one modulation serves them all.
     pub fn forward(
         &self,
         streams: Streams<Residual<B>>,
-        temb: Tensor<B, 3>,
+        modulation: Streams<Tensor<B, 3>>,
         layout: &JointLayout,
         rotary: &JointRotary<B>,
     ) -> Streams<Residual<B>> {
-        let [image_attn, image_mlp] = Modulation::pair(self.img_mod.forward(temb.clone()));
-        let [text_attn, text_mlp] = Modulation::pair(self.txt_mod.forward(temb));
+        let [image_attn, image_mlp] = Modulation::pair(modulation.image);
+        let [text_attn, text_mlp] = Modulation::pair(modulation.text);
         let rounded = self.attn.takes_rounded();
-        let (image, image_normed) = streams.image.normed(&image_attn, rounded.image);
-        let (text, text_normed) = streams.text.normed(&text_attn, rounded.text);
+        let [(text, text_normed), (image, image_normed)] = Residual::normed(
+            [streams.text, streams.image],
+            [&text_attn, &image_attn],
+            [rounded.text, rounded.image],
+        );
         let normed = Streams {
             image: image_normed,
             text: text_normed,
@@ -67,9 +79,16 @@ impl<B: ModelBackend> TransformerBlock<B> {
         let attended = self.attn.forward(normed, layout, rotary);
         let image = image.add_gated(attended.image, image_attn.gate);
         let text = text.add_gated(attended.text, text_attn.gate);
+        let mlps = [&self.txt_mlp, &self.img_mlp];
+        let [(text, text_normed), (image, image_normed)] = Residual::normed(
+            [text, image],
+            [&text_mlp, &image_mlp],
+            mlps.map(FeedForward::takes_rounded),
+        );
+        let [text_out, image_out] = FeedForward::forward_both(mlps, [text_normed, image_normed]);
         Streams {
-            image: self.img_mlp.add_to(image, image_mlp),
-            text: self.txt_mlp.add_to(text, text_mlp),
+            image: image.add_gated(image_out, image_mlp.gate),
+            text: text.add_gated(text_out, text_mlp.gate),
         }
     }
 }
@@ -119,14 +138,17 @@ impl<B: Backend> FeedForward<B> {
 }
 
 impl<B: ModelBackend> FeedForward<B> {
-    /// Float `[batch, tokens, channels]` to the same.
-    pub fn forward(&self, x: LayerInput<B>) -> Tensor<B, 3> {
-        self.net_2.forward(self.net_0_proj.forward_shared_gelu(x))
+    /// Whether it needs nothing but rounded tokens.
+    fn takes_rounded(&self) -> bool {
+        self.net_0_proj.takes_rounded()
     }
 
-    /// The stream and what this sub-layer makes of it.
-    fn add_to(&self, stream: Residual<B>, modulation: Modulation<B>) -> Residual<B> {
-        let (stream, normed) = stream.normed(&modulation, self.net_0_proj.takes_rounded());
-        stream.add_gated(self.forward(normed), modulation.gate)
+    /// Those of two streams, which need nothing of each other: to float `[batch, tokens, channels]` of the
+    /// same tokens.
+    pub fn forward_both(mlps: [&Self; 2], streams: [LayerInput<B>; 2]) -> [Tensor<B, 3>; 2] {
+        let layers = mlps.map(|mlp| &mlp.net_0_proj);
+        let inner = Linear::forward_both(layers, streams, Activation::GeluTanh);
+        let inner = inner.map(LayerInput::Exact);
+        Linear::forward_both(mlps.map(|mlp| &mlp.net_2), inner, Activation::None)
     }
 }

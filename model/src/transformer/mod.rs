@@ -6,6 +6,7 @@ mod arithmetic;
 mod attention;
 mod block;
 mod layers;
+mod levels;
 mod prompts;
 mod residual;
 mod rope;
@@ -14,6 +15,7 @@ mod timestep;
 
 pub use attention::JointAttention;
 pub use block::{FeedForward, Modulation, TransformerBlock};
+pub use levels::{LEVELS_AT_ONCE, Level, Levels};
 pub use prompts::Prompts;
 pub use residual::Residual;
 pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};
@@ -24,7 +26,7 @@ use backends::ModelBackend;
 use backends::fused::{concatenate, modulated_layer_norm};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Tensor, activation};
+use burn::tensor::{FloatDType, Tensor};
 
 use self::residual::as_one;
 use crate::builder::Builder;
@@ -94,7 +96,7 @@ impl<B: ModelBackend> Transformer<B> {
     ///
     /// * `latents`: f32 `[1, image tokens, in_channels]`.
     /// * `prompts`: see [`prompts`](Self::prompts).
-    /// * `timestep`: the noise level, from 0 to 1.
+    /// * `level`: the noise level; see [`levels`](Self::levels).
     /// * `dtype`: what the blocks compute in.
     ///
     /// Returns f32 `[prompts, image tokens, in_channels]`. `cancelled` is asked before each
@@ -103,27 +105,25 @@ impl<B: ModelBackend> Transformer<B> {
         &self,
         latents: Tensor<B, 3>,
         prompts: &Prompts<B>,
-        timestep: f32,
+        level: Level<'_, B>,
         dtype: FloatDType,
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 3>> {
-        let device = latents.device();
         let image = self.img_in.forward(latents.cast(dtype));
         let mut streams = Streams {
             // The same tokens for each branch.
             image: Residual::new(concatenate(vec![image; prompts.layout.branches()], 0)),
             text: Residual::new(self.embed_text(prompts.embeds.clone(), dtype)),
         };
-        let temb = self.time_text_embed.forward(timestep, &device);
-        // Every modulation starts with this activation of the same vector.
-        let temb = activation::silu(temb).cast(dtype);
-        for block in &self.transformer_blocks {
+        for (index, block) in self.transformer_blocks.iter().enumerate() {
             if cancelled() {
                 return None;
             }
-            streams = block.forward(streams, temb.clone(), &prompts.layout, &prompts.rotary);
+            let modulation = level.block(index);
+            streams = block.forward(streams, modulation, &prompts.layout, &prompts.rotary);
         }
-        let normed = self.norm_out.forward(streams.image.into_tensor(), temb);
+        let image = streams.image.into_tensor();
+        let normed = self.norm_out.forward(image, level.output());
         Some(self.proj_out.forward(normed).cast(FloatDType::F32))
     }
 
@@ -143,9 +143,9 @@ pub struct OutputNorm<B: Backend> {
 
 impl<B: ModelBackend> OutputNorm<B> {
     /// * `x`: float `[branches, tokens, channels]`.
-    /// * `temb`: float `[1, 1, channels]`, after SiLU.
-    pub fn forward(&self, x: Tensor<B, 3>, temb: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [scale, shift]: [Tensor<B, 3>; 2] = split(self.linear.forward(temb));
+    /// * `modulation`: float `[1, 1, 2 * channels]`, the linear layer's result.
+    pub fn forward(&self, x: Tensor<B, 3>, modulation: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [scale, shift]: [Tensor<B, 3>; 2] = split(modulation);
         let shape = x.dims();
         modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
     }

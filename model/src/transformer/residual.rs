@@ -1,12 +1,9 @@
 //! A residual stream.
 
-use backends::ModelBackend;
-use backends::fused::{
-    gated_add, gated_add_layer_norm, gated_add_layer_norm_rounded, modulated_layer_norm,
-    modulated_layer_norm_rounded,
-};
-use burn::tensor::Tensor;
+use backends::fused::gated_add;
+use backends::{ModelBackend, NormCall, NormResult, Normed};
 use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::EPSILON;
 use super::block::Modulation;
@@ -69,41 +66,56 @@ impl<B: ModelBackend> Residual<B> {
         }
     }
 
-    /// The stream, and its normalised, scaled and shifted tokens: rounded to FP8 or not.
-    pub fn normed(self, modulation: &Modulation<B>, rounded: bool) -> (Self, LayerInput<B>) {
-        let Self { x, update, leading } = self;
-        let (shift, scale) = (modulation.shift.clone(), modulation.scale.clone());
-        let (x, input) = if rounded {
-            let (x, rows) = match update {
-                None => {
-                    let rows = modulated_layer_norm_rounded(x.clone(), shift, scale, EPSILON);
-                    (x, rows)
-                }
-                Some(Update { output, gate }) => {
-                    gated_add_layer_norm_rounded(x, output, gate, shift, scale, EPSILON)
-                }
-            };
-            (x, LayerInput::Rounded { rows, leading })
-        } else {
-            let (x, y) = match update {
-                None => (x.clone(), modulated_layer_norm(x, shift, scale, EPSILON)),
-                Some(Update { output, gate }) => {
-                    gated_add_layer_norm(x, output, gate, shift, scale, EPSILON)
-                }
-            };
-            let ([branches, tokens], [_, _, channels]) = (leading, y.dims());
-            (
-                x,
-                LayerInput::Exact(y.reshape([branches, tokens, channels])),
-            )
-        };
-        let stream = Self {
-            x,
-            update: None,
-            leading,
-        };
-        (stream, input)
+    /// Two streams, and the normalised, scaled and shifted tokens of each: rounded to FP8 or not.
+    pub fn normed(
+        streams: [Self; 2],
+        modulations: [&Modulation<B>; 2],
+        rounded: [bool; 2],
+    ) -> [(Self, LayerInput<B>); 2] {
+        let [first, second] = streams;
+        let leading = [first.leading, second.leading];
+        let calls = [
+            first.norm_call(modulations[0], rounded[0]),
+            second.norm_call(modulations[1], rounded[1]),
+        ];
+        let [x, y] = B::norm_both(calls);
+        [stream(x, leading[0]), stream(y, leading[1])]
     }
+
+    fn norm_call(self, modulation: &Modulation<B>, rounded: bool) -> NormCall<B> {
+        let raw = |tensor: Tensor<B, 3>| tensor.into_primitive().tensor();
+        let update = self.update;
+        NormCall {
+            x: raw(self.x),
+            update: update.map(|Update { output, gate }| [output, gate].map(raw)),
+            shift: raw(modulation.shift.clone()),
+            scale: raw(modulation.scale.clone()),
+            epsilon: EPSILON,
+            rounded,
+        }
+    }
+}
+
+/// What a norm gave of the `[branches, tokens]` of a stream.
+fn stream<B: ModelBackend>(
+    result: NormResult<B>,
+    leading: [usize; 2],
+) -> (Residual<B>, LayerInput<B>) {
+    let float = |tensor| Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(tensor));
+    let stream = Residual {
+        x: float(result.sum),
+        update: None,
+        leading,
+    };
+    let input = match result.normed {
+        Normed::Rounded(rows) => LayerInput::Rounded { rows, leading },
+        Normed::Exact(y) => {
+            let y = float(y);
+            let ([branches, tokens], [_, _, channels]) = (leading, y.dims());
+            LayerInput::Exact(y.reshape([branches, tokens, channels]))
+        }
+    };
+    (stream, input)
 }
 
 /// The tokens of all branches as those of one, `[1, branches * tokens, channels]`, since one
@@ -115,6 +127,7 @@ pub(super) fn as_one<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
 
 #[cfg(test)]
 mod tests {
+    use backends::fused::modulated_layer_norm;
     use backends::{Arithmetic, Fp8Format, Fp8Weight, Weight};
     use burn::module::{Param, ParamId};
     use burn::tensor::{DType, Distribution, TensorData};
@@ -155,6 +168,21 @@ mod tests {
         }
     }
 
+    /// Beside a stream of another size.
+    fn normed(
+        stream: Residual<Flex>,
+        by: &Modulation<Flex>,
+        rounded: bool,
+    ) -> (Residual<Flex>, LayerInput<Flex>) {
+        let other = Residual::new(random([1, 3, 24]));
+        let other_modulation = modulation();
+        let modulations = [&other_modulation, by];
+        let [(other, _), result] =
+            Residual::normed([other, stream], modulations, [!rounded, rounded]);
+        assert_eq!(other.into_tensor().dims(), [1, 3, 24]);
+        result
+    }
+
     fn assert_close(a: Tensor<Flex, 3>, b: Tensor<Flex, 3>) {
         assert_eq!(a.dims(), b.dims());
         let distance = (a - b).abs().max().into_scalar();
@@ -166,7 +194,7 @@ mod tests {
         let (x, first, second) = (random([2, 5, 24]), random([2, 5, 24]), random([2, 5, 24]));
         let (a, b) = (modulation(), modulation());
         let stream = Residual::new(x.clone()).add_gated(first.clone(), a.gate.clone());
-        let (stream, input) = stream.normed(&b, false);
+        let (stream, input) = normed(stream, &b, false);
         let sum = x + first * a.gate;
         let LayerInput::Exact(normed) = input else {
             panic!("rounded without being asked to");
@@ -188,8 +216,8 @@ mod tests {
             stream.clone(),
             stream.add_gated(random([2, 5, 24]), modulation.gate.clone()),
         ] {
-            let (rounded_stream, rounded) = stream.clone().normed(&modulation, true);
-            let (exact_stream, exact) = stream.normed(&modulation, false);
+            let (rounded_stream, rounded) = normed(stream.clone(), &modulation, true);
+            let (exact_stream, exact) = normed(stream, &modulation, false);
             assert_close(rounded_stream.into_tensor(), exact_stream.into_tensor());
             let (LayerInput::Rounded { rows, leading }, LayerInput::Exact(exact)) =
                 (rounded, exact)

@@ -47,10 +47,11 @@ impl<B: Backend> TimestepEmbedding<B> {
 }
 
 impl<B: ModelBackend> TimestepEmbedding<B> {
-    /// The vector of a noise level from 0 to 1: f32 `[1, 1, channels]`.
-    pub fn forward(&self, timestep: f32, device: &B::Device) -> Tensor<B, 3> {
-        let sinusoid = TensorData::new(sinusoid(timestep), [1, 1, CHANNELS]);
-        let x = Tensor::from_data(sinusoid, (device, DType::F32));
+    /// The vectors of noise levels from 0 to 1: f32 `[1, levels, channels]`.
+    pub fn forward(&self, timesteps: &[f32], device: &B::Device) -> Tensor<B, 3> {
+        let sinusoids: Vec<f32> = timesteps.iter().copied().flat_map(sinusoid).collect();
+        let sinusoids = TensorData::new(sinusoids, [1, timesteps.len(), CHANNELS]);
+        let x = Tensor::from_data(sinusoids, (device, DType::F32));
         let x = self.timestep_embedder.linear_1.forward(x);
         let x = self.timestep_embedder.linear_2.forward(activation::silu(x));
         x.cast(FloatDType::F32)

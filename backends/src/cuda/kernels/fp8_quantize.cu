@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(32 * FP8_QUANTIZE_WARPS, 4)
 // `gelu`: 0 is none, 1 the tanh form of GELU.
 //
 // Launch: 256 threads, any grid; ceil(n / 2048) blocks leave one group of 8 to each thread.
-extern "C" __global__ void scale_rows_bf16(bf16* y, const float* scales, const float* bias, long long rows, int cols,
+extern "C" __global__ void scale_rows_bf16(bf16* y, const float* scales, const bf16* bias, long long rows, int cols,
                                            int gelu) {
     const bool vector = cols % GROUP == 0 && is_aligned(y, 16);
     const int groups = (cols + GROUP - 1) / GROUP;
@@ -91,7 +91,7 @@ extern "C" __global__ void scale_rows_bf16(bf16* y, const float* scales, const f
 #pragma unroll
         for (int e = 0; e < GROUP; ++e) {
             v[e] *= scale;
-            if (bias != nullptr && at + e < cols) v[e] += bias[at + e];
+            if (bias != nullptr && at + e < cols) v[e] += load(bias + at + e);
             if (gelu != 0) v[e] = gelu_tanh(y, v[e]);
         }
         store_some(to, cols - at, vector, v);
