@@ -20,19 +20,10 @@ pub struct Linear<B: Backend> {
 impl<B: Fp8Ops> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        self.activated(x, Activation::None)
-    }
-
-    /// As [`forward`](Self::forward), with the tanh form of GELU on the result.
-    pub fn forward_gelu<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        self.activated(x, Activation::GeluTanh)
-    }
-
-    fn activated<const D: usize>(&self, x: Tensor<B, D>, activation: Activation) -> Tensor<B, D> {
         let adapter = self.adapter.as_ref();
         let addend = adapter.map(|adapter| adapter.forward(x.clone()));
         let bias = self.bias.as_ref();
-        self.weight.linear(x, bias, addend, activation)
+        self.weight.linear(x, bias, addend, Activation::None)
     }
 }
 
@@ -73,8 +64,7 @@ impl<B: Fp8Ops> Linear<B> {
         self.adapter.is_none() && self.weight.takes_rounded()
     }
 
-    /// What [`forward`](Self::forward) computes, or [`forward_gelu`](Self::forward_gelu), and of how
-    /// many batches and tokens.
+    /// What [`forward`](Self::forward) computes, activated, and of how many batches and tokens.
     ///
     /// # Panics
     /// If the input is rounded, and the layer does not [take](Self::takes_rounded) that.
@@ -109,8 +99,8 @@ impl<B: Fp8Ops> Linear<B> {
         tokens(call.compute(), leading)
     }
 
-    /// Two layers on two inputs, which a device may compute at the same time: as
-    /// [`forward_shared`](Self::forward_shared), or with the tanh form of GELU on the results.
+    /// Two layers on two inputs, which a device may compute at the same time: each as
+    /// [`forward_shared`](Self::forward_shared), with an activation of the results.
     ///
     /// # Panics
     /// As [`forward_shared`](Self::forward_shared).
@@ -230,7 +220,12 @@ mod tests {
             0.5 * x * (1.0 + inner.tanh())
         };
         for (adapted, expected) in [(false, [-0.5, -1.5]), (true, [1.5, 2.5])] {
-            let found = values(layer(adapted).forward_gelu(x()));
+            let layer = layer(adapted);
+            let inputs = [x(), x() * 2.0].map(|x| LayerInput::Exact(x.unsqueeze()));
+            let [found, other] =
+                Linear::forward_both([&layer, &layer], inputs, Activation::GeluTanh);
+            let found = values(found.squeeze_dim(0));
+            assert_ne!(found, values(other.squeeze_dim(0)));
             for (found, expected) in found.into_iter().zip(expected) {
                 assert!((f64::from(found) - gelu(expected)).abs() < 1e-6);
             }

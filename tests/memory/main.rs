@@ -58,6 +58,21 @@ fn holds(what: &str, measured: u64, formula: u64) -> bool {
     (1.0..=SLACK).contains(&ratio)
 }
 
+/// The peak of some work, and its result. Threads whose scratch does not meet make it smaller than it can
+/// be: where it lies far below the formula, it is measured again.
+fn peak_below<T>(formula: u64, work: impl Fn() -> T) -> (u64, T) {
+    const TRIES: usize = 4;
+    let (mut peak, mut result) = MEMORY.peak_of(&work);
+    for _ in 1..TRIES {
+        if formula as f64 <= SLACK * peak as f64 {
+            break;
+        }
+        let (again, other) = MEMORY.peak_of(&work);
+        (peak, result) = (peak.max(again), other);
+    }
+    (peak, result)
+}
+
 /// One test, since only one thing can be measured at a time.
 #[test]
 fn formulas_bound_measured_peaks() {
@@ -94,9 +109,6 @@ fn the_vae() -> bool {
         let latents = random::<Flex, 4>(grid.latent_shape(16), &device);
         let mut whole: Option<Tensor<Flex, 4>> = None;
         for tiling in tilings {
-            let (measured, image) = MEMORY.peak_of(|| {
-                decode(&vae, pack(latents.clone()), grid, tiling, &()).expect("an image")
-            });
             let formula = memory::vae_decoder(
                 &config,
                 width as u32,
@@ -104,6 +116,9 @@ fn the_vae() -> bool {
                 tiling,
                 numerics(FloatDType::F32),
             );
+            let (measured, image) = peak_below(formula, || {
+                decode(&vae, pack(latents.clone()), grid, tiling, &()).expect("an image")
+            });
             let what = format!("VAE, {width} x {height}, {tiling:?}");
             hold &= holds(&what, measured, formula);
             let whole = whole.get_or_insert_with(|| image.clone());
@@ -130,11 +145,6 @@ fn the_vae_encoder() -> bool {
     ] {
         let mut whole: Option<Tensor<Flex, 4>> = None;
         for tiling in tilings {
-            let (measured, moments) = MEMORY.peak_of(|| {
-                let pixels = random::<Flex, 4>([1, 3, height, width], &device);
-                let posterior = encode_image(&vae, pixels * 0.0 + 0.5, tiling, &());
-                posterior.expect("a posterior").moments()
-            });
             let formula = memory::vae_encoder(
                 &config,
                 width as u32,
@@ -142,6 +152,11 @@ fn the_vae_encoder() -> bool {
                 tiling,
                 numerics(FloatDType::F32),
             );
+            let (measured, moments) = peak_below(formula, || {
+                let pixels = random::<Flex, 4>([1, 3, height, width], &device);
+                let posterior = encode_image(&vae, pixels * 0.0 + 0.5, tiling, &());
+                posterior.expect("a posterior").moments()
+            });
             let what = format!("VAE encoder, {width} x {height}, {tiling:?}");
             hold &= holds(&what, measured, formula);
             let whole = whole.get_or_insert_with(|| moments.clone());
