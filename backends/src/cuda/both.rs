@@ -44,13 +44,13 @@ pub(super) fn linear_both(calls: [LinearCall<Cuda>; 2]) -> [FloatTensor<Cuda>; 2
 
 /// A layer that can be started.
 enum Ready {
-    Exact(Linear),
-    Rounded(LinearRounded),
+    Exact(Box<Linear>),
+    Rounded(Box<LinearRounded>),
 }
 
 impl Ready {
     fn new(call: LinearCall<Cuda>) -> Option<(Arc<Engine>, Self)> {
-        let exact = |(engine, linear)| (engine, Self::Exact(linear));
+        let exact = |(engine, linear)| (engine, Self::Exact(Box::new(linear)));
         match call {
             LinearCall::Dense {
                 x,
@@ -95,7 +95,7 @@ impl Ready {
     ) -> Option<(Arc<Engine>, Self)> {
         let weight = (weight.codes, weight.scale, weight.format);
         let (engine, linear) = LinearRounded::new(input, weight, epilogue)?;
-        Some((engine, Self::Rounded(linear)))
+        Some((engine, Self::Rounded(Box::new(linear))))
     }
 
     /// One of its inputs.

@@ -69,13 +69,13 @@ pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usi
 /// See [`Fp8Ops::round_rows`](crate::fp8::Fp8Ops::round_rows): codes U8 `[rows, in]` and scales f32
 /// `[rows]`; `None` where codes have no use.
 pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
-    let (engine, rounding) = Rounding::new(x)?;
-    let rounded = engine.run(&rounding.x.client, |scope| {
-        let rounded = rounding.take(scope);
-        rounding.run(scope, &rounded)?;
+    let (engine, x) = suitable(x)?;
+    let rounded = engine.run(&x.client, |scope| {
+        let rounded = Rounded::take(scope, &x);
+        rounded.fill(scope, &x)?;
         Ok(rounded)
     });
-    let Rounding { x, rows, width } = rounding;
+    let [rows, width] = dims(&x);
     Some(RoundedRows {
         values: over(&x, rounded.codes, [rows, width].into(), DType::U8),
         scales: over(&x, rounded.scales, [rows].into(), DType::F32),
@@ -83,57 +83,46 @@ pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
     })
 }
 
-/// Rows that can be rounded.
-pub(super) struct Rounding {
-    x: Tensor,
-    rows: usize,
-    width: usize,
+/// Rows as they are read where they are rounded, and the engine of their device; `None` where codes
+/// have no use.
+fn suitable(x: Tensor) -> Option<(Arc<Engine>, Tensor)> {
+    let element = Element::of(x.dtype)?;
+    let engine = Engine::of(&x.device).ok()?;
+    let [rows, width] = dims(&x);
+    has_use(&engine, element, rows, width).then(|| (engine, contiguous(x)))
 }
 
 /// Memory of codes and scales.
-pub(super) struct Rounded {
+struct Rounded {
     codes: Handle,
     scales: Handle,
 }
 
-impl Rounding {
-    /// With the engine of their device; `None` where codes have no use.
-    fn new(x: Tensor) -> Option<(Arc<Engine>, Self)> {
-        let element = Element::of(x.dtype)?;
-        let engine = Engine::of(&x.device).ok()?;
-        let [rows, width] = dims(&x);
-        has_use(&engine, element, rows, width).then(|| {
-            let x = contiguous(x);
-            (engine, Self { x, rows, width })
-        })
-    }
-
-    fn take(&self, scope: &Scope<'_>) -> Rounded {
-        Rounded {
-            codes: scope.empty(self.rows * self.width),
-            scales: scope.empty(self.rows * size_of::<f32>()),
+impl Rounded {
+    fn take(scope: &Scope<'_>, x: &Tensor) -> Self {
+        let [rows, width] = dims(x);
+        Self {
+            codes: scope.empty(rows * width),
+            scales: scope.empty(rows * size_of::<f32>()),
         }
     }
 
-    fn run(&self, scope: &Scope<'_>, to: &Rounded) -> Result<(), DriverError> {
+    /// Starts to round `x`.
+    fn fill(&self, scope: &Scope<'_>, x: &Tensor) -> Result<(), DriverError> {
         /// Longer rows have a block each, shorter ones a warp each.
         const LONGEST_OF_WARP: usize = 3072;
         const WARPS: usize = 4;
-        let at_once = if self.width <= LONGEST_OF_WARP {
-            WARPS
-        } else {
-            1
-        };
+        let [rows, width] = dims(x);
+        let at_once = if width <= LONGEST_OF_WARP { WARPS } else { 1 };
         let grid = Grid {
-            blocks: (self.rows.div_ceil(at_once) as u32, 1, 1),
+            blocks: (rows.div_ceil(at_once) as u32, 1, 1),
             threads: 32 * WARPS as u32,
             shared: 0,
         };
-        let places = [&self.x.handle, &to.codes, &to.scales];
-        let mut args = places
-            .map(|place| Arg::Pointer(scope.pointer(place)))
-            .to_vec();
-        args.extend([self.rows, self.width].map(|size| Arg::Int(size as i32)));
+        let places = [&x.handle, &self.codes, &self.scales];
+        let places = places.map(|place| Arg::Pointer(scope.pointer(place)));
+        let mut args = places.to_vec();
+        args.extend([rows, width].map(|size| Arg::Int(size as i32)));
         scope.launch("fp8_quantize_bf16", grid, &args)
     }
 }
@@ -185,10 +174,10 @@ pub(super) struct LinearRounded {
     layer: Layer,
 }
 
-/// Rows that are rounded, or are to be.
-pub(super) enum Input {
-    Rounded { codes: Tensor, scales: Tensor },
-    Rounding(Rounding),
+/// Codes with their scales, or floats that are to be rounded.
+pub(super) struct Input {
+    x: Tensor,
+    scales: Option<Tensor>,
 }
 
 /// Memory of the result, and of an input that is to be rounded.
@@ -200,24 +189,17 @@ pub(super) struct Room {
 impl Input {
     /// `None` where they are no codes.
     pub(super) fn of(x: RoundedRows<Cuda>) -> Option<Self> {
-        let RoundedRows {
-            values: codes,
-            scales,
-            ..
-        } = x;
-        (codes.dtype == DType::U8).then_some(Self::Rounded { codes, scales })
+        let RoundedRows { values, scales, .. } = x;
+        (values.dtype == DType::U8).then_some(Self {
+            x: values,
+            scales: Some(scales),
+        })
     }
 
     /// `None` where codes have no use.
     pub(super) fn rounding(x: Tensor) -> Option<Self> {
-        Rounding::new(x).map(|(_, rounding)| Self::Rounding(rounding))
-    }
-
-    fn tensor(&self) -> &Tensor {
-        match self {
-            Self::Rounded { codes, .. } => codes,
-            Self::Rounding(rounding) => &rounding.x,
-        }
+        let (_, x) = suitable(x)?;
+        Some(Self { x, scales: None })
     }
 }
 
@@ -234,8 +216,8 @@ impl LinearRounded {
             addend,
             activation,
         } = epilogue;
-        let engine = Engine::of(&input.tensor().device).ok()?;
-        let [rows, width] = dims(input.tensor());
+        let engine = Engine::of(&input.x.device).ok()?;
+        let [rows, width] = dims(&input.x);
         let [out, _] = dims(&codes);
         let gelu = activation == Activation::GeluTanh;
         let whole = Product {
@@ -275,7 +257,7 @@ impl LinearRounded {
 
     /// One of the inputs.
     pub(super) fn tensor(&self) -> &Tensor {
-        self.input.tensor()
+        &self.input.x
     }
 
     /// Takes all memory that it needs.
@@ -283,9 +265,9 @@ impl LinearRounded {
         let Product { m, n, .. } = self.layer.product;
         Room {
             y: scope.empty(m * n * Element::Bf16.size()),
-            rounded: match &self.input {
-                Input::Rounded { .. } => None,
-                Input::Rounding(rounding) => Some(rounding.take(scope)),
+            rounded: match self.input.scales {
+                Some(_) => None,
+                None => Some(Rounded::take(scope, &self.input.x)),
             },
         }
     }
@@ -297,13 +279,13 @@ impl LinearRounded {
 
     /// Starts it, unless cuBLASLt refuses to add.
     pub(super) fn run(&self, scope: &Scope<'_>, room: &Room) -> Result<bool, DriverError> {
-        let (x, scales) = match (&self.input, &room.rounded) {
-            (Input::Rounding(rounding), Some(rounded)) => {
-                rounding.run(scope, rounded)?;
+        let (x, scales) = match (&self.input.scales, &room.rounded) {
+            (Some(scales), _) => (&self.input.x.handle, &scales.handle),
+            (None, Some(rounded)) => {
+                rounded.fill(scope, &self.input.x)?;
                 (&rounded.codes, &rounded.scales)
             }
-            (Input::Rounded { codes, scales }, _) => (&codes.handle, &scales.handle),
-            (Input::Rounding(_), None) => return Ok(false),
+            (None, None) => return Ok(false),
         };
         let part = |part: &Option<Tensor>| {
             let part = part.as_ref();
