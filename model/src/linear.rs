@@ -20,10 +20,14 @@ pub struct Linear<B: Backend> {
 impl<B: Fp8Ops> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let adapter = self.adapter.as_ref();
-        let addend = adapter.map(|adapter| adapter.forward(x.clone()));
-        let bias = self.bias.as_ref();
+        let (bias, addend) = (self.bias.as_ref(), self.addend(&x));
         self.weight.linear(x, bias, addend, Activation::None)
+    }
+
+    /// What the adapters add.
+    fn addend<const D: usize>(&self, x: &Tensor<B, D>) -> Option<Tensor<B, D>> {
+        let adapter = self.adapter.as_ref();
+        adapter.map(|adapter| adapter.forward(x.clone()))
     }
 }
 
@@ -73,8 +77,7 @@ impl<B: Fp8Ops> Linear<B> {
         match input {
             LayerInput::Exact(x) => {
                 let [batch, tokens, _] = x.dims();
-                let adapter = self.adapter.as_ref();
-                let addend = adapter.map(|adapter| adapter.forward(x.clone()));
+                let addend = self.addend(&x);
                 let call = self.weight.call(x, bias, addend, activation);
                 (call, [batch, tokens])
             }
@@ -90,20 +93,11 @@ impl<B: Fp8Ops> Linear<B> {
         }
     }
 
-    /// As [`forward`](Self::forward), on what may be rounded already.
+    /// Two layers on two inputs, which a device may compute at the same time: each as
+    /// [`forward`](Self::forward), with an activation of the results, on what may be rounded already.
     ///
     /// # Panics
     /// If it is, and the layer does not [take](Self::takes_rounded) that.
-    pub fn forward_shared(&self, input: LayerInput<B>) -> Tensor<B, 3> {
-        let (call, leading) = self.call(input, Activation::None);
-        tokens(call.compute(), leading)
-    }
-
-    /// Two layers on two inputs, which a device may compute at the same time: each as
-    /// [`forward_shared`](Self::forward_shared), with an activation of the results.
-    ///
-    /// # Panics
-    /// As [`forward_shared`](Self::forward_shared).
     pub fn forward_both(
         layers: [&Self; 2],
         inputs: [LayerInput<B>; 2],
@@ -207,10 +201,12 @@ mod tests {
     fn an_adapter_is_never_left_out() {
         let mut layer = fp8_layer(true);
         layer.set_arithmetic(Arithmetic::Fp8);
-        layer.forward_shared(LayerInput::Rounded {
+        let rounded = LayerInput::Rounded {
             rows: Flex::round_rows(x().into_primitive().tensor()),
             leading: [1, 1],
-        });
+        };
+        let exact = LayerInput::Exact(x().unsqueeze());
+        Linear::forward_both([&layer, &layer], [exact, rounded], Activation::None);
     }
 
     #[test]

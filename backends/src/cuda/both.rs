@@ -32,8 +32,8 @@ pub(super) fn linear_both(calls: [LinearCall<Cuda>; 2]) -> [FloatTensor<Cuda>; 2
         Ok([(y, y_done), (z, z_done)])
     });
     let [first_call, second_call] = calls;
-    let of = |ready: Ready, (room, done): (Memory, bool), call: LinearCall<Cuda>| match done {
-        true => ready.result(room.y()),
+    let of = |ready: Ready, (room, done): (Room, bool), call: LinearCall<Cuda>| match done {
+        true => ready.result(room.y),
         false => call.compute(),
     };
     [
@@ -106,10 +106,13 @@ impl Ready {
         }
     }
 
-    fn take(&self, scope: &Scope<'_>) -> Memory {
+    fn take(&self, scope: &Scope<'_>) -> Room {
         match self {
-            Self::Exact(linear) => Memory::Exact(scope.empty(linear.bytes())),
-            Self::Rounded(linear) => Memory::Rounded(linear.take(scope)),
+            Self::Exact(linear) => Room {
+                y: scope.empty(linear.bytes()),
+                rounded: None,
+            },
+            Self::Rounded(linear) => linear.take(scope),
         }
     }
 
@@ -121,11 +124,10 @@ impl Ready {
     }
 
     /// In memory that it has taken.
-    fn run(&self, scope: &Scope<'_>, memory: &Memory) -> Result<bool, DriverError> {
-        match (self, memory) {
-            (Self::Exact(linear), Memory::Exact(y)) => linear.run(scope, y),
-            (Self::Rounded(linear), Memory::Rounded(room)) => linear.run(scope, room),
-            _ => Ok(false),
+    fn run(&self, scope: &Scope<'_>, room: &Room) -> Result<bool, DriverError> {
+        match self {
+            Self::Exact(linear) => linear.run(scope, &room.y),
+            Self::Rounded(linear) => linear.run(scope, room),
         }
     }
 
@@ -133,22 +135,6 @@ impl Ready {
         match self {
             Self::Exact(linear) => linear.result(y),
             Self::Rounded(linear) => linear.result(y),
-        }
-    }
-}
-
-/// What a layer has taken.
-enum Memory {
-    Exact(Handle),
-    Rounded(Room),
-}
-
-impl Memory {
-    /// The result's.
-    fn y(self) -> Handle {
-        match self {
-            Self::Exact(y) => y,
-            Self::Rounded(room) => room.y,
         }
     }
 }

@@ -139,10 +139,11 @@ pub(super) fn norm(call: NormCall<Cuda>) -> Option<NormResult<Cuda>> {
     Some(norm.result(room))
 }
 
-/// See [`Fp8Ops::norm_both`](crate::fp8::Fp8Ops::norm_both): the first runs beside the second.
+/// See [`Fp8Ops::norm_both`](crate::fp8::Fp8Ops::norm_both): the first runs beside the second. Where
+/// the kernels do not know one of them, each is computed by itself.
 pub(super) fn norm_both(calls: [NormCall<Cuda>; 2]) -> [NormResult<Cuda>; 2] {
     let [Some((engine, first)), Some((_, second))] = calls.clone().map(Norm::new) else {
-        return calls.map(NormCall::compute);
+        return calls.map(|call| norm(call.clone()).unwrap_or_else(|| call.compute()));
     };
     let [x, y] = engine.run(&first.x.client, |scope| {
         let [x, y] = [&first, &second].map(|norm| norm.take(scope));

@@ -21,6 +21,7 @@ mod ops;
 mod order;
 pub(crate) mod probe;
 mod rotate;
+mod round;
 mod rounded;
 mod scratch;
 mod tensor;

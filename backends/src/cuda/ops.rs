@@ -10,7 +10,7 @@ use super::concatenate::concatenate;
 use super::layer_norm::{norm, norm_both};
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
-use super::{attention, attention_quantized, conv, fused, rotate};
+use super::{attention, attention_quantized, conv, fused, rotate, round};
 use crate::fp8::{
     self, Epilogue, Fp8Format, Fp8Ops, LinearCall, NormCall, NormResult, Normed, RoundedRows,
     rounding,
@@ -41,48 +41,7 @@ impl Fp8Ops for Cuda {
     }
 
     fn round_rows(x: FloatTensor<Self>) -> RoundedRows<Self> {
-        rounded::round_rows(x.clone()).unwrap_or_else(|| rounding::round_rows::<Self>(x))
-    }
-
-    fn modulated_layer_norm_rounded(
-        x: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> RoundedRows<Self> {
-        match norm(norm_call(&x, None, [&shift, &scale], epsilon, true)) {
-            Some(NormResult {
-                normed: Normed::Rounded(rows),
-                ..
-            }) => rows,
-            _ => rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon),
-        }
-    }
-
-    fn gated_add_layer_norm_rounded(
-        residual: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        gate: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> (FloatTensor<Self>, RoundedRows<Self>) {
-        let update = Some([&x, &gate]);
-        match norm(norm_call(
-            &residual,
-            update,
-            [&shift, &scale],
-            epsilon,
-            true,
-        )) {
-            Some(NormResult {
-                sum,
-                normed: Normed::Rounded(rows),
-            }) => (sum, rows),
-            _ => rounding::gated_add_layer_norm_rounded::<Self>(
-                residual, x, gate, shift, scale, epsilon,
-            ),
-        }
+        round::round_rows(x.clone()).unwrap_or_else(|| rounding::round_rows::<Self>(x))
     }
 
     fn norm_both(calls: [NormCall<Self>; 2]) -> [NormResult<Self>; 2] {
@@ -99,7 +58,7 @@ impl Fp8Ops for Cuda {
         let stored = (weight.clone(), scale.clone(), format);
         let own = |epilogue| linear_rounded(x.clone(), stored.clone(), epilogue);
         finished(epilogue.clone(), own).unwrap_or_else(|| {
-            let x = rounded::decoded(x.clone());
+            let x = round::decoded(x.clone());
             rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
         })
     }
@@ -140,7 +99,6 @@ fn norm_call(
     update: Option<[&FloatTensor<Cuda>; 2]>,
     [shift, scale]: [&FloatTensor<Cuda>; 2],
     epsilon: f64,
-    rounded: bool,
 ) -> NormCall<Cuda> {
     NormCall {
         x: x.clone(),
@@ -148,7 +106,7 @@ fn norm_call(
         shift: shift.clone(),
         scale: scale.clone(),
         epsilon,
-        rounded,
+        rounded: false,
     }
 }
 
@@ -182,7 +140,7 @@ impl FusedOps for Cuda {
         scale: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        match norm(norm_call(&x, None, [&shift, &scale], epsilon, false)) {
+        match norm(norm_call(&x, None, [&shift, &scale], epsilon)) {
             Some(NormResult {
                 normed: Normed::Exact(y),
                 ..
@@ -200,13 +158,7 @@ impl FusedOps for Cuda {
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let update = Some([&x, &gate]);
-        match norm(norm_call(
-            &residual,
-            update,
-            [&shift, &scale],
-            epsilon,
-            false,
-        )) {
+        match norm(norm_call(&residual, update, [&shift, &scale], epsilon)) {
             Some(NormResult {
                 sum,
                 normed: Normed::Exact(y),

@@ -57,8 +57,8 @@ impl Order {
         stream: &CudaStream,
         beside: Option<&CudaStream>,
     ) -> Result<(), DriverError> {
-        for (stream, event) in [Some(stream), beside].into_iter().zip(self.outward) {
-            let Some(stream) = stream else { continue };
+        let streams = std::iter::once(stream).chain(beside);
+        for (stream, event) in streams.zip(self.outward) {
             let Some(calls) = self.context_calls else {
                 stream.synchronize()?;
                 continue;

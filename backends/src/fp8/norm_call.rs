@@ -4,6 +4,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 
 use super::ops::{Fp8Ops, RoundedRows};
+use super::rounding::round_tokens;
 
 /// A modulated layer norm with its input, to be computed.
 #[derive(Clone, Debug)]
@@ -52,24 +53,16 @@ impl<B: Fp8Ops> NormCall<B> {
             epsilon,
             rounded,
         } = self;
-        let (sum, normed) = match (update, rounded) {
-            (None, false) => {
+        let (sum, y) = match update {
+            None => {
                 let y = B::modulated_layer_norm(x.clone(), shift, scale, epsilon);
-                (x, Normed::Exact(y))
+                (x, y)
             }
-            (None, true) => {
-                let rows = B::modulated_layer_norm_rounded(x.clone(), shift, scale, epsilon);
-                (x, Normed::Rounded(rows))
-            }
-            (Some([output, gate]), false) => {
-                let (sum, y) = B::gated_add_layer_norm(x, output, gate, shift, scale, epsilon);
-                (sum, Normed::Exact(y))
-            }
-            (Some([output, gate]), true) => {
-                let (sum, rows) =
-                    B::gated_add_layer_norm_rounded(x, output, gate, shift, scale, epsilon);
-                (sum, Normed::Rounded(rows))
-            }
+            Some([output, gate]) => B::gated_add_layer_norm(x, output, gate, shift, scale, epsilon),
+        };
+        let normed = match rounded {
+            false => Normed::Exact(y),
+            true => Normed::Rounded(round_tokens(y)),
         };
         NormResult { sum, normed }
     }

@@ -97,28 +97,6 @@ pub trait Fp8Ops: FusedOps {
         rounding::round_rows::<Self>(x)
     }
 
-    /// [`modulated_layer_norm`](crate::fused::modulated_layer_norm), whose result is rounded.
-    fn modulated_layer_norm_rounded(
-        x: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> RoundedRows<Self> {
-        rounding::modulated_layer_norm_rounded::<Self>(x, shift, scale, epsilon)
-    }
-
-    /// [`gated_add_layer_norm`](crate::fused::gated_add_layer_norm), whose second result is rounded.
-    fn gated_add_layer_norm_rounded(
-        residual: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        gate: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> (FloatTensor<Self>, RoundedRows<Self>) {
-        rounding::gated_add_layer_norm_rounded::<Self>(residual, x, gate, shift, scale, epsilon)
-    }
-
     /// As [`fp8_linear`](Self::fp8_linear) for rounded rows: the product is multiplied by their
     /// scales too. A device with FP8 tensor cores multiplies the codes themselves, and may keep sums
     /// in less than f32; elsewhere nothing is gained.

@@ -31,31 +31,8 @@ pub(crate) fn round_rows<B: Backend>(x: FloatTensor<B>) -> RoundedRows<B> {
     }
 }
 
-/// See [`Fp8Ops::modulated_layer_norm_rounded`].
-pub(crate) fn modulated_layer_norm_rounded<B: Fp8Ops>(
-    x: FloatTensor<B>,
-    shift: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    epsilon: f64,
-) -> RoundedRows<B> {
-    round_tokens(B::modulated_layer_norm(x, shift, scale, epsilon))
-}
-
-/// See [`Fp8Ops::gated_add_layer_norm_rounded`].
-pub(crate) fn gated_add_layer_norm_rounded<B: Fp8Ops>(
-    residual: FloatTensor<B>,
-    x: FloatTensor<B>,
-    gate: FloatTensor<B>,
-    shift: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    epsilon: f64,
-) -> (FloatTensor<B>, RoundedRows<B>) {
-    let (sum, y) = B::gated_add_layer_norm(residual, x, gate, shift, scale, epsilon);
-    (sum, round_tokens(y))
-}
-
 /// Rounds each token of `[batch, tokens, channels]`.
-fn round_tokens<B: Fp8Ops>(x: FloatTensor<B>) -> RoundedRows<B> {
+pub(super) fn round_tokens<B: Fp8Ops>(x: FloatTensor<B>) -> RoundedRows<B> {
     let x = float::<B, 3>(x).flatten::<2>(0, 1);
     B::round_rows(x.into_primitive().tensor())
 }

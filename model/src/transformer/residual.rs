@@ -128,7 +128,7 @@ pub(super) fn as_one<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
 #[cfg(test)]
 mod tests {
     use backends::fused::modulated_layer_norm;
-    use backends::{Arithmetic, Fp8Format, Fp8Weight, Weight};
+    use backends::{Activation, Arithmetic, Fp8Format, Fp8Weight, Weight};
     use burn::module::{Param, ParamId};
     use burn::tensor::{DType, Distribution, TensorData};
     use burn_flex::Flex;
@@ -228,7 +228,11 @@ mod tests {
             // The layer rounds what is exact in the same way.
             let layer = rounding_layer();
             assert!(layer.takes_rounded());
-            let rounded = layer.forward_shared(LayerInput::Rounded { rows, leading });
+            let inputs = [
+                LayerInput::Rounded { rows, leading },
+                LayerInput::Exact(exact.clone()),
+            ];
+            let [rounded, _] = Linear::forward_both([&layer, &layer], inputs, Activation::None);
             assert_close(rounded, layer.forward(exact));
         }
     }
