@@ -30,8 +30,9 @@ mod kernel_cache;
 pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{
-    Activation, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LinearCall, NormCall,
-    NormResult, Normed, RoundedRows, WeightFormat,
+    Activation, Activations, Arithmetic, Chain, ChainCall, Epilogue, Fp8Codes, Fp8Format, Fp8Ops,
+    Layer, LayerWeight, NormCall, Output, RoundedRows, StreamCall, StreamResult, Update,
+    WeightFormat,
 };
 pub use fused::FusedOps;
 pub use low_rank::LowRank;

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
 
 use crate::fp8::{
-    Activation, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LinearCall, RoundedRows,
+    Activation, Activations, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LayerWeight,
     WeightFormat,
 };
 
@@ -86,75 +86,28 @@ impl<B: Fp8Ops> Weight<B> {
         activation: Activation,
     ) -> Tensor<B, D> {
         let mut shape = x.dims();
-        let y = self.call(x, bias, addend, activation).compute();
-        [shape[D - 1], _] = self.shape();
-        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
-    }
-
-    /// What [`linear`](Self::linear) computes, giving `[rows, out]`.
-    pub fn call<const D: usize>(
-        &self,
-        x: Tensor<B, D>,
-        bias: Option<&Param<Tensor<B, 1>>>,
-        addend: Option<Tensor<B, D>>,
-        activation: Activation,
-    ) -> LinearCall<B> {
-        let shape = x.dims();
         let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
         let x = x.reshape([rows, width]).into_primitive().tensor();
         let [out, _] = self.shape();
-        let addend = addend.map(|addend| addend.reshape([rows, out]).into_primitive().tensor());
         let epilogue = Epilogue {
             bias: bias.map(|bias| bias.val().into_primitive().tensor()),
-            addend,
+            addend: addend.map(|addend| addend.reshape([rows, out]).into_primitive().tensor()),
             activation,
         };
-        match self {
-            Self::Dense(weight) => LinearCall::Dense {
-                x,
-                weight: weight.val().into_primitive().tensor(),
-                epilogue,
-            },
-            Self::Fp8(weight) => match weight.arithmetic {
-                Arithmetic::Exact => LinearCall::Fp8 {
-                    x,
-                    weight: weight.codes(),
-                    epilogue,
-                },
-                Arithmetic::Fp8 => LinearCall::Rounding {
-                    x,
-                    weight: weight.codes(),
-                    epilogue,
-                },
-            },
-        }
+        let y = self.of_layer().multiply(Activations::Exact(x), epilogue);
+        shape[D - 1] = out;
+        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
     }
 
-    /// `activation(x · weightᵀ + bias)` for rows that are rounded already, giving float
-    /// `[rows, out]`.
-    ///
-    /// # Panics
-    /// If the weight is not one that [`takes_rounded`](Self::takes_rounded).
-    pub fn call_rounded(
-        &self,
-        x: RoundedRows<B>,
-        bias: Option<&Param<Tensor<B, 1>>>,
-        activation: Activation,
-    ) -> LinearCall<B> {
-        let weight = match self {
-            Self::Fp8(weight) if self.takes_rounded() => weight.codes(),
-            _ => panic!("a weight that takes exact activations got rounded ones"),
-        };
-        let epilogue = Epilogue {
-            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
-            addend: None,
-            activation,
-        };
-        LinearCall::Rounded {
-            x,
-            weight,
-            epilogue,
+    /// The weight as a layer takes it.
+    pub fn of_layer(&self) -> LayerWeight<B> {
+        match self {
+            Self::Dense(weight) => LayerWeight::Dense(weight.val().into_primitive().tensor()),
+            Self::Fp8(weight) => match weight.arithmetic {
+                Arithmetic::Exact => LayerWeight::Fp8(weight.codes()),
+                Arithmetic::Fp8 => LayerWeight::Rounding(weight.codes()),
+            },
         }
     }
 

@@ -4,7 +4,7 @@ Inputs lie between NaNs, outputs in memory filled with a mark that must survive 
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import launches
 import reference
@@ -47,6 +47,7 @@ class Checks:
             self.rms_norm_rotate,
             self.rms_norm_rotate_joined,
             self.gelu_tanh,
+            self.finish,
             self.silu_mul,
             self.gated_add,
             self.channel_norm,
@@ -339,47 +340,62 @@ class Checks:
                     for batch, count in ((1, sum(lengths)), (len(lengths), tokens))
                 )
                 text[0][:, :, 0] = 0
+                keys = [self.turned(*part[0].shape, BF16, offset) for part in (text, image)]
                 counts = [-(-(length + tokens) // 128) for length in lengths]
-                ys = [self.code_output(heads, count, 128, 128, offset=0) for count in counts]
-                scales = [self.output(heads, count, dtype=F32) for count in counts]
-                launches.rms_norm_rotate_joined_quantize(self.launch, text, image, ys, scales, lengths, 1e-6)
-                normal = [reference.rms_norm_rotate(*part, 1e-6, False) for part in (text, image)]
-                for i, (y, scale, length) in enumerate(zip(ys, scales, lengths)):
-                    start = sum(lengths[:i])
-                    whole = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
-                    expected = reference.token_tiles(whole)
-                    what = f"rotate_quantize {lengths}+{tokens}x{heads}x{dim} {offset} sequence {i}"
-                    largest = expected.abs().amax((2, 3))
-                    steps = (largest / 127).clamp_min(1 / 512)
-                    yield self.compare(f"{what} scales", scale, steps)
-                    # Near ties, f32 arithmetic decides.
-                    numbers = reference.tiles(y).view(torch.int8).double() * steps[:, :, None, None]
-                    worst = float(((numbers - expected).abs() / steps[:, :, None, None]).max())
-                    if not worst <= 0.501:
-                        raise Mismatch(f"{what}: an integer is {worst:.2f} from its number")
-                    self.count += 1
-                    yield worst
+                places = [
+                    [self.code_output(heads, count, 128, 128, offset=0) for count in counts]
+                    + [self.output(heads, count, dtype=F32) for count in counts]
+                    for _ in range(2)
+                ]
+                both = (text, image), keys
+                launches.rms_norm_rotate_joined_quantize(self.launch, *both, *places, lengths, 1e-6)
+                for name, place, parts in zip("qk", places, both):
+                    normal = [reference.rms_norm_rotate(*part, 1e-6, False) for part in parts]
+                    what = f"rotate_quantize {lengths}+{tokens}x{heads}x{dim} {offset} {name}"
+                    yield from self.joined_integers(what, place, normal, lengths)
+
+    def joined_integers(self, what: str, place: list[Tensor], normal: list[Tensor], lengths: Sequence[int]):
+        for i, length in enumerate(lengths):
+            integers, scales = place[i], place[len(lengths) + i]
+            start = sum(lengths[:i])
+            whole = torch.cat([normal[0][:, start : start + length], normal[1][i : i + 1]], 1)
+            expected = reference.token_tiles(whole)
+            largest = expected.abs().amax((2, 3))
+            steps = (largest / 127).clamp_min(1 / 512)
+            yield self.compare(f"{what} scales of sequence {i}", scales, steps)
+            # Near ties, f32 arithmetic decides.
+            numbers = reference.tiles(integers).view(torch.int8).double() * steps[:, :, None, None]
+            worst = float(((numbers - expected).abs() / steps[:, :, None, None]).max())
+            if not worst <= 0.501:
+                raise Mismatch(f"{what}: an integer of sequence {i} is {worst:.2f} from its number")
+            self.count += 1
+            yield worst
 
     def fp8_quantize_values(self):
-        cases = [(1, 0, 1, 8), (3, 5, 2, 128), (0, 128, 3, 24), (77, 52, 2, 64), (100, 200, 3, 128)]
-        for first, second, heads, dim in cases + ([] if self.small else [(77, 4096, 24, 128)]):
-            tokens = first + second
-            v = self.random(1, tokens, heads, dim, dtype=BF16, scale=3.0)
-            v[:, :128] *= 1e-4
-            v[:, -1:, :1] *= 1e4
-            if tokens == 300:
-                v[:, 128:256] = 0
+        cases = [
+            ((1,), 0, 1, 8), ((3, 9), 5, 2, 128), ((0,), 128, 3, 24), ((77, 0), 52, 2, 64), ((100, 260), 200, 3, 128)
+        ]  # fmt: skip
+        for lengths, tokens, heads, dim in cases + ([] if self.small else [((77, 6), 4096, 24, 128)]):
+            vs = [self.random(1, length + tokens, heads, dim, dtype=BF16, scale=3.0) for length in lengths]
+            for v in vs:
+                v[:, :128] *= 1e-4
+                v[:, -1:, :1] *= 1e4
+                if v.shape[1] == 300:
+                    v[:, 128:256] = 0
             offset = random.choice((0, 1))
-            parts = [self.place(part, offset, torch.nan) for part in (v[:, :first], v[:, first:])]
-            tiles = -(-tokens // 128)
-            codes = self.code_output(heads, tiles, 128, 128, offset=0)
-            powers = self.output(heads, tiles, dtype=F32)
-            launches.fp8_quantize_values(self.launch, *parts, codes, powers)
-            what = f"fp8_quantize_values {first}+{second}x{heads}x{dim}"
-            expected, expected_powers = reference.fp8_values(v)
-            yield self.exact(f"{what} powers", powers, expected_powers)
-            expected[:, :, dim:] = 0x7F
-            yield self.same_codes(what, codes, expected)
+            first = torch.cat([v[:, :length] for v, length in zip(vs, lengths)], 1)
+            second = torch.cat([v[:, length:] for v, length in zip(vs, lengths)])
+            parts = (self.place(part, offset, torch.nan) for part in (first, second))
+            counts = [-(-v.shape[1] // 128) for v in vs]
+            codes = [self.code_output(heads, tiles, 128, 128, offset=0) for tiles in counts]
+            powers = [self.output(heads, tiles, dtype=F32) for tiles in counts]
+            launches.fp8_quantize_values(self.launch, *parts, codes, powers, lengths)
+            for i, v in enumerate(vs):
+                what = f"fp8_quantize_values {lengths}+{tokens}x{heads}x{dim} sequence {i}"
+                expected, expected_powers = reference.fp8_values(v)
+                yield self.exact(f"{what} powers", powers[i], expected_powers)
+                expected[:, :, dim:] = 0x7F
+                yield self.same_codes(what, codes[i], expected)
 
     def attention_quantized(self):
         cases = [(1, 1, 1, 16), (3, 5, 2, 128), (1, 127, 3, 32), (77, 52, 2, 64), (100, 200, 3, 128), (999, 31, 2, 96)]
@@ -403,7 +419,8 @@ class Checks:
                 for part in rows:
                     part[:, -1, (tokens - 1) % 128 + 1 :] = 99
                 inputs = *(reference.tiles(part) for part in rows), values, *scales, powers.float()
-                launches.attention_quantized(self.launch, *(part.contiguous() for part in inputs), out, rest)
+                inputs = [part.contiguous() for part in inputs]
+                launches.attention_quantized(self.launch, *inputs, out, rest)
                 q, k = (
                     part[0].double() * by.double().repeat_interleave(128, 1)[:, :tokens].T[:, :, None]
                     for part, by in zip(integers, scales)
@@ -417,6 +434,27 @@ class Checks:
                 absolute = float(v.abs().max()) * 2**-4
                 yield self.compare(what, out, expected[:, :first], absolute)
                 yield self.compare(what, rest, expected[:, first:], absolute)
+                if dim % 16 == 0:
+                    yield self.attention_codes(what, inputs, got, first)
+
+    def attention_codes(self, what: str, inputs: list[Tensor], exact: Tensor, first: int) -> float:
+        """Results as codes, against those in bf16."""
+        counts = first, exact.shape[1] - first
+        codes = [self.code_output(1, count, *exact.shape[2:], offset=0) for count in counts]
+        scales = [self.output(1, count, dtype=F32) for count in counts]
+        launches.attention_quantized(self.launch, *inputs, *codes, scales)
+        power = inputs[-1].max().exp2()
+        row_scales = torch.cat(scales, 1)
+        if not bool((row_scales == power).all()):
+            raise Mismatch(f"{what}: rows have other scales than {float(power)}")
+        got = reference.fp8_decode(torch.cat(codes, 1), 0) * power.double()
+        # Three bits after the first, or the format's smallest number.
+        tolerance = exact.double().abs() * (2**-4 + 2**-7) + power.double() * 2**-10
+        worst = float(((got - exact.double()).abs() / tolerance).max())
+        if not worst <= 1:
+            raise Mismatch(f"{what}: a code is {worst:.2f} tolerances off")
+        self.count += 1
+        return worst
 
     def elementwise_sizes(self):
         for dtype in (BF16, F32):
@@ -431,6 +469,16 @@ class Checks:
             y = self.output(n, dtype=dtype, offset=offset)
             launches.gelu_tanh(self.launch, x, y, grid)
             yield self.compare(f"gelu_tanh {dtype} n {n} offset {offset}", y, reference.gelu_tanh(x))
+
+    def finish(self):
+        for dtype, n, offset, grid in self.elementwise_sizes():
+            for gelu in (False, True):
+                y, addend = (self.random(n, dtype=dtype, offset=offset, scale=3.0) for _ in range(2))
+                addend = None if n % 2 and gelu else addend
+                expected = y.double() if addend is None else y.double() + addend.double()
+                expected = reference.gelu_tanh(expected) if gelu else expected
+                launches.finish(self.launch, y, addend, gelu, grid)
+                yield self.compare(f"finish {dtype} n {n} offset {offset} gelu {gelu}", y, expected)
 
     def silu_mul(self):
         for dtype, n, offset, grid in self.elementwise_sizes():

@@ -51,15 +51,16 @@ KERNELS: dict[str, Kernel] = {
     **both("rms_norm", Kernel("ppplif", 256)),
     **both("rms_norm_rotate", Kernel("pppppiiillllfi", 256)),
     **both("rms_norm_rotate_joined", Kernel("ppppppppppiiiiifi", 256)),
-    "rms_norm_rotate_joined_quantize_bf16": Kernel("ppppppppppppiiiiif", 512),
+    "rms_norm_rotate_joined_quantize_bf16": Kernel("p" * 24 + "iiiiif", 512),
     **both("gelu_tanh", Kernel("ppl", 256)),
+    **both("finish", Kernel("ppli", 256)),
     **both("silu_mul", Kernel("pppl", 256)),
     **both("gated_add", Kernel("ppppiil", 128)),
     **both("channel_norm", Kernel("pppili", 256)),
     **both("im2col", Kernel("ppiiiill", 128)),
     "im2col_f32_bf16": Kernel("ppiiiill", 128),
-    "fp8_quantize_values_bf16": Kernel("ppppiiii", 256, since=89),
-    "attention_quantized_d128_sm90": Kernel("ppppppppiiiif", 384, 180352, "sm_90a"),
+    "fp8_quantize_values_bf16": Kernel("ppppppiiiii", 256, since=89),
+    "attention_quantized_d128_sm90": Kernel("ppppppppppiiiif", 384, 180368, "sm_90a"),
     **{
         f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
         for name, threads, shared, only in (

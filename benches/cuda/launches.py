@@ -1,6 +1,7 @@
 """Each kernel as a function of tensors: its grid and its arguments."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from launcher import Launcher
@@ -99,17 +100,37 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
     launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *ys, *sizes, eps, int(halves))
 
 
-def rms_norm_rotate_joined_quantize(launch: Launcher, first, second, ys, scales, lengths, eps):
-    """As `rms_norm_rotate_joined`; `ys` are tiles of integers, and `scales` theirs."""
-    tokens, heads, dim = second[0].shape[1:]
-    grid = [blocks(max(lengths) + tokens, 128), blocks(heads, 6), len(ys)]
-    ys, scales, lengths = ([*pair, None][:2] for pair in (ys, scales, lengths))
-    sizes = lengths[0], lengths[1] or 0, tokens, heads, dim
-    launch("rms_norm_rotate_joined_quantize_bf16", grid, *first, *second, *ys, *scales, *sizes, eps)
+def rms_norm_rotate_joined_quantize(launch: Launcher, queries, keys, q, k, lengths, eps):
+    """`queries` and `keys` are each two tensors with their weights, cosines and sines.
+
+    `q` and `k`: for each of `lengths` tiles of integers, then as many times their scales.
+    """
+    tokens, heads, dim = queries[1][0].shape[1:]
+    count = len(lengths)
+    grid = [blocks(max(lengths) + tokens, 128), blocks(heads, 6), 2 * count]
+    tiles, scales = ([one_or_two(part[i : i + count]) for part in (q, k)] for i in (0, count))
+    places = [place for pairs in (tiles, scales) for pair in pairs for place in pair]
+    sizes = *two_lengths(lengths), tokens, heads, dim
+    parts = [part for pair in (*queries, *keys) for part in pair]
+    launch("rms_norm_rotate_joined_quantize_bf16", grid, *parts, *places, *sizes, eps)
+
+
+def one_or_two(parts: Sequence) -> list:
+    """And None, where there is one."""
+    return [*parts, None][:2]
+
+
+def two_lengths(lengths: Sequence[int]) -> list[int]:
+    """And 0, where there is one."""
+    return [*lengths, 0][:2]
 
 
 def gelu_tanh(launch: Launcher, x, y, grid=None):
     launch(f"gelu_tanh_{suffix(x)}", [grid or blocks(x.numel(), 2048)], x, y, x.numel())
+
+
+def finish(launch: Launcher, y, addend, gelu, grid=None):
+    launch(f"finish_{suffix(y)}", [grid or blocks(y.numel(), 2048)], y, addend, y.numel(), int(gelu))
 
 
 def silu_mul(launch: Launcher, gate, up, y, grid=None):
@@ -161,19 +182,24 @@ def counted_from(rest, split: int) -> int:
     return rest.data_ptr() - split * rest.stride(1) * rest.element_size()
 
 
-def fp8_quantize_values(launch: Launcher, v, rest, codes, powers):
-    """`v` and `rest` [1, tokens, heads, dim] follow each other; `codes` are tiles."""
-    split, heads, dim = v.shape[1:]
-    grid = [codes.shape[1], heads]
-    sizes = split, split + rest.shape[1], heads, dim
-    launch("fp8_quantize_values_bf16", grid, v, counted_from(rest, split), codes, powers, *sizes)
+def fp8_quantize_values(launch: Launcher, first, second, codes, powers, lengths):
+    """`first` [1, all lengths, heads, dim], `second` [lengths, tokens, heads, dim]; `codes` are tiles."""
+    tokens, heads, dim = second.shape[1:]
+    grid = [blocks(max(lengths) + tokens, 128), heads, len(lengths)]
+    places = *one_or_two(codes), *one_or_two(powers)
+    sizes = *two_lengths(lengths), tokens, heads, dim
+    launch("fp8_quantize_values_bf16", grid, first, second, *places, *sizes)
 
 
-def attention_quantized(launch: Launcher, q, k, v, q_scales, k_scales, powers, out, rest):
-    """`q`, `k` and `v` are tiles; `out` and `rest` [1, tokens, heads, dim] follow each other."""
+def attention_quantized(launch: Launcher, q, k, v, q_scales, k_scales, powers, out, rest, scales=None):
+    """`q`, `k` and `v` are tiles; `out` and `rest` [1, tokens, heads, dim] follow each other.
+
+    Where these are codes, `scales` are those of both parts' rows.
+    """
     split, heads, dim = out.shape[1:]
     tokens = split + rest.shape[1]
     grid = [blocks(tokens, 128), heads]
-    where = out, counted_from(rest, split), split
+    row_scales = (None, None) if scales is None else (scales[0], counted_from(scales[1], split))
+    where = out, counted_from(rest, split), *row_scales, split
     tensors = q, k, v, q_scales, k_scales, powers, *where
     launch("attention_quantized_d128_sm90", grid, *tensors, tokens, heads, dim, 1 / math.sqrt(dim))

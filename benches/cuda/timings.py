@@ -266,16 +266,24 @@ def joined_tokens(launch: Launcher, lengths: tuple[int, int]) -> Iterator[Work]:
         bytes=moved,
     )
     tiles = -(-(max(lengths) + IMAGE_TOKENS) // 128)
-    codes = [[torch.empty(HEADS, tiles, 128, 128, dtype=torch.int8, device="cuda") for _ in pair] for pair in ys]
-    scales = [torch.empty(HEADS, tiles, device="cuda") for _ in lengths]
+    places = [
+        [torch.empty(HEADS, tiles, 128, 128, dtype=torch.int8, device="cuda") for _ in lengths]
+        + [torch.empty(HEADS, tiles, device="cuda") for _ in lengths]
+        for _ in range(2 * count)
+    ]
     yield Work(
         f"rms_norm_rotate_joined_quantize_bf16 2x{IMAGE_TOKENS}",
         count,
         lambda i: launches.rms_norm_rotate_joined_quantize(
-            launch, (text, w, *of_text), (image[i], w, *of_image), codes[i], scales, lengths, 1e-6
+            launch,
+            ((text, w, *of_text), (image[i], w, *of_image)),
+            ((text, w, *of_text), (image[(i + 1) % count], w, *of_image)),
+            *places[2 * i : 2 * i + 2],
+            lengths,
+            1e-6,
         ),
         None,
-        bytes=moved * 3 / 4,
+        bytes=2 * moved * 3 / 4,
     )
 
 
@@ -385,8 +393,11 @@ def attention_quantized(launch: Launcher) -> Iterator[Work]:
         tiles = -(-length // 128)
         codes = lambda least, most: torch.randint(least, most, (HEADS, tiles, 128, 128), device="cuda")
         q, k = (codes(-127, 128).to(torch.int8) for _ in range(2))
-        values = codes(0, 56).to(torch.uint8)
-        v, v_rest, out, rest = (random(1, n, HEADS, HEAD_DIM) for n in (text, length - text) * 2)
+        values, others = (codes(0, 56).to(torch.uint8) for _ in range(2))
+        v, v_rest = random(1, 2 * text, HEADS, HEAD_DIM), random(2, length - text, HEADS, HEAD_DIM)
+        out, rest = (random(1, n, HEADS, HEAD_DIM) for n in (text, length - text))
+        rounded = [part.to(torch.float8_e4m3fn).view(torch.uint8) for part in (out, rest)]
+        row_scales = [torch.empty(1, n, device="cuda") for n in (text, length - text)]
         powers = torch.empty(HEADS, tiles, device="cuda")
         scales = torch.full((HEADS, tiles), 0.02, device="cuda")
         wide = [random(1, HEADS, length, HEAD_DIM) for _ in range(3)]
@@ -396,11 +407,11 @@ def attention_quantized(launch: Launcher) -> Iterator[Work]:
                 return functional.scaled_dot_product_attention(*wide)
 
         yield Work(
-            f"fp8_quantize_values_bf16 {length}",
+            f"fp8_quantize_values_bf16 2x{length}",
             1,
-            lambda i: launches.fp8_quantize_values(launch, v, v_rest, values, powers),
+            lambda i: launches.fp8_quantize_values(launch, v, v_rest, [values, others], [powers, powers], [text] * 2),
             None,
-            bytes=3 * length * DIM,
+            bytes=2 * 3 * length * DIM,
         )
         yield Work(
             f"attention_quantized_d128_sm90 {length}",
@@ -408,5 +419,14 @@ def attention_quantized(launch: Launcher) -> Iterator[Work]:
             lambda i: launches.attention_quantized(launch, q, k, values, scales, scales, powers, out, rest),
             peer,
             "SDPA cuDNN, bf16",
+            flops=4 * length * length * DIM,
+        )
+        yield Work(
+            f"attention_quantized_d128_sm90 {length}, to codes",
+            1,
+            lambda i: launches.attention_quantized(
+                launch, q, k, values, scales, scales, powers, *rounded, row_scales
+            ),
+            None,
             flops=4 * length * length * DIM,
         )

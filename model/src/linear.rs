@@ -1,10 +1,9 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Activation, Arithmetic, Fp8Ops, LinearCall, LowRank, RoundedRows, Weight};
+use backends::{Activation, Arithmetic, Fp8Ops, Layer, LowRank, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{FloatDType, Int, Tensor, TensorPrimitive};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 /// `y = x · weightᵀ + bias`, and what adapters add to it.
 #[derive(Module, Debug)]
@@ -31,20 +30,6 @@ impl<B: Fp8Ops> Linear<B> {
     }
 }
 
-/// What layers that share their input take.
-#[derive(Clone, Debug)]
-pub enum LayerInput<B: Backend> {
-    /// Float `[batch, tokens, in]`.
-    Exact(Tensor<B, 3>),
-    /// Rounded to FP8, once for all of them.
-    Rounded {
-        /// `[batch * tokens, in]`.
-        rows: RoundedRows<B>,
-        /// `[batch, tokens]`.
-        leading: [usize; 2],
-    },
-}
-
 impl<B: Fp8Ops> Linear<B> {
     /// Says what an FP8 weight is multiplied with. Where the device multiplies FP8 numbers as they
     /// are, the bias becomes bf16, as it is added there.
@@ -63,59 +48,16 @@ impl<B: Fp8Ops> Linear<B> {
         });
     }
 
-    /// Whether the layer needs nothing but rounded activations.
-    pub fn takes_rounded(&self) -> bool {
-        self.adapter.is_none() && self.weight.takes_rounded()
-    }
-
-    /// What [`forward`](Self::forward) computes, activated, and of how many batches and tokens.
-    ///
-    /// # Panics
-    /// If the input is rounded, and the layer does not [take](Self::takes_rounded) that.
-    fn call(&self, input: LayerInput<B>, activation: Activation) -> (LinearCall<B>, [usize; 2]) {
+    /// The layer, with an activation of its results, as one of a stream's.
+    pub fn layer(&self, activation: Activation) -> Layer<B> {
         let bias = self.bias.as_ref();
-        match input {
-            LayerInput::Exact(x) => {
-                let [batch, tokens, _] = x.dims();
-                let addend = self.addend(&x);
-                let call = self.weight.call(x, bias, addend, activation);
-                (call, [batch, tokens])
-            }
-            LayerInput::Rounded { rows, leading } => {
-                // An adapter needs what was rounded.
-                assert!(
-                    self.takes_rounded(),
-                    "a layer that takes exact activations got rounded ones"
-                );
-                let call = self.weight.call_rounded(rows, bias, activation);
-                (call, leading)
-            }
+        Layer {
+            weight: self.weight.of_layer(),
+            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
+            adapter: self.adapter.clone(),
+            activation,
         }
     }
-
-    /// Two layers on two inputs, which a device may compute at the same time: each as
-    /// [`forward`](Self::forward), with an activation of the results, on what may be rounded already.
-    ///
-    /// # Panics
-    /// If it is, and the layer does not [take](Self::takes_rounded) that.
-    pub fn forward_both(
-        layers: [&Self; 2],
-        inputs: [LayerInput<B>; 2],
-        activation: Activation,
-    ) -> [Tensor<B, 3>; 2] {
-        let ([first, second], [x, y]) = (layers, inputs);
-        let (first, first_leading) = first.call(x, activation);
-        let (second, second_leading) = second.call(y, activation);
-        let [x, y] = B::linear_both([first, second]);
-        [tokens(x, first_leading), tokens(y, second_leading)]
-    }
-}
-
-/// Rows `[batch * tokens, channels]` as `[batch, tokens, channels]`.
-fn tokens<B: Backend>(rows: FloatTensor<B>, [batch, tokens]: [usize; 2]) -> Tensor<B, 3> {
-    let rows = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(rows));
-    let [_, channels] = rows.dims();
-    rows.reshape([batch, tokens, channels])
 }
 
 /// A table of vectors.
@@ -134,9 +76,10 @@ impl<B: Fp8Ops> Embedding<B> {
 
 #[cfg(test)]
 mod tests {
-    use backends::{Arithmetic, Fp8Format, Fp8Weight};
+    use backends::{Activations, Arithmetic, Chain, ChainCall, Fp8Format, Fp8Weight};
     use burn::module::ParamId;
-    use burn::tensor::{DType, TensorData};
+    use burn::tensor::ops::FloatTensor;
+    use burn::tensor::{DType, TensorData, TensorPrimitive};
     use burn_flex::Flex;
 
     use super::*;
@@ -190,7 +133,7 @@ mod tests {
     fn a_bias_stays_as_it_is_where_nothing_multiplies_fp8() {
         let mut layer = fp8_layer(false);
         layer.set_arithmetic(Arithmetic::Fp8);
-        assert!(layer.takes_rounded());
+        assert!(layer.layer(Activation::None).takes_rounded());
         let bias = layer.bias.expect("the layer has one").val();
         assert_eq!(bias.dtype(), DType::F32);
         assert_eq!(bias.into_data().to_vec::<f32>().ok(), Some(vec![0.5, -0.5]));
@@ -201,30 +144,49 @@ mod tests {
     fn an_adapter_is_never_left_out() {
         let mut layer = fp8_layer(true);
         layer.set_arithmetic(Arithmetic::Fp8);
-        let rounded = LayerInput::Rounded {
-            rows: Flex::round_rows(x().into_primitive().tensor()),
-            leading: [1, 1],
-        };
-        let exact = LayerInput::Exact(x().unsqueeze());
-        Linear::forward_both([&layer, &layer], [exact, rounded], Activation::None);
+        let layer = layer.layer(Activation::None);
+        assert!(!layer.takes_rounded());
+        layer.compute(Activations::Rounded(Flex::round_rows(raw(x()))));
+    }
+
+    fn raw(x: Tensor<Flex, 2>) -> FloatTensor<Flex> {
+        x.into_primitive().tensor()
+    }
+
+    fn gelu(x: f32) -> f32 {
+        let x = f64::from(x);
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+        (0.5 * x * (1.0 + inner.tanh())) as f32
+    }
+
+    fn assert_close(found: FloatTensor<Flex>, expected: &[f32]) {
+        let found = values(Tensor::from_primitive(TensorPrimitive::Float(found)));
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found}: not {expected}");
+        }
     }
 
     #[test]
     fn gelu_comes_after_the_sum() {
-        let gelu = |x: f64| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
-            0.5 * x * (1.0 + inner.tanh())
-        };
         for (adapted, expected) in [(false, [-0.5, -1.5]), (true, [1.5, 2.5])] {
-            let layer = layer(adapted);
-            let inputs = [x(), x() * 2.0].map(|x| LayerInput::Exact(x.unsqueeze()));
-            let [found, other] =
-                Linear::forward_both([&layer, &layer], inputs, Activation::GeluTanh);
-            let found = values(found.squeeze_dim(0));
-            assert_ne!(found, values(other.squeeze_dim(0)));
-            for (found, expected) in found.into_iter().zip(expected) {
-                assert!((f64::from(found) - gelu(expected)).abs() < 1e-6);
-            }
+            let layer = layer(adapted).layer(Activation::GeluTanh);
+            let found = layer.compute(Activations::Exact(raw(x())));
+            assert_close(found, &expected.map(gelu));
         }
+    }
+
+    #[test]
+    fn chains_go_on_from_their_own_results() {
+        let (plain, adapted) = (layer(false), layer(true));
+        let call = ChainCall {
+            x: Activations::Exact(raw(x())),
+            chain: Chain::new(plain.layer(Activation::GeluTanh))
+                .then(adapted.layer(Activation::None)),
+        };
+        let inner = values(plain.forward(x())).into_iter().map(gelu);
+        let inner = TensorData::new(inner.collect::<Vec<_>>(), [1, 2]);
+        let inner = Tensor::from_data(inner, &Default::default());
+        assert_close(call.compute(), &values(adapted.forward(inner)));
     }
 }

@@ -1,37 +1,251 @@
 //! Attention on eight bits: queries and keys as integers, values and weights as E4M3 codes.
 
+use std::sync::Arc;
+
 use burn::tensor::DType;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::rotate::{JoinedIntegers, rms_norm_rotate_joined_rounded};
-use super::tensor::{Tensor, contiguous, dims, over};
+use super::rotate::{AT_ONCE, Turning, two_lengths};
+use super::round::empty_rows;
+use super::tensor::{Tensor, contiguous, dims, empty};
+use crate::fp8::Activations;
 use crate::fused::{Rotation, Turned};
 
 /// Tokens of a tile, and the widest head.
-pub(super) const TILE: usize = 128;
+const TILE: usize = 128;
 
-/// Bytes of tiles, for so many tokens of each head.
-pub(super) fn tile_bytes(tokens: usize, heads: usize) -> usize {
-    heads * tokens.div_ceil(TILE) * TILE * TILE
+/// See [`Fp8Ops::joint_attention_rounded`](crate::fp8::Fp8Ops::joint_attention_rounded): all of it is
+/// one run.
+pub(super) struct Attention {
+    engine: Arc<Engine>,
+    /// Of the first and of the second sequence.
+    q: [Turning; 2],
+    k: [Turning; 2],
+    v: [Tensor; 2],
+    lengths: Vec<usize>,
+    epsilon: f64,
+    results: [Activations<Cuda>; 2],
 }
 
-/// Bytes of an f32 for each tile.
-pub(super) fn scale_bytes(tokens: usize, heads: usize) -> usize {
-    heads * tokens.div_ceil(TILE) * size_of::<f32>()
+/// Queries, keys or values of one sequence, in tiles.
+struct Tiles {
+    /// One byte for each element, and for those that whole tiles have more.
+    codes: Handle,
+    /// An f32 for each tile of a head: what queries and keys are multiplied by, and what two is raised to
+    /// for values.
+    scales: Handle,
 }
 
-/// Whether there are kernels for a joint attention: on Hopper, in bf16.
-pub(super) fn is_possible(
+/// The sequences of a launch.
+#[derive(Clone, Copy)]
+struct Group<'a> {
+    lengths: &'a [usize],
+    /// Tokens of the first tensors before them, and batches of the second.
+    tokens: usize,
+    batches: usize,
+}
+
+impl Attention {
+    /// `None` where the kernels do not know it: they are for Hopper and bf16.
+    pub(super) fn new(
+        [q, k]: [&[Turned<Cuda>; 2]; 2],
+        v: &[Tensor; 2],
+        lengths: &[usize],
+        (rotation, epsilon): (Rotation, f64),
+        rounded: bool,
+    ) -> Option<Self> {
+        let engine = Engine::of(&v[0].device).ok()?;
+        if !engine.is_hopper() || !fits([q, k], v, lengths, rotation, rounded) {
+            return None;
+        }
+        let turned = |[first, second]: &[Turned<Cuda>; 2]| {
+            let of = |x: &Turned<Cuda>| Turning::of(x.clone(), rotation, epsilon);
+            Some([of(first)?, of(second)?])
+        };
+        let v = v.clone().map(contiguous);
+        let results = v.each_ref().map(|v| {
+            let [batch, tokens, heads, dim] = dims(v);
+            let (rows, width) = (batch * tokens, heads * dim);
+            match rounded {
+                false => Activations::Exact(empty(v, [rows, width].into(), DType::BF16)),
+                true => Activations::Rounded(empty_rows(v, rows, width)),
+            }
+        });
+        Some(Self {
+            engine,
+            q: turned(q)?,
+            k: turned(k)?,
+            v,
+            lengths: lengths.to_vec(),
+            epsilon,
+            results,
+        })
+    }
+
+    /// Of the first and of the second sequence, `[rows, channels]`.
+    pub(super) fn run(self) -> [Activations<Cuda>; 2] {
+        let [_, seconds, heads, _]: [usize; 4] = dims(&self.v[1]);
+        self.engine.run(&self.v[0].client, |scope| {
+            let longest = self.lengths.iter().max().map_or(0, |first| first + seconds);
+            let tiles = heads * longest.div_ceil(TILE);
+            // Each group's take the place of the last one's.
+            let [q, k, v]: [[Tiles; AT_ONCE]; 3] = std::array::from_fn(|_| {
+                std::array::from_fn(|_| Tiles {
+                    codes: scope.empty(tiles * TILE * TILE),
+                    scales: scope.empty(tiles * size_of::<f32>()),
+                })
+            });
+            let mut tokens = 0;
+            for (index, lengths) in self.lengths.chunks(AT_ONCE).enumerate() {
+                let group = Group {
+                    lengths,
+                    tokens,
+                    batches: index * AT_ONCE,
+                };
+                self.round_queries_and_keys(scope, group, [&q, &k])?;
+                self.round_values(scope, group, &v)?;
+                for i in 0..lengths.len() {
+                    self.attend(scope, group, i, [&q[i], &k[i], &v[i]])?;
+                }
+                tokens += lengths.iter().sum::<usize>();
+            }
+            Ok(())
+        });
+        self.results
+    }
+
+    /// Tokens of the second tensors, heads, and their size.
+    fn shape(&self) -> [usize; 3] {
+        let [_, seconds, heads, dim] = dims(&self.v[1]);
+        [seconds, heads, dim]
+    }
+
+    fn round_queries_and_keys(
+        &self,
+        scope: &Scope<'_>,
+        group: Group<'_>,
+        places: [&[Tiles; AT_ONCE]; 2],
+    ) -> Result<(), DriverError> {
+        /// Heads of a block.
+        const HEADS: usize = 6;
+        let parts = [&self.q, &self.k].into_iter().flat_map(|[first, second]| {
+            let (tokens, batches) = (group.tokens, group.batches);
+            [first.after_tokens(tokens), second.after_batches(batches)]
+        });
+        let mut args: Vec<Arg> = parts
+            .flat_map(|part| part.pointers(scope))
+            .map(Arg::Pointer)
+            .collect();
+        args.extend(places.into_iter().flat_map(|place| codes(scope, place)));
+        args.extend(places.into_iter().flat_map(|place| scales(scope, place)));
+        args.extend(two_lengths(group.lengths));
+        args.extend(self.shape().map(|size| Arg::Int(size as i32)));
+        args.push(Arg::Float(self.epsilon as f32));
+        let [seconds, heads, _] = self.shape();
+        let grid = Grid {
+            blocks: (
+                group.tiles(seconds),
+                heads.div_ceil(HEADS) as u32,
+                2 * group.lengths.len() as u32,
+            ),
+            threads: 512,
+            shared: 0,
+        };
+        launch(scope, "rms_norm_rotate_joined_quantize_bf16", grid, &args)
+    }
+
+    fn round_values(
+        &self,
+        scope: &Scope<'_>,
+        group: Group<'_>,
+        places: &[Tiles; AT_ONCE],
+    ) -> Result<(), DriverError> {
+        let [seconds, heads, dim] = self.shape();
+        let token_bytes = heads * dim * size_of::<u16>();
+        let before = [group.tokens, group.batches * seconds];
+        let mut args = vec![];
+        for (v, tokens) in self.v.iter().zip(before) {
+            let first = scope.pointer(&v.handle) + (tokens * token_bytes) as u64;
+            args.push(Arg::Pointer(first));
+        }
+        args.extend(codes(scope, places));
+        args.extend(scales(scope, places));
+        args.extend(two_lengths(group.lengths));
+        args.extend(self.shape().map(|size| Arg::Int(size as i32)));
+        let grid = Grid {
+            blocks: (
+                group.tiles(seconds),
+                heads as u32,
+                group.lengths.len() as u32,
+            ),
+            threads: 256,
+            shared: 0,
+        };
+        launch(scope, "fp8_quantize_values_bf16", grid, &args)
+    }
+
+    /// Starts the attention within the sequence of an index of the group.
+    fn attend(
+        &self,
+        scope: &Scope<'_>,
+        group: Group<'_>,
+        index: usize,
+        qkv: [&Tiles; 3],
+    ) -> Result<(), DriverError> {
+        let [seconds, heads, dim] = self.shape();
+        let length = group.lengths[index];
+        let before = [
+            group.tokens + group.lengths[..index].iter().sum::<usize>(),
+            (group.batches + index) * seconds,
+        ];
+        let mut args = qkv
+            .map(|tiles| Arg::Pointer(scope.pointer(&tiles.codes)))
+            .to_vec();
+        args.extend(qkv.map(|tiles| Arg::Pointer(scope.pointer(&tiles.scales))));
+        // The second tensor's as if the tokens of the first lay before them.
+        let places = |tensors: [&Tensor; 2], row_bytes: usize| {
+            let [first, second] = std::array::from_fn(|i| {
+                scope.pointer(&tensors[i].handle) + (before[i] * row_bytes) as u64
+            });
+            [first, second.wrapping_sub((length * row_bytes) as u64)].map(Arg::Pointer)
+        };
+        let row = heads * dim;
+        match &self.results {
+            [Activations::Rounded(a), Activations::Rounded(b)] => {
+                args.extend(places([&a.values, &b.values], row));
+                args.extend(places([&a.scales, &b.scales], size_of::<f32>()));
+            }
+            [Activations::Exact(a), Activations::Exact(b)] => {
+                args.extend(places([a, b], row * size_of::<u16>()));
+                args.extend([Arg::Pointer(0); 2]);
+            }
+            _ => unreachable!("results are of one form"),
+        }
+        let tokens = length + seconds;
+        args.extend([length, tokens, heads, dim].map(|size| Arg::Int(size as i32)));
+        args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
+        let grid = Grid {
+            blocks: (tokens.div_ceil(TILE) as u32, heads as u32, 1),
+            threads: 384,
+            shared: 180_368,
+        };
+        launch(scope, "attention_quantized_d128_sm90", grid, &args)
+    }
+}
+
+/// Whether tensors are as the kernels want them.
+fn fits(
     turned: [&[Turned<Cuda>; 2]; 2],
     v: &[Tensor; 2],
     lengths: &[usize],
     rotation: Rotation,
+    rounded: bool,
 ) -> bool {
-    /// Elements that the kernels move at once.
-    const GROUP: usize = 8;
+    // Elements that the kernels move at once.
+    let group = if rounded { 16 } else { 8 };
     let [firsts, heads, dim] = [1, 2, 3].map(|axis| v[0].meta.shape()[axis]);
     let [batch, seconds, ..]: [usize; 4] = dims(&v[1]);
     let shapes = [[1, firsts, heads, dim], [batch, seconds, heads, dim]];
@@ -42,137 +256,35 @@ pub(super) fn is_possible(
         && firsts == lengths.iter().sum::<usize>()
         && batch == lengths.len()
         && dim <= TILE
-        && dim.is_multiple_of(GROUP)
+        && dim.is_multiple_of(group)
         && rotation == Rotation::AdjacentPairs
-        && Engine::of(&v[0].device).is_ok_and(|engine| engine.is_hopper())
 }
 
-/// See [`Fp8Ops::joint_attention_rounded`](crate::fp8::Fp8Ops::joint_attention_rounded), where it
-/// [is possible](is_possible).
-///
-/// # Panics
-/// Where it is not.
-pub(super) fn joint_attention_rounded(
-    q: [Turned<Cuda>; 2],
-    k: [Turned<Cuda>; 2],
-    v: [Tensor; 2],
-    lengths: &[usize],
-    epsilon: f64,
-) -> [Tensor; 2] {
-    let [Some(q), Some(k)] =
-        [q, k].map(|turned| rms_norm_rotate_joined_rounded(turned, lengths, epsilon))
-    else {
-        panic!("queries and keys have a form that attention on eight bits does not know");
-    };
-    let Ok(engine) = Engine::of(&v[0].device) else {
-        panic!("attention on eight bits without a CUDA engine");
-    };
-    let [first, second] = v.map(contiguous);
-    let [firsts, heads, dim] = [1, 2, 3].map(|axis| first.meta.shape()[axis]);
-    let [batch, seconds, ..]: [usize; 4] = dims(&second);
-    let [first_out, second_out] = engine.run(&first.client, |scope| {
-        let token_bytes = heads * dim * size_of::<u16>();
-        let out = [firsts, batch * seconds].map(|tokens| scope.empty(tokens * token_bytes));
-        // One sequence's values at a time: the next one's take their place.
-        let longest = lengths.iter().max().map_or(0, |length| length + seconds);
-        let values = Values {
-            tiles: scope.empty(tile_bytes(longest, heads)),
-            powers: scope.empty(scale_bytes(longest, heads)),
-        };
-        let mut start = 0;
-        for (index, &length) in lengths.iter().enumerate() {
-            let sequence = |parts: [&Handle; 2]| {
-                let [first, second] = parts.map(|part| scope.pointer(part));
-                let second = second + (index * seconds * token_bytes) as u64;
-                Split {
-                    first: first + (start * token_bytes) as u64,
-                    // As if the tokens before them lay there too.
-                    rest: second.wrapping_sub((length * token_bytes) as u64),
-                    split: length,
-                }
-            };
-            if length + seconds > 0 {
-                let shape = [length + seconds, heads, dim];
-                values.round(scope, sequence([&first.handle, &second.handle]), shape)?;
-                let out = sequence([&out[0], &out[1]]);
-                attend(scope, [&q, &k], index, &values, out, shape)?;
-            }
-            start += length;
-        }
-        Ok(out)
-    });
-    [
-        over(&first, first_out, first.meta.shape().clone(), DType::BF16),
-        over(
-            &second,
-            second_out,
-            second.meta.shape().clone(),
-            DType::BF16,
-        ),
-    ]
-}
-
-/// Where tokens of values or results are; from `split` on they are counted from `rest`.
-#[derive(Clone, Copy)]
-struct Split {
-    first: u64,
-    rest: u64,
-    split: usize,
-}
-
-/// Values as codes, and the powers of two that multiply their tiles.
-struct Values {
-    tiles: Handle,
-    powers: Handle,
-}
-
-impl Values {
-    /// Starts to round values.
-    fn round(
-        &self,
-        scope: &Scope<'_>,
-        values: Split,
-        [tokens, heads, dim]: [usize; 3],
-    ) -> Result<(), DriverError> {
-        let mut args = [values.first, values.rest].map(Arg::Pointer).to_vec();
-        args.extend([&self.tiles, &self.powers].map(|part| Arg::Pointer(scope.pointer(part))));
-        args.extend([values.split, tokens, heads, dim].map(|size| Arg::Int(size as i32)));
-        let grid = Grid {
-            blocks: (tokens.div_ceil(TILE) as u32, heads as u32, 1),
-            threads: 256,
-            shared: 0,
-        };
-        scope.launch("fp8_quantize_values_bf16", grid, &args)
+impl Group<'_> {
+    /// Tiles of the longest sequence, of so many tokens of the second tensors each.
+    fn tiles(&self, seconds: usize) -> u32 {
+        let longest = self.lengths.iter().max().map_or(0, |first| first + seconds);
+        longest.div_ceil(TILE) as u32
     }
 }
 
-/// Starts the attention within the sequence of an index.
-fn attend(
-    scope: &Scope<'_>,
-    [q, k]: [&JoinedIntegers; 2],
-    index: usize,
-    values: &Values,
-    out: Split,
-    [tokens, heads, dim]: [usize; 3],
-) -> Result<(), DriverError> {
-    let inputs = [
-        &q.tiles[index],
-        &k.tiles[index],
-        &values.tiles,
-        &q.scales[index],
-        &k.scales[index],
-        &values.powers,
-    ];
-    let mut args = inputs
-        .map(|input| Arg::Pointer(scope.pointer(input)))
-        .to_vec();
-    args.extend([out.first, out.rest].map(Arg::Pointer));
-    args.extend([out.split, tokens, heads, dim].map(|size| Arg::Int(size as i32)));
-    args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
-    let grid = Grid {
-        blocks: (tokens.div_ceil(TILE) as u32, heads as u32, 1),
-        threads: 384,
-        shared: 180_352,
-    };
-    scope.launch("attention_quantized_d128_sm90", grid, &args)
+fn codes(scope: &Scope<'_>, places: &[Tiles; AT_ONCE]) -> [Arg; AT_ONCE] {
+    places
+        .each_ref()
+        .map(|place| Arg::Pointer(scope.pointer(&place.codes)))
+}
+
+fn scales(scope: &Scope<'_>, places: &[Tiles; AT_ONCE]) -> [Arg; AT_ONCE] {
+    places
+        .each_ref()
+        .map(|place| Arg::Pointer(scope.pointer(&place.scales)))
+}
+
+/// Starts a kernel, unless there is nothing to do.
+fn launch(scope: &Scope<'_>, name: &str, grid: Grid, args: &[Arg]) -> Result<(), DriverError> {
+    let (x, y, z) = grid.blocks;
+    match x * y * z {
+        0 => Ok(()),
+        _ => scope.launch(name, grid, args),
+    }
 }

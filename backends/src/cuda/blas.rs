@@ -64,6 +64,17 @@ pub(super) struct Product {
     pub(super) gelu: bool,
 }
 
+impl Product {
+    /// The same without addend and GELU.
+    pub(super) fn bare(self) -> Self {
+        Self {
+            addend: false,
+            gelu: false,
+            ..self
+        }
+    }
+}
+
 /// What FP8 factors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Codes {
@@ -202,14 +213,18 @@ impl Blas {
         Ok(done.map_err(|error| error.to_string()))
     }
 
-    /// Device memory with as many ones as `w` has rows, f32, unless those are too many.
-    pub(super) fn ones(&self, rows: usize) -> Option<u64> {
-        (rows <= ONES).then_some(self.constants)
+    /// Device memory with as many ones, f32, as `w` has rows in a product that the library
+    /// [knows](Self::knows).
+    pub(super) fn ones(&self) -> u64 {
+        self.constants
     }
 
     /// Whether the library can do a product. Scales of rows are of its 12.9, on Hopper and later;
     /// FP8 factors need sizes that are multiples of 16.
     pub(super) fn knows(&self, product: Product) -> bool {
+        if product.n > ONES && product.codes.is_some_and(|codes| codes.scaled_by_row) {
+            return false;
+        }
         let known = self
             .algorithms
             .lock()

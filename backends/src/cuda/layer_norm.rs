@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use burn::tensor::DType;
-use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
+use super::round::empty_rows;
 use super::rounded;
-use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, over};
-use crate::fp8::{NormCall, NormResult, Normed, RoundedRows};
+use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, empty, over};
+use crate::fp8::{Activations, NormCall};
 
 /// Rows of a block, one for each of its warps.
 const ROWS: usize = 4;
@@ -23,62 +22,70 @@ pub(super) struct Norm {
     shift: Tensor,
     scale: Tensor,
     epsilon: f64,
-    rounded: bool,
     element: Element,
-}
-
-/// Memory of what a norm gives.
-struct Room {
-    sum: Option<Handle>,
-    y: Handle,
-    scales: Option<Handle>,
+    /// Where the input with its update will be; itself where there is none.
+    sum: Tensor,
+    y: Activations<Cuda>,
 }
 
 impl Norm {
     /// With the engine of its device; `None` where the kernels do not know the dtype, or where rounded
-    /// rows have no use.
-    pub(super) fn new(call: NormCall<Cuda>) -> Option<(Arc<Engine>, Self)> {
+    /// rows are asked for and have no use.
+    pub(super) fn new(call: NormCall<Cuda>, rounded: bool) -> Option<(Arc<Engine>, Self)> {
         let NormCall {
             x,
             update,
             shift,
             scale,
             epsilon,
-            rounded,
         } = call;
         let element = Element::of(x.dtype)?;
         let engine = Engine::of(&x.device).ok()?;
         let [batch, tokens, channels] = dims(&x);
-        if rounded && !rounded::has_use(&engine, element, batch * tokens, channels) {
+        let rows = batch * tokens;
+        if rounded && !rounded::has_use(&engine, element, rows, channels) {
             return None;
         }
         let dtype = x.dtype;
         let as_read = |tensor| contiguous(in_dtype(tensor, dtype));
+        let x = as_read(x);
         let norm = Self {
-            x: as_read(x),
-            update: update.map(|update| update.map(as_read)),
+            sum: match update {
+                None => x.clone(),
+                Some(_) => empty(&x, x.meta.shape().clone(), dtype),
+            },
+            y: match rounded {
+                false => Activations::Exact(empty(&x, [rows, channels].into(), dtype)),
+                true => Activations::Rounded(empty_rows(&x, rows, channels)),
+            },
+            update: match update {
+                None => None,
+                Some(update) => Some([update.output.compute(dims(&x)), update.gate].map(as_read)),
+            },
+            x,
             shift: as_read(shift),
             scale: as_read(scale),
             epsilon,
-            rounded,
             element,
         };
         Some((engine, norm))
     }
 
-    fn take(&self, scope: &Scope<'_>) -> Room {
-        let [batch, tokens, channels]: [usize; 3] = dims(&self.x);
-        let rows = batch * tokens;
-        let size = self.element.size();
-        let sum = self.update.as_ref();
-        Room {
-            sum: sum.map(|_| scope.empty(rows * channels * size)),
-            y: scope.empty(rows * channels * if self.rounded { 1 } else { size }),
-            scales: self.rounded.then(|| scope.empty(rows * size_of::<f32>())),
-        }
+    /// Where the input with its update will be, `[batch, tokens, channels]`.
+    pub(super) fn sum(&self) -> Tensor {
+        self.sum.clone()
     }
 
-    fn run(&self, scope: &Scope<'_>, room: &Room) -> Result<(), DriverError> {
+    /// Where the normalised tokens will be, `[batch * tokens, channels]`.
+    pub(super) fn y(&self) -> Activations<Cuda> {
+        self.y.clone()
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         let [batch, tokens, channels]: [usize; 3] = dims(&self.x);
         if batch * tokens == 0 {
             return Ok(());
@@ -92,78 +99,39 @@ impl Norm {
         }
         args.extend([of(&self.shift), of(&self.scale)]);
         strides.extend([batch_stride(&self.shift), batch_stride(&self.scale)]);
-        let results = [room.sum.as_ref(), Some(&room.y), room.scales.as_ref()];
-        let results = results.into_iter().flatten();
-        args.extend(results.map(|result| Arg::Pointer(scope.pointer(result))));
+        if self.update.is_some() {
+            args.push(of(&self.sum));
+        }
+        match &self.y {
+            Activations::Exact(y) => args.push(of(y)),
+            Activations::Rounded(rows) => args.extend([of(&rows.values), of(&rows.scales)]),
+        }
         args.extend([Arg::Int(channels as i32), Arg::Int(tokens as i32)]);
         args.extend(strides.into_iter().map(Arg::Long));
         args.push(Arg::Float(self.epsilon as f32));
-        let name = match (self.update.is_some(), self.rounded) {
+        let rounded = matches!(self.y, Activations::Rounded(_));
+        let name = match (self.update.is_some(), rounded) {
             (false, false) => "layer_norm_modulate",
             (false, true) => "layer_norm_modulate_quantize",
             (true, false) => "gated_add_layer_norm",
             (true, true) => "gated_add_layer_norm_quantize",
         };
-        launch(scope, &self.element.kernel(name), [batch, tokens], &args)
-    }
-
-    fn result(self, room: Room) -> NormResult<Cuda> {
-        let x = self.x;
-        let [batch, tokens, channels]: [usize; 3] = dims(&x);
-        let rows = batch * tokens;
-        let float = |handle| over(&x, handle, [batch, tokens, channels].into(), x.dtype);
-        let normed = match room.scales {
-            None => Normed::Exact(float(room.y)),
-            Some(scales) => Normed::Rounded(RoundedRows {
-                values: over(&x, room.y, [rows, channels].into(), DType::U8),
-                scales: over(&x, scales, [rows].into(), DType::F32),
-                dtype: x.dtype.into(),
-            }),
+        let grid = Grid {
+            blocks: (tokens.div_ceil(ROWS) as u32, batch as u32, 1),
+            threads: 32 * ROWS as u32,
+            shared: 0,
         };
-        let sum = room.sum.map(float);
-        NormResult {
-            sum: sum.unwrap_or(x),
-            normed,
-        }
+        scope.launch(&self.element.kernel(name), grid, &args)
     }
 }
 
-/// See [`Norm::new`].
-pub(super) fn norm(call: NormCall<Cuda>) -> Option<NormResult<Cuda>> {
-    let (engine, norm) = Norm::new(call)?;
-    let room = engine.run(&norm.x.client, |scope| {
-        let room = norm.take(scope);
-        norm.run(scope, &room)?;
-        Ok(room)
-    });
-    Some(norm.result(room))
-}
-
-/// See [`Fp8Ops::norm_both`](crate::fp8::Fp8Ops::norm_both): the first runs beside the second. Where
-/// the kernels do not know one of them, each is computed by itself.
-pub(super) fn norm_both(calls: [NormCall<Cuda>; 2]) -> [NormResult<Cuda>; 2] {
-    let [Some((engine, first)), Some((_, second))] = calls.clone().map(Norm::new) else {
-        return calls.map(|call| norm(call.clone()).unwrap_or_else(|| call.compute()));
+/// The input with its update, and its normalised tokens; `None` as of [`Norm::new`].
+pub(super) fn norm(call: NormCall<Cuda>) -> Option<[Tensor; 2]> {
+    let (engine, norm) = Norm::new(call, false)?;
+    let Activations::Exact(y) = norm.y() else {
+        return None;
     };
-    let [x, y] = engine.run(&first.x.client, |scope| {
-        let [x, y] = [&first, &second].map(|norm| norm.take(scope));
-        scope.beside(|| first.run(scope, &x))?;
-        second.run(scope, &y)?;
-        Ok([x, y])
-    });
-    [first.result(x), second.result(y)]
-}
-
-fn launch(
-    scope: &Scope<'_>,
-    kernel: &str,
-    [batch, tokens]: [usize; 2],
-    args: &[Arg],
-) -> Result<(), DriverError> {
-    let grid = Grid {
-        blocks: (tokens.div_ceil(ROWS) as u32, batch as u32, 1),
-        threads: 32 * ROWS as u32,
-        shared: 0,
-    };
-    scope.launch(kernel, grid, args)
+    engine.run(&norm.x.client, |scope| norm.run(scope));
+    let y = over(&norm.x, y.handle, norm.x.meta.shape().clone(), norm.x.dtype);
+    Some([norm.sum, y])
 }

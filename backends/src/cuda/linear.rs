@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::kernel::cast;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
@@ -12,8 +11,8 @@ use cudarc::driver::DriverError;
 use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::scratch::Use;
-use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fp8::{Activation, Epilogue, Fp8Format};
+use super::tensor::{Element, Tensor, contiguous, dims, empty};
+use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format};
 
 /// Up to so many rows the codes are read once and used as they are.
 const FEW_ROWS: usize = 8;
@@ -38,15 +37,22 @@ pub(super) enum Stored {
     Dense(Tensor),
 }
 
-/// `y = epilogue(x · weightᵀ)` for `x [rows, in]`; `None` where neither our kernels nor cuBLASLt can
-/// do all of it.
+impl From<Fp8Codes<Cuda>> for Stored {
+    fn from(weight: Fp8Codes<Cuda>) -> Self {
+        Self::Fp8 {
+            codes: weight.codes,
+            scale: Box::new(weight.scale),
+            format: weight.format,
+        }
+    }
+}
+
+/// `y = epilogue(x · weightᵀ)` for `x [rows, in]`; `None` where neither our kernels nor cuBLASLt know
+/// it.
 pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Option<Tensor> {
     let (engine, linear) = Linear::new(x, weight, epilogue)?;
-    let y = engine.run(&linear.x.client, |scope| {
-        let y = scope.empty(linear.bytes());
-        Ok(linear.run(scope, &y)?.then_some(y))
-    })?;
-    Some(linear.result(y))
+    engine.run(&linear.x.client, |scope| linear.run(scope));
+    Some(linear.y)
 }
 
 /// A layer that can be started.
@@ -55,11 +61,12 @@ pub(super) struct Linear {
     weight: Stored,
     bias: Option<Tensor>,
     addend: Option<Tensor>,
+    y: Tensor,
     layer: Layer,
 }
 
 impl Linear {
-    /// With the engine of its device; `None` as of [`linear`], but where cuBLASLt refuses to add.
+    /// With the engine of its device; `None` as of [`linear`].
     pub(super) fn new(
         x: Tensor,
         weight: Stored,
@@ -74,8 +81,7 @@ impl Linear {
         let engine = Engine::of(&x.device).ok()?;
         let [rows, width] = dims(&x);
         let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
-        // The kernel for few rows adds a bias only.
-        if few && addend.is_some() || !few && !engine.has_blas() {
+        if !few && !engine.has_blas() {
             return None;
         }
         let x = contiguous(x);
@@ -105,6 +111,7 @@ impl Linear {
             activation,
         };
         let linear = Self {
+            y: empty(&x, [rows, out].into(), x.dtype),
             x,
             weight,
             bias,
@@ -114,49 +121,37 @@ impl Linear {
         Some((engine, linear))
     }
 
-    /// The input.
-    pub(super) fn x(&self) -> &Tensor {
-        &self.x
+    /// Where the result will be, `[rows, out]`.
+    pub(super) fn y(&self) -> Tensor {
+        self.y.clone()
     }
 
-    /// Of the result.
-    pub(super) fn bytes(&self) -> usize {
-        self.layer.rows * self.layer.out * self.layer.element.size()
-    }
-
-    /// Of the input and the result.
-    pub(super) fn rows(&self) -> usize {
-        self.layer.rows
-    }
-
-    /// Starts it, unless cuBLASLt refuses to add.
-    pub(super) fn run(&self, scope: &Scope<'_>, y: &Handle) -> Result<bool, DriverError> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         let Self {
             x,
             weight,
             bias,
             addend,
+            y,
             layer,
         } = self;
         let few = layer.rows <= FEW_ROWS;
         match weight {
-            _ if layer.rows * layer.out == 0 => Ok(true),
+            _ if layer.rows * layer.out == 0 => Ok(()),
             Stored::Fp8 {
                 codes,
                 scale,
                 format,
             } if few => {
                 layer.few_rows(scope, x, (codes, scale, *format), bias, y)?;
-                Ok(true)
+                layer.finish(scope, addend, y)
             }
             _ => layer.product(scope, x, weight, (bias, addend), y),
         }
-    }
-
-    /// The result in `y`.
-    pub(super) fn result(&self, y: Handle) -> Tensor {
-        let shape = [self.layer.rows, self.layer.out].into();
-        over(&self.x, y, shape, self.x.dtype)
     }
 }
 
@@ -167,6 +162,30 @@ pub(super) fn in_dtype(tensor: Tensor, dtype: DType) -> Tensor {
     } else {
         cast(tensor, dtype)
     }
+}
+
+/// Adds an addend, or 0 for none, to the `n` elements of `y`, and activates them.
+///
+/// # Errors
+/// The driver's.
+pub(super) fn finish(
+    scope: &Scope<'_>,
+    element: Element,
+    (y, n): (u64, usize),
+    addend: u64,
+    gelu: bool,
+) -> Result<(), DriverError> {
+    if addend == 0 && !gelu {
+        return Ok(());
+    }
+    let grid = Grid {
+        blocks: (blocks(n, 2048), 1, 1),
+        threads: THREADS,
+        shared: 0,
+    };
+    let (y, n) = (Arg::Pointer(y), Arg::Long(n as i64));
+    let args = [y, Arg::Pointer(addend), n, Arg::Int(i32::from(gelu))];
+    scope.launch(&element.kernel("finish"), grid, &args)
 }
 
 /// The number that kernels know a format by.
@@ -192,14 +211,13 @@ impl Layer {
         x: &Tensor,
         (codes, scale, format): (&Tensor, &Tensor, Fp8Format),
         bias: &Option<Tensor>,
-        y: &Handle,
+        y: &Tensor,
     ) -> Result<(), DriverError> {
         // Outputs and threads of a block.
         let (outputs, threads) = match self.element {
             Element::Bf16 => (16, 256),
             Element::F32 => (8, 128),
         };
-        let y = scope.pointer(y);
         let bias = bias.as_ref().map_or(0, |bias| scope.pointer(&bias.handle));
         scope.launch(
             &self.element.kernel("fp8_gemv"),
@@ -217,42 +235,42 @@ impl Layer {
                 Arg::Pointer(scope.pointer(&codes.handle)),
                 Arg::Pointer(scope.pointer(&scale.handle)),
                 Arg::Pointer(bias),
-                Arg::Pointer(y),
+                Arg::Pointer(scope.pointer(&y.handle)),
                 Arg::Int(self.rows as i32),
                 Arg::Int(self.width as i32),
                 Arg::Int(self.out as i32),
                 Arg::Int(code_of(format)),
             ],
-        )?;
-        if self.activation == Activation::GeluTanh {
-            let n = self.rows * self.out;
-            scope.launch(
-                &self.element.kernel("gelu_tanh"),
-                Grid {
-                    blocks: (blocks(n, 2048), 1, 1),
-                    threads: THREADS,
-                    shared: 0,
-                },
-                &[Arg::Pointer(y), Arg::Pointer(y), Arg::Long(n as i64)],
-            )?;
-        }
-        Ok(())
+        )
     }
 
-    /// The product by cuBLASLt, unless it refuses to add.
+    /// The addend and the activation, after a product without them.
+    fn finish(
+        &self,
+        scope: &Scope<'_>,
+        addend: &Option<Tensor>,
+        y: &Tensor,
+    ) -> Result<(), DriverError> {
+        let addend = addend.as_ref();
+        let addend = addend.map_or(0, |addend| scope.pointer(&addend.handle));
+        let gelu = self.activation == Activation::GeluTanh;
+        let (y, n) = (scope.pointer(&y.handle), self.rows * self.out);
+        finish(scope, self.element, (y, n), addend, gelu)
+    }
+
+    /// The product by cuBLASLt.
     fn product(
         &self,
         scope: &Scope<'_>,
         x: &Tensor,
         weight: &Stored,
         (bias, addend): (&Option<Tensor>, &Option<Tensor>),
-        y: &Handle,
-    ) -> Result<bool, DriverError> {
+        y: &Tensor,
+    ) -> Result<(), DriverError> {
         let Some(blas) = scope.blas() else {
-            return Ok(false);
+            unreachable!("a layer of many rows is started only where cuBLASLt is there");
         };
         let bias = bias.as_ref();
-        let addend = addend.as_ref();
         let (w, alpha, bias_pointer) = match weight {
             Stored::Dense(weight) => {
                 let bias = bias.map_or(Ok(0), |bias| self.bias(scope, bias))?;
@@ -283,18 +301,22 @@ impl Layer {
         let operands = Operands {
             x: scope.pointer(&x.handle),
             w,
-            y: scope.pointer(y),
-            addend: addend.map_or(0, |addend| scope.pointer(&addend.handle)),
+            y: scope.pointer(&y.handle),
+            addend: addend
+                .as_ref()
+                .map_or(0, |addend| scope.pointer(&addend.handle)),
             bias: bias_pointer,
             alpha,
             scales: None,
         };
-        if product.addend {
-            // What the library is asked beforehand says nothing of addends.
-            return Ok(blas.try_multiply(scope, product, operands)?.is_ok());
+        if !product.addend {
+            return blas.multiply(scope, product, operands);
         }
-        blas.multiply(scope, product, operands)?;
-        Ok(true)
+        if blas.try_multiply(scope, product, operands)?.is_err() {
+            blas.multiply(scope, product.bare(), operands)?;
+            self.finish(scope, addend, y)?;
+        }
+        Ok(())
     }
 
     /// The weight and the bias in the dtype of the computation, in scratch memory.

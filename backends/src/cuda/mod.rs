@@ -7,7 +7,6 @@
 mod attention;
 mod attention_quantized;
 mod blas;
-mod both;
 mod cache;
 mod compile;
 mod concatenate;
@@ -24,6 +23,7 @@ mod rotate;
 mod round;
 mod rounded;
 mod scratch;
+mod streams;
 mod tensor;
 
 pub(crate) use engine::{in_exact_memory, near, prepare};

@@ -1,19 +1,20 @@
 //! Burn's CUDA backend with our kernels: each operation, or its portable body where a kernel does
 //! not know the shape or the dtype.
 
+use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
-use burn::tensor::{FloatDType, TensorPrimitive};
 use burn_cuda::Cuda;
 
-use super::both;
+use super::attention_quantized::Attention;
 use super::concatenate::concatenate;
-use super::layer_norm::{norm, norm_both};
+use super::layer_norm::norm;
 use super::linear::{Stored, linear};
 use super::rounded::{self, linear_rounded};
-use super::{attention, attention_quantized, conv, fused, rotate, round};
+use super::streams::streams;
+use super::{attention, conv, fused, rotate, round};
 use crate::fp8::{
-    self, Epilogue, Fp8Format, Fp8Ops, LinearCall, NormCall, NormResult, Normed, RoundedRows,
-    rounding,
+    self, Activations, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, NormCall, Output, RoundedRows,
+    StreamCall, StreamResult, Update, rounding,
 };
 use crate::fused::{FusedOps, Rotation, Turned, portable};
 
@@ -29,23 +30,18 @@ impl Fp8Ops for Cuda {
         format: Fp8Format,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let stored = || Stored::Fp8 {
+        let stored = Stored::Fp8 {
             codes: weight.clone(),
             scale: Box::new(scale.clone()),
             format,
         };
-        let own = |epilogue| linear(x.clone(), stored(), epilogue);
-        finished(epilogue.clone(), own).unwrap_or_else(|| {
-            fp8::portable::fp8_linear::<Self>(x.clone(), weight, scale, format, epilogue)
+        linear(x.clone(), stored, epilogue.clone()).unwrap_or_else(|| {
+            fp8::portable::fp8_linear::<Self>(x, weight, scale, format, epilogue)
         })
     }
 
     fn round_rows(x: FloatTensor<Self>) -> RoundedRows<Self> {
         round::round_rows(x.clone()).unwrap_or_else(|| rounding::round_rows::<Self>(x))
-    }
-
-    fn norm_both(calls: [NormCall<Self>; 2]) -> [NormResult<Self>; 2] {
-        norm_both(calls)
     }
 
     fn fp8_linear_rounded(
@@ -55,10 +51,13 @@ impl Fp8Ops for Cuda {
         format: Fp8Format,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let stored = (weight.clone(), scale.clone(), format);
-        let own = |epilogue| linear_rounded(x.clone(), stored.clone(), epilogue);
-        finished(epilogue.clone(), own).unwrap_or_else(|| {
-            let x = round::decoded(x.clone());
+        let codes = Fp8Codes {
+            codes: weight.clone(),
+            scale: scale.clone(),
+            format,
+        };
+        linear_rounded(x.clone(), codes, epilogue.clone()).unwrap_or_else(|| {
+            let x = round::decoded(x);
             rounding::fp8_linear_rounded::<Self>(x, weight, scale, format, epilogue)
         })
     }
@@ -68,18 +67,17 @@ impl Fp8Ops for Cuda {
         k: [Turned<Self>; 2],
         v: [FloatTensor<Self>; 2],
         lengths: &[usize],
-        rotation: Rotation,
-        epsilon: f64,
-    ) -> [FloatTensor<Self>; 2] {
-        // What is rounded gives way at once, so nothing of it may be kept for a portable body.
-        if attention_quantized::is_possible([&q, &k], &v, lengths, rotation) {
-            return attention_quantized::joint_attention_rounded(q, k, v, lengths, epsilon);
+        rotation: (Rotation, f64),
+        rounded: bool,
+    ) -> [Activations<Self>; 2] {
+        match Attention::new([&q, &k], &v, lengths, rotation, rounded) {
+            Some(attention) => attention.run(),
+            None => rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, rounded),
         }
-        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, epsilon)
     }
 
-    fn linear_both(calls: [LinearCall<Self>; 2]) -> [FloatTensor<Self>; 2] {
-        both::linear_both(calls)
+    fn streams<const N: usize>(calls: [StreamCall<Self, N>; 2]) -> [StreamResult<Self, N>; 2] {
+        streams(calls)
     }
 
     fn dense_linear(
@@ -87,10 +85,8 @@ impl Fp8Ops for Cuda {
         weight: FloatTensor<Self>,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let own = |epilogue| linear(x.clone(), Stored::Dense(weight.clone()), epilogue);
-        finished(epilogue.clone(), own).unwrap_or_else(|| {
-            fp8::portable::dense_linear::<Self>(x.clone(), weight.clone(), epilogue)
-        })
+        linear(x.clone(), Stored::Dense(weight.clone()), epilogue.clone())
+            .unwrap_or_else(|| fp8::portable::dense_linear::<Self>(x, weight, epilogue))
     }
 }
 
@@ -102,35 +98,14 @@ fn norm_call(
 ) -> NormCall<Cuda> {
     NormCall {
         x: x.clone(),
-        update: update.map(|update| update.map(Clone::clone)),
+        update: update.map(|[output, gate]| Update {
+            gate: gate.clone(),
+            output: Output::Known(output.clone()),
+        }),
         shift: shift.clone(),
         scale: scale.clone(),
         epsilon,
-        rounded: false,
     }
-}
-
-/// A product with all that follows it; where `product` cannot add before it activates, with that
-/// done afterwards.
-fn finished(
-    epilogue: Epilogue<Cuda>,
-    product: impl Fn(Epilogue<Cuda>) -> Option<FloatTensor<Cuda>>,
-) -> Option<FloatTensor<Cuda>> {
-    if let Some(y) = product(epilogue.clone()) {
-        return Some(y);
-    }
-    let bias = epilogue.bias.clone();
-    epilogue.addend.as_ref()?;
-    let y = product(Epilogue {
-        bias,
-        ..Epilogue::NONE
-    })?;
-    let rest = Epilogue {
-        bias: None,
-        ..epilogue
-    };
-    let y = burn::tensor::Tensor::from_primitive(TensorPrimitive::Float(y));
-    Some(fp8::portable::finish::<Cuda>(y, rest))
 }
 
 impl FusedOps for Cuda {
@@ -141,11 +116,8 @@ impl FusedOps for Cuda {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         match norm(norm_call(&x, None, [&shift, &scale], epsilon)) {
-            Some(NormResult {
-                normed: Normed::Exact(y),
-                ..
-            }) => y,
-            _ => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
+            Some([_, y]) => y,
+            None => portable::modulated_layer_norm::<Self>(x, shift, scale, epsilon),
         }
     }
 
@@ -159,11 +131,10 @@ impl FusedOps for Cuda {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let update = Some([&x, &gate]);
         match norm(norm_call(&residual, update, [&shift, &scale], epsilon)) {
-            Some(NormResult {
-                sum,
-                normed: Normed::Exact(y),
-            }) => (sum, y),
-            _ => portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon),
+            Some([sum, y]) => (sum, y),
+            None => {
+                portable::gated_add_layer_norm::<Self>(residual, x, gate, shift, scale, epsilon)
+            }
         }
     }
 

@@ -5,11 +5,13 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::attention_quantized::{TILE, scale_bytes, tile_bytes};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, over};
 use crate::fused::{Rotation, Turned};
+
+/// Sequences of a launch that joins them.
+pub(super) const AT_ONCE: usize = 2;
 
 /// See [`crate::fused::rms_norm_rotate`]; without a weight there is no norm.
 pub(super) fn rms_norm_rotate(
@@ -54,7 +56,7 @@ pub(super) fn rms_norm_rotate_joined(
             .iter()
             .map(|length| scope.empty((length + tokens) * token_bytes))
             .collect();
-        join_all(scope, (&first, &second), lengths, &joined, None)?;
+        join_all(scope, (&first, &second), lengths, &joined)?;
         Ok(joined)
     });
     let joined = joined.into_iter().zip(lengths);
@@ -64,47 +66,13 @@ pub(super) fn rms_norm_rotate_joined(
     Some(tensors)
 }
 
-/// Joint sequences as integers of 8 bits.
-pub(super) struct JoinedIntegers {
-    /// Of each sequence, in tiles as the kernels of attention read them.
-    pub(super) tiles: Vec<Handle>,
-    /// Of each sequence, f32 `[heads, tiles]`: what tiles are multiplied by.
-    pub(super) scales: Vec<Handle>,
-}
-
-/// As [`rms_norm_rotate_joined`], rounded to integers of 8 bits, for pairs side by side in bf16;
-/// `None` where the kernel does not know the heads' size.
-pub(super) fn rms_norm_rotate_joined_rounded(
-    [first, second]: [Turned<Cuda>; 2],
-    lengths: &[usize],
-    epsilon: f64,
-) -> Option<JoinedIntegers> {
-    let engine = Engine::of(&first.x.device).ok()?;
-    let first = Turning::of(first, Rotation::AdjacentPairs, epsilon)?;
-    let second = Turning::of(second, Rotation::AdjacentPairs, epsilon)?;
-    let [_, tokens, heads, _] = dims(&second.x);
-    Some(engine.run(&second.x.client, |scope| {
-        let memory = |bytes: fn(usize, usize) -> usize| -> Vec<Handle> {
-            let bytes = lengths.iter().map(|length| bytes(length + tokens, heads));
-            bytes.map(|bytes| scope.empty(bytes)).collect()
-        };
-        let (tiles, scales) = (memory(tile_bytes), memory(scale_bytes));
-        join_all(scope, (&first, &second), lengths, &tiles, Some(&scales))?;
-        Ok(JoinedIntegers { tiles, scales })
-    }))
-}
-
-/// Starts the kernel on all sequences `ys`, in which so many tokens of `first` come first; with places
-/// for their scales, they become integers.
+/// Starts the kernel on all sequences `ys`, in which so many tokens of `first` come first.
 fn join_all(
     scope: &Scope<'_>,
     (first, second): (&Turning, &Turning),
     lengths: &[usize],
     ys: &[Handle],
-    scales: Option<&[Handle]>,
 ) -> Result<(), DriverError> {
-    /// Sequences of a launch.
-    const AT_ONCE: usize = 2;
     let mut start = 0;
     for (pair, lengths) in lengths.chunks(AT_ONCE).enumerate() {
         let range = pair * AT_ONCE..pair * AT_ONCE + lengths.len();
@@ -112,8 +80,7 @@ fn join_all(
             first.after_tokens(start),
             second.after_batches(pair * AT_ONCE),
         );
-        let scales = scales.map(|scales| &scales[range.clone()]);
-        join(scope, parts, lengths, &ys[range], scales)?;
+        join(scope, parts, lengths, &ys[range])?;
         start += lengths.iter().sum::<usize>();
     }
     Ok(())
@@ -126,7 +93,6 @@ fn join(
     (first, second): (Part<'_>, Part<'_>),
     lengths: &[usize],
     ys: &[Handle],
-    scales: Option<&[Handle]>,
 ) -> Result<(), DriverError> {
     let turning = second.turning;
     let [_, tokens, heads, dim]: [usize; 4] = dims(&turning.x);
@@ -139,41 +105,26 @@ fn join(
         .flat_map(|part| part.pointers(scope))
         .map(Arg::Pointer)
         .collect();
-    let pair = |places: &[Handle]| {
-        [0, 1].map(|i| Arg::Pointer(places.get(i).map_or(0, |place| scope.pointer(place))))
-    };
-    args.extend(pair(ys));
-    args.extend(scales.map(pair).into_iter().flatten());
-    let length = |i: usize| lengths.get(i).map_or(0, |&length| length as i32);
-    args.extend([length(0), length(1), tokens as i32].map(Arg::Int));
-    args.extend([heads as i32, dim as i32].map(Arg::Int));
-    let [epsilon, halves] = turning.constants();
-    args.push(epsilon);
-    let (name, grid) = match scales {
-        // Of pairs side by side only.
-        Some(_) => {
-            /// Heads of a block.
-            const HEADS: usize = 6;
-            let tiles = longest.div_ceil(TILE) as u32;
-            let grid = Grid {
-                blocks: (tiles, heads.div_ceil(HEADS) as u32, lengths.len() as u32),
-                threads: 512,
-                shared: 0,
-            };
-            ("rms_norm_rotate_joined_quantize", grid)
-        }
-        None => {
-            args.push(halves);
-            let grid = turning.grid(longest, lengths.len());
-            ("rms_norm_rotate_joined", grid)
-        }
-    };
-    scope.launch(&turning.element.kernel(name), grid, &args)
+    args.extend([0, 1].map(|i| Arg::Pointer(ys.get(i).map_or(0, |y| scope.pointer(y)))));
+    args.extend(two_lengths(lengths));
+    args.extend([tokens, heads, dim].map(|size| Arg::Int(size as i32)));
+    args.extend(turning.constants());
+    let grid = turning.grid(longest, lengths.len());
+    scope.launch(
+        &turning.element.kernel("rms_norm_rotate_joined"),
+        grid,
+        &args,
+    )
+}
+
+/// The arguments of a kernel that takes the lengths of [`AT_ONCE`] sequences, or of fewer.
+pub(super) fn two_lengths(lengths: &[usize]) -> [Arg; AT_ONCE] {
+    std::array::from_fn(|i| Arg::Int(lengths.get(i).map_or(0, |&length| length as i32)))
 }
 
 /// A tensor from some token on.
 #[derive(Clone, Copy)]
-struct Part<'a> {
+pub(super) struct Part<'a> {
     turning: &'a Turning,
     /// Of the whole memory.
     token: usize,
@@ -183,7 +134,7 @@ struct Part<'a> {
 
 impl Part<'_> {
     /// Where the tokens, the weight (or none) and the angles are.
-    fn pointers(&self, scope: &Scope<'_>) -> [u64; 4] {
+    pub(super) fn pointers(&self, scope: &Scope<'_>) -> [u64; 4] {
         let Turning {
             x,
             weight,
@@ -206,7 +157,7 @@ impl Part<'_> {
 }
 
 /// Norm and rotation of a tensor `[batch, tokens, heads, dim]`.
-struct Turning {
+pub(super) struct Turning {
     element: Element,
     x: Tensor,
     weight: Option<Tensor>,
@@ -218,7 +169,7 @@ struct Turning {
 
 impl Turning {
     /// See [`new`](Self::new).
-    fn of(sequence: Turned<Cuda>, rotation: Rotation, epsilon: f64) -> Option<Self> {
+    pub(super) fn of(sequence: Turned<Cuda>, rotation: Rotation, epsilon: f64) -> Option<Self> {
         let table = (sequence.cos, sequence.sin);
         Self::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
     }
@@ -250,7 +201,7 @@ impl Turning {
     }
 
     /// The tensor after so many tokens of its only batch.
-    fn after_tokens(&self, tokens: usize) -> Part<'_> {
+    pub(super) fn after_tokens(&self, tokens: usize) -> Part<'_> {
         Part {
             turning: self,
             token: tokens,
@@ -259,7 +210,7 @@ impl Turning {
     }
 
     /// The tensor after so many batches.
-    fn after_batches(&self, batches: usize) -> Part<'_> {
+    pub(super) fn after_batches(&self, batches: usize) -> Part<'_> {
         let [_, tokens, ..]: [usize; 4] = dims(&self.x);
         Part {
             turning: self,

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, FloatDType};
-use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::linear::{THREADS, blocks, in_dtype};
-use super::round::{Rounded, suitable};
-use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fp8::{Activation, Epilogue, Fp8Format, RoundedRows};
+use super::linear::{THREADS, blocks, finish, in_dtype};
+use super::tensor::{Element, Tensor, contiguous, dims, empty};
+use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
@@ -67,65 +65,33 @@ pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usi
 }
 
 /// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where `x` is
-/// no codes, or cuBLASLt cannot do all of it.
+/// no codes, or cuBLASLt does not multiply them.
 pub(super) fn linear_rounded(
     x: RoundedRows<Cuda>,
-    weight: (Tensor, Tensor, Fp8Format),
+    weight: Fp8Codes<Cuda>,
     epilogue: Epilogue<Cuda>,
 ) -> Option<Tensor> {
-    let (engine, linear) = LinearRounded::new(Input::of(x)?, weight, epilogue)?;
-    let y = engine.run(&linear.tensor().client, |scope| {
-        let room = linear.take(scope);
-        Ok(linear.run(scope, &room)?.then_some(room.y))
-    })?;
-    Some(linear.result(y))
+    let (engine, linear) = LinearRounded::new(x, weight, epilogue)?;
+    engine.run(&linear.y.client, |scope| linear.run(scope));
+    Some(linear.y)
 }
 
 /// A layer that can be started.
 pub(super) struct LinearRounded {
-    input: Input,
+    x: RoundedRows<Cuda>,
     codes: Tensor,
     scale: Tensor,
     bias: Option<Tensor>,
     addend: Option<Tensor>,
+    y: Tensor,
     layer: Layer,
 }
 
-/// Codes with their scales, or floats that are to be rounded.
-pub(super) struct Input {
-    x: Tensor,
-    scales: Option<Tensor>,
-}
-
-/// Memory of a layer's result, and of an input that is to be rounded.
-pub(super) struct Room {
-    pub(super) y: Handle,
-    pub(super) rounded: Option<Rounded>,
-}
-
-impl Input {
-    /// `None` where they are no codes.
-    pub(super) fn of(x: RoundedRows<Cuda>) -> Option<Self> {
-        let RoundedRows { values, scales, .. } = x;
-        (values.dtype == DType::U8).then_some(Self {
-            x: values,
-            scales: Some(scales),
-        })
-    }
-
-    /// `None` where codes have no use.
-    pub(super) fn rounding(x: Tensor) -> Option<Self> {
-        let (_, x) = suitable(x)?;
-        Some(Self { x, scales: None })
-    }
-}
-
 impl LinearRounded {
-    /// With the engine of its device; `None` as of [`linear_rounded`], but where cuBLASLt refuses to
-    /// add.
+    /// With the engine of its device; `None` as of [`linear_rounded`].
     pub(super) fn new(
-        input: Input,
-        (codes, scale, format): (Tensor, Tensor, Fp8Format),
+        x: RoundedRows<Cuda>,
+        weight: Fp8Codes<Cuda>,
         epilogue: Epilogue<Cuda>,
     ) -> Option<(Arc<Engine>, Self)> {
         let Epilogue {
@@ -133,9 +99,12 @@ impl LinearRounded {
             addend,
             activation,
         } = epilogue;
-        let engine = Engine::of(&input.x.device).ok()?;
-        let [rows, width] = dims(&input.x);
-        let [out, _] = dims(&codes);
+        if x.values.dtype != DType::U8 {
+            return None;
+        }
+        let engine = Engine::of(&x.values.device).ok()?;
+        let [rows, width] = dims(&x.values);
+        let [out, _] = dims(&weight.codes);
         let gelu = activation == Activation::GeluTanh;
         let whole = Product {
             m: rows,
@@ -145,7 +114,7 @@ impl LinearRounded {
             y_leading: out,
             element: Element::Bf16,
             codes: Some(Codes {
-                format,
+                format: weight.format,
                 scaled_by_row: true,
             }),
             addend: addend.is_some(),
@@ -153,77 +122,46 @@ impl LinearRounded {
             gelu,
         };
         let (product, remainder) = way(&engine, whole)?;
-        let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::BF16)));
-        let addend = addend.map(|addend| contiguous(in_dtype(addend, DType::BF16)));
-        let [codes, scale] = [codes, scale].map(contiguous);
-        let layer = Layer {
-            product,
-            remainder,
-            gelu,
-        };
+        let [bias, addend] =
+            [bias, addend].map(|part| part.map(|part| contiguous(in_dtype(part, DType::BF16))));
         let linear = Self {
-            input,
-            codes,
-            scale,
+            y: empty(&x.values, [rows, out].into(), DType::BF16),
+            x,
+            codes: contiguous(weight.codes),
+            scale: contiguous(weight.scale),
             bias,
             addend,
-            layer,
+            layer: Layer {
+                product,
+                remainder,
+                gelu,
+            },
         };
         Some((engine, linear))
     }
 
-    /// One of the inputs.
-    pub(super) fn tensor(&self) -> &Tensor {
-        &self.input.x
+    /// Where the result will be, bf16 `[rows, out]`.
+    pub(super) fn y(&self) -> Tensor {
+        self.y.clone()
     }
 
-    /// Takes all memory that it needs.
-    pub(super) fn take(&self, scope: &Scope<'_>) -> Room {
-        let Product { m, n, .. } = self.layer.product;
-        Room {
-            y: scope.empty(m * n * Element::Bf16.size()),
-            rounded: match self.input.scales {
-                Some(_) => None,
-                None => Some(Rounded::take(scope, &self.input.x)),
-            },
-        }
-    }
-
-    /// Of the input and the result.
-    pub(super) fn rows(&self) -> usize {
-        self.layer.product.m
-    }
-
-    /// Starts it, unless cuBLASLt refuses to add.
-    pub(super) fn run(&self, scope: &Scope<'_>, room: &Room) -> Result<bool, DriverError> {
-        let (x, scales) = match (&self.input.scales, &room.rounded) {
-            (Some(scales), _) => (&self.input.x.handle, &scales.handle),
-            (None, Some(rounded)) => {
-                rounded.fill(scope, &self.input.x)?;
-                (&rounded.codes, &rounded.scales)
-            }
-            (None, None) => return Ok(false),
-        };
-        let part = |part: &Option<Tensor>| {
-            let part = part.as_ref();
-            part.map_or(0, |part| scope.pointer(&part.handle))
-        };
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
+        let of = |tensor: &Tensor| scope.pointer(&tensor.handle);
+        let part = |part: &Option<Tensor>| part.as_ref().map_or(0, of);
         let addresses = Addresses {
-            x: scope.pointer(x),
-            scales: scope.pointer(scales),
-            codes: scope.pointer(&self.codes.handle),
-            scale: scope.pointer(&self.scale.handle),
+            x: of(&self.x.values),
+            scales: of(&self.x.scales),
+            codes: of(&self.codes),
+            scale: of(&self.scale),
             bias: part(&self.bias),
             addend: part(&self.addend),
-            y: scope.pointer(&room.y),
+            y: of(&self.y),
         };
         self.layer.run(scope, addresses)
-    }
-
-    /// The result in `y`.
-    pub(super) fn result(&self, y: Handle) -> Tensor {
-        let shape = [self.layer.product.m, self.layer.product.n].into();
-        over(self.tensor(), y, shape, DType::BF16)
     }
 }
 
@@ -250,8 +188,6 @@ fn way(engine: &Engine, whole: Product) -> Option<(Product, Remainder)> {
         (bare, Remainder::Everything),
     ]
     .into_iter()
-    // What is added is not scaled.
-    .filter(|(product, remainder)| !product.addend || *remainder != Remainder::Everything)
     .find(|(product, _)| engine.can_multiply(*product))
 }
 
@@ -277,18 +213,15 @@ struct Layer {
 }
 
 impl Layer {
-    /// The product and what is left of it, unless cuBLASLt refuses to add.
-    fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<bool, DriverError> {
+    /// The product and what is left of it.
+    fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
         let Product { m, n, .. } = self.product;
         let Some(blas) = scope.blas() else {
-            return Ok(false);
+            unreachable!("codes are multiplied only where cuBLASLt is there");
         };
         // Where rows have scales, all factors' rows do, and the weight's own is that of the product.
         let (alpha, weight_scale) = match self.product.codes {
-            Some(codes) if codes.scaled_by_row => match blas.ones(n) {
-                Some(ones) => (Some(at.scale), ones),
-                None => return Ok(false),
-            },
+            Some(codes) if codes.scaled_by_row => (Some(at.scale), blas.ones()),
             _ => (None, at.scale),
         };
         let operands = Operands {
@@ -303,35 +236,34 @@ impl Layer {
                 w: weight_scale,
             }),
         };
-        if !self.product.addend {
-            blas.multiply(scope, self.product, operands)?;
-        } else if blas.try_multiply(scope, self.product, operands)?.is_err() {
-            return Ok(false);
-        }
-        let grid = Grid {
-            blocks: (blocks(m * n, 2048), 1, 1),
-            threads: THREADS,
-            shared: 0,
+        // What is added is not scaled, and the library may refuse to add.
+        let adds = self.product.addend
+            && self.remainder != Remainder::Everything
+            && blas.try_multiply(scope, self.product, operands)?.is_ok();
+        let product = match self.product.addend {
+            true => self.product.bare(),
+            false => self.product,
         };
-        let y = Arg::Pointer(at.y);
-        match self.remainder {
-            Remainder::Nothing => {}
-            Remainder::Gelu => {
-                scope.launch("gelu_tanh_bf16", grid, &[y, y, Arg::Long((m * n) as i64)])?;
-            }
-            Remainder::Everything => scope.launch(
-                "scale_rows_bf16",
-                grid,
-                &[
-                    y,
-                    Arg::Pointer(at.scales),
-                    Arg::Pointer(at.bias),
-                    Arg::Long(m as i64),
-                    Arg::Int(n as i32),
-                    Arg::Int(i32::from(self.gelu)),
-                ],
-            )?,
+        if !adds {
+            blas.multiply(scope, product, operands)?;
         }
-        Ok(true)
+        let addend = if adds { 0 } else { at.addend };
+        let gelu_left = self.gelu && (addend != 0 || self.remainder != Remainder::Nothing);
+        if self.remainder == Remainder::Everything {
+            let grid = Grid {
+                blocks: (blocks(m * n, 2048), 1, 1),
+                threads: THREADS,
+                shared: 0,
+            };
+            let gelu = self.gelu && addend == 0;
+            let mut args = [at.y, at.scales, at.bias].map(Arg::Pointer).to_vec();
+            args.extend([Arg::Long(m as i64), Arg::Int(n as i32)]);
+            args.push(Arg::Int(i32::from(gelu)));
+            scope.launch("scale_rows_bf16", grid, &args)?;
+            if gelu {
+                return Ok(());
+            }
+        }
+        finish(scope, Element::Bf16, (at.y, m * n), addend, gelu_left)
     }
 }

@@ -83,6 +83,14 @@ pub(super) fn batch_stride(tensor: &Tensor) -> i64 {
     if batch == 1 { 0 } else { channels as i64 }
 }
 
+/// A contiguous tensor in new memory of Burn's, on the device of another. What a run writes to is taken
+/// before it.
+pub(super) fn empty(like: &Tensor, shape: Shape, dtype: DType) -> Tensor {
+    let bytes = shape.num_elements() * dtype.size();
+    let memory = like.client.empty(bytes.max(1));
+    over(like, memory, shape, dtype)
+}
+
 /// A contiguous tensor over memory, on the device of another.
 pub(super) fn over(like: &Tensor, memory: Handle, shape: Shape, dtype: DType) -> Tensor {
     CubeTensor::new_contiguous(

@@ -1,69 +1,82 @@
-//! Layer norms as values, so that two can be asked for at once.
+//! Layer norms as values, so that they can be asked for with what follows.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 
-use super::ops::{Fp8Ops, RoundedRows};
-use super::rounding::round_tokens;
+use super::ops::Fp8Ops;
+use super::portable::float;
+use super::stream_call::ChainCall;
 
 /// A modulated layer norm with its input, to be computed.
 #[derive(Clone, Debug)]
 pub struct NormCall<B: Backend> {
     /// Float `[batch, tokens, channels]`.
     pub x: FloatTensor<B>,
-    /// What is added to it before, of its shape, and its gate, `[batch, 1, channels]`.
-    pub update: Option<[FloatTensor<B>; 2]>,
+    /// What is added to it before.
+    pub update: Option<Update<B>>,
     /// Float `[batch, 1, channels]`, added to the normalised tokens.
     pub shift: FloatTensor<B>,
     /// Float `[batch, 1, channels]`; `1 + scale` multiplies them before.
     pub scale: FloatTensor<B>,
     /// Added to the variance.
     pub epsilon: f64,
-    /// Whether they are rounded to FP8, token by token.
-    pub rounded: bool,
 }
 
-/// What a norm gives.
+/// What is added to a stream.
 #[derive(Clone, Debug)]
-pub struct NormResult<B: Backend> {
-    /// The input with its update.
-    pub sum: FloatTensor<B>,
-    /// Its normalised tokens.
-    pub normed: Normed<B>,
+pub struct Update<B: Backend> {
+    /// What multiplies the output, float `[batch, 1, channels]`.
+    pub gate: FloatTensor<B>,
+    /// Of the stream's shape.
+    pub output: Output<B>,
 }
 
-/// Normalised tokens.
+/// What a sub-layer gives.
 #[derive(Clone, Debug)]
-pub enum Normed<B: Backend> {
+pub enum Output<B: Backend> {
     /// Float `[batch, tokens, channels]`.
-    Exact(FloatTensor<B>),
-    /// `[batch * tokens, channels]`.
-    Rounded(RoundedRows<B>),
+    Known(FloatTensor<B>),
+    /// What layers will give, `[batch * tokens, channels]`.
+    Of(ChainCall<B>),
+}
+
+impl<B: Fp8Ops> Output<B> {
+    /// Float `[batch, tokens, channels]` of this shape.
+    pub fn compute(self, shape: [usize; 3]) -> FloatTensor<B> {
+        match self {
+            Self::Known(output) => output,
+            Self::Of(call) => {
+                let output = float::<B, 2>(call.compute()).reshape(shape);
+                output.into_primitive().tensor()
+            }
+        }
+    }
 }
 
 impl<B: Fp8Ops> NormCall<B> {
-    /// See [`modulated_layer_norm`](crate::fused::modulated_layer_norm) and
+    /// The input with its update, and its normalised tokens. See
+    /// [`modulated_layer_norm`](crate::fused::modulated_layer_norm) and
     /// [`gated_add_layer_norm`](crate::fused::gated_add_layer_norm).
-    pub fn compute(self) -> NormResult<B> {
+    pub fn compute(self) -> [FloatTensor<B>; 2] {
         let Self {
             x,
             update,
             shift,
             scale,
             epsilon,
-            rounded,
         } = self;
-        let (sum, y) = match update {
+        match update {
             None => {
                 let y = B::modulated_layer_norm(x.clone(), shift, scale, epsilon);
-                (x, y)
+                [x, y]
             }
-            Some([output, gate]) => B::gated_add_layer_norm(x, output, gate, shift, scale, epsilon),
-        };
-        let normed = match rounded {
-            false => Normed::Exact(y),
-            true => Normed::Rounded(round_tokens(y)),
-        };
-        NormResult { sum, normed }
+            Some(Update { gate, output }) => {
+                let x = float::<B, 3>(x);
+                let output = output.compute(x.dims());
+                let x = x.into_primitive().tensor();
+                let (sum, y) = B::gated_add_layer_norm(x, output, gate, shift, scale, epsilon);
+                [sum, y]
+            }
+        }
     }
 }

@@ -4,9 +4,9 @@ use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
-use super::call::LinearCall;
 use super::codec::Fp8Format;
-use super::norm_call::{NormCall, NormResult};
+use super::layer::Activations;
+use super::stream_call::{StreamCall, StreamResult};
 use super::{portable, rounding};
 use crate::fused::{FusedOps, Rotation, Turned};
 
@@ -117,15 +117,18 @@ pub trait Fp8Ops: FusedOps {
     /// et al., 2024); elsewhere they stay as they are.
     ///
     /// * `q`, `k`: of the first and of the second sequence.
+    /// * `rounded`: whether the results are, too.
+    ///
+    /// Returns `[rows, channels]` of the tokens of the first and of the second sequence.
     fn joint_attention_rounded(
         q: [Turned<Self>; 2],
         k: [Turned<Self>; 2],
         v: [FloatTensor<Self>; 2],
         lengths: &[usize],
-        rotation: Rotation,
-        epsilon: f64,
-    ) -> [FloatTensor<Self>; 2] {
-        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, epsilon)
+        (rotation, epsilon): (Rotation, f64),
+        rounded: bool,
+    ) -> [Activations<Self>; 2] {
+        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, (rotation, epsilon), rounded)
     }
 
     /// `y = epilogue(x · weightᵀ)` for a dense weight in any float dtype.
@@ -140,16 +143,10 @@ pub trait Fp8Ops: FusedOps {
         portable::dense_linear::<Self>(x, weight, epilogue)
     }
 
-    /// Two norms that need nothing of each other, which a device may compute at the same time; results
-    /// are those of [`NormCall::compute`].
-    fn norm_both(calls: [NormCall<Self>; 2]) -> [NormResult<Self>; 2] {
-        calls.map(NormCall::compute)
-    }
-
-    /// Two layers that need nothing of each other, which a device may compute at the same time; results
-    /// are those of [`LinearCall::compute`].
-    fn linear_both(calls: [LinearCall<Self>; 2]) -> [FloatTensor<Self>; 2] {
-        calls.map(LinearCall::compute)
+    /// Two streams that need nothing of each other, which a device may compute at the same time; results
+    /// are those of [`StreamCall::compute`].
+    fn streams<const N: usize>(calls: [StreamCall<Self, N>; 2]) -> [StreamResult<Self, N>; 2] {
+        calls.map(StreamCall::compute)
     }
 
     /// The rows of an embedding that `indices` name, as `dtype` `[n, in]`: `decode(code) * scale`.

@@ -4,6 +4,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{FloatDType, Tensor};
 
 use super::codec::Fp8Format;
+use super::layer::Activations;
 use super::ops::{Epilogue, Fp8Ops, RoundedRows};
 use super::portable::{finish, float};
 use crate::fused::{Rotation, Turned};
@@ -31,12 +32,6 @@ pub(crate) fn round_rows<B: Backend>(x: FloatTensor<B>) -> RoundedRows<B> {
     }
 }
 
-/// Rounds each token of `[batch, tokens, channels]`.
-pub(super) fn round_tokens<B: Fp8Ops>(x: FloatTensor<B>) -> RoundedRows<B> {
-    let x = float::<B, 3>(x).flatten::<2>(0, 1);
-    B::round_rows(x.into_primitive().tensor())
-}
-
 /// See [`Fp8Ops::fp8_linear_rounded`], for rows of [`round_rows`].
 pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     x: RoundedRows<B>,
@@ -50,19 +45,26 @@ pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     finish(y.cast(x.dtype), epilogue)
 }
 
-/// See [`Fp8Ops::joint_attention_rounded`]: nothing is rounded, since nothing would be gained.
+/// See [`Fp8Ops::joint_attention_rounded`]: nothing but results is rounded, since nothing would be gained.
 pub(crate) fn joint_attention_rounded<B: Fp8Ops>(
     q: [Turned<B>; 2],
     k: [Turned<B>; 2],
     v: [FloatTensor<B>; 2],
     lengths: &[usize],
-    rotation: Rotation,
-    epsilon: f64,
-) -> [FloatTensor<B>; 2] {
+    (rotation, epsilon): (Rotation, f64),
+    rounded: bool,
+) -> [Activations<B>; 2] {
     let [q, k] = [q, k].map(|[first, second]| {
         B::rms_norm_rotate_joined(first, second, lengths, rotation, epsilon)
     });
-    B::joint_attention(q, k, v, lengths)
+    B::joint_attention(q, k, v, lengths).map(|x| {
+        let rows = float::<B, 4>(x).flatten::<3>(2, 3).flatten::<2>(0, 1);
+        let rows = Activations::Exact(rows.into_primitive().tensor());
+        match rounded {
+            true => Activations::Rounded(rows.rounded()),
+            false => rows,
+        }
+    })
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.

@@ -21,7 +21,7 @@ pub use ops::{FusedOps, Rotation, Turned};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::fp8::Fp8Ops;
+use crate::fp8::{Activations, Fp8Ops};
 
 /// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
 ///
@@ -215,17 +215,20 @@ pub fn joint_attention<B: FusedOps>(
 /// device gains something by that (see [`Fp8Ops::joint_attention_rounded`]).
 ///
 /// * `q`, `k`: of the first and of the second sequence.
+/// * `rounded`: whether the results are to be rounded to FP8, row by row.
+///
+/// Returns `[rows, channels]` of the tokens of the first and of the second sequence.
 pub fn joint_attention_rounded<B: Fp8Ops>(
     q: [Sequence<B>; 2],
     k: [Sequence<B>; 2],
     v: [Tensor<B, 4>; 2],
     lengths: &[usize],
-    rotation: Rotation,
-    epsilon: f64,
-) -> [Tensor<B, 4>; 2] {
+    (rotation, epsilon): (Rotation, f64),
+    rounded: bool,
+) -> [Activations<B>; 2] {
     let [q, k] = [q, k].map(|sequences| sequences.map(Sequence::turned));
     let v = v.map(unwrap);
-    B::joint_attention_rounded(q, k, v, lengths, rotation, epsilon).map(wrap)
+    B::joint_attention_rounded(q, k, v, lengths, (rotation, epsilon), rounded)
 }
 
 /// Float tensors one after the other along a dimension, in which alone they may differ. A single

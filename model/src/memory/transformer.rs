@@ -135,21 +135,19 @@ impl Block<'_> {
             ..
         } = *self;
         let both = numerics.bytes((image + text) * inner);
-        for _ in ["q", "k"] {
+        for _ in ["q", "k", "v"] {
             ledger.spike(self.linear(image, inner, inner));
             ledger.hold(numerics.bytes(image * inner));
-            ledger.spike(numerics.replace(image * inner));
             ledger.spike(self.linear(text, inner, inner));
             ledger.hold(numerics.bytes(text * inner));
+        }
+        // The normalised streams were needed until here; now there are q, k, v.
+        ledger.release(both);
+        for _ in ["q", "k"] {
+            ledger.spike(numerics.replace(image * inner));
             ledger.spike(numerics.replace(text * inner));
             self.join(ledger);
         }
-        ledger.spike(self.linear(image, inner, inner));
-        ledger.hold(numerics.bytes(image * inner));
-        ledger.spike(self.linear(text, inner, inner));
-        ledger.hold(numerics.bytes(text * inner));
-        // The normalised streams were needed until here; now there are q, k, v.
-        ledger.release(both);
         self.join(ledger);
         for &length in self.text_lengths {
             self.branch_attention(length, ledger);

@@ -3,7 +3,7 @@
 use backends::fused::{
     Rotation, Sequence, joint_attention, joint_attention_rounded, rms_norm_rotate_joined,
 };
-use backends::{Activation, Arithmetic, ModelBackend};
+use backends::{Activation, Activations, Arithmetic, Chain, ChainCall, Layer, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -13,7 +13,7 @@ use super::rope::JointRotary;
 use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
-use crate::linear::{LayerInput, Linear};
+use crate::linear::Linear;
 use crate::norm::RmsNorm;
 use crate::rotary::RotaryTable;
 
@@ -74,57 +74,68 @@ impl<B: Backend> JointAttention<B> {
 }
 
 impl<B: ModelBackend> JointAttention<B> {
-    /// Of each stream, whether its projections need nothing but rounded tokens.
-    pub fn takes_rounded(&self) -> Streams<bool> {
-        let all = |layers: [&Linear<B>; 3]| layers.into_iter().all(Linear::takes_rounded);
+    /// Of each stream, the projections to queries, keys and values.
+    pub fn projections(&self) -> Streams<[Chain<B>; 3]> {
+        let chains =
+            |layers: [&Linear<B>; 3]| layers.map(|layer| Chain::new(layer.layer(Activation::None)));
         Streams {
-            image: all([&self.to_q, &self.to_k, &self.to_v]),
-            text: all([&self.add_q_proj, &self.add_k_proj, &self.add_v_proj]),
+            image: chains([&self.to_q, &self.to_k, &self.to_v]),
+            text: chains([&self.add_q_proj, &self.add_k_proj, &self.add_v_proj]),
         }
     }
 
-    /// The streams to float tensors of the same tokens and channels.
+    /// Attention, and the projections back, which are left to be computed with what follows: each gives
+    /// float `[batch * tokens, channels]` of the same tokens and channels.
+    ///
+    /// * `qkv`: of each stream, what its [`projections`](Self::projections) give.
     pub fn forward(
         &self,
-        streams: Streams<LayerInput<B>>,
+        qkv: Streams<[Tensor<B, 3>; 3]>,
         layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> Streams<Tensor<B, 3>> {
+    ) -> Streams<ChainCall<B>> {
         const ROTATION: Rotation = Rotation::AdjacentPairs;
         let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
-        let projected = |streams: Streams<LayerInput<B>>, layers: [&Linear<B>; 2]| {
-            let inputs = [streams.text, streams.image];
-            let [text, image] = Linear::forward_both(layers, inputs, Activation::None);
-            [heads(text, &self.norm_added_k), heads(image, &self.norm_k)]
-        };
-        let q = |streams| {
-            let x = projected(streams, [&self.add_q_proj, &self.to_q]);
-            sequences(x, [&self.norm_added_q, &self.norm_q], rotary)
-        };
-        let k = |streams| {
-            let x = projected(streams, [&self.add_k_proj, &self.to_k]);
-            sequences(x, [&self.norm_added_k, &self.norm_k], rotary)
-        };
-        let v = |streams| projected(streams, [&self.add_v_proj, &self.to_v]);
+        let [text_q, text_k, text_v] = qkv.text.map(|x| heads(x, &self.norm_added_q));
+        let [image_q, image_k, image_v] = qkv.image.map(|x| heads(x, &self.norm_q));
+        let q = sequences(
+            [text_q, image_q],
+            [&self.norm_added_q, &self.norm_q],
+            rotary,
+        );
+        let k = sequences(
+            [text_k, image_k],
+            [&self.norm_added_k, &self.norm_k],
+            rotary,
+        );
+        let v = [text_v, image_v];
+        let layers = [&self.to_add_out, &self.to_out].map(|out| out.layer(Activation::None));
         let attended = match self.arithmetic {
-            // Queries give way to their joint sequences before there are keys.
             Arithmetic::Exact => {
-                let joined = |[text, image]: [Sequence<B>; 2]| {
+                let [q, k] = [q, k].map(|[text, image]| {
                     rms_norm_rotate_joined(text, image, lengths, ROTATION, epsilon)
-                };
-                let q = joined(q(streams.clone()));
-                let k = joined(k(streams.clone()));
-                joint_attention(q, k, v(streams), lengths)
+                });
+                joint_attention(q, k, v, lengths).map(|tokens| {
+                    let rows = tokens.flatten::<3>(2, 3).flatten::<2>(0, 1);
+                    Activations::Exact(rows.into_primitive().tensor())
+                })
             }
             Arithmetic::Fp8 => {
-                let (q, k) = (q(streams.clone()), k(streams.clone()));
-                joint_attention_rounded(q, k, v(streams), lengths, ROTATION, epsilon)
+                let rounded = layers.iter().all(Layer::takes_rounded);
+                joint_attention_rounded(q, k, v, lengths, (ROTATION, epsilon), rounded)
             }
         };
-        let attended = attended.map(|tokens| LayerInput::Exact(tokens.flatten::<3>(2, 3)));
-        let layers = [&self.to_add_out, &self.to_out];
-        let [text, image] = Linear::forward_both(layers, attended, Activation::None);
-        Streams { image, text }
+        let ([text, image], [text_out, image_out]) = (attended, layers.map(Chain::new));
+        Streams {
+            image: ChainCall {
+                x: image,
+                chain: image_out,
+            },
+            text: ChainCall {
+                x: text,
+                chain: text_out,
+            },
+        }
     }
 }
 

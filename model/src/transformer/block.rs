@@ -1,7 +1,7 @@
 //! One block: joint attention and a feed-forward for each stream, modulated by the noise level
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
-use backends::{Activation, ModelBackend};
+use backends::{Activation, Chain, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -13,7 +13,7 @@ use super::split;
 use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
-use crate::linear::{LayerInput, Linear};
+use crate::linear::Linear;
 
 /// A transformer block over the image and text streams of all branches.
 #[derive(Module, Debug)]
@@ -66,26 +66,24 @@ impl<B: ModelBackend> TransformerBlock<B> {
     ) -> Streams<Residual<B>> {
         let [image_attn, image_mlp] = Modulation::pair(modulation.image);
         let [text_attn, text_mlp] = Modulation::pair(modulation.text);
-        let rounded = self.attn.takes_rounded();
-        let [(text, text_normed), (image, image_normed)] = Residual::normed(
+        let projections = self.attn.projections();
+        let [(text, text_qkv), (image, image_qkv)] = Residual::through(
             [streams.text, streams.image],
             [&text_attn, &image_attn],
-            [rounded.text, rounded.image],
+            [projections.text, projections.image],
         );
-        let normed = Streams {
-            image: image_normed,
-            text: text_normed,
+        let qkv = Streams {
+            image: image_qkv,
+            text: text_qkv,
         };
-        let attended = self.attn.forward(normed, layout, rotary);
-        let image = image.add_gated(attended.image, image_attn.gate);
-        let text = text.add_gated(attended.text, text_attn.gate);
-        let mlps = [&self.txt_mlp, &self.img_mlp];
-        let [(text, text_normed), (image, image_normed)] = Residual::normed(
+        let attended = self.attn.forward(qkv, layout, rotary);
+        let image = image.add_gated_later(attended.image, image_attn.gate);
+        let text = text.add_gated_later(attended.text, text_attn.gate);
+        let [(text, [text_out]), (image, [image_out])] = Residual::through(
             [text, image],
             [&text_mlp, &image_mlp],
-            mlps.map(FeedForward::takes_rounded),
+            [[self.txt_mlp.chain()], [self.img_mlp.chain()]],
         );
-        let [text_out, image_out] = FeedForward::forward_both(mlps, [text_normed, image_normed]);
         Streams {
             image: image.add_gated(image_out, image_mlp.gate),
             text: text.add_gated(text_out, text_mlp.gate),
@@ -138,17 +136,9 @@ impl<B: Backend> FeedForward<B> {
 }
 
 impl<B: ModelBackend> FeedForward<B> {
-    /// Whether it needs nothing but rounded tokens.
-    fn takes_rounded(&self) -> bool {
-        self.net_0_proj.takes_rounded()
-    }
-
-    /// Those of two streams, which need nothing of each other: to float `[batch, tokens, channels]` of the
-    /// same tokens.
-    pub fn forward_both(mlps: [&Self; 2], streams: [LayerInput<B>; 2]) -> [Tensor<B, 3>; 2] {
-        let layers = mlps.map(|mlp| &mlp.net_0_proj);
-        let inner = Linear::forward_both(layers, streams, Activation::GeluTanh);
-        let inner = inner.map(LayerInput::Exact);
-        Linear::forward_both(mlps.map(|mlp| &mlp.net_2), inner, Activation::None)
+    /// Its layers, as a stream goes through them.
+    pub fn chain(&self) -> Chain<B> {
+        Chain::new(self.net_0_proj.layer(Activation::GeluTanh))
+            .then(self.net_2.layer(Activation::None))
     }
 }

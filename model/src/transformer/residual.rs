@@ -1,13 +1,15 @@
 //! A residual stream.
 
 use backends::fused::gated_add;
-use backends::{ModelBackend, NormCall, NormResult, Normed};
+use backends::{
+    Chain, ChainCall, ModelBackend, NormCall, Output, StreamCall, StreamResult, Update,
+};
 use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::EPSILON;
 use super::block::Modulation;
-use crate::linear::LayerInput;
 
 /// The tokens of one stream. What a sub-layer adds to them is added when they are next read, which
 /// a device does in one pass with the norm that reads them.
@@ -18,14 +20,6 @@ pub struct Residual<B: Backend> {
     update: Option<Update<B>>,
     /// `[branches, tokens]`
     leading: [usize; 2],
-}
-
-#[derive(Clone, Debug)]
-struct Update<B: Backend> {
-    /// As the stream.
-    output: Tensor<B, 3>,
-    /// Float `[1, 1, channels]`.
-    gate: Tensor<B, 3>,
 }
 
 impl<B: Backend> Residual<B> {
@@ -43,11 +37,21 @@ impl<B: Backend> Residual<B> {
 impl<B: ModelBackend> Residual<B> {
     /// Adds `output * gate`: float `[branches, tokens, channels]` and `[1, 1, channels]`.
     pub fn add_gated(self, output: Tensor<B, 3>, gate: Tensor<B, 3>) -> Self {
-        let output = as_one(output);
+        self.update(Output::Known(raw(as_one(output))), gate)
+    }
+
+    /// Adds `output * gate`, where layers are still to give the output: float
+    /// `[branches * tokens, channels]`. The gate is float `[1, 1, channels]`.
+    pub fn add_gated_later(self, output: ChainCall<B>, gate: Tensor<B, 3>) -> Self {
+        self.update(Output::Of(output), gate)
+    }
+
+    fn update(self, output: Output<B>, gate: Tensor<B, 3>) -> Self {
+        let gate = raw(gate);
         Self {
             leading: self.leading,
             x: self.added(),
-            update: Some(Update { output, gate }),
+            update: Some(Update { gate, output }),
         }
     }
 
@@ -62,60 +66,71 @@ impl<B: ModelBackend> Residual<B> {
     fn added(self) -> Tensor<B, 3> {
         match self.update {
             None => self.x,
-            Some(Update { output, gate }) => gated_add(self.x, output, gate),
+            Some(Update { gate, output }) => {
+                let float = |tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor));
+                let output = float(output.compute(self.x.dims()));
+                gated_add(self.x, output, float(gate))
+            }
         }
     }
 
-    /// Two streams, and the normalised, scaled and shifted tokens of each: rounded to FP8 or not.
-    pub fn normed(
+    /// Two streams, and what chains of layers make of the normalised, scaled and shifted tokens of each:
+    /// float `[branches, tokens, channels]`.
+    pub fn through<const N: usize>(
         streams: [Self; 2],
         modulations: [&Modulation<B>; 2],
-        rounded: [bool; 2],
-    ) -> [(Self, LayerInput<B>); 2] {
+        chains: [[Chain<B>; N]; 2],
+    ) -> [(Self, [Tensor<B, 3>; N]); 2] {
+        let leading = streams.each_ref().map(|stream| stream.leading);
         let [first, second] = streams;
-        let leading = [first.leading, second.leading];
-        let calls = [
-            first.norm_call(modulations[0], rounded[0]),
-            second.norm_call(modulations[1], rounded[1]),
-        ];
-        let [x, y] = B::norm_both(calls);
+        let [first_chains, second_chains] = chains;
+        let results = B::streams([
+            StreamCall {
+                norm: first.norm_call(modulations[0]),
+                chains: first_chains,
+            },
+            StreamCall {
+                norm: second.norm_call(modulations[1]),
+                chains: second_chains,
+            },
+        ]);
+        let [x, y] = results;
         [stream(x, leading[0]), stream(y, leading[1])]
     }
 
-    fn norm_call(self, modulation: &Modulation<B>, rounded: bool) -> NormCall<B> {
-        let raw = |tensor: Tensor<B, 3>| tensor.into_primitive().tensor();
-        let update = self.update;
+    fn norm_call(self, modulation: &Modulation<B>) -> NormCall<B> {
         NormCall {
             x: raw(self.x),
-            update: update.map(|Update { output, gate }| [output, gate].map(raw)),
+            update: self.update,
             shift: raw(modulation.shift.clone()),
             scale: raw(modulation.scale.clone()),
             epsilon: EPSILON,
-            rounded,
         }
     }
 }
 
-/// What a norm gave of the `[branches, tokens]` of a stream.
-fn stream<B: ModelBackend>(
-    result: NormResult<B>,
+/// What became of the `[branches, tokens]` of a stream.
+fn stream<B: ModelBackend, const N: usize>(
+    result: StreamResult<B, N>,
     leading: [usize; 2],
-) -> (Residual<B>, LayerInput<B>) {
-    let float = |tensor| Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(tensor));
+) -> (Residual<B>, [Tensor<B, 3>; N]) {
     let stream = Residual {
-        x: float(result.sum),
+        x: Tensor::from_primitive(TensorPrimitive::Float(result.sum)),
         update: None,
         leading,
     };
-    let input = match result.normed {
-        Normed::Rounded(rows) => LayerInput::Rounded { rows, leading },
-        Normed::Exact(y) => {
-            let y = float(y);
-            let ([branches, tokens], [_, _, channels]) = (leading, y.dims());
-            LayerInput::Exact(y.reshape([branches, tokens, channels]))
-        }
-    };
-    (stream, input)
+    (stream, result.outputs.map(|rows| tokens(rows, leading)))
+}
+
+/// Rows `[branches * tokens, channels]` as `[branches, tokens, channels]`.
+fn tokens<B: Backend>(rows: FloatTensor<B>, [branches, tokens]: [usize; 2]) -> Tensor<B, 3> {
+    let rows = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(rows));
+    let [_, channels] = rows.dims();
+    rows.reshape([branches, tokens, channels])
+}
+
+fn raw<B: Backend>(tensor: Tensor<B, 3>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
 }
 
 /// The tokens of all branches as those of one, `[1, branches * tokens, channels]`, since one
@@ -128,7 +143,7 @@ pub(super) fn as_one<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
 #[cfg(test)]
 mod tests {
     use backends::fused::modulated_layer_norm;
-    use backends::{Activation, Arithmetic, Fp8Format, Fp8Weight, Weight};
+    use backends::{Activation, Activations, Arithmetic, Fp8Format, Fp8Weight, Weight};
     use burn::module::{Param, ParamId};
     use burn::tensor::{DType, Distribution, TensorData};
     use burn_flex::Flex;
@@ -150,7 +165,7 @@ mod tests {
     }
 
     /// From 24 features to one, by FP8 codes that stand for 1.
-    fn rounding_layer() -> Linear<Flex> {
+    fn layer(arithmetic: Arithmetic) -> Linear<Flex> {
         let device = Default::default();
         let codes = TensorData::new(vec![0x38u8; 24], [1, 24]);
         Linear {
@@ -161,26 +176,29 @@ mod tests {
                 ),
                 scale: Param::from_data([0.5], &device),
                 format: Fp8Format::E4M3,
-                arithmetic: Arithmetic::Fp8,
+                arithmetic,
             }),
             bias: None,
             adapter: None,
         }
     }
 
-    /// Beside a stream of another size.
-    fn normed(
+    /// Through that layer, beside a stream of another size.
+    fn through(
         stream: Residual<Flex>,
         by: &Modulation<Flex>,
-        rounded: bool,
-    ) -> (Residual<Flex>, LayerInput<Flex>) {
+        arithmetic: Arithmetic,
+    ) -> (Residual<Flex>, Tensor<Flex, 3>) {
         let other = Residual::new(random([1, 3, 24]));
         let other_modulation = modulation();
         let modulations = [&other_modulation, by];
-        let [(other, _), result] =
-            Residual::normed([other, stream], modulations, [!rounded, rounded]);
+        let chains = [Arithmetic::Exact, arithmetic]
+            .map(|arithmetic| [Chain::new(layer(arithmetic).layer(Activation::None))]);
+        let [(other, [other_output]), (stream, [output])] =
+            Residual::through([other, stream], modulations, chains);
         assert_eq!(other.into_tensor().dims(), [1, 3, 24]);
-        result
+        assert_eq!(other_output.dims(), [1, 3, 1]);
+        (stream, output)
     }
 
     fn assert_close(a: Tensor<Flex, 3>, b: Tensor<Flex, 3>) {
@@ -189,19 +207,44 @@ mod tests {
         assert!(distance < 1e-5, "{distance}");
     }
 
+    fn normed(x: Tensor<Flex, 3>, by: &Modulation<Flex>) -> Tensor<Flex, 3> {
+        let shape = x.dims();
+        let (shift, scale) = (by.shift.clone(), by.scale.clone());
+        modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
+    }
+
     #[test]
     fn what_is_added_late_is_added_all_the_same() {
         let (x, first, second) = (random([2, 5, 24]), random([2, 5, 24]), random([2, 5, 24]));
         let (a, b) = (modulation(), modulation());
         let stream = Residual::new(x.clone()).add_gated(first.clone(), a.gate.clone());
-        let (stream, input) = normed(stream, &b, false);
+        let (stream, output) = through(stream, &b, Arithmetic::Exact);
         let sum = x + first * a.gate;
-        let LayerInput::Exact(normed) = input else {
-            panic!("rounded without being asked to");
-        };
-        let expected = modulated_layer_norm(as_one(sum.clone()), b.shift, b.scale, EPSILON);
-        assert_close(normed, expected.reshape([2, 5, 24]));
+        let expected = layer(Arithmetic::Exact).forward(normed(sum.clone(), &b));
+        assert_close(output, expected);
         assert_close(stream.clone().into_tensor(), sum.clone());
+        // By layers that are still to give it.
+        let call = || {
+            let x = second.clone().flatten::<2>(0, 1);
+            let weight = random([1, 24, 24]).squeeze_dim::<2>(0);
+            let layer = Linear {
+                weight: Weight::Dense(Param::from_tensor(weight)),
+                bias: None,
+                adapter: None,
+            };
+            ChainCall {
+                x: Activations::Exact(x.into_primitive().tensor()),
+                chain: Chain::new(layer.layer(Activation::None)),
+            }
+        };
+        let call = call();
+        let later = Output::Of(call.clone()).compute([2, 5, 24]);
+        let later = Tensor::<Flex, 3>::from_primitive(TensorPrimitive::Float(later));
+        let changed = stream.clone().add_gated_later(call, b.gate.clone());
+        let expected = sum.clone() + later * b.gate.clone();
+        assert_close(changed.clone().into_tensor(), expected.clone());
+        let (changed, _) = through(changed, &b, Arithmetic::Exact);
+        assert_close(changed.into_tensor(), expected);
         // Twice in a row, and then read.
         let stream = stream.add_gated(second.clone(), b.gate.clone());
         let stream = stream.add_gated(second.clone(), b.gate.clone());
@@ -216,24 +259,17 @@ mod tests {
             stream.clone(),
             stream.add_gated(random([2, 5, 24]), modulation.gate.clone()),
         ] {
-            let (rounded_stream, rounded) = normed(stream.clone(), &modulation, true);
-            let (exact_stream, exact) = normed(stream, &modulation, false);
-            assert_close(rounded_stream.into_tensor(), exact_stream.into_tensor());
-            let (LayerInput::Rounded { rows, leading }, LayerInput::Exact(exact)) =
-                (rounded, exact)
-            else {
-                panic!("not what was asked for");
-            };
-            assert_eq!(leading, [2, 5]);
+            let (rounded, output) = through(stream.clone(), &modulation, Arithmetic::Fp8);
+            let sum = stream.into_tensor();
+            assert_close(rounded.into_tensor(), sum.clone());
+            let exact = normed(sum, &modulation);
             // The layer rounds what is exact in the same way.
-            let layer = rounding_layer();
-            assert!(layer.takes_rounded());
-            let inputs = [
-                LayerInput::Rounded { rows, leading },
-                LayerInput::Exact(exact.clone()),
-            ];
-            let [rounded, _] = Linear::forward_both([&layer, &layer], inputs, Activation::None);
-            assert_close(rounded, layer.forward(exact));
+            assert_close(
+                output.clone(),
+                layer(Arithmetic::Fp8).forward(exact.clone()),
+            );
+            let unrounded = layer(Arithmetic::Exact).forward(exact);
+            assert!((output - unrounded).abs().max().into_scalar() > 1e-4);
         }
     }
 }

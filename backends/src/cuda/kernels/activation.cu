@@ -29,6 +29,22 @@ __device__ __forceinline__ void gelu_tanh_all(const T* x, T* y, long long n) {
     }
 }
 
+// y = f(y + addend), where f is GELU's tanh form or nothing, and there may be no addend.
+template <class T>
+__device__ __forceinline__ void finish_all(T* y, const T* addend, long long n, int gelu) {
+    const bool y_vector = is_aligned(y, 16), vector = is_aligned(addend, 16);
+    const long long step = (long long)gridDim.x * blockDim.x * GROUP;
+    for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * GROUP; i < n; i += step) {
+        const int left = at_most_group(n - i);
+        float v[GROUP], more[GROUP] = {};
+        load_some(y + i, left, y_vector, v);
+        if (addend != nullptr) load_some(addend + i, left, vector, more);
+#pragma unroll
+        for (int e = 0; e < GROUP; ++e) v[e] = gelu != 0 ? gelu_tanh(y, v[e] + more[e]) : v[e] + more[e];
+        store_some(y + i, left, y_vector, v);
+    }
+}
+
 // silu(gate) * up
 template <class T>
 __device__ __forceinline__ void silu_mul_all(const T* gate, const T* up, T* y, long long n) {
@@ -48,6 +64,14 @@ __device__ __forceinline__ void silu_mul_all(const T* gate, const T* up, T* y, l
 extern "C" __global__ void gelu_tanh_bf16(const bf16* x, bf16* y, long long n) { gelu_tanh_all(x, y, n); }
 
 extern "C" __global__ void gelu_tanh_f32(const float* x, float* y, long long n) { gelu_tanh_all(x, y, n); }
+
+extern "C" __global__ void finish_bf16(bf16* y, const bf16* addend, long long n, int gelu) {
+    finish_all(y, addend, n, gelu);
+}
+
+extern "C" __global__ void finish_f32(float* y, const float* addend, long long n, int gelu) {
+    finish_all(y, addend, n, gelu);
+}
 
 extern "C" __global__ void silu_mul_bf16(const bf16* gate, const bf16* up, bf16* y, long long n) {
     silu_mul_all(gate, up, y, n);

@@ -7,13 +7,17 @@
 // those of a token: its dim, and zeros from there on; rows of tokens that there are not may hold
 // anything. Their tiles are multiplied by q_scales and k_scales [heads, tiles]. v and v_powers are what
 // fp8_quantize_values writes. dim <= 128 is a multiple of 8. Tiles begin at multiples of 16 bytes.
-// out is bf16, as in attention.cu.
+//
+// Without row_scales, out is bf16, as in attention.cu. With row_scales, f32 [tokens], results are E4M3 codes,
+// which row_scales multiply: dim is a multiple of 16 then, and out begins at a multiple of 16 bytes. All
+// rows have one scale, the power of two that brings the largest value into E4M3's range: no result is
+// larger, and a power of two takes no bit from one. Where rows of out lie in two places, theirs do.
 //
 // As attention_sm90.cu, with these differences: a tile comes by one copy in bulk; the computing warpgroups
 // take no turns, which gains nothing here; and a tile of values is multiplied by a power of two of its
 // own, which goes into the exponent of the weights, relative to the largest power so far.
 //
-// Launch: 384 threads; grid x = tiles, y = heads; 180352 bytes of dynamic shared memory.
+// Launch: 384 threads; grid x = tiles, y = heads; 180368 bytes of dynamic shared memory.
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -31,6 +35,10 @@ constexpr int ATTENTION_QUANTIZED_TILES_AT = ATTENTION_QUANTIZED_TILE;
 constexpr int ATTENTION_QUANTIZED_RESULTS_AT =
     ATTENTION_QUANTIZED_TILES_AT + 2 * ATTENTION_QUANTIZED_PLACES * ATTENTION_QUANTIZED_TILE;
 constexpr int ATTENTION_QUANTIZED_BARRIERS_AT = ATTENTION_QUANTIZED_RESULTS_AT + 2 * ATTENTION_QUANTIZED_QUERIES * 128;
+constexpr int ATTENTION_QUANTIZED_POWER_AT =
+    ATTENTION_QUANTIZED_BARRIERS_AT + 4 * ATTENTION_QUANTIZED_PLACES * ATTENTION_SM90_BARRIER;
+// The name of the barrier between who finds the largest power and who needs it.
+constexpr int ATTENTION_QUANTIZED_POWER_FOUND = 1;
 // The largest weight of a row is 2^8 where its maximum is new, and below 448, the largest code, until
 // that is outgrown: small weights keep as many bits as can be.
 constexpr float ATTENTION_QUANTIZED_LARGEST = 8.0f;
@@ -65,7 +73,54 @@ struct AttentionQuantizedMemory {
     __device__ __forceinline__ unsigned int free(int place) const {
         return full(2 * ATTENTION_QUANTIZED_PLACES + place);
     }
+    // Where the largest power of all heads' values goes.
+    __device__ __forceinline__ unsigned int largest_power() const { return queries + ATTENTION_QUANTIZED_POWER_AT; }
 };
+
+// Where results go: bf16, or codes where there are scales.
+struct AttentionQuantizedResults {
+    void *out, *out_rest;
+    float *scales, *scales_rest;
+    int split;
+};
+
+// Finds the largest of so many powers. By one warp.
+__device__ __forceinline__ void attention_quantized_largest_power(const float* powers, int count,
+                                                                  const AttentionQuantizedMemory& memory) {
+    float largest = minus_infinity();
+    for (int i = threadIdx.x % 32; i < count; i += 32) largest = fmaxf(largest, powers[i]);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
+    if (threadIdx.x % 32 == 0) store_shared(memory.largest_power(), __float_as_uint(largest));
+    named_arrive(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_QUANTIZED_GROUPS);
+}
+
+// Writes a warp's 16 rows from `warp_row` of the group's on, as codes, by way of its own part of `place`:
+// chunk c of row r, 16 bytes, is at c ^ (r % 8). `codes` is at the group's first query, `left` of which exist.
+__device__ __forceinline__ void attention_quantized_store(unsigned int place, const float (&sums)[16][4],
+                                                          const float (&factors)[2], int warp_row, int lane,
+                                                          const SplitTokens<unsigned char>& codes,
+                                                          long long token_stride, int left, int dim) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int row = warp_row + half * 8 + lane / 4;
+#pragma unroll
+        for (int m = 0; m < 16; ++m) {
+            const unsigned int pair =
+                e4m3_pair(sums[m][half * 2] * factors[half], sums[m][half * 2 + 1] * factors[half]);
+            store_shared_half(place + row * 128 + (m / 2 ^ row % 8) * 16 + m % 2 * 8 + lane % 4 * 2, pair);
+        }
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = lane; i < 16 * 8; i += 32) {
+        const int row = warp_row + i / 8;
+        const int chunk = i % 8;
+        const uint4 words = load_shared(place + row * 128 + (chunk ^ row % 8) * 16);
+        if (row < left && chunk * 16 < dim)
+            __stwb((uint4*)(codes.base(row) + row * token_stride + chunk * 16), words);
+    }
+}
 
 // Moves the queries, and all keys and values, from the last tile to the first. Tile number n (from 0,
 // in this order) is in place n % ATTENTION_QUANTIZED_PLACES. Pointers are at the head's first tile. By
@@ -129,16 +184,15 @@ __device__ __forceinline__ void attention_quantized_largest(const int (&scores)[
     for (int half = 0; half < 2; ++half) largest[half] = (float)both[half];
 }
 
-// Computes on 64 of the queries, `left` of which exist. `thread` counts within the warpgroup, `group` the
-// warpgroups; `out` is at the first query of the group, `powers` and `k_scales` at the head's. q_scale
-// is all that multiplies scores beside k_scales, for weights that are powers of two.
-__device__ __forceinline__ void attention_quantized_compute(SplitTokens<bf16> out, const float* powers,
-                                                            const float* k_scales, float q_scale,
+// Computes on 64 of the queries of the block's head. `powers` and `k_scales` are at the head's. q_scale is all that
+// multiplies scores beside k_scales, for weights that are powers of two.
+__device__ __forceinline__ void attention_quantized_compute(const AttentionQuantizedResults& results,
+                                                            const float* powers, const float* k_scales, float q_scale,
                                                             const AttentionQuantizedShape& shape,
-                                                            const AttentionQuantizedMemory& memory, int group,
-                                                            int thread, int left) {
+                                                            const AttentionQuantizedMemory& memory) {
     constexpr int PLACES = ATTENTION_QUANTIZED_PLACES;
-    const int lane = thread % 32;
+    const int group = threadIdx.x / 128 - 1;
+    const int lane = threadIdx.x % 32;
     const unsigned int q_rows = memory.queries + group * 64 * 128;
     const int tiles = shape.tiles();
 
@@ -241,16 +295,39 @@ __device__ __forceinline__ void attention_quantized_compute(SplitTokens<bf16> ou
     wgmma_wait<0>(sums);
 
     const float unit = exp2_approx(power);
-    const float factors[2] = {attention_sm90_inverse(totals[0]) * unit, attention_sm90_inverse(totals[1]) * unit};
+    float factors[2] = {attention_sm90_inverse(totals[0]) * unit, attention_sm90_inverse(totals[1]) * unit};
     constexpr int HALF = 64 * 128;
-    attention_sm90_store<HALF>(memory.queries + ATTENTION_QUANTIZED_RESULTS_AT + group * 2 * HALF, sums, factors,
-                               thread / 32 * 16, lane, out, shape.heads * shape.dim, left, shape.dim, true);
+    const unsigned int place = memory.queries + ATTENTION_QUANTIZED_RESULTS_AT + group * 2 * HALF;
+    const int thread = threadIdx.x % 128;
+    const int q_start = blockIdx.x * ATTENTION_QUANTIZED_QUERIES + group * 64;
+    const int left = shape.tokens - q_start;
+    const int token_stride = shape.heads * shape.dim;
+    const long long first = (long long)q_start * token_stride + blockIdx.y * shape.dim;
+    if (results.scales == nullptr) {
+        const SplitTokens<bf16> out{(bf16*)results.out, (bf16*)results.out_rest, results.split};
+        attention_sm90_store<HALF>(place, sums, factors, thread / 32 * 16, lane, out.from(q_start, first), token_stride,
+                                   left, shape.dim, true);
+        return;
+    }
+    named_sync(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_QUANTIZED_GROUPS);
+    const float largest = load_shared_float(memory.largest_power());
+    const float inverse = exp2_approx(-largest);
+    factors[0] *= inverse, factors[1] *= inverse;
+    const SplitTokens<unsigned char> codes{(unsigned char*)results.out, (unsigned char*)results.out_rest,
+                                           results.split};
+    attention_quantized_store(place, sums, factors, thread / 32 * 16, lane, codes.from(q_start, first), token_stride,
+                              left, shape.dim);
+    if (blockIdx.y == 0 && thread < min(left, 64)) {
+        const SplitTokens<float> scales{results.scales, results.scales_rest, results.split};
+        scales.base(q_start + thread)[q_start + thread] = exp2_approx(largest);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
     attention_quantized_d128_sm90(const unsigned char* q, const unsigned char* k, const unsigned char* v,
-                                  const float* q_scales, const float* k_scales, const float* v_powers, bf16* out,
-                                  bf16* out_rest, int split, int tokens, int heads, int dim, float scale) {
+                                  const float* q_scales, const float* k_scales, const float* v_powers, void* out,
+                                  void* out_rest, float* row_scales, float* row_scales_rest, int split, int tokens,
+                                  int heads, int dim, float scale) {
     extern __shared__ __align__(1024) unsigned char attention_quantized_shared[];
     const AttentionQuantizedShape shape{tokens, heads, dim, scale};
     const AttentionQuantizedMemory memory{shared_address(attention_quantized_shared)};
@@ -269,16 +346,14 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
         give_registers<40>();
         const long long first = head * shape.head_codes();
         if (threadIdx.x == 0) attention_quantized_move(q + first, k + first, v + first, shape, memory);
+        if (threadIdx.x / 32 == 1 && row_scales != nullptr)
+            attention_quantized_largest_power(v_powers, heads * shape.tiles(), memory);
     } else {
         take_registers<232>();
-        const int group = threadIdx.x / 128 - 1;
-        const int q_start = blockIdx.x * ATTENTION_QUANTIZED_QUERIES + group * 64;
         const int first_tile = head * shape.tiles();
         const float q_scale = q_scales[first_tile + blockIdx.x] * scale * 1.4426950408889634f;
-        const long long first = (long long)q_start * heads * dim + head * dim;
-        attention_quantized_compute(SplitTokens<bf16>{out, out_rest, split}.from(q_start, first), v_powers + first_tile,
-                                    k_scales + first_tile, q_scale, shape, memory, group, threadIdx.x % 128,
-                                    tokens - q_start);
+        const AttentionQuantizedResults results{out, out_rest, row_scales, row_scales_rest, split};
+        attention_quantized_compute(results, v_powers + first_tile, k_scales + first_tile, q_scale, shape, memory);
     }
 }
 

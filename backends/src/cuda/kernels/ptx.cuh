@@ -45,6 +45,16 @@ __device__ __forceinline__ void store_shared(unsigned int address, uint4 words) 
                  : "memory");
 }
 
+__device__ __forceinline__ void store_shared_half(unsigned int address, unsigned int word) {
+    asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"((unsigned short)word) : "memory");
+}
+
+__device__ __forceinline__ float load_shared_float(unsigned int address) {
+    float number;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(number) : "r"(address) : "memory");
+    return number;
+}
+
 __device__ __forceinline__ uint4 load_shared(unsigned int address) {
     uint4 words;
     asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"

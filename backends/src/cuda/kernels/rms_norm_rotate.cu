@@ -201,23 +201,24 @@ struct JoinedTokens {
     }
 };
 
-// Of the block's sequence.
+// Of the first sequence or of the second.
 template <class T>
 __device__ __forceinline__ JoinedTokens<T> joined_tokens(const T* first, const float* first_w, const float* first_cos,
                                                          const float* first_sin, const T* second, const float* second_w,
                                                          const float* second_cos, const float* second_sin, int length0,
-                                                         int length1, int tokens, int heads, int dim) {
-    const long long start = blockIdx.z == 0 ? 0 : length0;
+                                                         int length1, int tokens, int heads, int dim,
+                                                         int sequence) {
+    const long long start = sequence == 0 ? 0 : length0;
     const long long angles = start * (dim / 2);
     return JoinedTokens<T>{first + start * heads * dim,
-                           second + (long long)blockIdx.z * tokens * heads * dim,
+                           second + (long long)sequence * tokens * heads * dim,
                            first_w,
                            first_cos + angles,
                            first_sin + angles,
                            second_w,
                            second_cos,
                            second_sin,
-                           blockIdx.z == 0 ? length0 : length1};
+                           sequence == 0 ? length0 : length1};
 }
 
 template <class T>
@@ -253,7 +254,7 @@ extern "C" __global__ void __launch_bounds__(ROTATE_THREADS, ROTATE_BLOCKS)
                                 const float* second_sin, bf16* y0, bf16* y1, int length0, int length1, int tokens,
                                 int heads, int dim, float eps, int halves) {
     rms_norm_rotate_joined(joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin,
-                                         length0, length1, tokens, heads, dim),
+                                         length0, length1, tokens, heads, dim, blockIdx.z),
                            blockIdx.z == 0 ? y0 : y1, tokens, heads, dim, eps, halves);
 }
 
@@ -263,6 +264,6 @@ extern "C" __global__ void __launch_bounds__(ROTATE_THREADS)
                                const float* second_sin, float* y0, float* y1, int length0, int length1, int tokens,
                                int heads, int dim, float eps, int halves) {
     rms_norm_rotate_joined(joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos, second_sin,
-                                         length0, length1, tokens, heads, dim),
+                                         length0, length1, tokens, heads, dim, blockIdx.z),
                            blockIdx.z == 0 ? y0 : y1, tokens, heads, dim, eps, halves);
 }

@@ -1,10 +1,10 @@
-// rms_norm_rotate_joined, of pairs side by side and bf16, as integers of 8 bits in tiles, as
-// attention_quantized reads them. yi holds tiles of sequence i, scalesi [heads, tiles] what they are
-// multiplied by: the tile's largest magnitude over 127, but no less than INT8_LEAST_SCALE. Rows of
-// tokens that there are not are zeros.
+// rms_norm_rotate_joined of queries and of keys, of pairs side by side and bf16, as integers of 8 bits in
+// tiles, as attention_quantized reads them. qi and ki hold tiles of sequence i, their scales [heads, tiles]
+// what they are multiplied by: the tile's largest magnitude over 127, but no less than INT8_LEAST_SCALE.
+// Rows of tokens that there are not are zeros.
 //
-// Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 6), z = sequences. dim <=
-// 128. y0 and y1 begin at multiples of 8 bytes.
+// Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 6), z = 2 * sequences. dim <=
+// 128. Tiles begin at multiples of 8 bytes.
 
 constexpr int ROTATE_QUANTIZE_THREADS = 512;
 // Heads of a block, one after the other: all but the first find their angles, which take more than a head's
@@ -88,18 +88,27 @@ __device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& j
 }
 
 extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS, 2)
-    rms_norm_rotate_joined_quantize_bf16(const bf16* first, const float* first_w, const float* first_cos,
-                                         const float* first_sin, const bf16* second, const float* second_w,
-                                         const float* second_cos, const float* second_sin, signed char* y0,
-                                         signed char* y1, float* scales0, float* scales1, int length0, int length1,
-                                         int tokens, int heads, int dim, float eps) {
-    const JoinedTokens<bf16> joined = joined_tokens(first, first_w, first_cos, first_sin, second, second_w, second_cos,
-                                                    second_sin, length0, length1, tokens, heads, dim);
+    rms_norm_rotate_joined_quantize_bf16(const bf16* first_q, const float* first_q_w, const float* first_q_cos,
+                                         const float* first_q_sin, const bf16* second_q, const float* second_q_w,
+                                         const float* second_q_cos, const float* second_q_sin, const bf16* first_k,
+                                         const float* first_k_w, const float* first_k_cos, const float* first_k_sin,
+                                         const bf16* second_k, const float* second_k_w, const float* second_k_cos,
+                                         const float* second_k_sin, signed char* q0, signed char* q1, signed char* k0,
+                                         signed char* k1, float* q_scales0, float* q_scales1, float* k_scales0,
+                                         float* k_scales1, int length0, int length1, int tokens, int heads, int dim,
+                                         float eps) {
+    const int sequence = blockIdx.z / 2;
+    const bool keys = blockIdx.z % 2 != 0;
+    const JoinedTokens<bf16> joined =
+        keys ? joined_tokens(first_k, first_k_w, first_k_cos, first_k_sin, second_k, second_k_w, second_k_cos,
+                             second_k_sin, length0, length1, tokens, heads, dim, sequence)
+             : joined_tokens(first_q, first_q_w, first_q_cos, first_q_sin, second_q, second_q_w, second_q_cos,
+                             second_q_sin, length0, length1, tokens, heads, dim, sequence);
     const int all = joined.length + tokens;
     const int tiles = (all + 127) / 128;
     if (blockIdx.x >= tiles) return;
-    signed char* y = blockIdx.z == 0 ? y0 : y1;
-    float* scales = blockIdx.z == 0 ? scales0 : scales1;
+    signed char* y = sequence == 0 ? keys ? k0 : q0 : keys ? k1 : q1;
+    float* scales = sequence == 0 ? keys ? k_scales0 : q_scales0 : keys ? k_scales1 : q_scales1;
     if (joined.is_vector(dim))
         rotate_quantize_tile<16, true>(joined, y, scales, all, tiles, heads, dim, eps);
     else

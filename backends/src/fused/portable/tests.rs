@@ -1,9 +1,10 @@
 //! The processor's own kernels against the portable bodies on the same processor.
 
-use burn::tensor::Distribution;
+use burn::tensor::{Distribution, TensorPrimitive};
 use burn_flex::Flex;
 
 use super::*;
+use crate::fp8::{Activations, Fp8Ops};
 use crate::fused::{self, Sequence};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
@@ -276,13 +277,24 @@ fn rounded_joint_attention_is_exact_where_rounding_gains_nothing() {
     let [q, k] = [(); 2].map(|()| [sequence(1, 5), sequence(2, 4)]);
     let v = [random([1, 5, 2, 8]), random([2, 4, 2, 8])];
     let rotation = Rotation::AdjacentPairs;
-    let rounded =
-        fused::joint_attention_rounded(q.clone(), k.clone(), v.clone(), &lengths, rotation, 1e-6);
+    let attended = |rounded| {
+        let (q, k, v) = (q.clone(), k.clone(), v.clone());
+        fused::joint_attention_rounded(q, k, v, &lengths, (rotation, 1e-6), rounded)
+    };
+    let (kept, rounded) = (attended(false), attended(true));
     let [q, k] = [q, k].map(|[first, second]| {
         fused::rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6)
     });
     let exact = fused::joint_attention(q, k, v, &lengths);
-    for (rounded, exact) in rounded.into_iter().zip(exact) {
-        close("rounded joint attention", rounded, raw(&exact), 1e-6);
+    for ((kept, rounded), exact) in kept.into_iter().zip(rounded).zip(exact) {
+        let exact = exact.flatten::<3>(2, 3).flatten::<2>(0, 1);
+        let (Activations::Exact(kept), Activations::Rounded(rounded)) = (kept, rounded) else {
+            panic!("results are not of the form that was asked for");
+        };
+        let kept = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(kept));
+        close("joint attention", kept, raw(&exact), 1e-6);
+        let [rounded, expected] = [rounded, Flex::round_rows(raw(&exact))]
+            .map(|rows| Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(rows.values)));
+        close("rounded results", rounded, raw(&expected), 1e-6);
     }
 }

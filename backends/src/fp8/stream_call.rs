@@ -1,0 +1,111 @@
+//! What a stream of tokens goes through, as a value.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+
+use super::layer::{Activations, Layer};
+use super::norm_call::NormCall;
+use super::ops::Fp8Ops;
+use super::portable::float;
+
+/// A norm and chains of linear layers on its tokens, to be computed: each chain gives one output.
+#[derive(Clone, Debug)]
+pub struct StreamCall<B: Backend, const N: usize> {
+    /// What gives the normalised tokens that all chains begin with.
+    pub norm: NormCall<B>,
+    /// The chains.
+    pub chains: [Chain<B>; N],
+}
+
+/// Linear layers, each on the result of the one before.
+#[derive(Clone, Debug)]
+pub struct Chain<B: Backend> {
+    first: Layer<B>,
+    rest: Vec<Layer<B>>,
+}
+
+/// A chain on an input, to be computed.
+#[derive(Clone, Debug)]
+pub struct ChainCall<B: Backend> {
+    /// Its input.
+    pub x: Activations<B>,
+    /// The chain.
+    pub chain: Chain<B>,
+}
+
+/// What a stream has become.
+#[derive(Clone, Debug)]
+pub struct StreamResult<B: Backend, const N: usize> {
+    /// The input of the norm with its update, float `[batch, tokens, channels]`.
+    pub sum: FloatTensor<B>,
+    /// What each chain gives, float `[rows, channels]`.
+    pub outputs: [FloatTensor<B>; N],
+}
+
+impl<B: Backend> Chain<B> {
+    /// One layer.
+    pub fn new(first: Layer<B>) -> Self {
+        let rest = vec![];
+        Self { first, rest }
+    }
+
+    /// With another layer at its end.
+    pub fn then(mut self, layer: Layer<B>) -> Self {
+        self.rest.push(layer);
+        self
+    }
+
+    /// Its layers, in order.
+    pub fn into_layers(self) -> impl Iterator<Item = Layer<B>> {
+        std::iter::once(self.first).chain(self.rest)
+    }
+}
+
+impl<B: Backend, const N: usize> StreamCall<B, N> {
+    /// Whether nothing but rounded normalised tokens is needed.
+    pub fn takes_rounded(&self) -> bool {
+        let mut chains = self.chains.iter();
+        chains.all(|chain| chain.first.takes_rounded())
+    }
+}
+
+impl<B: Fp8Ops> ChainCall<B> {
+    /// Float `[rows, channels]`.
+    ///
+    /// # Panics
+    /// If activations are rounded, and the first layer does not [take](Layer::takes_rounded) that.
+    pub fn compute(self) -> FloatTensor<B> {
+        let Chain { first, rest } = self.chain;
+        go_on(first.compute(self.x), rest)
+    }
+}
+
+/// Through further layers.
+fn go_on<B: Fp8Ops>(y: FloatTensor<B>, layers: Vec<Layer<B>>) -> FloatTensor<B> {
+    let layers = layers.into_iter();
+    layers.fold(y, |y, layer| layer.compute(Activations::Exact(y)))
+}
+
+impl<B: Fp8Ops, const N: usize> StreamCall<B, N> {
+    /// One after the other; tokens that are needed rounded only are rounded once.
+    ///
+    /// # Panics
+    /// As [`ChainCall::compute`].
+    pub fn compute(self) -> StreamResult<B, N> {
+        let takes_rounded = self.takes_rounded();
+        let [sum, y] = self.norm.compute();
+        let rows = float::<B, 3>(y).flatten::<2>(0, 1);
+        let x = Activations::Exact(rows.into_primitive().tensor());
+        let x = match takes_rounded {
+            true => Activations::Rounded(x.rounded()),
+            false => x,
+        };
+        let begun = self
+            .chains
+            .map(|Chain { first, rest }| (first.compute(x.clone()), rest));
+        // Its memory is for what follows.
+        drop(x);
+        let outputs = begun.map(|(y, rest)| go_on(y, rest));
+        StreamResult { sum, outputs }
+    }
+}
