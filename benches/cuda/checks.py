@@ -473,10 +473,11 @@ class Checks:
     def finish(self):
         for dtype, n, offset, grid in self.elementwise_sizes():
             for gelu in (False, True):
-                y, addend = (self.random(n, dtype=dtype, offset=offset, scale=3.0) for _ in range(2))
+                x, addend = (self.random(n, dtype=dtype, offset=offset, scale=3.0) for _ in range(2))
                 addend = None if n % 2 and gelu else addend
-                expected = y.double() if addend is None else y.double() + addend.double()
+                expected = x.double() if addend is None else x.double() + addend.double()
                 expected = reference.gelu_tanh(expected) if gelu else expected
+                y = self.output(n, dtype=dtype, offset=offset).copy_(x)
                 launches.finish(self.launch, y, addend, gelu, grid)
                 yield self.compare(f"finish {dtype} n {n} offset {offset} gelu {gelu}", y, expected)
 

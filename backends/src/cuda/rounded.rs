@@ -240,30 +240,30 @@ impl Layer {
         let adds = self.product.addend
             && self.remainder != Remainder::Everything
             && blas.try_multiply(scope, self.product, operands)?.is_ok();
-        let product = match self.product.addend {
-            true => self.product.bare(),
-            false => self.product,
-        };
+        // What is left for kernels.
+        let addend = if adds { 0 } else { at.addend };
+        let mut gelu = self.gelu && (addend != 0 || self.remainder != Remainder::Nothing);
         if !adds {
+            let product = match self.product.addend {
+                true => self.product.bare(),
+                false => self.product,
+            };
             blas.multiply(scope, product, operands)?;
         }
-        let addend = if adds { 0 } else { at.addend };
-        let gelu_left = self.gelu && (addend != 0 || self.remainder != Remainder::Nothing);
         if self.remainder == Remainder::Everything {
             let grid = Grid {
                 blocks: (blocks(m * n, 2048), 1, 1),
                 threads: THREADS,
                 shared: 0,
             };
-            let gelu = self.gelu && addend == 0;
+            // Nothing may come between the addend and the activation.
+            let activates = gelu && addend == 0;
+            gelu &= !activates;
             let mut args = [at.y, at.scales, at.bias].map(Arg::Pointer).to_vec();
             args.extend([Arg::Long(m as i64), Arg::Int(n as i32)]);
-            args.push(Arg::Int(i32::from(gelu)));
+            args.push(Arg::Int(i32::from(activates)));
             scope.launch("scale_rows_bf16", grid, &args)?;
-            if gelu {
-                return Ok(());
-            }
         }
-        finish(scope, Element::Bf16, (at.y, m * n), addend, gelu_left)
+        finish(scope, Element::Bf16, (at.y, m * n), addend, gelu)
     }
 }

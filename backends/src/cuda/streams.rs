@@ -40,7 +40,8 @@ pub(super) fn streams<const N: usize>(
     [first_result, second_result]
 }
 
-/// What a stream goes through, step by step.
+/// What a stream goes through, step by step. What steps give each other has its memory, and holds nothing
+/// until they have been started.
 struct Plan {
     engine: Arc<Engine>,
     client: ComputeClient<CudaRuntime>,
@@ -86,6 +87,10 @@ impl Plan {
                     Output::Known(output) => output,
                     Output::Of(ChainCall { x, chain }) => {
                         let y = self.chain(x, chain)?;
+                        // Only what is there already could be converted.
+                        if y.dtype != call.x.dtype {
+                            return None;
+                        }
                         let shape = call.x.meta.shape().clone();
                         over(&y, y.handle.clone(), shape, y.dtype)
                     }

@@ -139,6 +139,15 @@ impl Numerics {
         }
     }
 
+    /// Of what is given back between the layers of a stream, what a device holds to their end that is given
+    /// all of them at once.
+    pub(super) fn held_to_the_end(self, bytes: u64) -> u64 {
+        match self.kernels {
+            Kernels::Cuda => bytes,
+            Kernels::Processor { .. } | Kernels::Portable => 0,
+        }
+    }
+
     /// A linear layer from `input` to `output` features.
     pub(super) fn linear(self, rows: u64, input: u64, output: u64) -> u64 {
         self.rounding(rows, input, output) + self.exact_linear(rows, input, output)

@@ -256,19 +256,24 @@ mod tests {
     #[test]
     fn the_bounds_hold_on_an_nvidia_gpu() {
         // What an H200's driver had in use at the peak beside the weights, in MiB, by
-        // `benches/cuda/pipeline.py`: sides of the image; encoding, denoising with guidance (at 512 not
-        // since a layer of the text is computed beside one of the image) and decoding.
-        const MEASURED: [(u32, [Option<u64>; 3]); 3] = [
-            (512, [Some(192), None, Some(800)]),
-            (1024, [Some(194), Some(832), Some(2816)]),
-            (1328, [Some(194), Some(1120), Some(5184)]),
+        // `benches/cuda/pipeline.py`: sides of the image; encoding, denoising with guidance, the same with
+        // activations rounded to FP8, and decoding.
+        const MEASURED: [(u32, [Option<u64>; 4]); 3] = [
+            (512, [Some(194), Some(480), None, Some(800)]),
+            (1024, [Some(194), Some(960), Some(928), Some(2816)]),
+            (1328, [Some(194), Some(1376), Some(1312), Some(5184)]),
         ];
+        let rounding = Numerics {
+            arithmetic: Arithmetic::Fp8,
+            ..CUDA
+        };
         let (encoder, dit, vae) = published();
         for (side, measured) in MEASURED {
             let tokens = (side as usize / 16).pow(2);
             let bounds = [
                 text_encoder(&encoder, 100, CUDA),
                 transformer(&dit, tokens, &[64, 6], CUDA),
+                transformer(&dit, tokens, &[64, 6], rounding),
                 vae_decoder(&vae, side, side, Tiling::Whole, CUDA),
             ];
             for (measured, bound) in measured.into_iter().zip(bounds) {

@@ -7,7 +7,7 @@ use crate::config::TransformerConfig;
 use crate::transformer::LEVELS_AT_ONCE;
 
 /// See [`Numerics::pooled`].
-const POOLED_PERCENT: u64 = 215;
+const POOLED_PERCENT: u64 = 170;
 
 /// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
 /// weights, for an image of `image_tokens` and a prompt of each of `text_lengths` tokens (one, or
@@ -196,6 +196,9 @@ impl Block<'_> {
         let streams = [self.image, self.text];
         let outer = |tokens: u64| numerics.bytes(tokens * inner);
         let wide = |tokens: u64| numerics.bytes(tokens * 4 * inner);
+        // The streams before the sum, what attention gave before it was projected, and the normalised.
+        let held = numerics.held_to_the_end(3 * outer(self.image + self.text));
+        ledger.hold(held);
         for tokens in streams {
             ledger.spike(numerics.gated_add_norm(tokens * inner));
         }
@@ -208,6 +211,6 @@ impl Block<'_> {
             ledger.spike(self.linear(tokens, 4 * inner, inner));
             ledger.hold(outer(tokens));
         }
-        ledger.release(wide(self.image + self.text));
+        ledger.release(wide(self.image + self.text) + held);
     }
 }
