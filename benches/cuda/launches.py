@@ -95,9 +95,8 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
     """`first` and `second` are each a tensor, its weight, cosines and sines; `ys` one or two results."""
     tokens, heads, dim = second[0].shape[1:]
     grid = [grid or rotate_blocks(max(lengths) + tokens, heads, dim), 1, len(ys)]
-    ys, lengths = ([*pair, None][:2] for pair in (ys, lengths))
-    sizes = lengths[0], lengths[1] or 0, tokens, heads, dim
-    launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *ys, *sizes, eps, int(halves))
+    sizes = *two_lengths(lengths), tokens, heads, dim
+    launch(f"rms_norm_rotate_joined_{suffix(ys[0])}", grid, *first, *second, *one_or_two(ys), *sizes, eps, int(halves))
 
 
 def rms_norm_rotate_joined_quantize(launch: Launcher, queries, keys, q, k, lengths, eps):

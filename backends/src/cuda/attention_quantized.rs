@@ -123,6 +123,23 @@ impl Attention {
         [seconds, heads, dim]
     }
 
+    /// The arguments of a kernel that fills tiles: where codes and scales go, and the sizes.
+    fn places_and_sizes(
+        &self,
+        scope: &Scope<'_>,
+        group: Group<'_>,
+        places: &[&[Tiles; AT_ONCE]],
+    ) -> Vec<Arg> {
+        let tiles = || places.iter().copied().flatten();
+        let codes = tiles().map(|tiles| &tiles.codes);
+        let handles = codes.chain(tiles().map(|tiles| &tiles.scales));
+        let pointers = handles.map(|handle| Arg::Pointer(scope.pointer(handle)));
+        pointers
+            .chain(two_lengths(group.lengths))
+            .chain(self.shape().map(|size| Arg::Int(size as i32)))
+            .collect()
+    }
+
     fn round_queries_and_keys(
         &self,
         scope: &Scope<'_>,
@@ -139,18 +156,11 @@ impl Attention {
             .flat_map(|part| part.pointers(scope))
             .map(Arg::Pointer)
             .collect();
-        args.extend(places.into_iter().flat_map(|place| codes(scope, place)));
-        args.extend(places.into_iter().flat_map(|place| scales(scope, place)));
-        args.extend(two_lengths(group.lengths));
-        args.extend(self.shape().map(|size| Arg::Int(size as i32)));
+        args.extend(self.places_and_sizes(scope, group, &places));
         args.push(Arg::Float(self.epsilon as f32));
         let [seconds, heads, _] = self.shape();
         let grid = Grid {
-            blocks: (
-                group.tiles(seconds),
-                heads.div_ceil(HEADS) as u32,
-                2 * group.lengths.len() as u32,
-            ),
+            blocks: group.blocks(seconds, heads.div_ceil(HEADS), places.len()),
             threads: 512,
             shared: 0,
         };
@@ -171,16 +181,9 @@ impl Attention {
             let first = scope.pointer(&v.handle) + (tokens * token_bytes) as u64;
             args.push(Arg::Pointer(first));
         }
-        args.extend(codes(scope, places));
-        args.extend(scales(scope, places));
-        args.extend(two_lengths(group.lengths));
-        args.extend(self.shape().map(|size| Arg::Int(size as i32)));
+        args.extend(self.places_and_sizes(scope, group, &[places]));
         let grid = Grid {
-            blocks: (
-                group.tiles(seconds),
-                heads as u32,
-                group.lengths.len() as u32,
-            ),
+            blocks: group.blocks(seconds, heads, 1),
             threads: 256,
             shared: 0,
         };
@@ -261,23 +264,13 @@ fn fits(
 }
 
 impl Group<'_> {
-    /// Tiles of the longest sequence, of so many tokens of the second tensors each.
-    fn tiles(&self, seconds: usize) -> u32 {
+    /// A grid over the tiles of the longest sequence, of so many tokens of the second tensors each, over
+    /// runs of heads, and over so many tensors of each sequence.
+    fn blocks(&self, seconds: usize, runs: usize, tensors: usize) -> (u32, u32, u32) {
         let longest = self.lengths.iter().max().map_or(0, |first| first + seconds);
-        longest.div_ceil(TILE) as u32
+        let tiles = longest.div_ceil(TILE) as u32;
+        (tiles, runs as u32, (tensors * self.lengths.len()) as u32)
     }
-}
-
-fn codes(scope: &Scope<'_>, places: &[Tiles; AT_ONCE]) -> [Arg; AT_ONCE] {
-    places
-        .each_ref()
-        .map(|place| Arg::Pointer(scope.pointer(&place.codes)))
-}
-
-fn scales(scope: &Scope<'_>, places: &[Tiles; AT_ONCE]) -> [Arg; AT_ONCE] {
-    places
-        .each_ref()
-        .map(|place| Arg::Pointer(scope.pointer(&place.scales)))
 }
 
 /// Starts a kernel, unless there is nothing to do.

@@ -139,6 +139,8 @@ impl Linear {
             y,
             layer,
         } = self;
+        let addend = addend.as_ref();
+        let addend = addend.map_or(0, |addend| scope.pointer(&addend.handle));
         let few = layer.rows <= FEW_ROWS;
         match weight {
             _ if layer.rows * layer.out == 0 => Ok(()),
@@ -244,15 +246,8 @@ impl Layer {
         )
     }
 
-    /// The addend and the activation, after a product without them.
-    fn finish(
-        &self,
-        scope: &Scope<'_>,
-        addend: &Option<Tensor>,
-        y: &Tensor,
-    ) -> Result<(), DriverError> {
-        let addend = addend.as_ref();
-        let addend = addend.map_or(0, |addend| scope.pointer(&addend.handle));
+    /// The addend, or 0 for none, and the activation, after a product without them.
+    fn finish(&self, scope: &Scope<'_>, addend: u64, y: &Tensor) -> Result<(), DriverError> {
         let gelu = self.activation == Activation::GeluTanh;
         let (y, n) = (scope.pointer(&y.handle), self.rows * self.out);
         finish(scope, self.element, (y, n), addend, gelu)
@@ -264,7 +259,7 @@ impl Layer {
         scope: &Scope<'_>,
         x: &Tensor,
         weight: &Stored,
-        (bias, addend): (&Option<Tensor>, &Option<Tensor>),
+        (bias, addend): (&Option<Tensor>, u64),
         y: &Tensor,
     ) -> Result<(), DriverError> {
         let Some(blas) = scope.blas() else {
@@ -294,7 +289,7 @@ impl Layer {
             y_leading: self.out,
             element: self.element,
             codes: None,
-            addend: addend.is_some(),
+            addend: addend != 0,
             bias: bias.is_some(),
             gelu: self.activation == Activation::GeluTanh,
         };
@@ -302,9 +297,7 @@ impl Layer {
             x: scope.pointer(&x.handle),
             w,
             y: scope.pointer(&y.handle),
-            addend: addend
-                .as_ref()
-                .map_or(0, |addend| scope.pointer(&addend.handle)),
+            addend,
             bias: bias_pointer,
             alpha,
             scales: None,

@@ -30,12 +30,12 @@ impl Fp8Ops for Cuda {
         format: Fp8Format,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        let stored = Stored::Fp8 {
+        let codes = Fp8Codes {
             codes: weight.clone(),
-            scale: Box::new(scale.clone()),
+            scale: scale.clone(),
             format,
         };
-        linear(x.clone(), stored, epilogue.clone()).unwrap_or_else(|| {
+        linear(x.clone(), codes.into(), epilogue.clone()).unwrap_or_else(|| {
             fp8::portable::fp8_linear::<Self>(x, weight, scale, format, epilogue)
         })
     }
@@ -72,7 +72,7 @@ impl Fp8Ops for Cuda {
     ) -> [Activations<Self>; 2] {
         match Attention::new([&q, &k], &v, lengths, rotation, rounded) {
             Some(attention) => attention.run(),
-            None => rounding::joint_attention_rounded::<Self>(q, k, v, lengths, rotation, rounded),
+            None => rounding::joint_attention::<Self>(q, k, v, lengths, rotation, rounded),
         }
     }
 

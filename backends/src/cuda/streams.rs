@@ -106,14 +106,9 @@ impl Plan {
     }
 
     fn chain(&mut self, x: Activations<Cuda>, chain: Chain<Cuda>) -> Option<Tensor> {
-        let mut x = x;
-        let mut last = None;
-        for layer in chain.into_layers() {
-            let y = self.layer(x, layer)?;
-            x = Activations::Exact(y.clone());
-            last = Some(y);
-        }
-        last
+        let mut layers = chain.into_layers();
+        let y = self.layer(x, layers.next()?)?;
+        layers.try_fold(y, |y, layer| self.layer(Activations::Exact(y), layer))
     }
 
     fn layer(&mut self, x: Activations<Cuda>, layer: Layer<Cuda>) -> Option<Tensor> {

@@ -67,10 +67,8 @@ impl<B: Fp8Ops> Layer<B> {
     /// If they are rounded, and the layer does not [take](Self::takes_rounded) that.
     pub fn compute(self, x: Activations<B>) -> FloatTensor<B> {
         let addend = self.adapter.map(|adapter| {
-            let Activations::Exact(x) = &x else {
-                panic!("{NOT_ROUNDED}");
-            };
-            let x = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(x.clone()));
+            let x = TensorPrimitive::Float(x.clone().exact());
+            let x = Tensor::<B, 2>::from_primitive(x);
             adapter.forward(x).into_primitive().tensor()
         });
         let epilogue = Epilogue {
@@ -82,24 +80,35 @@ impl<B: Fp8Ops> Layer<B> {
     }
 }
 
-const NOT_ROUNDED: &str = "a layer that takes exact activations got rounded ones";
-
 impl<B: Fp8Ops> LayerWeight<B> {
     /// `epilogue(x · weightᵀ)`, float `[rows, out]` in the dtype of what the activations are, or were.
     ///
     /// # Panics
     /// If they are rounded, and the weight is for activations as they are.
     pub fn multiply(self, x: Activations<B>, epilogue: Epilogue<B>) -> FloatTensor<B> {
-        match (self, x) {
-            (Self::Dense(weight), Activations::Exact(x)) => B::dense_linear(x, weight, epilogue),
-            (Self::Fp8(weight), Activations::Exact(x)) => {
+        match self {
+            Self::Dense(weight) => B::dense_linear(x.exact(), weight, epilogue),
+            Self::Fp8(weight) => {
+                let x = x.exact();
                 B::fp8_linear(x, weight.codes, weight.scale, weight.format, epilogue)
             }
-            (Self::Rounding(weight), x) => {
+            Self::Rounding(weight) => {
                 let x = x.rounded();
                 B::fp8_linear_rounded(x, weight.codes, weight.scale, weight.format, epilogue)
             }
-            (_, Activations::Rounded(_)) => panic!("{NOT_ROUNDED}"),
+        }
+    }
+}
+
+impl<B: Backend> Activations<B> {
+    /// Float `[rows, channels]`.
+    ///
+    /// # Panics
+    /// If they are rounded.
+    fn exact(self) -> FloatTensor<B> {
+        match self {
+            Self::Exact(x) => x,
+            Self::Rounded(_) => panic!("a layer that takes exact activations got rounded ones"),
         }
     }
 }

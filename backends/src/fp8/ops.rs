@@ -128,7 +128,7 @@ pub trait Fp8Ops: FusedOps {
         (rotation, epsilon): (Rotation, f64),
         rounded: bool,
     ) -> [Activations<Self>; 2] {
-        rounding::joint_attention_rounded::<Self>(q, k, v, lengths, (rotation, epsilon), rounded)
+        rounding::joint_attention::<Self>(q, k, v, lengths, (rotation, epsilon), rounded)
     }
 
     /// `y = epilogue(x · weightᵀ)` for a dense weight in any float dtype.

@@ -45,8 +45,8 @@ pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
     finish(y.cast(x.dtype), epilogue)
 }
 
-/// See [`Fp8Ops::joint_attention_rounded`]: nothing but results is rounded, since nothing would be gained.
-pub(crate) fn joint_attention_rounded<B: Fp8Ops>(
+/// See [`Fp8Ops::joint_attention_rounded`], with nothing but results rounded.
+pub(crate) fn joint_attention<B: Fp8Ops>(
     q: [Turned<B>; 2],
     k: [Turned<B>; 2],
     v: [FloatTensor<B>; 2],

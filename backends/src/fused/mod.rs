@@ -21,7 +21,7 @@ pub use ops::{FusedOps, Rotation, Turned};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::fp8::{Activations, Fp8Ops};
+use crate::fp8::{Activations, Arithmetic, Fp8Ops, rounding};
 
 /// `layer_norm(x) * (1 + scale) + shift`, without learned affine parameters.
 ///
@@ -211,24 +211,29 @@ pub fn joint_attention<B: FusedOps>(
     B::joint_attention(q, k, v.map(unwrap), lengths).map(wrap)
 }
 
-/// [`rms_norm_rotate_joined`] of queries and of keys, then [`joint_attention`]; on eight bits where the
-/// device gains something by that (see [`Fp8Ops::joint_attention_rounded`]).
+/// [`rms_norm_rotate_joined`] of queries and of keys, then [`joint_attention`].
 ///
 /// * `q`, `k`: of the first and of the second sequence.
+/// * `arithmetic`: whether to compute on eight bits where the device gains something by that (see
+///   [`Fp8Ops::joint_attention_rounded`]).
 /// * `rounded`: whether the results are to be rounded to FP8, row by row.
 ///
 /// Returns `[rows, channels]` of the tokens of the first and of the second sequence.
-pub fn joint_attention_rounded<B: Fp8Ops>(
+pub fn normed_joint_attention<B: Fp8Ops>(
     q: [Sequence<B>; 2],
     k: [Sequence<B>; 2],
     v: [Tensor<B, 4>; 2],
     lengths: &[usize],
-    (rotation, epsilon): (Rotation, f64),
+    rotation: (Rotation, f64),
+    arithmetic: Arithmetic,
     rounded: bool,
 ) -> [Activations<B>; 2] {
     let [q, k] = [q, k].map(|sequences| sequences.map(Sequence::turned));
     let v = v.map(unwrap);
-    B::joint_attention_rounded(q, k, v, lengths, (rotation, epsilon), rounded)
+    match arithmetic {
+        Arithmetic::Exact => rounding::joint_attention::<B>(q, k, v, lengths, rotation, rounded),
+        Arithmetic::Fp8 => B::joint_attention_rounded(q, k, v, lengths, rotation, rounded),
+    }
 }
 
 /// Float tensors one after the other along a dimension, in which alone they may differ. A single

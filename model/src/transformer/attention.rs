@@ -1,9 +1,7 @@
 //! Attention over image and text tokens together.
 
-use backends::fused::{
-    Rotation, Sequence, joint_attention, joint_attention_rounded, rms_norm_rotate_joined,
-};
-use backends::{Activation, Activations, Arithmetic, Chain, ChainCall, Layer, ModelBackend};
+use backends::fused::{Rotation, Sequence, normed_joint_attention};
+use backends::{Activation, Arithmetic, Chain, ChainCall, Layer, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -94,8 +92,6 @@ impl<B: ModelBackend> JointAttention<B> {
         layout: &JointLayout,
         rotary: &JointRotary<B>,
     ) -> Streams<ChainCall<B>> {
-        const ROTATION: Rotation = Rotation::AdjacentPairs;
-        let (lengths, epsilon) = (&layout.text_lengths, self.norm_q.epsilon);
         let [text_q, text_k, text_v] = qkv.text.map(|x| heads(x, &self.norm_added_q));
         let [image_q, image_k, image_v] = qkv.image.map(|x| heads(x, &self.norm_q));
         let q = sequences(
@@ -110,21 +106,16 @@ impl<B: ModelBackend> JointAttention<B> {
         );
         let v = [text_v, image_v];
         let layers = [&self.to_add_out, &self.to_out].map(|out| out.layer(Activation::None));
-        let attended = match self.arithmetic {
-            Arithmetic::Exact => {
-                let [q, k] = [q, k].map(|[text, image]| {
-                    rms_norm_rotate_joined(text, image, lengths, ROTATION, epsilon)
-                });
-                joint_attention(q, k, v, lengths).map(|tokens| {
-                    let rows = tokens.flatten::<3>(2, 3).flatten::<2>(0, 1);
-                    Activations::Exact(rows.into_primitive().tensor())
-                })
-            }
-            Arithmetic::Fp8 => {
-                let rounded = layers.iter().all(Layer::takes_rounded);
-                joint_attention_rounded(q, k, v, lengths, (ROTATION, epsilon), rounded)
-            }
-        };
+        let rounded = layers.iter().all(Layer::takes_rounded);
+        let attended = normed_joint_attention(
+            q,
+            k,
+            v,
+            &layout.text_lengths,
+            (Rotation::AdjacentPairs, self.norm_q.epsilon),
+            self.arithmetic,
+            rounded,
+        );
         let ([text, image], [text_out, image_out]) = (attended, layers.map(Chain::new));
         Streams {
             image: ChainCall {

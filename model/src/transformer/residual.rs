@@ -224,20 +224,16 @@ mod tests {
         assert_close(output, expected);
         assert_close(stream.clone().into_tensor(), sum.clone());
         // By layers that are still to give it.
-        let call = || {
-            let x = second.clone().flatten::<2>(0, 1);
-            let weight = random([1, 24, 24]).squeeze_dim::<2>(0);
-            let layer = Linear {
-                weight: Weight::Dense(Param::from_tensor(weight)),
-                bias: None,
-                adapter: None,
-            };
-            ChainCall {
-                x: Activations::Exact(x.into_primitive().tensor()),
-                chain: Chain::new(layer.layer(Activation::None)),
-            }
+        let x = second.clone().flatten::<2>(0, 1);
+        let square = Linear {
+            weight: Weight::Dense(Param::from_tensor(random([1, 24, 24]).squeeze_dim(0))),
+            bias: None,
+            adapter: None,
         };
-        let call = call();
+        let call = ChainCall {
+            x: Activations::Exact(x.into_primitive().tensor()),
+            chain: Chain::new(square.layer(Activation::None)),
+        };
         let later = Output::Of(call.clone()).compute([2, 5, 24]);
         let later = Tensor::<Flex, 3>::from_primitive(TensorPrimitive::Float(later));
         let changed = stream.clone().add_gated_later(call, b.gate.clone());

@@ -4,7 +4,7 @@ use burn::tensor::{Distribution, TensorPrimitive};
 use burn_flex::Flex;
 
 use super::*;
-use crate::fp8::{Activations, Fp8Ops};
+use crate::fp8::{Activations, Arithmetic, Fp8Ops};
 use crate::fused::{self, Sequence};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
@@ -279,7 +279,8 @@ fn rounded_joint_attention_is_exact_where_rounding_gains_nothing() {
     let rotation = Rotation::AdjacentPairs;
     let attended = |rounded| {
         let (q, k, v) = (q.clone(), k.clone(), v.clone());
-        fused::joint_attention_rounded(q, k, v, &lengths, (rotation, 1e-6), rounded)
+        let arithmetic = Arithmetic::Fp8;
+        fused::normed_joint_attention(q, k, v, &lengths, (rotation, 1e-6), arithmetic, rounded)
     };
     let (kept, rounded) = (attended(false), attended(true));
     let [q, k] = [q, k].map(|[first, second]| {
