@@ -60,13 +60,13 @@ KERNELS: dict[str, Kernel] = {
     **both("im2col", Kernel("ppiiiill", 128)),
     "im2col_f32_bf16": Kernel("ppiiiill", 128),
     "fp8_quantize_values_bf16": Kernel("ppppppiiiii", 256, since=89),
-    "attention_quantized_d128_sm90": Kernel("ppppppppppiiiif", 384, 180368, "sm_90a"),
+    "attention_quantized_d128_sm90": Kernel("ppppppppppiiiif", 512, 204944, "sm_90a"),
     **{
         f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
         for name, threads, shared, only in (
             ("bf16_d128", 128, 65536, None),
             ("bf16_d128_narrow", 128, 49152, None),
-            ("bf16_d128_sm90", 384, 163904, "sm_90a"),
+            ("bf16_d128_sm90", 512, 180288, "sm_90a"),
             ("bf16_d64", 128, 32768, None),
             ("f32", 256, 76800, None),
         )

@@ -102,7 +102,7 @@ def rms_norm_rotate_joined(launch: Launcher, first, second, ys, lengths, eps, ha
 def rms_norm_rotate_joined_quantize(launch: Launcher, queries, keys, q, k, lengths, eps):
     """`queries` and `keys` are each two tensors with their weights, cosines and sines.
 
-    `q` and `k`: for each of `lengths` tiles of integers, then as many times their scales.
+    `q` and `k`: for each of `lengths` tiles of integers, then as many times their scales [heads, tiles, 2].
     """
     tokens, heads, dim = queries[1][0].shape[1:]
     count = len(lengths)
@@ -164,7 +164,8 @@ def attention(launch: Launcher, q, k, v, out, causal, kernel=None, rest=None):
     k_len, kv_heads = k.shape[1:3]
     if kernel is None:
         kernel = "f32" if q.dtype == torch.float32 else "bf16_d64" if dim <= 64 else "bf16_d128"
-    grid = [blocks(q_len, 64 if kernel == "f32" else 128), heads, batch]
+    queries = {"f32": 64, "bf16_d128_sm90": 192}.get(kernel, 128)
+    grid = [blocks(q_len, queries), heads, batch]
     views = q, k, v, out
     strides = [view.stride(1) for view in views] + [view.stride(0) for view in views]
     name = f"attention_{kernel}" + ("_causal" if causal else "")
@@ -191,13 +192,14 @@ def fp8_quantize_values(launch: Launcher, first, second, codes, powers, lengths)
 
 
 def attention_quantized(launch: Launcher, q, k, v, q_scales, k_scales, powers, out, rest, scales=None):
-    """`q`, `k` and `v` are tiles; `out` and `rest` [1, tokens, heads, dim] follow each other.
+    """`q`, `k` and `v` are tiles, the former's scales [heads, tiles, 2]; see the kernel.
 
-    Where these are codes, `scales` are those of both parts' rows.
+    `out` and `rest` [1, tokens, heads, dim] follow each other. Where these are codes, `scales` are
+    those of both parts' rows.
     """
     split, heads, dim = out.shape[1:]
     tokens = split + rest.shape[1]
-    grid = [blocks(tokens, 128), heads]
+    grid = [blocks(tokens, 192), heads]
     row_scales = (None, None) if scales is None else (scales[0], counted_from(scales[1], split))
     where = out, counted_from(rest, split), *row_scales, split
     tensors = q, k, v, q_scales, k_scales, powers, *where

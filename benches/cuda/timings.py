@@ -399,7 +399,8 @@ def attention_quantized(launch: Launcher) -> Iterator[Work]:
         rounded = [part.to(torch.float8_e4m3fn).view(torch.uint8) for part in (out, rest)]
         row_scales = [torch.empty(1, n, device="cuda") for n in (text, length - text)]
         powers = torch.empty(HEADS, tiles, device="cuda")
-        scales = torch.full((HEADS, tiles), 0.02, device="cuda")
+        # The lengths of rows of such integers, and a bit more.
+        scales = torch.tensor([0.02, 18.0], device="cuda").repeat(HEADS, tiles, 1)
         wide = [random(1, HEADS, length, HEAD_DIM) for _ in range(3)]
 
         def peer(_: int) -> torch.Tensor:

@@ -209,7 +209,7 @@ fn launch(
     let (name, queries, threads, shared) = match element {
         Element::F32 => ("attention_f32", 64, 256, 76_800),
         Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 128, 32_768),
-        Element::Bf16 if engine.is_hopper() => ("attention_bf16_d128_sm90", 128, 384, 163_904),
+        Element::Bf16 if engine.is_hopper() => ("attention_bf16_d128_sm90", 192, 512, 180_288),
         // Two blocks to a multiprocessor hide each other's waits, if both fit.
         Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => {
             ("attention_bf16_d128", 128, 128, 65_536)

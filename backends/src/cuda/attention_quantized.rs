@@ -16,6 +16,8 @@ use crate::fused::{Rotation, Turned};
 
 /// Tokens of a tile, and the widest head.
 const TILE: usize = 128;
+/// Queries of a block.
+const QUERIES: usize = 192;
 
 /// See [`Fp8Ops::joint_attention_rounded`](crate::fp8::Fp8Ops::joint_attention_rounded): all of it is
 /// one run.
@@ -34,8 +36,8 @@ pub(super) struct Attention {
 struct Tiles {
     /// One byte for each element, and for those that whole tiles have more.
     codes: Handle,
-    /// An f32 for each tile of a head: what queries and keys are multiplied by, and what two is raised to
-    /// for values.
+    /// For each tile of a head: two f32 for queries and keys, what they are multiplied by and the length of
+    /// the longest row; one for values, what two is raised to.
     scales: Handle,
 }
 
@@ -95,7 +97,7 @@ impl Attention {
             let [q, k, v]: [[Tiles; AT_ONCE]; 3] = std::array::from_fn(|_| {
                 std::array::from_fn(|_| Tiles {
                     codes: scope.empty(tiles * TILE * TILE),
-                    scales: scope.empty(tiles * size_of::<f32>()),
+                    scales: scope.empty(tiles * size_of::<[f32; 2]>()),
                 })
             });
             let mut tokens = 0;
@@ -231,9 +233,9 @@ impl Attention {
         args.extend([length, tokens, heads, dim].map(|size| Arg::Int(size as i32)));
         args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
         let grid = Grid {
-            blocks: (tokens.div_ceil(TILE) as u32, heads as u32, 1),
-            threads: 384,
-            shared: 180_368,
+            blocks: (tokens.div_ceil(QUERIES) as u32, heads as u32, 1),
+            threads: 512,
+            shared: 204_944,
         };
         launch(scope, "attention_quantized_d128_sm90", grid, &args)
     }

@@ -37,6 +37,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/attention_f32.cu"),
     include_str!("kernels/attention_sm90.cu"),
     include_str!("kernels/fp8_quantize_values.cu"),
+    include_str!("kernels/attention_quantized_weights.cuh"),
     include_str!("kernels/attention_quantized_sm90.cu"),
 );
 

@@ -114,7 +114,9 @@ pub trait Fp8Ops: FusedOps {
     /// [`joint_attention`](crate::fused::joint_attention). Where the device gains something by that,
     /// each 128 tokens of a head's queries and keys are rounded to integers of 8 bits with one scale,
     /// and its values, and the weights that multiply these, to E4M3 (after "SageAttention2", Zhang
-    /// et al., 2024); elsewhere they stay as they are.
+    /// et al., 2024), which have three bits after the first: where scores do not lie far apart, weights
+    /// then run straight between powers of two, up to 6 % from the exponential; elsewhere all stay as
+    /// they are.
     ///
     /// * `q`, `k`: of the first and of the second sequence.
     /// * `rounded`: whether the results are, too.

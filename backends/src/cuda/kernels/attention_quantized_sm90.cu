@@ -5,33 +5,37 @@
 // Eight bits come in tiles, as shared memory holds them: [heads, tiles, 128, 128], tiles =
 // ceil(tokens / 128), in which 16-byte chunk c of row r is at place c ^ (r % 8). Rows of q and k are
 // those of a token: its dim, and zeros from there on; rows of tokens that there are not may hold
-// anything. Their tiles are multiplied by q_scales and k_scales [heads, tiles]. v and v_powers are what
-// fp8_quantize_values writes. dim <= 128 is a multiple of 8. Tiles begin at multiples of 16 bytes.
+// anything. Their q_scales and k_scales [heads, tiles, 2] say what a tile is multiplied by, and the length
+// of its longest row then. v and v_powers are what fp8_quantize_values writes. dim <= 128 is a multiple
+// of 8. Tiles begin at multiples of 16 bytes.
 //
 // Without row_scales, out is bf16, as in attention.cu. With row_scales, f32 [tokens], results are E4M3 codes,
 // which row_scales multiply: dim is a multiple of 16 then, and out begins at a multiple of 16 bytes. All
 // rows have one scale, the power of two that brings the largest value into E4M3's range: no result is
 // larger, and a power of two takes no bit from one. Where rows of out lie in two places, theirs do.
 //
-// As attention_sm90.cu, with these differences: a tile comes by one copy in bulk; the computing warpgroups
-// take no turns, which gains nothing here; and a tile of values is multiplied by a power of two of its
-// own, which goes into the exponent of the weights, relative to the largest power so far.
+// As attention_sm90.cu, with these differences. A tile comes by one copy in bulk. Three warpgroups compute, in
+// steps of 64 keys and taking no turns: each starts the next step's scores before it finds this step's weights.
+// A tile of values is multiplied by a power of two of its own, which goes into the exponent of the weights,
+// relative to the largest power so far.
 //
-// Launch: 384 threads; grid x = tiles, y = heads; 180368 bytes of dynamic shared memory.
+// While tensor cores multiply, other instructions are issued at a fraction of their rate: the kernel takes about
+// as long as its products and its instructions one after the other, so it has as few of these as can be.
+//
+// Launch: 512 threads; grid x = ceil(tokens / 192), y = heads; 204944 bytes of dynamic shared memory.
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 // Warpgroups that compute.
-constexpr int ATTENTION_QUANTIZED_GROUPS = 2;
+constexpr int ATTENTION_QUANTIZED_GROUPS = 3;
 constexpr int ATTENTION_QUANTIZED_THREADS = 128 * (1 + ATTENTION_QUANTIZED_GROUPS);
 constexpr int ATTENTION_QUANTIZED_QUERIES = 64 * ATTENTION_QUANTIZED_GROUPS;
 constexpr int ATTENTION_QUANTIZED_TILE = 128 * 128;
-static_assert(ATTENTION_QUANTIZED_QUERIES == 128, "a block's queries are a tile, which has one scale");
 // Places for tiles of keys, and as many for tiles of values.
 constexpr int ATTENTION_QUANTIZED_PLACES = 4;
 // Bytes of the queries, then of the tiles, then of the results: two for each element, in halves of 64
 // of them side by side.
-constexpr int ATTENTION_QUANTIZED_TILES_AT = ATTENTION_QUANTIZED_TILE;
+constexpr int ATTENTION_QUANTIZED_TILES_AT = ATTENTION_QUANTIZED_QUERIES * 128;
 constexpr int ATTENTION_QUANTIZED_RESULTS_AT =
     ATTENTION_QUANTIZED_TILES_AT + 2 * ATTENTION_QUANTIZED_PLACES * ATTENTION_QUANTIZED_TILE;
 constexpr int ATTENTION_QUANTIZED_BARRIERS_AT = ATTENTION_QUANTIZED_RESULTS_AT + 2 * ATTENTION_QUANTIZED_QUERIES * 128;
@@ -39,16 +43,11 @@ constexpr int ATTENTION_QUANTIZED_POWER_AT =
     ATTENTION_QUANTIZED_BARRIERS_AT + 4 * ATTENTION_QUANTIZED_PLACES * ATTENTION_SM90_BARRIER;
 // The name of the barrier between who finds the largest power and who needs it.
 constexpr int ATTENTION_QUANTIZED_POWER_FOUND = 1;
-// The largest weight of a row is 2^8 where its maximum is new, and below 448, the largest code, until
-// that is outgrown: small weights keep as many bits as can be.
-constexpr float ATTENTION_QUANTIZED_LARGEST = 8.0f;
-constexpr float ATTENTION_QUANTIZED_HEADROOM = 0.75f;
-// Added to an integer below 2^22 in magnitude, which a score is, this gives the bits of that number plus
-// 1.5 * 2^23: a cheap conversion, whose offset goes into what is added to the exponents anyway.
-constexpr int ATTENTION_QUANTIZED_FLOAT = 0x4b400000;
-constexpr float ATTENTION_QUANTIZED_FLOAT_OFFSET = 12582912.0f;
-// A score that so becomes the lowest number: its weight is 0, since scales are at least INT8_LEAST_SCALE.
-constexpr int ATTENTION_QUANTIZED_HIDDEN = (int)(0xff7fffffu - ATTENTION_QUANTIZED_FLOAT);
+// Of scores that AttentionQuantizedLinear takes, the farthest from 0, as a power of two. What integers and their
+// longest row are off by adds less than a tenth. From the lowest score up to the largest are then 110 powers, and
+// the exponent of a weight is 127 + LEVEL + LEAST_SHIFT - 110 at least, above 0; and where a row's maximum is
+// still that of its first keys, 127 + LEVEL + 110 at most, below 255.
+constexpr float ATTENTION_QUANTIZED_REACH = 50.0f;
 
 struct AttentionQuantizedShape {
     int tokens, heads, dim;
@@ -131,6 +130,8 @@ __device__ __forceinline__ void attention_quantized_move(const unsigned char* q,
     constexpr int PLACES = ATTENTION_QUANTIZED_PLACES;
     constexpr int TILE = ATTENTION_QUANTIZED_TILE;
     const int tiles = shape.tiles();
+    const int first_query = blockIdx.x * ATTENTION_QUANTIZED_QUERIES;
+    const int queries = min(ATTENTION_QUANTIZED_QUERIES, tiles * 128 - first_query) * 128;
     // Keys of tile n, then values of tile n - 1. The queries come with the first keys.
 #pragma unroll 1
     for (int n = 0; n <= tiles; ++n) {
@@ -141,161 +142,118 @@ __device__ __forceinline__ void attention_quantized_move(const unsigned char* q,
             const int place = values * PLACES + number % PLACES;
             const unsigned int full = memory.full(place);
             block_wait(memory.free(place), (number / PLACES & 1) ^ 1);
-            block_arrive_for(full, n == 0 ? 2 * TILE : TILE);
-            if (n == 0) copy_bulk(memory.queries, q + blockIdx.x * TILE, TILE, full);
+            block_arrive_for(full, n == 0 ? TILE + queries : TILE);
+            if (n == 0) copy_bulk(memory.queries, q + first_query * 128ll, queries, full);
             copy_bulk(memory.tile(place), (values != 0 ? v : k) + (long long)(tiles - 1 - number) * TILE, TILE, full);
         }
     }
 }
 
-// These two leave products under way.
+// These two leave products under way. Operands are at their first row; the latter's at the step's first token.
 
-__device__ __forceinline__ void attention_quantized_scores(int (&scores)[16][4], unsigned int q_rows,
-                                                           unsigned int k_tile) {
+__device__ __forceinline__ void attention_quantized_scores(AttentionQuantizedScores& scores, unsigned long long q,
+                                                           unsigned long long k) {
+    wgmma_fence();
 #pragma unroll
-    for (int d = 0; d < 128; d += 32)
-        wgmma_shared_int8(scores, wgmma_operand(q_rows + d, 16), wgmma_operand(k_tile + d, 16), d > 0);
+    for (int d = 0; d < 128; d += 32) wgmma_shared_int8(scores, wgmma_further(q, d), wgmma_further(k, d), d > 0);
     wgmma_commit();
 }
 
-__device__ __forceinline__ void attention_quantized_values(float (&sums)[16][4], const unsigned int (&weights)[4][4],
-                                                           unsigned int v_tile) {
+__device__ __forceinline__ void attention_quantized_values(float (&sums)[16][4],
+                                                           const AttentionQuantizedWeights& weights,
+                                                           unsigned long long v) {
+    wgmma_fence();
 #pragma unroll
-    for (int j = 0; j < 4; ++j) wgmma_registers_fp8(sums, weights[j], wgmma_operand(v_tile + j * 32, 16));
+    for (int j = 0; j < ATTENTION_QUANTIZED_STEP / 32; ++j)
+        wgmma_registers_fp8(sums, weights[j], wgmma_further(v, j * 32));
     wgmma_commit();
 }
 
-// The largest score of two rows, which four lanes share, as attention_sm90_largest.
-__device__ __forceinline__ void attention_quantized_largest(const int (&scores)[16][4], float (&largest)[2]) {
-    int parts[4] = {scores[0][0], scores[0][1], scores[0][2], scores[0][3]};
-#pragma unroll
-    for (int m = 1; m < 16; ++m) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) parts[e] = max(parts[e], scores[m][e]);
-    }
-    int both[2] = {max(parts[0], parts[1]), max(parts[2], parts[3])};
-#pragma unroll
-    for (int step = 1; step <= 2; ++step) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-            both[half] = max(both[half], __shfl_xor_sync(0xffffffffu, both[half], step));
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) largest[half] = (float)both[half];
+// The farthest that a score can be from 0, with queries of this length. By each warp.
+__device__ __forceinline__ float attention_quantized_reach(const float2* k_scales, int tiles, float q_length,
+                                                           float log2_scale) {
+    float longest = 0.0f;
+    for (int i = threadIdx.x % 32; i < tiles; i += 32) longest = fmaxf(longest, k_scales[i].y);
+    return max_lanes<32>(longest) * q_length * log2_scale;
 }
 
 // Computes on 64 of the queries of the block's head. `powers` and `k_scales` are at the head's. q_scale is all that
 // multiplies scores beside k_scales, for weights that are powers of two.
+template <class Weighing>
 __device__ __forceinline__ void attention_quantized_compute(const AttentionQuantizedResults& results,
-                                                            const float* powers, const float* k_scales, float q_scale,
-                                                            const AttentionQuantizedShape& shape,
+                                                            const float* powers, const float2* k_scales,
+                                                            float q_scale, const AttentionQuantizedShape& shape,
                                                             const AttentionQuantizedMemory& memory) {
     constexpr int PLACES = ATTENTION_QUANTIZED_PLACES;
+    constexpr int STEP = ATTENTION_QUANTIZED_STEP;
+    constexpr int STEPS = 128 / STEP;
     const int group = threadIdx.x / 128 - 1;
     const int lane = threadIdx.x % 32;
-    const unsigned int q_rows = memory.queries + group * 64 * 128;
+    const unsigned long long q = wgmma_operand(memory.queries + group * 64 * 128, 16);
+    const unsigned long long first_tile = wgmma_operand(memory.tile(0), 16);
+    const auto tile_in = [&](int place) { return wgmma_further(first_tile, place * ATTENTION_QUANTIZED_TILE); };
     const int tiles = shape.tiles();
 
-    float sums[16][4] = {};
-    int scores[16][4] = {};
-    unsigned int weights[4][4];
-    float maxima[2] = {minus_infinity(), minus_infinity()};
-    float totals[2] = {};
+    AttentionSm90Rows rows;
+    AttentionQuantizedScores scores;
+    AttentionQuantizedWeights weights;
+    Weighing weighing;
     // What sums are to be multiplied by is two to this.
     float power = minus_infinity();
+    // Of the next tile.
+    const float* power_at = powers + tiles - 1;
+    const float2* scale_at = k_scales + tiles - 1;
+    float next_power = *power_at, next_scale = scale_at->x;
 
-    // Each round starts the scores of one tile and the sums of the tile before, and exponentiates while the
-    // latter are under way.
+    block_wait(memory.full(0), 0);
+    attention_quantized_scores(scores, q, tile_in(0));
+    wgmma_wait<0>(scores);
 #pragma unroll 1
     for (int n = 0; n < tiles; ++n) {
-        const int tile = tiles - 1 - n;
         const int place = n % PLACES;
-        const int before = PLACES + (n + PLACES - 1) % PLACES;
-        const float tile_power = powers[tile];
-        const float log2_scale = q_scale * k_scales[tile];
-        block_wait(memory.full(place), n / PLACES & 1);
-        wgmma_fence();
-        attention_quantized_scores(scores, q_rows, memory.tile(place));
-        if (n > 0) {
-            block_wait(memory.full(before), (n - 1) / PLACES & 1);
-            attention_quantized_values(sums, weights, memory.tile(before));
-            wgmma_wait<1>(scores);
-        } else {
-            wgmma_wait<0>(scores);
-        }
-        if (lane == 0) block_arrive(memory.free(place));
-
-        if (n == 0) {
-            const int keys = shape.tokens - tile * 128;
-            attention_sm90_hide(scores, {keys, keys}, lane, ATTENTION_QUANTIZED_HIDDEN);
-        }
-        float largest[2];
-        attention_quantized_largest(scores, largest);
+        const float tile_power = next_power;
+        const float log2_scale = q_scale * next_scale;
+        if (n + 1 < tiles) --power_at, --scale_at;
+        next_power = *power_at, next_scale = scale_at->x;
         const float largest_power = fmaxf(power, tile_power);
         const float grown = exp2_approx(power - largest_power);
-        const float shift = tile_power - largest_power;
-        bool outgrown = power != largest_power;
+        const bool outgrown = power != largest_power;
         power = largest_power;
-        float factors[2], base[2];
+        weighing.begin_tile(log2_scale, max(__float2int_rn(tile_power - power), ATTENTION_QUANTIZED_LEAST_SHIFT));
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const float maximum = largest[half] * log2_scale;
-            const bool above = maximum > maxima[half] + ATTENTION_QUANTIZED_HEADROOM;
-            const float kept = above ? maximum : maxima[half];
-            const float factor = above ? exp2_approx(maxima[half] - maximum) : 1.0f;
-            outgrown |= above;
-            maxima[half] = kept;
-            totals[half] *= factor;
-            factors[half] = factor * grown;
-            base[half] = fmaf(ATTENTION_QUANTIZED_FLOAT_OFFSET, log2_scale,
-                              kept - ATTENTION_QUANTIZED_LARGEST - shift);
-        }
-
-        float numbers[16][4];
-        float total[2][2] = {};
-#pragma unroll
-        for (int m = 0; m < 16; ++m) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                const float score = __int_as_float(scores[m][e] + ATTENTION_QUANTIZED_FLOAT);
-                numbers[m][e] = exp2_approx(fmaf(score, log2_scale, -base[e / 2]));
-                total[e / 2][e % 2] += numbers[m][e];
+        for (int step = 0; step < STEPS; ++step) {
+            wgmma_wait<0>(scores);
+            wgmma_wait<0>(rows.sums);
+            if (lane == 0) {
+                if (step == STEPS - 1) block_arrive(memory.free(place));
+                if (step == 0 && n > 0) block_arrive(memory.free(PLACES + (n + PLACES - 1) % PLACES));
             }
-        }
-
-        // The last round's weights and sums are free again.
-        wgmma_wait<0>(sums);
-        if (n > 0 && lane == 0) block_arrive(memory.free(before));
-        if (__any_sync(0xffffffffu, outgrown)) {
-#pragma unroll
-            for (int m = 0; m < 16; ++m) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) sums[m][e] *= factors[e / 2];
+            if (step == 0 && outgrown) {
+                rows.multiply_sums(0, grown);
+                rows.multiply_sums(1, grown);
             }
-        }
+            AttentionQuantizedSeen seen{shape.tokens - (tiles - 1) * 128 - step * STEP - lane % 4 * 2, n == 0};
+            // Each comparison with it would be prepared before the loop, in a register of its own.
+            asm volatile("" : "+r"(seen.keys));
+            AttentionQuantizedScores numbers;
+            weighing.take(scores, numbers, seen, rows);
 
-        // The order of values within 16 tokens is this one's: see fp8_quantize_values.
-#pragma unroll
-        for (int m = 0; m < 16; m += 2) {
-#pragma unroll
-            for (int half = 0; half < 2; ++half)
-                weights[m / 4][m % 4 + half] =
-                    e4m3_pair(numbers[m][half * 2], numbers[m][half * 2 + 1]) |
-                    e4m3_pair(numbers[m + 1][half * 2], numbers[m + 1][half * 2 + 1]) << 16;
+            // After the last step, some that nobody needs.
+            const int next = step == STEPS - 1 ? (n + 1) % PLACES : place;
+            if (step == STEPS - 1 && n + 1 < tiles) block_wait(memory.full(next), (n + 1) / PLACES & 1);
+            attention_quantized_scores(scores, q, wgmma_further(tile_in(next), (step + 1) % STEPS * STEP * 128));
+
+            weighing.weigh(numbers, weights, seen, n == 0 && step == 0, rows, scores);
+            if (step == 0) block_wait(memory.full(PLACES + place), n / PLACES & 1);
+            attention_quantized_values(rows.sums, weights, wgmma_further(tile_in(PLACES + place), step * STEP));
         }
-        const float unshift = exp2_approx(-shift);
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-            totals[half] = fmaf(total[half][0] + total[half][1], unshift, totals[half]);
     }
-    const int last = (tiles - 1) % PLACES + PLACES;
-    block_wait(memory.full(last), (tiles - 1) / PLACES & 1);
-    wgmma_fence();
-    attention_quantized_values(sums, weights, memory.tile(last));
-    wgmma_wait<0>(sums);
+    wgmma_wait<0>(scores);
+    wgmma_wait<0>(rows.sums);
 
     const float unit = exp2_approx(power);
-    float factors[2] = {attention_sm90_inverse(totals[0]) * unit, attention_sm90_inverse(totals[1]) * unit};
+    float factors[2] = {attention_sm90_inverse(rows.totals[0]) * unit,
+                        attention_sm90_inverse(rows.totals[1]) * unit};
     constexpr int HALF = 64 * 128;
     const unsigned int place = memory.queries + ATTENTION_QUANTIZED_RESULTS_AT + group * 2 * HALF;
     const int thread = threadIdx.x % 128;
@@ -305,7 +263,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     const long long first = (long long)q_start * token_stride + blockIdx.y * shape.dim;
     if (results.scales == nullptr) {
         const SplitTokens<bf16> out{(bf16*)results.out, (bf16*)results.out_rest, results.split};
-        attention_sm90_store<HALF>(place, sums, factors, thread / 32 * 16, lane, out.from(q_start, first), token_stride,
+        attention_sm90_store<HALF>(place, rows.sums, factors, thread / 32 * 16, lane, out.from(q_start, first), token_stride,
                                    left, shape.dim, true);
         return;
     }
@@ -315,7 +273,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     factors[0] *= inverse, factors[1] *= inverse;
     const SplitTokens<unsigned char> codes{(unsigned char*)results.out, (unsigned char*)results.out_rest,
                                            results.split};
-    attention_quantized_store(place, sums, factors, thread / 32 * 16, lane, codes.from(q_start, first), token_stride,
+    attention_quantized_store(place, rows.sums, factors, thread / 32 * 16, lane, codes.from(q_start, first), token_stride,
                               left, shape.dim);
     if (blockIdx.y == 0 && thread < min(left, 64)) {
         const SplitTokens<float> scales{results.scales, results.scales_rest, results.split};
@@ -325,7 +283,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
 
 extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
     attention_quantized_d128_sm90(const unsigned char* q, const unsigned char* k, const unsigned char* v,
-                                  const float* q_scales, const float* k_scales, const float* v_powers, void* out,
+                                  const float2* q_scales, const float2* k_scales, const float* v_powers, void* out,
                                   void* out_rest, float* row_scales, float* row_scales_rest, int split, int tokens,
                                   int heads, int dim, float scale) {
     extern __shared__ __align__(1024) unsigned char attention_quantized_shared[];
@@ -343,17 +301,28 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
     __syncthreads();
 
     if (threadIdx.x < ATTENTION_SM90_MOVERS) {
-        give_registers<40>();
+        give_registers<32>();
         const long long first = head * shape.head_codes();
         if (threadIdx.x == 0) attention_quantized_move(q + first, k + first, v + first, shape, memory);
         if (threadIdx.x / 32 == 1 && row_scales != nullptr)
             attention_quantized_largest_power(v_powers, heads * shape.tiles(), memory);
     } else {
-        take_registers<232>();
-        const int first_tile = head * shape.tiles();
-        const float q_scale = q_scales[first_tile + blockIdx.x] * scale * 1.4426950408889634f;
+        take_registers<160>();
+        const int tiles = shape.tiles();
+        const int first_tile = head * tiles;
+        // Queries that there are not take the last tile's.
+        const int first_query = blockIdx.x * ATTENTION_QUANTIZED_QUERIES + (threadIdx.x / 128 - 1) * 64;
+        const float2 q_scale = q_scales[first_tile + min(first_query / 128, tiles - 1)];
+        const float log2_scale = scale * 1.4426950408889634f;
+        const float* powers = v_powers + first_tile;
+        k_scales += first_tile;
         const AttentionQuantizedResults results{out, out_rest, row_scales, row_scales_rest, split};
-        attention_quantized_compute(results, v_powers + first_tile, k_scales + first_tile, q_scale, shape, memory);
+        if (attention_quantized_reach(k_scales, tiles, q_scale.y, log2_scale) <= ATTENTION_QUANTIZED_REACH)
+            attention_quantized_compute<AttentionQuantizedLinear>(results, powers, k_scales, q_scale.x * log2_scale,
+                                                                  shape, memory);
+        else
+            attention_quantized_compute<AttentionQuantizedExact>(results, powers, k_scales, q_scale.x * log2_scale,
+                                                                 shape, memory);
     }
 }
 

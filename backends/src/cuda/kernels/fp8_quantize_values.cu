@@ -95,8 +95,8 @@ extern "C" __global__ void __launch_bounds__(FP8_VALUES_THREADS)
         for (int i = 0; i < 4; ++i) unpack(held[turn][i], numbers[i]);
 #pragma unroll
         for (int e = 0; e < GROUP; ++e)
-            words[word(group * GROUP + e, run)] = e4m3_pair(numbers[0][e] * inverse, numbers[1][e] * inverse) |
-                                                  e4m3_pair(numbers[2][e] * inverse, numbers[3][e] * inverse) << 16;
+            words[word(group * GROUP + e, run)] = e4m3_four(numbers[0][e] * inverse, numbers[1][e] * inverse,
+                                                            numbers[2][e] * inverse, numbers[3][e] * inverse);
     }
     __syncthreads();
     unsigned int* to = (unsigned int*)codes + ((long long)head * tiles + blockIdx.x) * (128 * FP8_VALUES_RUNS);

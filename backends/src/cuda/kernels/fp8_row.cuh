@@ -30,9 +30,7 @@ __device__ __forceinline__ void fp8_store_codes(const float (&numbers)[GROUP], f
 #pragma unroll
     for (int e = 0; e < GROUP; ++e) v[e] = numbers[e] * inverse;
     if (vector && left >= GROUP) {
-        const unsigned int low = e4m3_pair(v[0], v[1]) | e4m3_pair(v[2], v[3]) << 16;
-        const unsigned int high = e4m3_pair(v[4], v[5]) | e4m3_pair(v[6], v[7]) << 16;
-        *(uint2*)codes = make_uint2(low, high);
+        *(uint2*)codes = make_uint2(e4m3_four(v[0], v[1], v[2], v[3]), e4m3_four(v[4], v[5], v[6], v[7]));
     } else {
 #pragma unroll
         for (int e = 0; e < GROUP; ++e)

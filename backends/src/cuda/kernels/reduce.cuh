@@ -8,6 +8,28 @@ __device__ __forceinline__ float sum_lanes(float value) {
     return value;
 }
 
+// The sums of COUNT values over each run of LANES consecutive lanes: that of value i % COUNT, on lane i. Both are
+// powers of two. With fewer shuffles than one after the other.
+template <int LANES, int COUNT>
+__device__ __forceinline__ float sum_each(float (&values)[COUNT]) {
+    static_assert(COUNT <= LANES);
+    int step = 1;
+#pragma unroll
+    for (int left = COUNT / 2; left > 0; left /= 2, step *= 2) {
+        const bool odd = (threadIdx.x & step) != 0;
+#pragma unroll
+        for (int i = 0; i < left; ++i) {
+            const float kept = odd ? values[2 * i + 1] : values[2 * i];
+            const float given = odd ? values[2 * i] : values[2 * i + 1];
+            values[i] = kept + __shfl_xor_sync(0xffffffffu, given, step);
+        }
+    }
+    float value = values[0];
+#pragma unroll
+    for (; step < LANES; step *= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+    return value;
+}
+
 // The sum over the block, on all of its threads: whole warps, at most 32 of them.
 __device__ __forceinline__ float sum_block(float value) {
     __shared__ float partial[32];
@@ -28,16 +50,28 @@ __device__ __forceinline__ float max_lanes(float value) {
     return value;
 }
 
-// The largest value over the block, on all of its threads: whole warps, at most 32 of them.
-__device__ __forceinline__ float max_block(float value) {
-    __shared__ float partial[32];
-    value = max_lanes<32>(value);
+// The largest of each of so many values over the block, on all of its threads: whole warps, at most 32 of them.
+template <int COUNT>
+__device__ __forceinline__ void max_block(float (&values)[COUNT]) {
+    __shared__ float partial[COUNT][32];
     // As in `sum_block`.
     __syncthreads();
-    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+        values[i] = max_lanes<32>(values[i]);
+        if (threadIdx.x % 32 == 0) partial[i][threadIdx.x / 32] = values[i];
+    }
     __syncthreads();
     const int lane = threadIdx.x % 32;
-    return max_lanes<32>(lane < blockDim.x / 32 ? partial[lane] : __uint_as_float(0xff800000u));
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i)
+        values[i] = max_lanes<32>(lane < blockDim.x / 32 ? partial[i][lane] : __uint_as_float(0xff800000u));
+}
+
+__device__ __forceinline__ float max_block(float value) {
+    float values[1] = {value};
+    max_block(values);
+    return values[0];
 }
 
 // The sum of a thread's own elements, in pairs.

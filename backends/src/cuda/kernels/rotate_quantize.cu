@@ -1,7 +1,7 @@
 // rms_norm_rotate_joined of queries and of keys, of pairs side by side and bf16, as integers of 8 bits in
-// tiles, as attention_quantized reads them. qi and ki hold tiles of sequence i, their scales [heads, tiles]
-// what they are multiplied by: the tile's largest magnitude over 127, but no less than INT8_LEAST_SCALE.
-// Rows of tokens that there are not are zeros.
+// tiles, as attention_quantized reads them. qi and ki hold tiles of sequence i, their scales
+// [heads, tiles, 2] what they are multiplied by: the tile's largest magnitude over 127, but no less than
+// INT8_LEAST_SCALE; and the length of the longest of its rows. Rows of tokens that there are not are zeros.
 //
 // Launch: 512 threads; grid x = tiles of the longer sequence, y = ceil(heads / 6), z = 2 * sequences. dim <=
 // 128. Tiles begin at multiples of 8 bytes.
@@ -15,19 +15,24 @@ constexpr float INT8_LARGEST = 127.0f;
 // queries and keys is still far below any score.
 constexpr float INT8_LEAST_SCALE = 1.0f / 512.0f;
 
-// The nearest integers to eight numbers of at most INT8_LARGEST, as bytes.
-__device__ __forceinline__ uint2 int8_codes(const float (&v)[GROUP]) {
-    unsigned int codes[GROUP];
+// The nearest integers to eight numbers times `by`, at most INT8_LARGEST, as bytes: they are the lowest ones of
+// the sums with 1.5 * 2^23, cheaper than conversions.
+__device__ __forceinline__ uint2 int8_codes(const float (&v)[GROUP], float by) {
+    unsigned int words[2];
 #pragma unroll
-    for (int e = 0; e < GROUP; ++e) codes[e] = (unsigned int)__float2int_rn(v[e]) & 0xffu;
-    return make_uint2(codes[0] | codes[1] << 8 | codes[2] << 16 | codes[3] << 24,
-                      codes[4] | codes[5] << 8 | codes[6] << 16 | codes[7] << 24);
+    for (int i = 0; i < 2; ++i) {
+        unsigned int codes[4];
+#pragma unroll
+        for (int e = 0; e < 4; ++e) codes[e] = __float_as_uint(fmaf(v[4 * i + e], by, 12582912.0f));
+        words[i] = __byte_perm(__byte_perm(codes[0], codes[1], 0x40), __byte_perm(codes[2], codes[3], 0x40), 0x5410);
+    }
+    return make_uint2(words[0], words[1]);
 }
 
 // A tile of up to ROTATE_QUANTIZE_HEADS heads, by LANES lanes for each token. `y` and `scale` are at the
 // first of `tiles` tiles of the first head.
 template <int LANES, bool VECTOR>
-__device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& joined, signed char* y, float* scale,
+__device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& joined, signed char* y, float2* scale,
                                                      int all, int tiles, int heads, int dim, float eps) {
     constexpr int AT_ONCE = ROTATE_QUANTIZE_THREADS / LANES;
     constexpr int TURNS = 128 / AT_ONCE;
@@ -51,38 +56,49 @@ __device__ __forceinline__ void rotate_quantize_tile(const JoinedTokens<bf16>& j
         Packed<bf16> held[TURNS];
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) read(turn, head, held[turn]);
-        float v[TURNS][GROUP];
-        float largest = 0.0f;
+        float v[TURNS][GROUP], squares[TURNS];
+        const auto sum_squares = [&](int turn) {
+            float own[GROUP];
+#pragma unroll
+            for (int e = 0; e < GROUP; ++e) own[e] = v[turn][e] * v[turn][e];
+            squares[turn] = sum_group(own);
+        };
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {
             unpack(held[turn], v[turn]);
-            float squares[GROUP], weight[GROUP], cos[4], sin[4];
+            sum_squares(turn);
+        }
+        const float inverses = rsqrtf(fmaf(sum_each<LANES>(squares), part_of_mean, eps));
+        // Of an element, and of a row's sum of squares.
+        float largest[2] = {};
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) {
+            float weight[GROUP], cos[4], sin[4];
             Packed<float> weights;
             part.read(at(turn).w, true, weights);
             load_some(at(turn).cos + 4 * lane, dim / 2 - 4 * lane, VECTOR, cos);
             load_some(at(turn).sin + 4 * lane, dim / 2 - 4 * lane, VECTOR, sin);
             unpack(weights, weight);
-#pragma unroll
-            for (int e = 0; e < GROUP; ++e) squares[e] = v[turn][e] * v[turn][e];
-            const float inverse = rsqrtf(fmaf(sum_lanes<LANES>(sum_group(squares)), part_of_mean, eps));
+            const float inverse = __shfl_sync(0xffffffffu, inverses, turn, LANES);
 #pragma unroll
             for (int e = 0; e < GROUP; ++e) v[turn][e] *= inverse * weight[e];
             rotate_pairs<false>(v[turn], cos, sin);
 #pragma unroll
-            for (int e = 0; e < GROUP; ++e) largest = fmaxf(largest, fabsf(v[turn][e]));
+            for (int e = 0; e < GROUP; ++e) largest[0] = fmaxf(largest[0], fabsf(v[turn][e]));
+            sum_squares(turn);
         }
-        const float by = fmaxf(max_block(largest) / INT8_LARGEST, INT8_LEAST_SCALE);
+        largest[1] = sum_each<LANES>(squares);
+        max_block(largest);
+        const float by = fmaxf(largest[0] / INT8_LARGEST, INT8_LEAST_SCALE);
         const float inverse = 1.0f / by;
         const long long tile = (long long)(first_head + head) * tiles + blockIdx.x;
-        if (threadIdx.x == 0) scale[tile] = by;
+        if (threadIdx.x == 0) scale[tile] = make_float2(by, sqrtf(largest[1]));
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {
             const int row = first_row + turn * AT_ONCE;
             const int chunk = part.at[0] / 16 ^ row % 8;
-#pragma unroll
-            for (int e = 0; e < GROUP; ++e) v[turn][e] *= inverse;
             if (part.at[0] < 128)
-                *(uint2*)(y + (tile * 128 + row) * 128 + chunk * 16 + part.at[0] % 16) = int8_codes(v[turn]);
+                *(uint2*)(y + (tile * 128 + row) * 128 + chunk * 16 + part.at[0] % 16) = int8_codes(v[turn], inverse);
         }
     }
 }
@@ -94,8 +110,8 @@ extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS, 2)
                                          const float* first_k_w, const float* first_k_cos, const float* first_k_sin,
                                          const bf16* second_k, const float* second_k_w, const float* second_k_cos,
                                          const float* second_k_sin, signed char* q0, signed char* q1, signed char* k0,
-                                         signed char* k1, float* q_scales0, float* q_scales1, float* k_scales0,
-                                         float* k_scales1, int length0, int length1, int tokens, int heads, int dim,
+                                         signed char* k1, float2* q_scales0, float2* q_scales1, float2* k_scales0,
+                                         float2* k_scales1, int length0, int length1, int tokens, int heads, int dim,
                                          float eps) {
     const int sequence = blockIdx.z / 2;
     const bool keys = blockIdx.z % 2 != 0;
@@ -108,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(ROTATE_QUANTIZE_THREADS, 2)
     const int tiles = (all + 127) / 128;
     if (blockIdx.x >= tiles) return;
     signed char* y = sequence == 0 ? keys ? k0 : q0 : keys ? k1 : q1;
-    float* scales = sequence == 0 ? keys ? k_scales0 : q_scales0 : keys ? k_scales1 : q_scales1;
+    float2* scales = sequence == 0 ? keys ? k_scales0 : q_scales0 : keys ? k_scales1 : q_scales1;
     if (joined.is_vector(dim))
         rotate_quantize_tile<16, true>(joined, y, scales, all, tiles, heads, dim, eps);
     else

@@ -10,6 +10,12 @@ __device__ __forceinline__ unsigned long long wgmma_operand(unsigned int address
            (1024ull >> 4 << 32) | (1ull << 62);
 }
 
+// The operand that begins a multiple of 16 bytes further on, still in shared memory: no bit is carried into the
+// upper word.
+__device__ __forceinline__ unsigned long long wgmma_further(unsigned long long operand, int bytes) {
+    return (operand & ~0xffffffffull) | ((unsigned int)operand + (bytes >> 4));
+}
+
 // Before the first product, and before one whose registers other instructions wrote.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -33,13 +39,17 @@ __device__ __forceinline__ void wgmma_publish() { asm volatile("fence.proxy.asyn
         WGMMA_TILE(c, 8), WGMMA_TILE(c, 9), WGMMA_TILE(c, 10), WGMMA_TILE(c, 11),   \
         WGMMA_TILE(c, 12), WGMMA_TILE(c, 13), WGMMA_TILE(c, 14), WGMMA_TILE(c, 15)
 
+// 64x64 sums, f32 or integers, as operands 0 to 31.
+#define WGMMA_HALF_SUMS                                                             \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "       \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
+#define WGMMA_HALF_TILES(c)                                                         \
+    WGMMA_TILE(c, 0), WGMMA_TILE(c, 1), WGMMA_TILE(c, 2), WGMMA_TILE(c, 3),         \
+        WGMMA_TILE(c, 4), WGMMA_TILE(c, 5), WGMMA_TILE(c, 6), WGMMA_TILE(c, 7)
 #define WGMMA_INTEGER_TILE(c, n) "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])
 #define WGMMA_INTEGER_TILES(c)                                                                            \
     WGMMA_INTEGER_TILE(c, 0), WGMMA_INTEGER_TILE(c, 1), WGMMA_INTEGER_TILE(c, 2), WGMMA_INTEGER_TILE(c, 3), \
-        WGMMA_INTEGER_TILE(c, 4), WGMMA_INTEGER_TILE(c, 5), WGMMA_INTEGER_TILE(c, 6),                     \
-        WGMMA_INTEGER_TILE(c, 7), WGMMA_INTEGER_TILE(c, 8), WGMMA_INTEGER_TILE(c, 9),                     \
-        WGMMA_INTEGER_TILE(c, 10), WGMMA_INTEGER_TILE(c, 11), WGMMA_INTEGER_TILE(c, 12),                  \
-        WGMMA_INTEGER_TILE(c, 13), WGMMA_INTEGER_TILE(c, 14), WGMMA_INTEGER_TILE(c, 15)
+        WGMMA_INTEGER_TILE(c, 4), WGMMA_INTEGER_TILE(c, 5), WGMMA_INTEGER_TILE(c, 6), WGMMA_INTEGER_TILE(c, 7)
 
 // Waits until at most PENDING committed groups are under way; c is what the finished ones wrote.
 template <int PENDING>
@@ -47,34 +57,33 @@ __device__ __forceinline__ void wgmma_wait(float (&c)[16][4]) {
     asm volatile("wgmma.wait_group.sync.aligned %64;" : WGMMA_TILES(c) : "n"(PENDING) : "memory");
 }
 template <int PENDING>
-__device__ __forceinline__ void wgmma_wait(int (&c)[16][4]) {
-    asm volatile("wgmma.wait_group.sync.aligned %64;" : WGMMA_INTEGER_TILES(c) : "n"(PENDING) : "memory");
+__device__ __forceinline__ void wgmma_wait(float (&c)[8][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned %32;" : WGMMA_HALF_TILES(c) : "n"(PENDING) : "memory");
+}
+template <int PENDING>
+__device__ __forceinline__ void wgmma_wait(int (&c)[8][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned %32;" : WGMMA_INTEGER_TILES(c) : "n"(PENDING) : "memory");
 }
 
-// c = a b, or c += a b where `add`, both in shared memory by rows of the summed dimension.
-__device__ __forceinline__ void wgmma_shared(float (&c)[16][4], unsigned long long a, unsigned long long b, bool add) {
-    asm volatile("{\n"
-                 ".reg .pred keep;\n"
-                 "setp.ne.b32 keep, %66, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " WGMMA_SUMS
-                 ", %64, %65, keep, 1, 1, 0, 0;\n"
-                 "}\n"
-                 : WGMMA_TILES(c)
-                 : "l"(a), "l"(b), "r"((int)add)
-                 : "memory");
-}
+// c = a b, or c += a b where `add`, both in shared memory by rows of the summed dimension. 64 columns of b.
+#define WGMMA_SHARED(KIND, TILES, TAIL)                                             \
+    asm volatile("{\n"                                                              \
+                 ".reg .pred keep;\n"                                               \
+                 "setp.ne.b32 keep, %34, 0;\n"                                      \
+                 "wgmma.mma_async.sync.aligned." KIND " " WGMMA_HALF_SUMS           \
+                 ", %32, %33, keep" TAIL ";\n"                                      \
+                 "}\n"                                                              \
+                 : TILES                                                            \
+                 : "l"(a), "l"(b), "r"((int)add)                                    \
+                 : "memory")
 
-// As wgmma_shared, of integers of 8 bits.
-__device__ __forceinline__ void wgmma_shared_int8(int (&c)[16][4], unsigned long long a, unsigned long long b,
+__device__ __forceinline__ void wgmma_shared(float (&c)[8][4], unsigned long long a, unsigned long long b, bool add) {
+    WGMMA_SHARED("m64n64k16.f32.bf16.bf16", WGMMA_HALF_TILES(c), ", 1, 1, 0, 0");
+}
+// Of integers of 8 bits.
+__device__ __forceinline__ void wgmma_shared_int8(int (&c)[8][4], unsigned long long a, unsigned long long b,
                                                   bool add) {
-    asm volatile("{\n"
-                 ".reg .pred keep;\n"
-                 "setp.ne.b32 keep, %66, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " WGMMA_SUMS ", %64, %65, keep;\n"
-                 "}\n"
-                 : WGMMA_INTEGER_TILES(c)
-                 : "l"(a), "l"(b), "r"((int)add)
-                 : "memory");
+    WGMMA_SHARED("m64n64k32.s32.s8.s8", WGMMA_INTEGER_TILES(c), "");
 }
 
 // c += a b with a in registers. In shared memory, b is by columns of the summed dimension where it
