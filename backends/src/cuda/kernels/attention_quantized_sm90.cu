@@ -263,8 +263,8 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     const long long first = (long long)q_start * token_stride + blockIdx.y * shape.dim;
     if (results.scales == nullptr) {
         const SplitTokens<bf16> out{(bf16*)results.out, (bf16*)results.out_rest, results.split};
-        attention_sm90_store<HALF>(place, rows.sums, factors, thread / 32 * 16, lane, out.from(q_start, first), token_stride,
-                                   left, shape.dim, true);
+        attention_sm90_store<HALF>(place, rows.sums, factors, thread / 32 * 16, lane, out.from(q_start, first),
+                                   token_stride, left, shape.dim, true);
         return;
     }
     named_sync(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_QUANTIZED_GROUPS);
@@ -273,8 +273,8 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     factors[0] *= inverse, factors[1] *= inverse;
     const SplitTokens<unsigned char> codes{(unsigned char*)results.out, (unsigned char*)results.out_rest,
                                            results.split};
-    attention_quantized_store(place, rows.sums, factors, thread / 32 * 16, lane, codes.from(q_start, first), token_stride,
-                              left, shape.dim);
+    attention_quantized_store(place, rows.sums, factors, thread / 32 * 16, lane, codes.from(q_start, first),
+                              token_stride, left, shape.dim);
     if (blockIdx.y == 0 && thread < min(left, 64)) {
         const SplitTokens<float> scales{results.scales, results.scales_rest, results.split};
         scales.base(q_start + thread)[q_start + thread] = exp2_approx(largest);

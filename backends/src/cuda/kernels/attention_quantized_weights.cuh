@@ -40,9 +40,9 @@ __device__ __forceinline__ void attention_quantized_round(const AttentionQuantiz
 
 // By the bits of a float alone: a fixed-point exponent, shifted to where they hold theirs, is two to it at whole
 // numbers and runs straight between (Schraudolph, "A Fast, Compact Approximation of the Exponential Function",
-// 1999). That is up to 6 % too much, or 1.9 % off by root mean square, where rounding to codes is 2.6 % off. It is one
-// instruction for each score, and rows that outgrow their maximum are found afterwards, by sums that are needed
-// anyway: scores must lie so close that no exponent leaves its eight bits until then, within
+// 1999). That is up to 6 % too much, 1.9 % off by root mean square, where rounding to codes is off by 2.6 %. It
+// takes one instruction for each score, and rows that outgrow their maximum are found afterwards, by sums that are
+// needed anyway. For that no exponent may leave its eight bits before: scores must lie within
 // ATTENTION_QUANTIZED_REACH of 0.
 struct AttentionQuantizedLinear {
     // A whole number, in the fixed point.
