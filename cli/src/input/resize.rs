@@ -1,6 +1,7 @@
 //! Resizing, as diffusers' image processor does it: Pillow's Lanczos filter on 8-bit samples.
 
 use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
@@ -28,8 +29,13 @@ fn along_one_axis(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImag
         .map_err(|error| internal(&error))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+    // `Resizer::resize` would have all kinds of pixels compiled into this crate, 4 MB and minutes of them.
+    let (source, mut target) = source
+        .typed_image::<U8x3>()
+        .zip(resized.typed_image_mut::<U8x3>())
+        .ok_or_else(|| internal(&"the pixels are of another kind"))?;
     Resizer::new()
-        .resize(&source, &mut resized, &options)
+        .resize_typed(&source, &mut target, &options)
         .map_err(|error| internal(&error))?;
     RgbImage::from_raw(width, height, resized.into_vec())
         .ok_or_else(|| internal(&"the result has another size"))
