@@ -14,31 +14,23 @@
 // rows have one scale, the power of two that brings the largest value into E4M3's range: no result is
 // larger, and a power of two takes no bit from one. Where rows of out lie in two places, theirs do.
 //
-// As attention_sm90.cu, with these differences. A tile comes by one copy in bulk. Three warpgroups compute, in
-// steps of 64 keys and taking no turns: each starts the next step's scores before it finds this step's weights.
-// A tile of values is multiplied by a power of two of its own, which goes into the exponent of the weights,
-// relative to the largest power so far.
-//
-// While tensor cores multiply, other instructions are issued at a fraction of their rate: the kernel takes about
-// as long as its products and its instructions one after the other, so it has as few of these as can be.
+// As attention_sm90.cu, with these differences: a tile comes by one copy in bulk; and a tile of values is
+// multiplied by a power of two of its own, which goes into the exponent of the weights, relative to the largest
+// power so far.
 //
 // Launch: 512 threads; grid x = ceil(tokens / 192), y = heads; 204944 bytes of dynamic shared memory.
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// Warpgroups that compute.
-constexpr int ATTENTION_QUANTIZED_GROUPS = 3;
-constexpr int ATTENTION_QUANTIZED_THREADS = 128 * (1 + ATTENTION_QUANTIZED_GROUPS);
-constexpr int ATTENTION_QUANTIZED_QUERIES = 64 * ATTENTION_QUANTIZED_GROUPS;
 constexpr int ATTENTION_QUANTIZED_TILE = 128 * 128;
 // Places for tiles of keys, and as many for tiles of values.
 constexpr int ATTENTION_QUANTIZED_PLACES = 4;
 // Bytes of the queries, then of the tiles, then of the results: two for each element, in halves of 64
 // of them side by side.
-constexpr int ATTENTION_QUANTIZED_TILES_AT = ATTENTION_QUANTIZED_QUERIES * 128;
+constexpr int ATTENTION_QUANTIZED_TILES_AT = ATTENTION_SM90_QUERIES * 128;
 constexpr int ATTENTION_QUANTIZED_RESULTS_AT =
     ATTENTION_QUANTIZED_TILES_AT + 2 * ATTENTION_QUANTIZED_PLACES * ATTENTION_QUANTIZED_TILE;
-constexpr int ATTENTION_QUANTIZED_BARRIERS_AT = ATTENTION_QUANTIZED_RESULTS_AT + 2 * ATTENTION_QUANTIZED_QUERIES * 128;
+constexpr int ATTENTION_QUANTIZED_BARRIERS_AT = ATTENTION_QUANTIZED_RESULTS_AT + 2 * ATTENTION_SM90_QUERIES * 128;
 constexpr int ATTENTION_QUANTIZED_POWER_AT =
     ATTENTION_QUANTIZED_BARRIERS_AT + 4 * ATTENTION_QUANTIZED_PLACES * ATTENTION_SM90_BARRIER;
 // The name of the barrier between who finds the largest power and who needs it.
@@ -91,7 +83,7 @@ __device__ __forceinline__ void attention_quantized_largest_power(const float* p
 #pragma unroll
     for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
     if (threadIdx.x % 32 == 0) store_shared(memory.largest_power(), __float_as_uint(largest));
-    named_arrive(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_QUANTIZED_GROUPS);
+    named_arrive(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_SM90_GROUPS);
 }
 
 // Writes a warp's 16 rows from `warp_row` of the group's on, as codes, by way of its own part of `place`:
@@ -130,8 +122,8 @@ __device__ __forceinline__ void attention_quantized_move(const unsigned char* q,
     constexpr int PLACES = ATTENTION_QUANTIZED_PLACES;
     constexpr int TILE = ATTENTION_QUANTIZED_TILE;
     const int tiles = shape.tiles();
-    const int first_query = blockIdx.x * ATTENTION_QUANTIZED_QUERIES;
-    const int queries = min(ATTENTION_QUANTIZED_QUERIES, tiles * 128 - first_query) * 128;
+    const int first_query = blockIdx.x * ATTENTION_SM90_QUERIES;
+    const int queries = min(ATTENTION_SM90_QUERIES, tiles * 128 - first_query) * 128;
     // Keys of tile n, then values of tile n - 1. The queries come with the first keys.
 #pragma unroll 1
     for (int n = 0; n <= tiles; ++n) {
@@ -164,7 +156,7 @@ __device__ __forceinline__ void attention_quantized_values(float (&sums)[16][4],
                                                            unsigned long long v) {
     wgmma_fence();
 #pragma unroll
-    for (int j = 0; j < ATTENTION_QUANTIZED_STEP / 32; ++j)
+    for (int j = 0; j < ATTENTION_SM90_STEP / 32; ++j)
         wgmma_registers_fp8(sums, weights[j], wgmma_further(v, j * 32));
     wgmma_commit();
 }
@@ -185,7 +177,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
                                                             float q_scale, const AttentionQuantizedShape& shape,
                                                             const AttentionQuantizedMemory& memory) {
     constexpr int PLACES = ATTENTION_QUANTIZED_PLACES;
-    constexpr int STEP = ATTENTION_QUANTIZED_STEP;
+    constexpr int STEP = ATTENTION_SM90_STEP;
     constexpr int STEPS = 128 / STEP;
     const int group = threadIdx.x / 128 - 1;
     const int lane = threadIdx.x % 32;
@@ -207,6 +199,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
 
     block_wait(memory.full(0), 0);
     attention_quantized_scores(scores, q, tile_in(0));
+    // As in attention_sm90_compute.
     wgmma_wait<0>(scores);
 #pragma unroll 1
     for (int n = 0; n < tiles; ++n) {
@@ -257,7 +250,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     constexpr int HALF = 64 * 128;
     const unsigned int place = memory.queries + ATTENTION_QUANTIZED_RESULTS_AT + group * 2 * HALF;
     const int thread = threadIdx.x % 128;
-    const int q_start = blockIdx.x * ATTENTION_QUANTIZED_QUERIES + group * 64;
+    const int q_start = blockIdx.x * ATTENTION_SM90_QUERIES + group * 64;
     const int left = shape.tokens - q_start;
     const int token_stride = shape.heads * shape.dim;
     const long long first = (long long)q_start * token_stride + blockIdx.y * shape.dim;
@@ -267,7 +260,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
                                    token_stride, left, shape.dim, true);
         return;
     }
-    named_sync(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_QUANTIZED_GROUPS);
+    named_sync(ATTENTION_QUANTIZED_POWER_FOUND, 32 + 128 * ATTENTION_SM90_GROUPS);
     const float largest = load_shared_float(memory.largest_power());
     const float inverse = exp2_approx(-largest);
     factors[0] *= inverse, factors[1] *= inverse;
@@ -281,7 +274,7 @@ __device__ __forceinline__ void attention_quantized_compute(const AttentionQuant
     }
 }
 
-extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
+extern "C" __global__ void __launch_bounds__(ATTENTION_SM90_THREADS, 1)
     attention_quantized_d128_sm90(const unsigned char* q, const unsigned char* k, const unsigned char* v,
                                   const float2* q_scales, const float2* k_scales, const float* v_powers, void* out,
                                   void* out_rest, float* row_scales, float* row_scales_rest, int split, int tokens,
@@ -294,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
         for (int place = 0; place < 2 * ATTENTION_QUANTIZED_PLACES; ++place) {
             block_barrier(memory.full(place), 1);
             // One arrival of each computing warp.
-            block_barrier(memory.free(place), 4 * ATTENTION_QUANTIZED_GROUPS);
+            block_barrier(memory.free(place), 4 * ATTENTION_SM90_GROUPS);
         }
         block_barriers_done();
     }
@@ -311,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_QUANTIZED_THREADS, 1)
         const int tiles = shape.tiles();
         const int first_tile = head * tiles;
         // Queries that there are not take the last tile's.
-        const int first_query = blockIdx.x * ATTENTION_QUANTIZED_QUERIES + (threadIdx.x / 128 - 1) * 64;
+        const int first_query = blockIdx.x * ATTENTION_SM90_QUERIES + (threadIdx.x / 128 - 1) * 64;
         const float2 q_scale = q_scales[first_tile + min(first_query / 128, tiles - 1)];
         const float log2_scale = scale * 1.4426950408889634f;
         const float* powers = v_powers + first_tile;

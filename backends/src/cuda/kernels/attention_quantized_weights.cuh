@@ -1,15 +1,13 @@
 // How the scores of attention_quantized become weights: powers of two with the largest of a row at
-// 2^ATTENTION_QUANTIZED_LEVEL or above, as E4M3 codes. Two ways, of which the first needs about half the
-// instructions, and these are what the kernel spends its time on. Only in programs compiled for sm_90a.
+// 2^ATTENTION_QUANTIZED_LEVEL or above, as E4M3 codes. Two ways: with the first, the kernel has about
+// three quarters of the instructions that it has with the second. Only in programs compiled for sm_90a.
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// Keys of a step.
-constexpr int ATTENTION_QUANTIZED_STEP = 64;
-// Its scores, of a warpgroup's 64 queries.
-using AttentionQuantizedScores = int[ATTENTION_QUANTIZED_STEP / 8][4];
+// The scores of a step, of a warpgroup's 64 queries.
+using AttentionQuantizedScores = int[ATTENTION_SM90_STEP / 8][4];
 // A warp's weights, as wgmma_registers_fp8 takes them.
-using AttentionQuantizedWeights = unsigned int[ATTENTION_QUANTIZED_STEP / 32][4];
+using AttentionQuantizedWeights = unsigned int[ATTENTION_SM90_STEP / 32][4];
 
 // Where a row's largest weight comes to lie when its maximum is found: from there it may grow to the largest
 // code, 448, and the sum of a thread's eight weights of a row and a step is below that.
@@ -31,7 +29,7 @@ __device__ __forceinline__ void attention_quantized_round(const AttentionQuantiz
                                                           AttentionQuantizedWeights& weights) {
     const auto at = [&](int m, int e) { return __int_as_float(numbers[m][e]); };
 #pragma unroll
-    for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; m += 2) {
+    for (int m = 0; m < ATTENTION_SM90_STEP / 8; m += 2) {
 #pragma unroll
         for (int e = 0; e < 4; e += 2)
             weights[m / 4][m % 4 + e / 2] = e4m3_four(at(m, e), at(m, e + 1), at(m + 1, e), at(m + 1, e + 1));
@@ -66,7 +64,7 @@ struct AttentionQuantizedLinear {
                                          const AttentionQuantizedSeen& seen, AttentionSm90Rows&) const {
         const int add[2] = {level - maxima[0], level - maxima[1]};
 #pragma unroll
-        for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+        for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) numbers[m][e] = scores[m][e] * unit + add[e / 2];
         }
@@ -94,7 +92,7 @@ struct AttentionQuantizedLinear {
                 rows.totals[half] *= factor;
                 rows.multiply_sums(half, factor);
 #pragma unroll
-                for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+                for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
                     numbers[m][half * 2] -= grown;
                     numbers[m][half * 2 + 1] -= grown;
                 }
@@ -112,7 +110,7 @@ private:
     static __device__ __forceinline__ void hide(AttentionQuantizedScores& numbers,
                                                 const AttentionQuantizedSeen& seen) {
 #pragma unroll
-        for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+        for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
 #pragma unroll
             for (int e = 0; e < 4; ++e)
                 if (seen.hidden(m, e)) numbers[m][e] = 0;
@@ -126,7 +124,7 @@ private:
         for (int e = 0; e < 4; ++e) {
             totals[e] = at(0, e) + at(1, e);
 #pragma unroll
-            for (int m = 2; m < ATTENTION_QUANTIZED_STEP / 8; ++m) totals[e] += at(m, e);
+            for (int m = 2; m < ATTENTION_SM90_STEP / 8; ++m) totals[e] += at(m, e);
         }
     }
 };
@@ -155,7 +153,7 @@ struct AttentionQuantizedExact {
                                          const AttentionQuantizedSeen& seen, AttentionSm90Rows& rows) {
         if (seen.some) {
 #pragma unroll
-            for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+            for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
 #pragma unroll
                 for (int e = 0; e < 4; ++e)
                     if (seen.hidden(m, e)) scores[m][e] = HIDDEN;
@@ -176,7 +174,7 @@ struct AttentionQuantizedExact {
             }
         }
 #pragma unroll
-        for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+        for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 numbers[m][e] = scores[m][e] + FLOAT;
@@ -195,7 +193,7 @@ struct AttentionQuantizedExact {
                 fmaf(FLOAT_OFFSET, log2_scale, maxima[half] - (float)ATTENTION_QUANTIZED_LEVEL - shift);
             float totals[2] = {};
 #pragma unroll
-            for (int m = 0; m < ATTENTION_QUANTIZED_STEP / 8; ++m) {
+            for (int m = 0; m < ATTENTION_SM90_STEP / 8; ++m) {
 #pragma unroll
                 for (int e = half * 2; e < half * 2 + 2; ++e) {
                     const float weight = exp2_approx(fmaf(__int_as_float(numbers[m][e]), log2_scale, -base));

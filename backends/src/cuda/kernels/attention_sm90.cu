@@ -252,6 +252,7 @@ __device__ __forceinline__ void attention_sm90_compute(SplitTokens<bf16> out, co
     if (tiles > 0) {
         block_wait(block.full(ATTENTION_SM90_KEYS_AT), 0);
         attention_sm90_scores(scores, q, keys);
+        // At once: were these under way when the loop begins, the compiler would have all products done one by one.
         wgmma_wait<0>(scores);
     }
 #pragma unroll 1
