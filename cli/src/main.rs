@@ -11,6 +11,7 @@ mod demo;
 mod download;
 mod error;
 mod exit;
+mod hold;
 mod input;
 mod interrupt;
 mod mapping_fault;

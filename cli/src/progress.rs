@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::args::Verbosity;
 use crate::console::Console;
+use crate::hold;
 use crate::interrupt;
 
 /// In a log, steps are told at most this often.
@@ -106,6 +107,7 @@ impl loader::LoadObserver for LoadProgress {
     fn progress(&mut self, bytes_done: u64, bytes_total: u64) {
         self.bar.set_length(bytes_total);
         self.bar.set_position(bytes_done);
+        hold::at(hold::Point::Read);
     }
 
     fn cancelled(&self) -> bool {
@@ -130,6 +132,7 @@ impl ByteProgress {
     pub(crate) fn show(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
+        hold::at(hold::Point::Write);
     }
 }
 
@@ -169,6 +172,7 @@ impl StepProgress {
             self.console.note(&line);
             self.told = Instant::now();
         }
+        hold::at(hold::Point::Step);
     }
 }
 

@@ -3,10 +3,10 @@
 use std::f64::consts::FRAC_PI_4;
 use std::fs::{self, File};
 
+#[cfg(all(unix, debug_assertions))]
+use super::hold::Held;
 use super::picture::{Picture, Region};
 use super::support::{Run, program};
-#[cfg(unix)]
-use super::support::{interrupt, interruptible};
 
 /// The picture that the first command of a newcomer gives, with this prompt.
 #[track_caller]
@@ -99,33 +99,23 @@ fn names(folder: &std::path::Path) -> Vec<String> {
     names
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, debug_assertions))]
 #[test]
 fn nothing_of_the_demo_model_stays_after_a_second_ctrl_c() {
-    use std::io::{BufRead, BufReader, Read};
-    use std::process::Stdio;
     let temporary = tempfile::tempdir().unwrap();
     let mut generate = program();
     generate
         .args(["generate", "--demo", "--backend=flex", "--prompt=a circle"])
-        .args(["--width=1536", "--height=1536", "--output=x.png"])
+        .args(["--width=64", "--height=64", "--output=x.png"])
         .current_dir(temporary.path())
         .env("TMPDIR", temporary.path());
-    let mut command = interruptible(&generate);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    for awaited in ["Denoising", "stopping"] {
-        while !said.contains(awaited) {
-            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
-        }
-        assert_eq!(names(temporary.path()).len(), 1);
-        interrupt(&child);
-    }
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
-    assert!(!said.contains("interrupted"), "{said}");
+    let mut held = Held::at("step", 1, &generate);
+    assert_eq!(names(temporary.path()).len(), 1);
+    held.interrupt();
+    assert_eq!(names(temporary.path()).len(), 1);
+    let ended = held.interrupt_again();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_eq!(names(temporary.path()), [""; 0]);
 }
 

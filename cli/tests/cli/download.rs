@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::hub_server::{COMMIT, Reply, Request, Sent, Server};
+use crate::hub_server::{COMMIT, Gate, Reply, Request, Sent, Server};
 use crate::hub_user::{TRANSFORMER, User, assert_whole, at_first, published};
 use crate::hub_user::{published_transformer, serve, transformer};
 use crate::support::Run;
@@ -128,14 +128,18 @@ fn a_server_without_ranges_begins_again() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_came() {
+    use std::io::{BufRead, BufReader, Read};
+
     use crate::support::{interrupt, interruptible};
-    let server = at_first(1, |_, reply| reply.sent(Sent::Trickle(1000)));
+    let gate = Gate::default();
+    let held = Sent::Held(1000, gate.clone());
+    let server = at_first(1, move |_, reply| reply.sent(held.clone()));
     let user = User::new();
-    let mut command = interruptible(&user.command(&server, &["-q"]));
+    let mut command = interruptible(&user.command(&server, &[]));
     command
-        .stdout(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let partial = || {
         let is_ours = |name: &String| name.contains(TRANSFORMER) && name.ends_with(".part");
         let path = user.models().join(user.tree().into_iter().find(is_ours)?);
@@ -149,9 +153,15 @@ fn ctrl_c_keeps_what_came() {
         }
     };
     interrupt(&child);
-    let run: Run = child.wait_with_output().unwrap().into();
-    let run = run.expect(130);
-    assert!(run.stderr.contains("run the same command again"));
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("stopping") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    gate.open();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("run the same command again"), "{said}");
     let kept = fs::metadata(&partial).unwrap().len();
     assert!(kept >= 1000);
     user.download(&server, &["-q"]).expect(0);

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -44,14 +43,14 @@ pub(crate) struct Reply {
 }
 
 /// How the body is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sent {
     /// All of it.
     Whole,
     /// So many bytes, and then the connection closes.
     Cut(usize),
-    /// So many bytes, and the rest byte by byte.
-    Trickle(usize),
+    /// So many bytes, and one more once the gate is open; then nothing until the client is gone.
+    Held(usize, Gate),
 }
 
 impl Reply {
@@ -72,6 +71,23 @@ impl Reply {
 
     pub(crate) fn sent(self, sent: Sent) -> Self {
         Self { sent, ..self }
+    }
+}
+
+/// Holds an answer back until the test opens it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        let (open, changed) = &*self.0;
+        *open.lock().unwrap() = true;
+        changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let (open, changed) = &*self.0;
+        drop(changed.wait_while(open.lock().unwrap(), |open| !*open));
     }
 }
 
@@ -146,18 +162,17 @@ fn serve(
     head += &format!("content-length: {}\r\n\r\n", body.len());
     let mut stream = stream;
     stream.write_all(head.as_bytes())?;
-    let (Sent::Cut(first) | Sent::Trickle(first)) = reply.sent else {
-        return stream.write_all(body);
-    };
-    let (first, rest) = body.split_at(first.min(body.len()));
-    stream.write_all(first)?;
-    if matches!(reply.sent, Sent::Trickle(_)) {
-        for byte in rest {
-            std::thread::sleep(Duration::from_millis(20));
-            stream.write_all(&[*byte])?;
+    match reply.sent {
+        Sent::Whole => stream.write_all(body),
+        Sent::Cut(first) => stream.write_all(&body[..first]),
+        Sent::Held(first, gate) => {
+            stream.write_all(&body[..first])?;
+            gate.wait();
+            stream.write_all(&body[first..=first])?;
+            // Returns when the client has closed the connection.
+            stream.read(&mut [0]).map(|_| ())
         }
     }
-    Ok(())
 }
 
 /// A file of a repository.

@@ -1,42 +1,37 @@
 //! Ctrl-C.
-#![cfg(unix)]
+#![cfg(all(unix, debug_assertions))]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-use crate::support::{Place, interrupt, interruptible};
+use crate::hold::Held;
+use crate::support::{Place, program};
 
 #[test]
 fn ctrl_c_ends_within_a_step_and_leaves_nothing() {
     let place = Place::new();
     let mut generate = place.command();
-    generate.args([
-        "--width=512",
-        "--height=512",
-        "--steps=1000",
-        "--output=out/x.png",
-    ]);
+    generate.args(["--steps=4", "--verbose", "--output=out/x.png"]);
     generate.args(["--trace=out/t.safetensors", "--report=out/r.json"]);
-    let mut command = interruptible(&generate);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("Denoising") {
-        assert!(
-            stderr.read_line(&mut said).unwrap() > 0,
-            "ended early: {said}"
-        );
-    }
-    let pressed = Instant::now();
-    interrupt(&child);
-    stderr.read_to_string(&mut said).unwrap();
-    let status = child.wait().unwrap();
-
-    assert_eq!(status.code(), Some(130), "{said}");
-    assert!(said.contains("interrupted"), "{said}");
-    assert!(pressed.elapsed() < Duration::from_secs(60));
+    let mut held = Held::at("step", 2, &generate);
+    held.interrupt();
+    let ended = held.release();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+    // Each step is told; the third was not begun.
+    assert!(ended.stderr.contains("2/4"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("3/4"), "{}", ended.stderr);
     assert_eq!(place.written(), [""; 0]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_while_a_file_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = crate::reading::sparse_transformer(&folder);
+    let mut inspect = program();
+    inspect.args(["inspect", "--read"]).arg(&path);
+    let mut held = Held::at("read", 2, &inspect);
+    held.interrupt();
+    let ended = held.release();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("Reading"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
 }

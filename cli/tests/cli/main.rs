@@ -14,6 +14,8 @@ mod flags;
 mod formats;
 mod from;
 mod from_recipe;
+#[cfg(all(unix, debug_assertions))]
+mod hold;
 mod hub_server;
 mod hub_user;
 mod init_image;
@@ -23,6 +25,8 @@ mod interrupt;
 mod library;
 mod lora;
 mod make_fixture;
+#[cfg(all(target_os = "linux", debug_assertions))]
+mod mapped_file;
 mod outputs;
 mod overwriting;
 mod picture;

@@ -152,32 +152,21 @@ fn it_is_hidden_but_explained() {
     run(&["make-fixture", "--real-shapes=x", "--sparse", "--seed=1"]).expect(2);
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, debug_assertions))]
 #[test]
 fn ctrl_c_leaves_no_part_of_a_file() {
-    use std::process::Stdio;
-    use std::thread::sleep;
-    use std::time::Duration;
-
-    use crate::support::{interrupt, interruptible};
-
     // Beside what was built, where there is room: the size of the whole file must be free.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let place = folder.path().join("text_encoders");
     let mut make = program();
     make.args(["make-fixture", "--only=text-encoder", "--real-shapes"]);
     make.arg(folder.path());
-    let mut command = interruptible(&make);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // Until it writes.
-    while !place.is_dir() || names(&place).is_empty() {
-        assert!(child.try_wait().unwrap().is_none(), "ended early");
-        sleep(Duration::from_millis(5));
-    }
-    interrupt(&child);
-    let run = Run::from(child.wait_with_output().unwrap()).expect(130);
-    assert!(run.stderr.contains("interrupted"), "{}", run.stderr);
-    assert_eq!(run.stdout, "");
+    let mut held = crate::hold::Held::at("write", 1, &make);
+    assert_eq!(names(&place).len(), 1);
+    held.interrupt();
+    let ended = held.release();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
     assert_eq!(names(&place), [""; 0]);
 }

@@ -18,29 +18,21 @@ fn previews_leave_the_picture_as_it_is_and_nothing_behind() {
     assert!(fs::read(place.path("out/x.png")).unwrap() == without);
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, debug_assertions))]
 #[test]
 fn a_preview_is_there_meanwhile_and_gone_after_ctrl_c() {
-    use crate::support::{interrupt, interruptible};
-    use std::process::Stdio;
-    use std::time::Duration;
-
     let place = Place::new();
     let mut generate = place.command();
-    generate.args(["--steps=1000", "--preview=2", "-q", "--output=out/x.png"]);
-    generate.args(["--width=512", "--height=256"]);
-    let mut command = interruptible(&generate);
-    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    generate.args(["--steps=4", "--preview=2", "--output=out/x.png"]);
+    generate.args(["--width=64", "--height=32"]);
+    let mut held = crate::hold::Held::at("step", 3, &generate);
     let path = place.path("out/x.preview.png");
-    while !path.exists() {
-        assert_eq!(child.try_wait().unwrap(), None, "ended early");
-        std::thread::sleep(Duration::from_millis(5));
-    }
     let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
     let reader = png::Decoder::new(file).read_info().unwrap();
-    assert_eq!((reader.info().width, reader.info().height), (64, 32));
-    interrupt(&child);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!((reader.info().width, reader.info().height), (8, 4));
+    held.interrupt();
+    let ended = held.release();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     assert_eq!(place.written(), [""; 0]);
 }
 

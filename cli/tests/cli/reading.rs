@@ -1,8 +1,7 @@
 //! Files of the published size through the reader, within little memory.
 #![cfg(target_os = "linux")]
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,14 +9,14 @@ use memmap2::Mmap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Place, Run, interrupt, interruptible, program};
+use crate::support::{Place, Run, program};
 
 const TENSORS: u64 = 1933;
 const BYTES: u64 = 20_430_401_088;
 const MIB: u64 = 1 << 20;
 
 /// The published transformer, all holes.
-fn sparse_transformer(folder: &TempDir) -> PathBuf {
+pub(crate) fn sparse_transformer(folder: &TempDir) -> PathBuf {
     let run: Run = program()
         .args(["make-fixture", "--sparse", "--only=transformer", "--quiet"])
         .arg("--real-shapes")
@@ -103,98 +102,6 @@ fn a_hard_limit_of_512_mib_is_enough() {
 }
 
 #[test]
-fn a_mapped_file_that_is_cut_off_ends_the_program_with_a_word() {
-    let place = Place::new();
-    let mut generate = place.command();
-    generate.args(["--width=512", "--height=512", "--steps=1000"]);
-    generate.args(["--output=out/x.png"]).stderr(Stdio::piped());
-    let mut child = generate.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("Denoising") {
-        assert!(
-            stderr.read_line(&mut said).unwrap() > 0,
-            "ended early: {said}"
-        );
-    }
-    let file = OpenOptions::new().write(true).open(place.transformer());
-    file.unwrap().set_len(0).unwrap();
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "{said}");
-    let last = said.lines().last().unwrap();
-    assert!(
-        last.starts_with("error: ") && last.contains("was cut off while in use"),
-        "{said}"
-    );
-    assert!(last.contains("qwen_image_small_fp8_e4m3fn"), "{said}");
-    assert_eq!(place.written(), [""; 0]);
-}
-
-/// Runs `generate`, does something to the transformer's file while it denoises, and says how that
-/// ended: the exit code and the last line.
-fn disturbed(place: &Place, more: &[&str], disturb: impl FnOnce(&Path)) -> (i32, String) {
-    let mut generate = place.command();
-    generate.args(["--steps=300", "--output=out/x.png"]);
-    generate.args(more);
-    generate.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = generate.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("Denoising") {
-        let read = stderr.read_line(&mut said).unwrap();
-        assert!(read > 0, "ended early: {said}");
-    }
-    disturb(&place.transformer());
-    stderr.read_to_string(&mut said).unwrap();
-    let code = child.wait().unwrap().code().unwrap();
-    (code, said.lines().last().unwrap().to_owned())
-}
-
-/// Writes zeros over the end of a file.
-fn overwrite(path: &Path) {
-    let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    file.seek(SeekFrom::End(-4096)).unwrap();
-    file.write_all(&[0; 4096]).unwrap();
-}
-
-#[test]
-fn a_mapped_file_that_is_written_to_gives_no_picture() {
-    let place = Place::new();
-    let (code, last) = disturbed(&place, &[], overwrite);
-    assert_eq!(code, 3, "{last}");
-    assert!(last.starts_with("error: "), "{last}");
-    for part in ["qwen_image_small_fp8_e4m3fn", "while it was in use"] {
-        assert!(last.contains(part), "no `{part}` in {last}");
-    }
-    assert_eq!(place.written(), [""; 0]);
-    // Without a mapping the weights are no longer the file's.
-    let place = Place::new();
-    let (code, last) = disturbed(&place, &["--no-mmap"], overwrite);
-    assert_eq!(code, 0, "{last}");
-}
-
-#[test]
-fn a_mapped_file_that_is_replaced_or_unlinked_is_still_there() {
-    let place = Place::new();
-    let (code, last) = disturbed(&place, &[], |_| {});
-    assert_eq!(code, 0, "{last}");
-    let expected = std::fs::read(place.path("out/x.png")).unwrap();
-    let replace = |path: &Path| {
-        let other = place.path("other");
-        std::fs::write(&other, [0; 4096]).unwrap();
-        std::fs::rename(&other, path).unwrap();
-    };
-    let unlink = |path: &Path| std::fs::remove_file(path).unwrap();
-    let original = std::fs::read(place.transformer()).unwrap();
-    for disturb in [&replace as &dyn Fn(&Path), &unlink] {
-        std::fs::write(place.transformer(), &original).unwrap();
-        let (code, last) = disturbed(&place, &[], disturb);
-        assert_eq!(code, 0, "{last}");
-        assert!(std::fs::read(place.path("out/x.png")).unwrap() == expected);
-    }
-}
-
-#[test]
 fn a_file_is_read_into_a_device() {
     let place = Place::new();
     let read = |more: &[&str]| -> Run {
@@ -261,24 +168,6 @@ fn a_device_without_room_for_a_model_is_left_as_it_was() {
     );
     assert!(error.contains("qwen_2.5_vl_7b_fp8_scaled"), "{error}");
     assert!(!folder.path().join("x.png").exists());
-}
-
-#[test]
-fn ctrl_c_while_a_file_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = sparse_transformer(&folder);
-    let mut inspect = program();
-    inspect.args(["inspect", "--read"]).arg(&path);
-    let mut command = interruptible(&inspect);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    stderr.read_line(&mut said).unwrap();
-    assert!(said.starts_with("Reading"), "{said}");
-    interrupt(&child);
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
 }
 
 #[test]
