@@ -19,7 +19,7 @@ use crate::output::names::OutputNames;
 use crate::output::recorded::Recorded;
 
 /// The negative prompt where none is given.
-pub(crate) const NEGATIVE_PROMPT: &str = " ";
+const NEGATIVE_PROMPT: &str = " ";
 /// The guidance scale where none is given.
 const CFG_SCALE: f64 = 4.0;
 /// The folder for what can be computed again.
@@ -29,8 +29,10 @@ const MAX_BATCH: usize = 1000;
 /// Where the prompts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PromptSource {
-    /// This is the only one; may be empty.
+    /// This is the only one; of a picture that is made again it may be empty.
     One(String),
+    /// None is known, and the longest is assumed: for a plan.
+    Longest,
     /// The lines of this file; `-` is standard input.
     File(PathBuf),
 }
@@ -114,7 +116,27 @@ impl GenerateConfig {
         args: GenerateArgs,
         environment: Environment<'_>,
     ) -> Result<Self, CliError> {
+        let from_file = args.pictures.from.is_some() || args.pictures.prompt_file.is_some();
+        if !(from_file || args.prompt.is_given()) {
+            return usage(
+                "no prompt is given; tip: qwen-image generate \"a red circle\" (or --prompt-file \
+                 FILE, or --from PICTURE)",
+            );
+        }
+        Self::of_plan(args, environment)
+    }
+
+    /// The same where no prompt need be given, since nothing is drawn.
+    ///
+    /// # Errors
+    /// As of [`Self::resolve`].
+    pub(super) fn of_plan(
+        args: GenerateArgs,
+        environment: Environment<'_>,
+    ) -> Result<Self, CliError> {
         let mut notices = Vec::new();
+        let prompt = args.prompt.prompt(&mut notices)?;
+        let negative_prompt = args.prompt.negative_prompt(&mut notices)?.cloned();
         let from = args.pictures.from.as_deref().map(Recorded::read);
         let from = from.transpose()?;
         let recorded = from.as_ref();
@@ -151,7 +173,7 @@ impl GenerateConfig {
             height: side("--height", args.size.height, recorded_height)?,
         };
         let loras = LoraConfig::resolve(&args.loras, recorded)?;
-        loras.check_lightning(args.steps, args.cfg_scale, args.negative_prompt.is_some())?;
+        loras.check_lightning(args.steps, args.cfg_scale, negative_prompt.is_some())?;
         let lightning = loras.lightning.is_some();
         let levels_given = args.sampling.schedule.is_some() || args.loras.lightning.is_some();
         let mut recorded_sampling = recorded.and_then(|from| from.sampling.clone());
@@ -192,13 +214,12 @@ impl GenerateConfig {
         let cfg_scale = cfg_scale.unwrap_or(usual);
         let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale, sampling.preset)
             .map_err(|error| blame(args.cfg_scale.is_some(), error))?;
-        if cfg_scale == 1.0 && args.negative_prompt.is_some() {
+        if cfg_scale == 1.0 && negative_prompt.is_some() {
             notices.push("--negative-prompt is not used with --cfg-scale 1".to_owned());
         }
         let negative_prompt = NegativePrompt {
-            off: args.no_negative_prompt,
-            given: args
-                .negative_prompt
+            off: args.prompt.no_negative_prompt,
+            given: negative_prompt
                 .or_else(|| recorded.and_then(|from| from.negative_prompt.clone())),
         };
         let seed = args.seed.or(recorded.and_then(|from| from.seed));
@@ -253,14 +274,12 @@ impl GenerateConfig {
         }
         let image = ImageInput::resolve(args.image, recipe)?;
         let quality = checks::ranged("--quality", args.pictures.quality, 1..=100)?;
-        let prompt = args
-            .prompt
-            .or_else(|| recorded.map(|from| from.prompt.clone()));
+        let prompt = prompt.or_else(|| recorded.map(|from| from.prompt.clone()));
         let resume = args.pictures.resume || file.is_some();
         let prompt = match (file, prompt) {
             (Some(file), _) => PromptSource::File(file),
             (None, Some(prompt)) => PromptSource::One(prompt),
-            (None, None) => return usage("--prompt is missing"),
+            (None, None) => PromptSource::Longest,
         };
         let config = Self {
             prompt,
@@ -312,7 +331,7 @@ impl GenerateConfig {
 ///
 /// # Errors
 /// [`CliError::Usage`].
-pub(super) fn batch_count(value: i64) -> Result<usize, CliError> {
+fn batch_count(value: i64) -> Result<usize, CliError> {
     checks::ranged("--batch-count", value, 1..=MAX_BATCH)
 }
 

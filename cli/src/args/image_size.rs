@@ -1,9 +1,5 @@
 //! The image's width and height, checked.
 
-use super::checks;
-use super::groups::SizeArgs;
-use crate::error::CliError;
-
 /// Image sides are multiples of this: the VAE's factor 8 times the transformer's 2x2 patches.
 pub(crate) const SIDE_MULTIPLE: u32 = 16;
 /// The longest side taken; beyond it lies a mistyped number.
@@ -16,22 +12,4 @@ pub(crate) struct ImageSize {
     pub(crate) width: Option<u32>,
     /// Pixels down.
     pub(crate) height: Option<u32>,
-}
-
-impl ImageSize {
-    /// Checks the flags and adds a notice for each side that is rounded.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] for a side out of range.
-    pub(super) fn resolve(args: &SizeArgs, notices: &mut Vec<String>) -> Result<Self, CliError> {
-        let mut side = |flag: &str, value: Option<i64>| {
-            value
-                .map(|value| checks::side(flag, value, notices))
-                .transpose()
-        };
-        Ok(Self {
-            width: side("--width", args.width)?,
-            height: side("--height", args.height)?,
-        })
-    }
 }

@@ -22,7 +22,7 @@ pub(crate) struct PicturesArgs {
     /// are called FILE-1.png, FILE-2.png, … Pictures that are there already are skipped, as with
     /// --resume. Each picture is written as soon as it is made where the VAE fits beside the
     /// transformer; otherwise all are written at the end, those that are done also after Ctrl-C
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "noise", "trace"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "prompt", "noise", "trace"])]
     pub(crate) prompt_file: Option<PathBuf>,
 
     /// Skip pictures that are there already, made in the same way; needs --seed

@@ -10,6 +10,7 @@ use super::image_input::ImageInputArgs;
 use super::lora::LoraArgs;
 use super::pictures::PicturesArgs;
 use super::preview::PreviewArgs;
+use super::prompt::PromptArgs;
 use super::sampling::SamplingArgs;
 
 /// Qwen-Image: a prompt becomes a picture.
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     #[command(args_override_self = true)]
     Generate(Box<GenerateArgs>),
     /// Say how much memory an image takes, and whether it fits
+    ///
+    /// The flags are those of `generate`, and the plan is that of `generate` with them; nothing is
+    /// loaded or written. Without a prompt the longest one is assumed.
     #[command(args_override_self = true)]
     Plan(Box<PlanArgs>),
     /// Download the published model files from the Hugging Face Hub
@@ -59,23 +63,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = PICTURE)]
 pub(crate) struct GenerateArgs {
-    /// What the picture shows
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        required_unless_present_any = ["from", "prompt_file"]
-    )]
-    pub(crate) prompt: Option<String>,
-
-    /// What the picture should not show [default: a single space]
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) negative_prompt: Option<String>,
-
-    /// No guidance by a negative prompt: one model pass a step instead of two
-    #[arg(long, conflicts_with = "negative_prompt")]
-    pub(crate) no_negative_prompt: bool,
+    #[command(flatten)]
+    pub(crate) prompt: PromptArgs,
 
     #[command(flatten)]
     pub(crate) size: SizeArgs,
@@ -153,39 +142,12 @@ pub(crate) struct GenerateArgs {
     pub(crate) pictures: PicturesArgs,
 }
 
-/// Flags of `plan`.
+/// Flags of `plan`: those of `generate`, whose plan it is, and where it would run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = PICTURE)]
 pub(crate) struct PlanArgs {
-    /// Count this prompt's tokens [default: the most that a prompt can have, 512]
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) prompt: Option<String>,
-
-    /// No guidance by a negative prompt: one model pass a step instead of two
-    #[arg(long)]
-    pub(crate) no_negative_prompt: bool,
-
     #[command(flatten)]
-    pub(crate) size: SizeArgs,
-
-    /// How many images to make
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        allow_negative_numbers = true
-    )]
-    pub(crate) batch_count: i64,
-
-    #[command(flatten)]
-    pub(crate) sources: SourceArgs,
-
-    #[command(flatten)]
-    pub(crate) loras: LoraArgs,
-
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
+    pub(crate) generate: GenerateArgs,
 
     /// Plan for a GPU with this much memory and nothing in use, instead of a device of this
     /// machine; as 24GB, 24GiB or bytes

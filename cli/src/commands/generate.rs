@@ -6,6 +6,7 @@ mod decode;
 mod denoise;
 mod device_peak;
 mod draw;
+mod dry_run;
 mod embeddings;
 mod encode;
 mod encode_image;
@@ -23,7 +24,8 @@ mod seed;
 mod start;
 mod texts;
 
-use super::plan;
+pub(crate) use dry_run::plan;
+
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
@@ -31,6 +33,7 @@ use crate::input::InitPicture;
 use crate::interrupt;
 use crate::plan::{PhaseName, Plan, Setting, Subject, dtype_str};
 use crate::survey::Survey;
+use dry_run::Where;
 use embeddings::Embeddings;
 use job::Job;
 use request::Request;
@@ -53,45 +56,19 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     });
 
     let seed = config.seed.unwrap_or_else(seed::random);
-    let mut notices = Vec::new();
-    let requests = Request::all(&config, seed, &mut notices)?;
-    for notice in &notices {
-        console.note(&format!("note: {notice}"));
+    let requests = requests(&config, seed, console)?;
+    if config.dry_run {
+        let device = config.compute.choose(&config.sources)?;
+        return dry_run::run(&config, requests, Where::Device(device), false, console);
     }
-    if !config.dry_run {
-        files::check_writable(&config, &requests)?;
-    }
+    files::check_writable(&config, &requests)?;
     let device = config.compute.choose(&config.sources)?;
-    config.compute.advise(console, &device);
-    let init = config.image.as_ref().map(InitPicture::read).transpose()?;
-    let models = job::open_models(&config, init.as_ref(), console)?;
-    if !config.dry_run {
-        files::check_models(&config, &models)?;
-    }
-    let survey = Survey {
-        models: &models,
-        dtype: config.compute.dtype,
-    };
-    let facts = backends::dispatch(&device, survey)??;
-    let setting = Setting::on(&config.compute, &device, facts);
-    let from = config.from.as_ref();
-    if let Some(notice) = from.and_then(|from| from.check_dtype(dtype_str(setting.dtype))) {
-        console.note(&format!("note: {notice}"));
-    }
-    let job = Job::prepare(&config, models, init, requests, setting.dtype, console)?;
+    let (job, setting) = settle(&config, requests, Where::Device(device), console)?;
     if job.pictures.is_empty() {
         console.note("nothing is left to do");
-        return if config.dry_run {
-            Ok(())
-        } else {
-            job.run(&device, setting, Embeddings::default())
-        };
+        return job.run(&device, setting, Embeddings::default());
     }
     let plan = Plan::new(&Subject::of(&job.models), job.work(), setting);
-    if config.dry_run {
-        plan::print(&plan, false)?;
-        return plan.check();
-    }
     let embeds = Embeddings::look_up(&job, &job.encoder_device(&device), &setting);
     plan.check_from(if embeds.complete() {
         PhaseName::EncodeImage
@@ -103,4 +80,46 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         console.note(&format!("Seed: {seed}"));
     }
     job.run(&device, setting, embeds)
+}
+
+/// What is asked for, picture by picture; tells what the user should know of it.
+fn requests(
+    config: &GenerateConfig,
+    seed: u64,
+    console: Console,
+) -> Result<Vec<Request>, CliError> {
+    let mut notices = Vec::new();
+    let requests = Request::all(config, seed, &mut notices)?;
+    for notice in &notices {
+        console.note(&format!("note: {notice}"));
+    }
+    Ok(requests)
+}
+
+/// Opens all files and settles what is left to the models and the device.
+fn settle<'a>(
+    config: &'a GenerateConfig,
+    requests: Vec<Request>,
+    place: Where,
+    console: Console,
+) -> Result<(Job<'a>, Setting), CliError> {
+    if let Where::Device(device) = &place {
+        config.compute.advise(console, device);
+    }
+    let init = config.image.as_ref().map(InitPicture::read).transpose()?;
+    let models = job::open_models(config, init.as_ref(), console)?;
+    if !config.dry_run {
+        files::check_models(config, &models)?;
+    }
+    let survey = Survey {
+        models: &models,
+        dtype: config.compute.dtype,
+    };
+    let setting = place.setting(&config.compute, survey)?;
+    let from = config.from.as_ref();
+    if let Some(notice) = from.and_then(|from| from.check_dtype(dtype_str(setting.dtype))) {
+        console.note(&format!("note: {notice}"));
+    }
+    let job = Job::prepare(config, models, init, requests, setting.dtype, console)?;
+    Ok((job, setting))
 }

@@ -48,6 +48,7 @@ impl Request {
     ) -> Result<Vec<Self>, CliError> {
         match &config.prompt {
             PromptSource::One(prompt) => Ok(of_prompt(config, prompt, seed)),
+            PromptSource::Longest => Ok(of_prompt(config, "", seed)),
             PromptSource::File(path) => of_file(config, path, seed, notices),
         }
     }
