@@ -1,11 +1,11 @@
 //! Finds the model files, and settles from their headers alone what will be loaded.
 
+mod scheduler;
+
 use std::path::{Path, PathBuf};
 
 use loader::{Adapters, Component, ModelFiles, Weights};
-use model::{
-    ConfigError, SchedulerConfig, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig,
-};
+use model::{ConfigError, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig};
 use serde_json::Value;
 
 use crate::adapters;
@@ -14,13 +14,12 @@ use crate::demo::{self, Unpacked};
 use crate::error::CliError;
 use crate::output::recipe::UsedLora;
 use crate::tokenizer;
+use scheduler::Scheduler;
 
 /// Side of a picture of the published model, where nothing names another.
 const DEFAULT_SIDE: u32 = 1328;
 /// Steps of the published model, where nothing names another number.
 const DEFAULT_STEPS: usize = 50;
-/// The largest scheduler_config.json that is read.
-const MAX_JSON_BYTES: u64 = 1 << 20;
 
 /// One model of the pipeline: its file, validated, and its sizes.
 #[derive(Debug)]
@@ -48,12 +47,14 @@ pub(crate) struct Models {
     pub(crate) used_loras: Vec<UsedLora>,
     /// The steps of the Lightning LoRA, if there is one among them.
     pub(crate) lightning: Option<usize>,
-    /// The noise schedule's constants.
-    pub(crate) scheduler: SchedulerConfig,
+    /// The solver and the noise levels where nobody asks for others.
+    pub(crate) scheduler: Scheduler,
     /// The tokenizer.
     pub(crate) tokenizer: Tokenizer,
     /// Its file, or the folder of its files.
     tokenizer_source: PathBuf,
+    /// What the user should know of the files.
+    pub(crate) notes: Vec<String>,
     /// Where the demo model's files are, if it is the one; they go with this value.
     _demo: Option<Unpacked>,
 }
@@ -96,7 +97,8 @@ impl Models {
         accept(&name(&transformer.weights))?;
         let lightning = sources.loras.lightning;
         let adapters = adapters::open(sources, &transformer.weights)?;
-        let models = Self {
+        let mut notes = Vec::new();
+        let mut models = Self {
             used_loras: adapters::used(&adapters)?,
             adapters,
             transformer,
@@ -105,14 +107,17 @@ impl Models {
             vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
             vae_encoder: None,
             scheduler: match lightning {
-                Some(_) => SchedulerConfig::lightning(),
-                None => scheduler_config(found.scheduler.as_deref())?,
+                Some(_) => Scheduler::lightning(),
+                None => Scheduler::open(found.scheduler.as_deref(), &mut notes)?,
             },
             tokenizer: Tokenizer::open(&tokenizer)?,
             tokenizer_source: tokenizer,
+            notes: Vec::new(),
             _demo: demo,
         };
         models.check_fit()?;
+        notes.extend(models.smaller_than_published());
+        models.notes = notes;
         let source = &models.tokenizer_source;
         tokenizer::check_fit(&models.tokenizer, source, &models.text_encoder)?;
         Ok(models)
@@ -141,6 +146,38 @@ impl Models {
             .into_iter()
             .chain([tokenizer])
             .chain(loras)
+    }
+
+    /// A note on each model that has fewer layers than the published one of its width, as its config
+    /// says.
+    fn smaller_than_published(&self) -> impl Iterator<Item = String> {
+        let transformer = &self.transformer.config;
+        let encoder = &self.text_encoder.config;
+        let models = [
+            (
+                &self.transformer.weights,
+                "blocks",
+                transformer.num_layers,
+                transformer.published_layers(),
+            ),
+            (
+                &self.text_encoder.weights,
+                "layers",
+                encoder.num_hidden_layers,
+                encoder.published_layers(),
+            ),
+        ];
+        models
+            .into_iter()
+            .filter_map(|(weights, what, found, published)| {
+                let published = published.filter(|published| found < *published)?;
+                Some(format!(
+                    "{}: has {found} {what}, as its config says, of the {published} that the \
+                     published {} of its width has",
+                    weights.source().display(),
+                    weights.component()
+                ))
+            })
     }
 
     /// Whether what one model gives is what the next takes.
@@ -315,24 +352,6 @@ pub(crate) fn text_encoder_part(weights: Weights) -> Result<Part<TextEncoderConf
 /// The VAE with its sizes.
 pub(crate) fn vae_part(weights: Weights) -> Result<Part<VaeConfig>, CliError> {
     resolve(weights, |config, shape| VaeConfig::resolve(config, shape))
-}
-
-/// The scheduler's constants from a diffusers folder, or the published model's.
-fn scheduler_config(path: Option<&Path>) -> Result<SchedulerConfig, CliError> {
-    let Some(path) = path else {
-        return SchedulerConfig::resolve(None).map_err(CliError::config(Path::new("scheduler")));
-    };
-    let bad = |reason: &dyn std::fmt::Display| {
-        CliError::ModelFile(format!("{}: {reason}", path.display()))
-    };
-    let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
-    if length > MAX_JSON_BYTES {
-        return Err(bad(&"too large for a scheduler config"));
-    }
-    let text = std::fs::read(path).map_err(|error| bad(&error))?;
-    let json: Value = serde_json::from_slice(&text)
-        .map_err(|error| bad(&format_args!("is not JSON: {error}")))?;
-    SchedulerConfig::resolve(Some(&json)).map_err(CliError::config(path))
 }
 
 #[cfg(test)]

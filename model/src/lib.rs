@@ -30,7 +30,10 @@ pub mod transformer;
 pub mod vae;
 
 pub use builder::Builder;
-pub use config::{ConfigError, SchedulerConfig, TextEncoderConfig, TransformerConfig, VaeConfig};
+pub use config::{
+    ConfigError, FolderScheduler, SchedulerConfig, TextEncoderConfig, TimeShift, TransformerConfig,
+    VaeConfig,
+};
 pub use text_encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use transformer::Transformer;

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 
 use burn::tensor::{Tensor, TensorData};
-use model::SchedulerConfig;
 use model::guidance::{Guidance, GuidanceRule};
 use model::latents::TokenGrid;
 use model::pipeline::{Branch, Denoising, Observer, PipelineError, denoise};
 use model::sampler::{Sampler, SamplerKind};
 use model::scheduler::{Schedule, ScheduleKind};
+use model::{FolderScheduler, SchedulerConfig};
 use serde::Deserialize;
 use tests::{Case, FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases, check, fixture};
 
@@ -27,6 +27,38 @@ fn rows<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
     let rows: Vec<T> = serde_json::from_slice(&text).expect("rows of the fixture");
     assert!(rows.len() >= 10, "{file} has {} rows", rows.len());
     rows
+}
+
+#[derive(Deserialize)]
+struct FolderLevels {
+    config: serde_json::Value,
+    steps: usize,
+    width: usize,
+    height: usize,
+    sigmas: Vec<f32>,
+}
+
+#[test]
+fn a_folders_scheduler_has_the_levels_that_the_reference_makes_of_it() {
+    for row in rows::<FolderLevels>("scheduler_folders.json") {
+        let what = row.config.to_string();
+        let folder = FolderScheduler::resolve(&row.config, None).expect("a scheduler");
+        let expected = match row.config["_class_name"].as_str() {
+            Some("UniPCMultistepScheduler") => SamplerKind::UniPc,
+            _ => SamplerKind::Euler,
+        };
+        assert_eq!(folder.sampler, Ok(expected), "{what}");
+        let kind = folder.schedule.expect("levels");
+        let tokens = TokenGrid::of_image(row.width, row.height).tokens();
+        let schedule = Schedule::of_kind(&kind, &folder.constants, row.steps, tokens);
+        let schedule = schedule.expect("a schedule");
+        assert_eq!(schedule.sigmas().len(), row.sigmas.len(), "{what}");
+        for (found, expected) in schedule.sigmas().iter().zip(&row.sigmas) {
+            // The reference's UniPC begins a millionth below 1, and so does the sampler here.
+            let distance = (found - expected).abs();
+            assert!(distance < 2e-6, "{what}: {found} != {expected}");
+        }
+    }
 }
 
 #[derive(Deserialize)]

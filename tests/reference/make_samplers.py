@@ -11,7 +11,7 @@ from diffusers import (
     FlowMatchHeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift, retrieve_timesteps
 
 import capture
 import layouts
@@ -28,6 +28,9 @@ SCHEDULES = [
     ("dynamic-beta", 2, 512, 512),
     ("dynamic-beta", 20, 1024, 1024),
     ("dynamic-beta", 50, 1328, 1328),
+    ("dynamic-karras", 2, 512, 512),
+    ("dynamic-karras", 20, 1024, 1024),
+    ("dynamic-exponential", 20, 1328, 1328),
     ("shift=1", 7, 1024, 1024),
     ("shift=3", 4, 1024, 1024),
     ("shift=3.1", 1, 1024, 1024),
@@ -58,6 +61,45 @@ LEVELS = [
     [0.83, 0.7, 0.45, 0.31, 0.1],
 ]
 
+# Changes to Qwen-Image's scheduler_config.json, and the steps of a picture of 1024x512 pixels.
+FOLDERS = [
+    ({}, 7),
+    ({"use_beta_sigmas": True}, 7),
+    ({"use_karras_sigmas": True}, 7),
+    ({"use_exponential_sigmas": True}, 7),
+    ({"time_shift_type": "linear"}, 7),
+    ({"time_shift_type": "linear", "shift_terminal": None, "use_beta_sigmas": True}, 4),
+    ({"shift_terminal": 0}, 5),
+    ({"shift_terminal": 0.1}, 5),
+    ({"use_dynamic_shifting": False, "shift": 3.0}, 6),
+    ({"use_dynamic_shifting": False, "shift": 3.0, "shift_terminal": None}, 6),
+    ({"base_shift": 0.3, "max_shift": 1.6, "base_image_seq_len": 100, "max_image_seq_len": 3000}, 5),
+    # Of a file that says next to nothing, the rest is what diffusers has it to be.
+    (None, 6),
+    ({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True, "prediction_type": "flow_prediction"}, 7),
+    (
+        {
+            "_class_name": "UniPCMultistepScheduler",
+            "use_flow_sigmas": True,
+            "prediction_type": "flow_prediction",
+            "use_dynamic_shifting": False,
+            "flow_shift": 3.0,
+            "shift": 5.0,
+            "shift_terminal": None,
+        },
+        7,
+    ),
+    (
+        {
+            "_class_name": "UniPCMultistepScheduler",
+            "use_flow_sigmas": True,
+            "prediction_type": "flow_prediction",
+            "time_shift_type": "linear",
+        },
+        4,
+    ),
+]
+
 SAMPLERS = ["euler", "heun", "dpmpp2m", "unipc"]
 
 # What the tiny transformer is sent through. Its embeddings and noise are those of the case's trace.
@@ -75,8 +117,8 @@ def schedule(name: str, steps: int, width: int, height: int) -> np.ndarray:
     config = dict(layouts.SCHEDULER)
     if kind == "shift":
         config |= {"use_dynamic_shifting": False, "shift": float(value), "shift_terminal": None}
-    if kind == "dynamic-beta":
-        config |= {"use_beta_sigmas": True}
+    if kind.startswith("dynamic-"):
+        config |= {f"use_{kind.removeprefix('dynamic-')}_sigmas": True}
     tokens = (width // 16) * (height // 16)
     mu = calculate_shift(
         tokens,
@@ -87,6 +129,22 @@ def schedule(name: str, steps: int, width: int, height: int) -> np.ndarray:
     )
     scheduler = FlowMatchEulerDiscreteScheduler(**config)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
+    return scheduler.sigmas.numpy()
+
+
+def folder_schedule(config: dict, steps: int, width: int, height: int) -> np.ndarray:
+    """The levels that diffusers' pipeline gets of a folder's scheduler."""
+    classes = {kind.__name__: kind for kind in (FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler)}
+    scheduler = classes[config["_class_name"]].from_config(config)
+    get = scheduler.config.get
+    mu = calculate_shift(
+        (width // 16) * (height // 16),
+        get("base_image_seq_len", 256),
+        get("max_image_seq_len", 4096),
+        get("base_shift", 0.5),
+        get("max_shift", 1.15),
+    )
+    retrieve_timesteps(scheduler, sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
     return scheduler.sigmas.numpy()
 
 
@@ -173,6 +231,25 @@ def write_schedules(path: Path):
     write_rows(path, rows)
 
 
+def write_folders(path: Path):
+    width, height = 1024, 512
+    rows = []
+    for changes, steps in FOLDERS:
+        published = {"_class_name": "FlowMatchEulerDiscreteScheduler", **layouts.SCHEDULER}
+        config = {"_class_name": published["_class_name"]} if changes is None else {**published, **changes}
+        sigmas = folder_schedule(config, steps, width, height)
+        rows.append(
+            {
+                "config": config,
+                "steps": steps,
+                "width": width,
+                "height": height,
+                "sigmas": [short(value) for value in sigmas],
+            }
+        )
+    write_rows(path, rows)
+
+
 def write_steps(path: Path):
     generator = torch.Generator("cpu").manual_seed(3)
     start = torch.randn(8, generator=generator)
@@ -239,5 +316,6 @@ def write_transformer_steps(path: Path, root: Path):
 
 def write_all(root: Path):
     write_schedules(root / "schedules.json")
+    write_folders(root / "scheduler_folders.json")
     write_steps(root / "samplers.json")
     write_transformer_steps(root / "samplers.safetensors", root)

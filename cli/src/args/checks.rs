@@ -44,7 +44,7 @@ pub(crate) fn ranged(
 /// Denoising steps, as a schedule can have them.
 pub(crate) fn steps(what: &str, value: i64, schedule: &ScheduleKind) -> Result<usize, CliError> {
     let steps = ranged(what, value, STEPS)?;
-    let stretched = matches!(schedule, ScheduleKind::Dynamic | ScheduleKind::DynamicBeta);
+    let stretched = schedule.is_dynamic();
     match schedule.listed_steps() {
         Some(listed) if steps != listed => usage(format!(
             "{what} {steps} contradicts the {listed} noise levels of --schedule; leave it out"

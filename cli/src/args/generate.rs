@@ -11,7 +11,7 @@ use super::image_size::ImageSize;
 use super::lora::LoraConfig;
 use super::preview::PreviewConfig;
 use super::raw::GenerateArgs;
-use super::sampling::Sampling;
+use super::sampling::{Asked, Sampling};
 use super::sources::ModelSources;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
@@ -68,6 +68,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) steps: Option<usize>,
     /// How noise becomes a picture.
     pub(crate) sampling: Sampling,
+    /// Which parts of that are not left to the models folder.
+    pub(crate) asked: Asked,
     /// Guidance scale, as the preset can have it.
     pub(crate) cfg_scale: f64,
     /// Seed of the first image; `None` draws one.
@@ -187,6 +189,7 @@ impl GenerateConfig {
                 sampling.schedule = sampling.preset.schedule(lightning);
             }
         }
+        let asked = Asked::of(&args.sampling, recorded_sampling.as_ref(), lightning);
         let sampling = Sampling::resolve(args.sampling, recorded_sampling.as_ref(), lightning);
         if let (Some(steps), Some(listed)) = (loras.lightning, sampling.schedule.listed_steps())
             && steps != listed
@@ -287,6 +290,7 @@ impl GenerateConfig {
             size,
             steps,
             sampling,
+            asked,
             cfg_scale,
             seed,
             count,

@@ -19,15 +19,17 @@ const COMFYUI_LIGHTNING_SHIFT: f64 = 3.0;
 /// Flags of sampling.
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArgs {
-    /// How noise levels are gone through [default: euler]
+    /// How noise levels are gone through [default: the model's, euler for Qwen-Image]
     #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
     pub(crate) sampler: Option<SamplerName>,
 
-    /// Noise levels: dynamic (the model's own), dynamic-beta, shift=S, simple, simple=S, beta,
-    /// beta=S, or a list, sigmas=1,0.75,0.5 [default: dynamic; simple with --preset comfyui]
+    /// Noise levels: dynamic (the model's own), dynamic-beta, dynamic-karras, dynamic-exponential,
+    /// shift=S, simple, simple=S, beta, beta=S, or a list, sigmas=1,0.75,0.5
+    /// [default: the model's, dynamic for Qwen-Image; simple with --preset comfyui]
     ///
     /// dynamic: as the model's scheduler config has it, shifted by the size of the picture.
-    /// dynamic-beta: its first and last level, and diffusers' beta schedule between them.
+    /// dynamic-beta, dynamic-karras, dynamic-exponential: its first and last level, and diffusers'
+    /// schedule of that name between them.
     /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
     /// names, with a shift of S or 3.1. sigmas=A,B,...: these levels, each below the one before,
     /// and 0 after them; they set the number of steps.
@@ -80,6 +82,31 @@ pub(crate) struct Sampling {
     pub(crate) schedule: ScheduleKind,
     /// Whose habits.
     pub(crate) preset: Preset,
+}
+
+/// Which parts of a [`Sampling`] were asked for: by flags, by a picture that is made again, by a
+/// preset of other levels than the model's, or by a Lightning LoRA. The rest is left to the models
+/// folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The solver.
+    pub(crate) sampler: bool,
+    /// The noise levels.
+    pub(crate) schedule: bool,
+}
+
+impl Asked {
+    /// What flags, a record and Lightning ask for.
+    pub(crate) fn of(args: &SamplingArgs, recorded: Option<&Sampling>, lightning: bool) -> Self {
+        let preset = args.preset.or(recorded.map(|from| from.preset));
+        let all = lightning || preset == Some(Preset::ComfyUi);
+        // A preset that is asked for brings its schedule, not the picture's.
+        let recorded_schedule = recorded.is_some() && args.preset.is_none();
+        Self {
+            sampler: all || args.sampler.is_some() || recorded.is_some(),
+            schedule: all || args.schedule.is_some() || recorded_schedule,
+        }
+    }
 }
 
 impl Sampling {
@@ -185,16 +212,41 @@ impl Preset {
 mod tests {
     use clap::Parser;
 
-    use super::{Preset, SamplerName, Sampling, SamplingArgs};
+    use super::{Asked, Preset, SamplerName, Sampling, SamplingArgs};
 
-    fn resolve(flags: &[&str], recorded: Option<&Sampling>) -> Sampling {
+    fn parse(flags: &[&str]) -> SamplingArgs {
         #[derive(clap::Parser)]
         struct Flags {
             #[command(flatten)]
             sampling: SamplingArgs,
         }
         let flags = Flags::try_parse_from(["x"].iter().chain(flags)).unwrap();
-        Sampling::resolve(flags.sampling, recorded, false)
+        flags.sampling
+    }
+
+    fn resolve(flags: &[&str], recorded: Option<&Sampling>) -> Sampling {
+        Sampling::resolve(parse(flags), recorded, false)
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_left_to_the_model() {
+        let recorded = Sampling::default();
+        let asked = |flags: &[&str], recorded, lightning| {
+            let Asked { sampler, schedule } = Asked::of(&parse(flags), recorded, lightning);
+            (sampler, schedule)
+        };
+        assert_eq!(asked(&[], None, false), (false, false));
+        assert_eq!(
+            asked(&["--preset", "diffusers"], None, false),
+            (false, false)
+        );
+        assert_eq!(asked(&["--sampler", "heun"], None, false), (true, false));
+        assert_eq!(asked(&["--schedule", "simple"], None, false), (false, true));
+        assert_eq!(asked(&["--preset", "comfyui"], None, false), (true, true));
+        assert_eq!(asked(&[], None, true), (true, true));
+        assert_eq!(asked(&[], Some(&recorded), false), (true, true));
+        let preset = ["--preset", "diffusers"];
+        assert_eq!(asked(&preset, Some(&recorded), false), (true, false));
     }
 
     #[test]

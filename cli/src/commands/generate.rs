@@ -31,6 +31,7 @@ use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::interrupt;
+use crate::models::Models;
 use crate::plan::{PhaseName, Plan, Setting, Subject, dtype_str};
 use crate::survey::Survey;
 use dry_run::Where;
@@ -99,7 +100,7 @@ fn requests(
 /// Opens all files and settles what is left to the models and the device.
 fn settle<'a>(
     config: &'a GenerateConfig,
-    requests: Vec<Request>,
+    mut requests: Vec<Request>,
     place: Where,
     console: Console,
 ) -> Result<(Job<'a>, Setting), CliError> {
@@ -108,6 +109,14 @@ fn settle<'a>(
     }
     let init = config.image.as_ref().map(InitPicture::read).transpose()?;
     let models = job::open_models(config, init.as_ref(), console)?;
+    for request in &mut requests {
+        models
+            .scheduler
+            .settle(&mut request.sampling, config.asked)?;
+    }
+    if let Some(notice) = other_constants(config, &models, &requests) {
+        console.note(&format!("note: {notice}"));
+    }
     if !config.dry_run {
         files::check_models(config, &models)?;
     }
@@ -122,4 +131,22 @@ fn settle<'a>(
     }
     let job = Job::prepare(config, models, init, requests, setting.dtype, console)?;
     Ok((job, setting))
+}
+
+/// Says that the picture which is made again had noise levels of other constants.
+fn other_constants(
+    config: &GenerateConfig,
+    models: &Models,
+    requests: &[Request],
+) -> Option<String> {
+    let from = config.from.as_ref()?;
+    let recipe = from.recipe.as_ref()?;
+    let schedule = &requests.first()?.sampling.schedule;
+    let same = recipe.scheduler == models.scheduler.recorded(schedule);
+    (schedule.is_dynamic() && recipe.schedule.is_dynamic() && !same).then(|| {
+        format!(
+            "{}: was made with other constants of the noise levels than this model's scheduler has",
+            from.path.display()
+        )
+    })
 }

@@ -84,6 +84,8 @@ fn schedule(kind: &ScheduleKind) -> String {
     match kind {
         ScheduleKind::Dynamic => String::new(),
         ScheduleKind::DynamicBeta => "Schedule type: Dynamic Beta, ".to_owned(),
+        ScheduleKind::DynamicKarras => "Schedule type: Dynamic Karras, ".to_owned(),
+        ScheduleKind::DynamicExponential => "Schedule type: Dynamic Exponential, ".to_owned(),
         ScheduleKind::Shift(shift) => shifted("Shift", shift),
         ScheduleKind::Simple(shift) => shifted("Simple", shift),
         ScheduleKind::Beta(shift) => shifted("Beta", shift),
@@ -103,6 +105,8 @@ pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
     let schedule = match text.value("Schedule type") {
         None => "dynamic".to_owned(),
         Some("Dynamic Beta") => "dynamic-beta".to_owned(),
+        Some("Dynamic Karras") => "dynamic-karras".to_owned(),
+        Some("Dynamic Exponential") => "dynamic-exponential".to_owned(),
         Some("Shift") => shift("shift")?,
         Some("Simple") => shift("simple")?,
         Some("Beta") => shift("beta")?,
@@ -215,6 +219,7 @@ mod tests {
             sampler: SamplerName::Euler,
             schedule: ScheduleKind::Dynamic,
             preset: Preset::Diffusers,
+            scheduler: None,
             cfg_scale: 4.0,
             seed: Some(42),
             noise: None,
@@ -343,6 +348,8 @@ mod tests {
             for schedule in [
                 "dynamic",
                 "dynamic-beta",
+                "dynamic-karras",
+                "dynamic-exponential",
                 "shift=2",
                 "beta=1.5",
                 "sigmas=1,0.5",

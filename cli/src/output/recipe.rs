@@ -34,6 +34,9 @@ pub(crate) struct Recipe {
     /// Whose habits were followed.
     #[serde(default)]
     pub(crate) preset: Preset,
+    /// The constants of the model's own noise levels, where they are not the published model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduler: Option<String>,
     /// Guidance scale; 1 without guidance.
     pub(crate) cfg_scale: f64,
     /// Seed of the noise; none where the noise came from a file.
@@ -171,6 +174,7 @@ mod tests {
             sampler: SamplerName::DpmPp2m,
             schedule: "sigmas=1,0.5".parse().unwrap(),
             preset: Preset::ComfyUi,
+            scheduler: None,
             cfg_scale: 2.300_000_000_000_000_3,
             seed: Some(u64::MAX),
             noise: None,

@@ -11,6 +11,7 @@ mod documentation;
 mod download;
 mod download_refused;
 mod flags;
+mod folder_scheduler;
 mod formats;
 mod from;
 mod from_recipe;

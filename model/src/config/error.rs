@@ -53,4 +53,32 @@ pub enum ConfigError {
         /// The config's field.
         feature: &'static str,
     },
+    /// A field that asks for what is not computed here.
+    #[error("{model}: {field} = {value} in the config is not supported: {why}")]
+    Refused {
+        /// Which model.
+        model: &'static str,
+        /// Which field of the config.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// Fewer layers than a published model of this width has, and no config that says so.
+    #[error(
+        "{model}: the file holds {found} of the {published} {what} that a model of its width has: it was cut short, download it again (of a model that was made smaller, a config.json beside it or in its metadata must say {field} = {found})"
+    )]
+    CutShort {
+        /// Which model.
+        model: &'static str,
+        /// Its layers, in the plural.
+        what: &'static str,
+        /// The config's field that counts them.
+        field: &'static str,
+        /// In the file.
+        found: usize,
+        /// In the published model.
+        published: usize,
+    },
 }

@@ -2,13 +2,15 @@
 //! both, in which case they must agree.
 
 mod error;
+mod folder_scheduler;
 mod scheduler;
 mod text_encoder;
 mod transformer;
 mod vae;
 
 pub use error::ConfigError;
-pub use scheduler::SchedulerConfig;
+pub use folder_scheduler::FolderScheduler;
+pub use scheduler::{SchedulerConfig, TimeShift};
 pub use text_encoder::TextEncoderConfig;
 pub use transformer::TransformerConfig;
 pub use vae::VaeConfig;
@@ -95,6 +97,61 @@ fn agree<T: PartialEq + std::fmt::Debug>(
         }
         (Some(value), _) | (None, Some(value)) => Ok(value),
         (None, None) => Err(ConfigError::Unknown { model, field }),
+    }
+}
+
+/// Refuses a file with fewer layers than the `published` model of its width has, which would pass
+/// for a smaller model, unless its config says so.
+///
+/// `what` are the layers, and the config's field that counts them.
+fn not_cut_short(
+    model: &'static str,
+    (what, field): (&'static str, &'static str),
+    configured: Option<usize>,
+    found: usize,
+    published: Option<usize>,
+) -> Result<(), ConfigError> {
+    match published {
+        Some(published) if configured.is_none() && found < published => {
+            Err(ConfigError::CutShort {
+                model,
+                what,
+                field,
+                found,
+                published,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a field of a config that asks for what is not computed here.
+fn supported(
+    model: &'static str,
+    field: &'static str,
+    value: impl ToString,
+    holds: bool,
+    why: &'static str,
+) -> Result<(), ConfigError> {
+    match holds {
+        true => Ok(()),
+        false => Err(ConfigError::Refused {
+            model,
+            field,
+            value: shortened(&value.to_string()),
+            why,
+        }),
+    }
+}
+
+/// A text of a config as an error shows it: on one line, and not longer than one.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let shown = text.chars().take(LONGEST);
+    let shown: String = shown.flat_map(char::escape_debug).collect();
+    match text.chars().nth(LONGEST) {
+        Some(_) => shown + "…",
+        None => shown,
     }
 }
 

@@ -1,23 +1,21 @@
 //! The noise schedule's constants.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use super::{ConfigError, require};
 
-const MODEL: &str = "scheduler";
+/// The model's name in errors.
+pub(super) const MODEL: &str = "scheduler";
 
 /// The shift that the Lightning adapters were made for.
 const LIGHTNING_SHIFT: f64 = 3.0;
 
 /// Constants of the flow-matching schedule, by the names of diffusers'
 /// `FlowMatchEulerDiscreteScheduler`; the default is Qwen-Image's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerConfig {
-    /// The logarithm of the shift at `base_image_seq_len` tokens.
+    /// The logarithm of the shift at `base_image_seq_len` tokens, or the shift itself
+    /// ([`TimeShift`]).
     pub base_shift: f64,
-    /// The logarithm of the shift at `max_image_seq_len` tokens.
+    /// The same at `max_image_seq_len` tokens.
     pub max_shift: f64,
     /// Image tokens.
     pub base_image_seq_len: f64,
@@ -29,8 +27,18 @@ pub struct SchedulerConfig {
     pub use_dynamic_shifting: bool,
     /// The shift where it does not.
     pub shift: f64,
-    /// The shape of the dynamic shift; only `exponential` is known.
-    pub time_shift_type: String,
+    /// How the dynamic shift follows from the numbers above.
+    pub time_shift_type: TimeShift,
+}
+
+/// What the factor of the dynamic shift is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeShift {
+    /// The exponential of the number between `base_shift` and `max_shift`.
+    #[default]
+    Exponential,
+    /// That number itself.
+    Linear,
 }
 
 impl Default for SchedulerConfig {
@@ -43,7 +51,7 @@ impl Default for SchedulerConfig {
             shift_terminal: Some(0.02),
             use_dynamic_shifting: true,
             shift: 1.0,
-            time_shift_type: "exponential".into(),
+            time_shift_type: TimeShift::Exponential,
         }
     }
 }
@@ -60,33 +68,29 @@ impl SchedulerConfig {
         }
     }
 
-    /// The constants of a `scheduler_config.json`, or Qwen-Image's own.
+    /// Checks what a file may say.
     ///
     /// # Errors
-    /// The JSON does not fit, or asks for a schedule that is not this one.
-    pub fn resolve(config: Option<&Value>) -> Result<Self, ConfigError> {
-        let scheduler: Self = super::parse(MODEL, config)?;
+    /// [`ConfigError::Invalid`] for numbers that make no schedule.
+    pub(super) fn check(self) -> Result<Self, ConfigError> {
+        let require = |field, holds, rule| require(MODEL, field, holds, rule);
+        if self.use_dynamic_shifting {
+            require(
+                "max_image_seq_len",
+                self.max_image_seq_len > self.base_image_seq_len,
+                "must be greater than base_image_seq_len",
+            )?;
+            let finite = self.base_shift.is_finite() && self.max_shift.is_finite();
+            require("max_shift", finite, "must be a number, as base_shift")?;
+        }
+        let terminal = self.shift_terminal;
         require(
-            MODEL,
-            "time_shift_type",
-            scheduler.time_shift_type == "exponential",
-            "must be \"exponential\"",
-        )?;
-        require(
-            MODEL,
-            "max_image_seq_len",
-            scheduler.max_image_seq_len > scheduler.base_image_seq_len,
-            "must be greater than base_image_seq_len",
-        )?;
-        require(
-            MODEL,
             "shift_terminal",
-            scheduler
-                .shift_terminal
-                .is_none_or(|t| (0.0..1.0).contains(&t)),
+            terminal.is_none_or(|terminal| (0.0..1.0).contains(&terminal)),
             "must lie between 0 and 1",
         )?;
-        require(MODEL, "shift", scheduler.shift > 0.0, "must be positive")?;
-        Ok(scheduler)
+        let positive = self.shift > 0.0 && self.shift.is_finite();
+        require("shift", positive, "must be positive")?;
+        Ok(self)
     }
 }

@@ -1,10 +1,11 @@
 //! Sizes of the text encoder.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, Shapes, agree, count, dimension, require, usual_dimension, usual_dimension_in,
+    ConfigError, Shapes, agree, count, dimension, not_cut_short, require, supported,
+    usual_dimension, usual_dimension_in,
 };
 
 const MODEL: &str = "text encoder";
@@ -20,14 +21,50 @@ const OF_A_LAYER: [&str; 4] = [
     "mlp.down_proj.weight",
 ];
 
-/// Heads of the published Qwen2.5-VL sizes, whose files carry no config:
-/// (hidden size, rows of `k_proj`, attention heads, key-value heads).
-const FAMILY: [(usize, usize, usize, usize); 4] = [
-    (2048, 256, 16, 2),
-    (3584, 512, 28, 4),
-    (5120, 1024, 40, 8),
-    (8192, 1024, 64, 8),
+/// What the files of the published Qwen2.5-VL models, which carry no config, do not show.
+struct Published {
+    hidden_size: usize,
+    /// Rows of `k_proj`.
+    k_rows: usize,
+    num_attention_heads: usize,
+    num_hidden_layers: usize,
+}
+
+/// The published sizes: 3B, 7B, 32B and 72B.
+const FAMILY: [Published; 4] = [
+    Published::new(2048, 256, 16, 36),
+    Published::new(3584, 512, 28, 28),
+    Published::new(5120, 1024, 40, 64),
+    Published::new(8192, 1024, 64, 80),
 ];
+
+impl Published {
+    const fn new(
+        hidden_size: usize,
+        k_rows: usize,
+        num_attention_heads: usize,
+        num_hidden_layers: usize,
+    ) -> Self {
+        Self {
+            hidden_size,
+            k_rows,
+            num_attention_heads,
+            num_hidden_layers,
+        }
+    }
+}
+
+/// The models with Qwen2.5's decoder layers, by the `model_type` of their configs.
+const MODEL_TYPES: [&str; 5] = [
+    "qwen2_5_vl",
+    "qwen2_5_vl_text",
+    "qwen2_vl",
+    "qwen2_vl_text",
+    "qwen2",
+];
+
+/// What transformers adds to mean squares where its config has no `rms_norm_eps`.
+const TRANSFORMERS_EPS: f64 = 1e-5;
 
 /// Sizes of Qwen2.5-VL's language model, by the names of its `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,14 +101,86 @@ struct Partial {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     rope_theta: Option<f64>,
-    rope_parameters: Option<RopeParameters>,
+    rope_parameters: Option<Map<String, Value>>,
+    rope_scaling: Option<Map<String, Value>>,
     rms_norm_eps: Option<f64>,
+    model_type: Option<String>,
+    hidden_act: Option<String>,
+    use_sliding_window: Option<bool>,
+    max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RopeParameters {
-    rope_theta: Option<f64>,
+impl Partial {
+    /// Refuses what changes the embeddings and is not computed here. What has no effect on them is
+    /// passed over: `tie_word_embeddings` (of the language head), `max_position_embeddings` (of
+    /// other rotary types than the default), dropout, and all that is about images and caches.
+    fn check(&self, layers: usize) -> Result<(), ConfigError> {
+        let model_type = self.model_type.as_deref();
+        supported(
+            MODEL,
+            "model_type",
+            model_type.unwrap_or_default(),
+            model_type.is_none_or(|model_type| MODEL_TYPES.contains(&model_type)),
+            "Qwen2.5-VL is needed",
+        )?;
+        let act = self.hidden_act.as_deref().unwrap_or("silu");
+        let known = matches!(act, "silu" | "swish");
+        supported(MODEL, "hidden_act", act, known, "only silu is")?;
+        let why = "every layer attends to all tokens before";
+        let kinds = self.layer_types.iter().flatten();
+        for kind in kinds {
+            let full = kind == "full_attention";
+            supported(MODEL, "layer_types", kind, full, why)?;
+        }
+        let windowed = self.use_sliding_window == Some(true)
+            && self.layer_types.is_none()
+            && self.max_window_layers.is_none_or(|first| first < layers);
+        supported(MODEL, "use_sliding_window", true, !windowed, why)?;
+        for (field, rope) in [
+            ("rope_scaling", &self.rope_scaling),
+            ("rope_parameters", &self.rope_parameters),
+        ] {
+            let rope = rope.iter().flatten();
+            for (key, value) in rope {
+                let holds = match (key.as_str(), value) {
+                    ("rope_type" | "type", Value::String(kind)) => {
+                        matches!(kind.as_str(), "default" | "mrope")
+                    }
+                    ("rope_type" | "type", value) => value.is_null(),
+                    (_, value) => !value.is_object(),
+                };
+                let why = "only the default rotary positions are";
+                supported(MODEL, field, format!("{key}: {value}"), holds, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The base of the rotary frequencies, wherever transformers would take it from.
+    fn rope_theta(&self) -> Result<f64, ConfigError> {
+        let scaling = self.rope_scaling.as_ref().filter(|rope| !rope.is_empty());
+        let rope = scaling.or(self.rope_parameters.as_ref());
+        let own = rope.and_then(|rope| rope.get("rope_theta"));
+        let theta = match own.filter(|theta| !theta.is_null()) {
+            Some(theta) => theta.as_f64().unwrap_or(f64::NAN),
+            None => self.rope_theta.unwrap_or(1e6),
+        };
+        let positive = theta > 0.0 && theta.is_finite();
+        require(MODEL, "rope_theta", positive, "must be a positive number")?;
+        Ok(theta)
+    }
+
+    fn rms_norm_eps(&self) -> Result<f64, ConfigError> {
+        let usual = match self.model_type {
+            Some(_) => TRANSFORMERS_EPS,
+            None => TextEncoderConfig::published().rms_norm_eps,
+        };
+        let eps = self.rms_norm_eps.unwrap_or(usual);
+        let positive = eps > 0.0 && eps.is_finite();
+        require(MODEL, "rms_norm_eps", positive, "must be a positive number")?;
+        Ok(eps)
+    }
 }
 
 impl TextEncoderConfig {
@@ -99,6 +208,7 @@ impl TextEncoderConfig {
         let language = config.map(|config| config.get("text_config").unwrap_or(config));
         let partial: Partial = super::parse(MODEL, language)?;
         let layers = count(shapes, LAYERS, &OF_A_LAYER);
+        partial.check(layers)?;
         let rows = |tensor: &str| usual_dimension_in(shapes, LAYERS, layers, tensor, 0);
         let hidden_size = agree(
             MODEL,
@@ -113,12 +223,19 @@ impl TextEncoderConfig {
         let k_rows = rows("self_attn.k_proj.weight");
         let known = FAMILY
             .iter()
-            .find(|&&(hidden, k, ..)| hidden == hidden_size && Some(k) == k_rows);
+            .find(|model| model.hidden_size == hidden_size && Some(model.k_rows) == k_rows);
+        not_cut_short(
+            MODEL,
+            ("layers", "num_hidden_layers"),
+            partial.num_hidden_layers,
+            layers,
+            known.map(|model| model.num_hidden_layers),
+        )?;
         let num_attention_heads = agree(
             MODEL,
             "num_attention_heads",
             partial.num_attention_heads,
-            known.map(|&(_, _, heads, _)| heads),
+            known.map(|model| model.num_attention_heads),
         )?;
         require(
             MODEL,
@@ -173,11 +290,19 @@ impl TextEncoderConfig {
             num_attention_heads,
             num_key_value_heads,
             head_dim,
-            rope_theta: partial
-                .rope_theta
-                .or(partial.rope_parameters.and_then(|rope| rope.rope_theta))
-                .unwrap_or(1e6),
-            rms_norm_eps: partial.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: partial.rope_theta()?,
+            rms_norm_eps: partial.rms_norm_eps()?,
         })
     }
+
+    /// How many layers the published model of this width has.
+    pub fn published_layers(&self) -> Option<usize> {
+        let mut family = FAMILY.iter();
+        let model = family.find(|model| model.hidden_size == self.hidden_size)?;
+        Some(model.num_hidden_layers)
+    }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -3,9 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ConfigError, Shapes, agree, count, require, usual_dimension, usual_dimension_in};
+use super::{
+    ConfigError, Shapes, agree, count, not_cut_short, require, supported, usual_dimension,
+    usual_dimension_in,
+};
 
 const MODEL: &str = "transformer";
+
+/// The model's class in diffusers.
+const CLASS: &str = "QwenImageTransformer2DModel";
 
 /// The list of blocks.
 const BLOCKS: &str = "transformer_blocks";
@@ -55,6 +61,9 @@ struct Partial {
     axes_dims_rope: Option<[usize; 3]>,
     use_additional_t_cond: Option<bool>,
     use_layer3d_rope: Option<bool>,
+    guidance_embeds: Option<bool>,
+    #[serde(rename = "_class_name")]
+    class: Option<String>,
 }
 
 impl TransformerConfig {
@@ -77,15 +86,30 @@ impl TransformerConfig {
         self.num_attention_heads * self.attention_head_dim
     }
 
+    /// How many blocks the published model of this width has.
+    pub fn published_layers(&self) -> Option<usize> {
+        published_blocks(self.inner_dim())
+    }
+
     /// The sizes from a config, where there is one, and the file's shapes.
     ///
     /// # Errors
     /// The two disagree, neither tells, or they describe no Qwen-Image transformer.
     pub fn resolve(config: Option<&Value>, shapes: Shapes) -> Result<Self, ConfigError> {
         let partial: Partial = super::parse(MODEL, config)?;
+        let class = partial.class.as_deref().unwrap_or(CLASS);
+        supported(
+            MODEL,
+            "_class_name",
+            class,
+            class == CLASS,
+            "it is another model",
+        )?;
+        // `zero_cond_t` is about reference images, of which there are none.
         for (feature, set) in [
             ("use_additional_t_cond", partial.use_additional_t_cond),
             ("use_layer3d_rope", partial.use_layer3d_rope),
+            ("guidance_embeds", partial.guidance_embeds),
         ] {
             if set == Some(true) {
                 return Err(ConfigError::Unsupported {
@@ -116,6 +140,13 @@ impl TransformerConfig {
                 "must divide the width of img_in",
             )?;
         }
+        not_cut_short(
+            MODEL,
+            ("blocks", "num_layers"),
+            partial.num_layers,
+            blocks,
+            inner_dim.and_then(published_blocks),
+        )?;
         let patch_size = partial.patch_size.unwrap_or(crate::latents::PATCH);
         require(
             MODEL,
@@ -200,7 +231,14 @@ impl TransformerConfig {
     }
 }
 
+/// How many blocks the published model of a width has.
+fn published_blocks(inner_dim: usize) -> Option<usize> {
+    let published = TransformerConfig::published();
+    (inner_dim == published.inner_dim()).then_some(published.num_layers)
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -256,6 +294,54 @@ mod tests {
                 assert_eq!(sizes.as_ref(), Ok(&expected), "flat {damaged}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_of_the_published_width_that_lacks_blocks_is_no_smaller_model() {
+        let short =
+            |name: &str| published(name).filter(|_| !name.starts_with("transformer_blocks.59."));
+        let resolve = |config: Option<&Value>| TransformerConfig::resolve(config, &short);
+        let refused = resolve(None).unwrap_err();
+        assert_eq!(
+            refused,
+            ConfigError::CutShort {
+                model: MODEL,
+                what: "blocks",
+                field: "num_layers",
+                found: 59,
+                published: 60
+            }
+        );
+        assert!(
+            refused.to_string().contains("59 of the 60 blocks"),
+            "{refused}"
+        );
+        // One that was made smaller says so.
+        let pruned = serde_json::json!({"num_layers": 59});
+        assert_eq!(resolve(Some(&pruned)).map(|sizes| sizes.num_layers), Ok(59));
+        let whole = serde_json::json!({"num_layers": 60});
+        assert!(matches!(
+            resolve(Some(&whole)),
+            Err(ConfigError::Contradiction { .. })
+        ));
+    }
+
+    #[test]
+    fn fields_that_change_the_picture_are_refused() {
+        for (field, value) in [
+            ("guidance_embeds", serde_json::json!(true)),
+            ("use_additional_t_cond", serde_json::json!(true)),
+            ("use_layer3d_rope", serde_json::json!(true)),
+            ("_class_name", serde_json::json!("QwenImageControlNetModel")),
+            ("patch_size", serde_json::json!(1)),
+        ] {
+            let config = serde_json::json!({field: value});
+            let refused = TransformerConfig::resolve(Some(&config), &published);
+            let said = refused.map_err(|error| error.to_string()).unwrap_err();
+            assert!(said.contains(field), "{said}");
+        }
+        let marked = serde_json::json!({"zero_cond_t": true, "guidance_embeds": false});
+        assert!(TransformerConfig::resolve(Some(&marked), &published).is_ok());
     }
 
     #[test]

@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ConfigError, Shapes, agree, count, dimension, require, usual, usual_dimension,
-    usual_dimension_in,
+    ConfigError, Shapes, agree, count, dimension, not_cut_short, require, supported, usual,
+    usual_dimension, usual_dimension_in,
 };
 
 const MODEL: &str = "VAE";
+
+/// The model's class in diffusers, and that of the video model which it is a copy of.
+const CLASSES: [&str; 2] = ["AutoencoderKLQwenImage", "AutoencoderKLWan"];
 
 /// The list of the decoder's levels, from the smallest resolution up.
 const LEVELS: &str = "decoder.up_blocks";
@@ -65,6 +68,61 @@ struct Partial {
     latents_mean: Option<Vec<f64>>,
     latents_std: Option<Vec<f64>>,
     input_channels: Option<usize>,
+    #[serde(rename = "_class_name")]
+    class: Option<String>,
+    attn_scales: Option<Vec<f64>>,
+    temperal_downsample: Option<Vec<bool>>,
+    // Of `AutoencoderKLWan`, which Qwen-Image's VAE is a copy of.
+    in_channels: Option<usize>,
+    out_channels: Option<usize>,
+    decoder_base_dim: Option<usize>,
+    is_residual: Option<bool>,
+    patch_size: Option<usize>,
+}
+
+impl Partial {
+    /// Refuses what changes the image and is not computed here. Which stages also halve the time
+    /// (`temperal_downsample`) has no effect on one frame, nor has dropout.
+    fn check(&self) -> Result<(), ConfigError> {
+        let class = self.class.as_deref().unwrap_or(CLASSES[0]);
+        let why = "it is another model";
+        supported(MODEL, "_class_name", class, CLASSES.contains(&class), why)?;
+        let scales = self.attn_scales.as_ref();
+        let none = scales.is_none_or(Vec::is_empty);
+        let why = "only the smallest resolution has attention";
+        supported(MODEL, "attn_scales", "a list", none, why)?;
+        let stages = self.temperal_downsample.as_ref().map_or(3, Vec::len);
+        let why = "the VAE halves the image 3 times";
+        let of_stages = format!("a list of {stages}");
+        supported(MODEL, "temperal_downsample", of_stages, stages == 3, why)?;
+        for (field, channels) in [
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+        ] {
+            let channels = channels.unwrap_or(3);
+            supported(MODEL, field, channels, channels == 3, "pictures have 3")?;
+        }
+        let width = self.decoder_base_dim.or(self.base_dim);
+        let why = "the decoder is as wide as the encoder";
+        let same = width == self.base_dim;
+        supported(MODEL, "decoder_base_dim", width.unwrap_or(0), same, why)?;
+        let residual = self.is_residual.unwrap_or(false);
+        supported(
+            MODEL,
+            "is_residual",
+            residual,
+            !residual,
+            "Wan 2.1's VAE is",
+        )?;
+        let patch = self.patch_size.unwrap_or(1);
+        supported(
+            MODEL,
+            "patch_size",
+            patch,
+            patch == 1,
+            "Wan 2.1's VAE has none",
+        )
+    }
 }
 
 impl VaeConfig {
@@ -86,6 +144,7 @@ impl VaeConfig {
     /// The two disagree, neither tells, or they describe no VAE of this kind.
     pub fn resolve(config: Option<&Value>, shapes: Shapes) -> Result<Self, ConfigError> {
         let partial: Partial = super::parse(MODEL, config)?;
+        partial.check()?;
         require(
             MODEL,
             "input_channels",
@@ -144,16 +203,21 @@ impl VaeConfig {
             ),
         )?;
         let published = z_dim == LATENTS_MEAN.len();
+        let resnets = usual(resnets.into_iter()).and_then(|resnets| resnets.checked_sub(1));
+        let sizes = Self::published();
+        let full_size = published && base_dim == sizes.base_dim && dim_mult == sizes.dim_mult;
+        not_cut_short(
+            MODEL,
+            ("residual blocks of a resolution", "num_res_blocks"),
+            partial.num_res_blocks,
+            resnets.unwrap_or(0),
+            full_size.then_some(sizes.num_res_blocks),
+        )?;
         let resolved = Self {
             base_dim,
             z_dim,
             dim_mult,
-            num_res_blocks: agree(
-                MODEL,
-                "num_res_blocks",
-                partial.num_res_blocks,
-                usual(resnets.into_iter()).and_then(|resnets| resnets.checked_sub(1)),
-            )?,
+            num_res_blocks: agree(MODEL, "num_res_blocks", partial.num_res_blocks, resnets)?,
             latents_mean: agree(
                 MODEL,
                 "latents_mean",

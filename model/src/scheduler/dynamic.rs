@@ -4,7 +4,7 @@
 
 use super::ScheduleError;
 use super::table::beta_quantile;
-use crate::config::SchedulerConfig;
+use crate::config::{SchedulerConfig, TimeShift};
 
 /// The levels of a scheduler config, without the 0 in the end.
 pub(super) fn sigmas(
@@ -41,12 +41,40 @@ pub(super) fn shifted(steps: usize, factor: f32) -> Result<Vec<f32>, ScheduleErr
 /// beta distribution (Lee et al., "Beta Sampling is All You Need", 2024), as diffusers'
 /// `use_beta_sigmas` does it.
 pub(super) fn beta_between_ends(sigmas: &[f32]) -> Vec<f32> {
+    between_ends(sigmas, |first, last, share| {
+        last + beta_quantile(1.0 - share) * (first - last)
+    })
+}
+
+/// As many levels as there are, between the first and the last of them, at equal distances of
+/// their seventh roots (Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+/// Models", 2022, equation 5), as diffusers' `use_karras_sigmas` does it.
+pub(super) fn karras_between_ends(sigmas: &[f32]) -> Vec<f32> {
+    const RHO: f64 = 7.0;
+    between_ends(sigmas, |first, last, share| {
+        let (first, last) = (first.powf(1.0 / RHO), last.powf(1.0 / RHO));
+        (first + share * (last - first)).powf(RHO)
+    })
+}
+
+/// As many levels as there are, between the first and the last of them, at equal distances of
+/// their logarithms, as diffusers' `use_exponential_sigmas` does it.
+pub(super) fn exponential_between_ends(sigmas: &[f32]) -> Vec<f32> {
+    between_ends(sigmas, |first, last, share| {
+        (first.ln() + share * (last.ln() - first.ln())).exp()
+    })
+}
+
+/// As many levels as there are: `level(first, last, share)` at equal shares from 0 to 1 of the way.
+/// The ends are those of the list, without the rounding of a power taken and taken back.
+fn between_ends(sigmas: &[f32], level: impl Fn(f64, f64, f64) -> f64) -> Vec<f32> {
     let (Some(&first), Some(&last)) = (sigmas.first(), sigmas.last()) else {
         return Vec::new();
     };
+    let range = last.min(first)..=first.max(last);
     let (first, last) = (f64::from(first), f64::from(last));
     linspace(0.0, 1.0, sigmas.len())
-        .map(|share| (last + beta_quantile(1.0 - share) * (first - last)) as f32)
+        .map(|share| (level(first, last, share) as f32).clamp(*range.start(), *range.end()))
         .collect()
 }
 
@@ -60,7 +88,7 @@ fn linspace(first: f64, last: f64, count: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |index| first + interval * index as f64)
 }
 
-/// The factor of the shift: the exponential of a number that grows evenly with the image's tokens.
+/// The factor of the shift: a number that grows evenly with the image's tokens, or its exponential.
 fn shift_factor(config: &SchedulerConfig, image_tokens: usize) -> f32 {
     if !config.use_dynamic_shifting {
         return config.shift as f32;
@@ -68,5 +96,8 @@ fn shift_factor(config: &SchedulerConfig, image_tokens: usize) -> f32 {
     let slope = (config.max_shift - config.base_shift)
         / (config.max_image_seq_len - config.base_image_seq_len);
     let mu = image_tokens as f64 * slope + config.base_shift - slope * config.base_image_seq_len;
-    mu.exp() as f32
+    match config.time_shift_type {
+        TimeShift::Exponential => mu.exp() as f32,
+        TimeShift::Linear => mu as f32,
+    }
 }

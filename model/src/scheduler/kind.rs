@@ -11,8 +11,8 @@ use super::{Schedule, ScheduleError};
 pub const COMFYUI_SHIFT: f64 = 3.1;
 
 /// How noise levels are chosen. Its text ([`Display`](fmt::Display), [`FromStr`]) is one of
-/// `dynamic`, `dynamic-beta`, `shift=S`, `simple=S`, `beta=S` (the last two also without `=S`, for
-/// [`COMFYUI_SHIFT`]) and `sigmas=A,B,…`.
+/// `dynamic`, `dynamic-beta`, `dynamic-karras`, `dynamic-exponential`, `shift=S`, `simple=S`,
+/// `beta=S` (the last two also without `=S`, for [`COMFYUI_SHIFT`]) and `sigmas=A,B,…`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ScheduleKind {
@@ -23,6 +23,11 @@ pub enum ScheduleKind {
     /// [`Dynamic`](Self::Dynamic)'s first and last levels, and between them the quantiles of the
     /// beta distribution: diffusers' `use_beta_sigmas`.
     DynamicBeta,
+    /// The same ends with Karras's levels between them: diffusers' `use_karras_sigmas`.
+    DynamicKarras,
+    /// The same ends with a constant ratio of each level to the next: diffusers'
+    /// `use_exponential_sigmas`.
+    DynamicExponential,
     /// Equal distances, shifted by this factor: diffusers' `shift` without dynamic shifting.
     Shift(f64),
     /// ComfyUI's scheduler "simple", with this shift.
@@ -38,7 +43,7 @@ pub enum ScheduleKind {
 pub enum ScheduleKindError {
     /// Another word.
     #[error(
-        "'{0}' is none of dynamic, dynamic-beta, shift=S, simple, simple=S, beta, beta=S, sigmas=A,B,..."
+        "'{0}' is none of dynamic, dynamic-beta, dynamic-karras, dynamic-exponential, shift=S, simple, simple=S, beta, beta=S, sigmas=A,B,..."
     )]
     Unknown(String),
     /// A shift that is no factor.
@@ -53,6 +58,16 @@ pub enum ScheduleKindError {
 }
 
 impl ScheduleKind {
+    /// Whether the levels begin and end where the model's own do, at [`Dynamic`](Self::Dynamic)'s.
+    pub fn is_dynamic(&self) -> bool {
+        match self {
+            Self::Dynamic | Self::DynamicBeta | Self::DynamicKarras | Self::DynamicExponential => {
+                true
+            }
+            Self::Shift(_) | Self::Simple(_) | Self::Beta(_) | Self::Sigmas(_) => false,
+        }
+    }
+
     /// The number of steps, where the kind itself sets it.
     pub fn listed_steps(&self) -> Option<usize> {
         match self {
@@ -67,6 +82,8 @@ impl fmt::Display for ScheduleKind {
         match self {
             Self::Dynamic => f.write_str("dynamic"),
             Self::DynamicBeta => f.write_str("dynamic-beta"),
+            Self::DynamicKarras => f.write_str("dynamic-karras"),
+            Self::DynamicExponential => f.write_str("dynamic-exponential"),
             Self::Shift(shift) => write!(f, "shift={shift}"),
             Self::Simple(shift) => write!(f, "simple={shift}"),
             Self::Beta(shift) => write!(f, "beta={shift}"),
@@ -107,6 +124,8 @@ impl FromStr for ScheduleKind {
         Ok(match (name, value) {
             ("dynamic", None) => Self::Dynamic,
             ("dynamic-beta", None) => Self::DynamicBeta,
+            ("dynamic-karras", None) => Self::DynamicKarras,
+            ("dynamic-exponential", None) => Self::DynamicExponential,
             ("shift", Some(value)) => Self::Shift(shift(value)?),
             ("simple", None) => Self::Simple(COMFYUI_SHIFT),
             ("simple", Some(value)) => Self::Simple(shift(value)?),
@@ -144,6 +163,8 @@ mod tests {
         for kind in [
             ScheduleKind::Dynamic,
             ScheduleKind::DynamicBeta,
+            ScheduleKind::DynamicKarras,
+            ScheduleKind::DynamicExponential,
             ScheduleKind::Shift(2.5),
             ScheduleKind::Simple(COMFYUI_SHIFT),
             ScheduleKind::Beta(1.0),

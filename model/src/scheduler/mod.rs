@@ -78,6 +78,12 @@ impl Schedule {
             ScheduleKind::DynamicBeta => {
                 dynamic::beta_between_ends(&dynamic::sigmas(config, steps, image_tokens)?)
             }
+            ScheduleKind::DynamicKarras => {
+                dynamic::karras_between_ends(&dynamic::sigmas(config, steps, image_tokens)?)
+            }
+            ScheduleKind::DynamicExponential => {
+                dynamic::exponential_between_ends(&dynamic::sigmas(config, steps, image_tokens)?)
+            }
             ScheduleKind::Shift(shift) => dynamic::shifted(steps, *shift as f32)?,
             ScheduleKind::Simple(shift) => table::simple(steps, *shift)?,
             ScheduleKind::Beta(shift) => table::beta(steps, *shift)?,
@@ -151,7 +157,12 @@ mod tests {
 
     #[test]
     fn a_single_step_is_refused_where_the_schedule_is_stretched() {
-        for kind in ["dynamic", "dynamic-beta"] {
+        for kind in [
+            "dynamic",
+            "dynamic-beta",
+            "dynamic-karras",
+            "dynamic-exponential",
+        ] {
             assert_eq!(of(kind, 1), Err(ScheduleError::TooFewSteps(1)));
             assert_eq!(of(kind, 0), Err(ScheduleError::TooFewSteps(0)));
         }

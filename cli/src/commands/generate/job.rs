@@ -323,6 +323,9 @@ pub(super) fn open_models(
         tell(notice.flatten());
         Ok(())
     })?;
+    for note in &models.notes {
+        console.note(&format!("note: {note}"));
+    }
     if init.is_some() {
         models.open_vae_encoder()?;
     }

@@ -92,7 +92,7 @@ impl Prepared {
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
         let kind = &request.sampling.schedule;
-        let schedule = Schedule::of_kind(kind, &models.scheduler, steps, grid.tokens())
+        let schedule = Schedule::of_kind(kind, models.scheduler.constants(), steps, grid.tokens())
             .map_err(|error| no_schedule(kind, error, [width, height], steps))?;
         let first = match init {
             Some(init) => first_step(schedule.steps(), init.strength).ok_or_else(|| {
@@ -120,6 +120,7 @@ impl Prepared {
             sampler: request.sampling.sampler,
             schedule: request.sampling.schedule.clone(),
             preset: request.sampling.preset,
+            scheduler: models.scheduler.recorded(kind),
             cfg_scale: match request.negative_prompt {
                 Some(_) => request.cfg_scale,
                 None => 1.0,
