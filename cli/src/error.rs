@@ -8,6 +8,7 @@ use loader::published::{WriteError, WriteFault};
 use model::pipeline::PipelineError;
 
 use crate::args::format_bytes;
+use crate::bad_lines::BadLines;
 use crate::download::DownloadError;
 use crate::exit::ExitCode;
 use crate::output::atomic_file;
@@ -18,6 +19,9 @@ pub(crate) enum CliError {
     /// Flags that parse but make no sense.
     #[error("{0}")]
     Usage(String),
+    /// Lines of a prompt file cannot be used.
+    #[error(transparent)]
+    PromptFile(#[from] BadLines),
     /// A checkpoint is missing, broken or another model's.
     #[error(transparent)]
     Load(LoadError),
@@ -157,9 +161,9 @@ impl CliError {
     /// The exit code that says this.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::Device(backends::DeviceError::UnknownBackend(_)) => {
-                ExitCode::Usage
-            }
+            Self::Usage(_)
+            | Self::PromptFile(_)
+            | Self::Device(backends::DeviceError::UnknownBackend(_)) => ExitCode::Usage,
             Self::Load(LoadError::OutOfMemory { .. } | LoadError::HostMemory { .. }) => {
                 ExitCode::NoMemory
             }
@@ -186,6 +190,14 @@ impl CliError {
             | Self::Output { .. }
             | Self::Stdout(_)
             | Self::Internal(_) => ExitCode::Failure,
+        }
+    }
+
+    /// The lines to print after the first one.
+    pub(crate) fn following(&self) -> Vec<String> {
+        match self {
+            Self::PromptFile(bad) => bad.following(),
+            _ => Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod adapters;
 mod args;
+mod bad_lines;
 mod commands;
 mod console;
 mod demo;
@@ -49,6 +50,9 @@ fn main() -> std::process::ExitCode {
         Ok(()) => exit::ExitCode::Done,
         Err(error) => {
             console::stderr_line(&format!("error: {error}"));
+            for line in error.following() {
+                console::stderr_line(&line);
+            }
             error.exit_code()
         }
     };

@@ -16,9 +16,10 @@ pub(crate) struct PicturesArgs {
     /// Make a picture for each line of this file, loading each model once; `-` is standard input.
     ///
     /// A .txt file has a prompt on each line; blank lines and those that begin with # are skipped.
-    /// A .jsonl file (and standard input that begins with a brace) has an object on each line:
-    /// prompt, and what is to differ from the flags of negative_prompt, width, height, seed,
-    /// steps, cfg_scale, output. The pictures have the seeds SEED, SEED+1, … [default: from 0] and
+    /// A .jsonl file has an object on each line, and a .json file a list of objects (as standard
+    /// input may, too): prompt, and what is to differ from the flags of negative_prompt, width,
+    /// height, seed, steps, cfg_scale, output. Other forms (CSV, Markdown, YAML, ...) are refused.
+    /// The pictures have the seeds SEED, SEED+1, … [default: from 0] and
     /// are called FILE-1.png, FILE-2.png, … Pictures that are there already are skipped, as with
     /// --resume. Each picture is written as soon as it is made where the VAE fits beside the
     /// transformer; otherwise all are written at the end, those that are done also after Ctrl-C

@@ -103,7 +103,7 @@ fn a_file_is_the_same_however_it_is_spelled() {
         .output()
         .unwrap()
         .into();
-    run.expect_error(3, &["p.jsonl, line 2", "line 1", "a.png"]);
+    run.expect_error(2, &["p.jsonl:2: ", "p.jsonl:1;", "a.png"]);
 }
 
 #[test]

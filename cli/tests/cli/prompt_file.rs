@@ -116,6 +116,14 @@ fn standard_input_has_prompts_or_objects() {
             "\n{\"prompt\": \"fox\"}\n{\"prompt\": \"cat\"}\n",
             "out/b%02d.png",
         ),
+        (
+            "\u{feff}{\"prompt\": \"fox\"}\r{\"prompt\": \"cat\"}\r",
+            "out/c%02d.png",
+        ),
+        (
+            "[\n{\"prompt\": \"fox\"},\n{\"prompt\": \"cat\"}\n]\n",
+            "out/d%02d.png",
+        ),
     ] {
         let mut command = command(&place, &["--prompt-file=-", "-o", output]);
         let mut child = command
@@ -133,7 +141,9 @@ fn standard_input_has_prompts_or_objects() {
     }
     for number in ["01", "02"] {
         let read = |name: &str| fs::read(place.path(&format!("out/{name}{number}.png"))).unwrap();
-        assert_eq!(read("a"), read("b"));
+        for other in ["b", "c", "d"] {
+            assert_eq!(read("a"), read(other), "{other}");
+        }
     }
 }
 
@@ -217,42 +227,90 @@ fn what_is_wrong_with_a_file_is_told_before_anything_loads() {
     for (name, content, parts) in [
         ("a.txt", &b"# nothing\n\n"[..], &["a.txt", "no prompt"][..]),
         ("b.txt", b"", &["b.txt", "no prompt"]),
-        ("c.txt", b"fox\n\xff\n", &["c.txt, line 2", "UTF-8"]),
-        ("d.txt", b"\xff\xfef\0", &["d.txt", "UTF-16"]),
+        ("c.txt", b"fox\n\xff\n", &["c.txt:2: ", "UTF-8"]),
+        ("d.txt", b"\xff\xfef", &["d.txt", "UTF-16"]),
         ("e.txt", long.as_bytes(), &["e.txt", "100000"]),
         (
             "f.jsonl",
             b"{\"prompt\": \"a\"}\n{\"promt\": \"b\"}",
-            &["f.jsonl, line 2", "promt"],
+            &["f.jsonl:2: ", "promt"],
         ),
         (
             "g.jsonl",
             b"{\"prompt\": \"a\", \"steps\": 1}",
-            &["g.jsonl, line 1", "steps"],
+            &["g.jsonl:1: ", "steps"],
         ),
-        ("h.jsonl", b"fox", &["h.jsonl, line 1", "JSON"]),
+        ("h.jsonl", b"fox", &["h.jsonl:1: ", "JSON"]),
         (
             "i.jsonl",
             b"{\"prompt\":\"a\",\"output\":\"s.png\"}\n\n{\"prompt\":\"b\",\"output\":\"s.png\"}",
-            &["i.jsonl, line 3", "line 1", "s.png"],
+            &["i.jsonl:3: ", "i.jsonl:1;", "s.png"],
         ),
         (
             "j.jsonl",
             b"{\"prompt\":\"a\",\"output\":\"s.gif\"}",
-            &["j.jsonl, line 1", ".webp"],
+            &["j.jsonl:1: ", ".webp"],
         ),
-        ("k.jsonl", jpeg.as_bytes(), &["k.jsonl, line 1", "JPEG"]),
-        ("l.txt", b"a\0b", &["l.txt, line 1", "NUL"]),
+        ("k.jsonl", jpeg.as_bytes(), &["k.jsonl:1: ", "JPEG"]),
+        ("l.txt", b"a\0b", &["l.txt:1: ", "NUL"]),
     ] {
         fs::write(place.path(name), content).unwrap();
         let flag = format!("--prompt-file={name}");
-        generate(&place, &["-q", &flag, "-oout"]).expect_error(3, parts);
+        generate(&place, &["-q", &flag, "-oout"]).expect_error(2, parts);
     }
     generate(&place, &["-q", "--prompt-file=none.txt"]).expect_error(3, &["none.txt", "no such"]);
+    // Forms that nobody means as prompts, and what is named instead.
+    for (name, content, part) in [
+        ("lines.json.txt", "{\"prompt\": \"a\"}\n", "JSON"),
+        ("p.csv", "prompt,seed\na,1\n", "CSV"),
+        ("p.MD", "- a\n", "Markdown"),
+        ("p.yaml", "- prompt: a\n", "YAML"),
+    ] {
+        fs::write(place.path(name), content).unwrap();
+        let flag = format!("--prompt-file={name}");
+        let run = generate(&place, &["-q", &flag, "-oout"]);
+        run.expect_error(2, &[name, part, ".jsonl (a JSON object on each line)"]);
+    }
     let lines = "{\"prompt\":\"a\",\"output\":\"nowhere/s.png\"}";
     fs::write(place.path("m.jsonl"), lines).unwrap();
     let run = generate(&place, &["-q", "--prompt-file=m.jsonl"]);
     run.expect_error(1, &["nowhere/s.png"]);
+    assert_eq!(place.written(), [""; 0]);
+}
+
+#[test]
+fn all_wrong_lines_are_told_at_once() {
+    let place = Place::new();
+    let long = format!(
+        "{{\"prompt\":\"{}\",\"output\":\"x.jpg\"}}\n",
+        "x".repeat(40_000)
+    );
+    let wrong = "{\"promt\":\"a\"}\n{\"prompt\":\"a\",\"output\":\"s.gif\"}\nfox\n";
+    // What the file itself shows, and what shows only with the models' headers.
+    for (lines, starts) in [
+        (
+            wrong.to_owned(),
+            &["p.jsonl:1: ", "p.jsonl:2: ", "p.jsonl:3: "][..],
+        ),
+        (
+            format!("{long}{{\"prompt\":\"a\"}}\n{long}").replacen("x.jpg", "y.jpg", 1),
+            &["p.jsonl:1: ", "p.jsonl:3: "],
+        ),
+        (wrong.repeat(20), &["p.jsonl:1: "; 1]),
+    ] {
+        fs::write(place.path("p.jsonl"), &lines).unwrap();
+        let run = generate(&place, &["-q", "--prompt-file=p.jsonl", "-oout"]).expect(2);
+        let said: Vec<&str> = run.stderr.lines().collect();
+        assert!(said[0].starts_with("error: "), "{}", run.stderr);
+        for (said, start) in said[1..].iter().zip(starts) {
+            assert!(said.starts_with(start), "{said}");
+        }
+        if starts.len() == 1 {
+            assert_eq!((said.len(), said[21]), (22, "and 40 more"));
+        } else {
+            assert_eq!(said.len(), 1 + starts.len(), "{}", run.stderr);
+        }
+    }
     assert_eq!(place.written(), [""; 0]);
 }
 

@@ -311,14 +311,14 @@ fn lines_of_a_prompt_file_keep_to_the_schedule_and_the_preset() {
     let line = "{\"prompt\": \"a\", \"steps\": 1, \"cfg_scale\": 0.5}";
     run(line, &["--preset", "comfyui"]).expect(0);
     run("{\"prompt\": \"a\", \"steps\": 1}", &[])
-        .expect_error(3, &["line 1", "`steps` must be at least 2"]);
+        .expect_error(2, &["p.jsonl:1: ", "`steps` must be at least 2"]);
     run(
         "{\"prompt\": \"a\", \"steps\": 4}",
         &["--schedule", "sigmas=1,0.5"],
     )
-    .expect_error(3, &["line 1", "`steps` 4", "2 noise levels"]);
+    .expect_error(2, &["p.jsonl:1: ", "`steps` 4", "2 noise levels"]);
     run("{\"prompt\": \"a\", \"cfg_scale\": 0.5}", &[])
-        .expect_error(3, &["line 1", "`cfg_scale` must be a number from 1"]);
+        .expect_error(2, &["p.jsonl:1: ", "`cfg_scale` must be a number from 1"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::run::Run;
 use super::texts::Texts;
 use crate::adapters::lightning_is_assumed;
 use crate::args::GenerateConfig;
+use crate::bad_lines::BadLines;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::input::InitPicture;
@@ -92,19 +93,23 @@ impl<'a> Job<'a> {
     ) -> Result<Self, CliError> {
         let mut texts = Texts::default();
         let (mut pictures, mut made) = (Vec::new(), Vec::new());
+        let mut bad = BadLines::default();
         for (place, request) in requests.into_iter().enumerate() {
             let origin = request.origin.clone();
             let init = init.as_ref();
             let prepared = Prepared::new(place, request, config, &models, dtype, init, &mut texts);
-            match prepared.map_err(|error| Request::blame(origin.as_deref(), error))? {
-                Prepared::ToMake(picture) => pictures.push(*picture),
-                Prepared::Made(picture) => {
+            match (prepared, origin) {
+                (Ok(Prepared::ToMake(picture)), _) => pictures.push(*picture),
+                (Ok(Prepared::Made(picture)), _) => {
                     let path = picture.path.display();
                     console.note(&format!("skipping {path}: already made"));
                     made.push(*picture);
                 }
+                (Err(error @ CliError::Usage(_)), Some(origin)) => bad.push(place, &origin, error),
+                (Err(error), _) => return Err(error),
             }
         }
+        bad.check()?;
         let starts = match &init {
             Some(init) => starts(init, &pictures, console)?,
             None => Vec::new(),

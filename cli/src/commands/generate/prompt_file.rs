@@ -1,22 +1,28 @@
 //! `--prompt-file`: a picture for each line.
 
+mod encoding;
+mod form;
+mod json;
+mod object;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-use crate::args::{ImageSize, Sampling, checks};
+use crate::args::{ImageSize, Sampling};
+use crate::bad_lines::BadLines;
 use crate::error::CliError;
+use form::{FORMS, Form};
+use json::Entry;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
-/// The longest part of a wrong value that is shown.
-const MAX_SHOWN: usize = 40;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Line {
+    /// The line's number.
+    pub(super) number: usize,
     /// The file's name and the line's number, for messages.
     pub(super) origin: String,
     /// The prompt.
@@ -54,14 +60,17 @@ impl Own {
     }
 }
 
-/// The lines of a file, or of standard input for `-`; adds a notice for each side that is rounded.
+/// The prompts of a file, or of standard input for `-`; adds a notice for each side that is
+/// rounded, and to `bad` what is wrong with a line.
 ///
 /// # Errors
-/// [`CliError::Input`] naming the file and, where one is wrong, the line.
+/// [`CliError::Input`] for a file that cannot be read, and [`CliError::Usage`] for one of another
+/// form or without a prompt.
 pub(super) fn read(
     path: &Path,
     sampling: &Sampling,
     notices: &mut Vec<String>,
+    bad: &mut BadLines,
 ) -> Result<Vec<Line>, CliError> {
     let stdin = path.as_os_str() == "-";
     let name = if stdin {
@@ -69,25 +78,31 @@ pub(super) fn read(
     } else {
         path.display().to_string()
     };
-    let bad = |reason: String| CliError::Input(format!("{name}: {reason}"));
+    let input = |reason: String| CliError::Input(format!("{name}: {reason}"));
+    let form = Form::of_name(path)
+        .map_err(|kind| CliError::Usage(format!("{name}: is {kind}, which is not read; {FORMS}")));
+    // What is not there has no form.
     let bytes = bytes(path, stdin).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => bad("no such file".to_owned()),
-        _ => bad(error.to_string()),
+        std::io::ErrorKind::NotFound => input("no such file".to_owned()),
+        _ => input(error.to_string()),
     })?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(bad(format!(
+        return Err(input(format!(
             "has more than {} MiB: split it",
             MAX_BYTES >> 20
         )));
     }
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let json = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("jsonl" | "ndjson") => true,
-        _ => stdin && bytes.trim_ascii_start().starts_with(b"{"),
+    let mut known = 0;
+    let mut reading = Reading {
+        name: &name,
+        sampling,
+        notices,
+        bad,
+        faults: &mut known,
     };
-    let lines = parse(&name, &bytes, json, sampling, notices)?;
-    if lines.is_empty() {
-        return Err(bad("holds no prompt".to_owned()));
+    let lines = reading.lines(&bytes, form?)?;
+    if lines.is_empty() && known == 0 {
+        return Err(CliError::Usage(format!("{name}: holds no prompt")));
     }
     Ok(lines)
 }
@@ -106,199 +121,96 @@ fn bytes(path: &Path, stdin: bool) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(
-    name: &str,
-    bytes: &[u8],
-    json: bool,
-    sampling: &Sampling,
-    notices: &mut Vec<String>,
-) -> Result<Vec<Line>, CliError> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(CliError::Input(format!(
-            "{name}: is UTF-16; save it as UTF-8"
-        )));
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut lines = Vec::new();
-    for (index, bytes) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let origin = format!("{name}, line {}", index + 1);
-        let bad = |reason: &str| CliError::Input(format!("{origin}: {reason}"));
-        let text = str::from_utf8(bytes)
-            .map_err(|_| bad("is not UTF-8"))?
-            .trim();
-        if text.is_empty() || (!json && text.starts_with('#')) {
-            continue;
+/// A file that is being taken apart.
+struct Reading<'a> {
+    name: &'a str,
+    sampling: &'a Sampling,
+    notices: &'a mut Vec<String>,
+    bad: &'a mut BadLines,
+    /// How many lines are bad.
+    faults: &'a mut usize,
+}
+
+impl Reading<'_> {
+    fn lines(&mut self, bytes: &[u8], form: Form) -> Result<Vec<Line>, CliError> {
+        let other = |what: &str| CliError::Usage(format!("{}: {what}; {FORMS}", self.name));
+        let decoded = encoding::decode(bytes).map_err(|what| other(&what))?;
+        for number in &decoded.bad_lines {
+            self.fault(*number, "is not UTF-8");
         }
-        let (prompt, own) = if json {
-            let mut rounded = Vec::new();
-            let line =
-                object(text, sampling, &mut rounded).map_err(|error| bad(&error.to_string()))?;
-            notices.extend(rounded.iter().map(|notice| format!("{origin}: {notice}")));
-            line
-        } else {
-            (text.to_owned(), Own::default())
+        let text = decoded.text;
+        let form = form.of_text(&text);
+        if form == Form::Text
+            && let Some((number, what)) = form::other_form(&text)
+        {
+            let place = format!("{}:{number}", self.name);
+            return Err(CliError::Usage(format!("{place}: {what}; {FORMS}")));
+        }
+        let found = match form {
+            Form::Json => json::entries(&text, is_of_lines(self.name)),
+            Form::Text | Form::Either => prompts(&text),
+        };
+        let mut lines = Vec::new();
+        for (number, entry) in found {
+            if decoded.bad_lines.binary_search(&number).is_ok() {
+                continue;
+            }
+            match self.line(number, entry) {
+                Ok(line) => lines.push(line),
+                Err(fault) => self.fault(number, &fault),
+            }
+        }
+        Ok(lines)
+    }
+
+    fn line(&mut self, number: usize, entry: Result<Entry, String>) -> Result<Line, String> {
+        let origin = format!("{}:{number}", self.name);
+        let mut rounded = Vec::new();
+        let (prompt, own) = match entry? {
+            Entry::Text(prompt) => (prompt, Own::default()),
+            Entry::Object(fields) => object::read(&fields, self.sampling, &mut rounded)?,
+            Entry::Other(kind) => return Err(format!("is no JSON object but {kind}")),
         };
         let negative = own.negative_prompt.as_deref().unwrap_or_default();
         if prompt.contains('\0') || negative.contains('\0') {
-            return Err(bad("holds a NUL character"));
+            return Err("holds a NUL character".to_owned());
         }
-        lines.push(Line {
+        let notices = rounded.iter().map(|notice| format!("{origin}: {notice}"));
+        self.notices.extend(notices);
+        Ok(Line {
+            number,
             origin,
             prompt,
             own,
-        });
+        })
     }
-    Ok(lines)
-}
 
-/// A line of JSON.
-fn object(
-    text: &str,
-    sampling: &Sampling,
-    notices: &mut Vec<String>,
-) -> Result<(String, Own), CliError> {
-    let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-        let error = error.to_string();
-        // Every line is the parser's first.
-        let reason = error.replace(" at line 1 column ", " at column ");
-        CliError::Usage(format!("is no JSON object: {reason}"))
-    })?;
-    let mut prompt = None;
-    let mut own = Own::default();
-    for (field, value) in &fields {
-        let what = format!("`{field}`");
-        let what = what.as_str();
-        match field.as_str() {
-            "prompt" => prompt = Some(string(what, value)?),
-            "negative_prompt" => own.negative_prompt = Some(string(what, value)?),
-            "width" => own.width = Some(checks::side(what, whole(what, value)?, notices)?),
-            "height" => own.height = Some(checks::side(what, whole(what, value)?, notices)?),
-            "steps" => {
-                own.steps = Some(checks::steps(
-                    what,
-                    whole(what, value)?,
-                    &sampling.schedule,
-                )?)
-            }
-            "seed" => own.seed = Some(value.as_u64().ok_or_else(|| wrong(what, value, "a seed"))?),
-            "cfg_scale" => {
-                let scale = value.as_f64();
-                let scale = scale.ok_or_else(|| wrong(what, value, "a number"))?;
-                own.cfg_scale = Some(checks::cfg_scale(what, scale, sampling.preset)?);
-            }
-            "output" => own.output = Some(string(what, value)?.into()),
-            _ => {
-                return Err(CliError::Usage(format!(
-                    "unknown field {}; there are prompt, negative_prompt, width, height, seed, \
-                     steps, cfg_scale and output",
-                    shown(what)
-                )));
-            }
-        }
-    }
-    let prompt = prompt.ok_or_else(|| CliError::Usage("has no `prompt`".to_owned()))?;
-    Ok((prompt, own))
-}
-
-fn string(what: &str, value: &Value) -> Result<String, CliError> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(wrong(what, value, "a string")),
+    fn fault(&mut self, number: usize, reason: &str) {
+        *self.faults += 1;
+        let origin = format!("{}:{number}", self.name);
+        self.bad.push(number, &origin, reason);
     }
 }
 
-fn whole(what: &str, value: &Value) -> Result<i64, CliError> {
-    value
-        .as_i64()
-        .ok_or_else(|| wrong(what, value, "a whole number"))
+/// Whether a file of this name has a JSON value on each line; `.json` is one document.
+fn is_of_lines(name: &str) -> bool {
+    !name.to_lowercase().ends_with(".json")
 }
 
-fn wrong(what: &str, value: &Value, expected: &str) -> CliError {
-    let value = value.to_string();
-    CliError::Usage(format!("{what} must be {expected}, not {}", shown(&value)))
-}
-
-/// At most the beginning of a text.
-fn shown(text: &str) -> String {
-    let mut start: String = text.chars().take(MAX_SHOWN).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
+/// A prompt from each line that is neither blank nor a remark.
+fn prompts(text: &str) -> Vec<json::Found> {
+    // Some editors end lines by Unicode's own signs, which no text of one line has.
+    let numbered = text.split('\n').enumerate();
+    let parts = numbered.flat_map(|(index, line)| {
+        let parts = line.split(['\u{2028}', '\u{2029}', '\u{85}']);
+        parts.map(move |part| (index + 1, part.trim_start_matches('\u{feff}').trim()))
+    });
+    parts
+        .filter(|(_, text)| !text.is_empty() && !text.starts_with('#'))
+        .map(|(number, text)| (number, Ok(Entry::Text(text.to_owned()))))
+        .collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{Line, Sampling, parse};
-
-    fn lines(text: &[u8], json: bool) -> Vec<Line> {
-        parse("p", text, json, &Sampling::default(), &mut Vec::new()).unwrap()
-    }
-
-    fn error(text: &[u8], json: bool) -> String {
-        let parsed = parse("p", text, json, &Sampling::default(), &mut Vec::new());
-        parsed.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn text_has_a_prompt_on_each_line() {
-        let text = "\u{feff}a fox \r\n\r\n# a remark\n  \n  \"quoted\"\nlast 🦊".as_bytes();
-        let found = lines(text, false);
-        let prompts: Vec<&str> = found.iter().map(|line| line.prompt.as_str()).collect();
-        assert_eq!(prompts, ["a fox", "\"quoted\"", "last 🦊"]);
-        assert_eq!(found[1].origin, "p, line 5");
-        assert!(lines(b"", false).is_empty());
-        assert!(lines(b"# only\n\n", false).is_empty());
-    }
-
-    #[test]
-    fn json_lines_have_fields() {
-        let mut notices = Vec::new();
-        let text = b"{\"prompt\": \"a\", \"width\": 50, \"seed\": 18446744073709551615}\r\n\n\
-            {\"prompt\":\"# b\",\"negative_prompt\":\"n\",\"height\":32,\"steps\":4,\
-            \"cfg_scale\":1,\"output\":\"o.png\"}";
-        let found = parse("p", text, true, &Sampling::default(), &mut notices).unwrap();
-        assert_eq!(found[0].own.width, Some(48));
-        assert_eq!(found[0].own.seed, Some(u64::MAX));
-        assert_eq!(
-            notices,
-            ["p, line 1: `width` 50 is not a multiple of 16; using 48"]
-        );
-        assert_eq!(found[1].prompt, "# b");
-        assert_eq!(found[1].own.cfg_scale, Some(1.0));
-        assert_eq!(found[1].own.output.as_deref(), Some("o.png".as_ref()));
-    }
-
-    #[test]
-    fn wrong_lines_are_named() {
-        for (line, part) in [
-            ("{\"prompt\": \"a\", \"stepz\": 3}", "`stepz`"),
-            ("{\"steps\": 3}", "no `prompt`"),
-            ("{\"prompt\": 3}", "`prompt` must be a string"),
-            ("{\"prompt\": \"a\", \"steps\": 1}", "`steps` must be"),
-            ("{\"prompt\": \"a\", \"steps\": 2.5}", "`steps` must be"),
-            ("{\"prompt\": \"a\", \"seed\": -1}", "`seed` must be"),
-            ("{\"prompt\": \"a\", \"width\": 9000}", "`width` must be"),
-            (
-                "{\"prompt\": \"a\", \"cfg_scale\": \"x\"}",
-                "`cfg_scale` must be",
-            ),
-            (
-                "{\"prompt\": \"a\", \"cfg_scale\": 0}",
-                "`cfg_scale` must be",
-            ),
-            ("{\"prompt\": \"a\\u0000\"}", "NUL"),
-            ("{\"prompt\": \"a\"", "no JSON object"),
-            ("[1]", "no JSON object"),
-        ] {
-            let text = format!("{{\"prompt\": \"ok\"}}\n{line}\n");
-            let error = error(text.as_bytes(), true);
-            assert!(error.starts_with("p, line 2: "), "{error}");
-            assert!(error.contains(part), "{error}");
-            assert!(!error.contains('\n'), "{error}");
-        }
-        assert!(error(b"ok\n\xff\xfe\n", false).starts_with("p, line 2: is not UTF-8"));
-        assert!(error(b"\xff\xfea\0", false).contains("UTF-16"));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::prompt_file::{self, Line, Own};
 use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
+use crate::bad_lines::BadLines;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
 use crate::output::names::{OutputNames, Target};
@@ -52,16 +53,6 @@ impl Request {
             PromptSource::File(path) => of_file(config, path, seed, notices),
         }
     }
-
-    /// Says which line an error is about.
-    pub(super) fn blame(origin: Option<&str>, error: CliError) -> CliError {
-        match (origin, error) {
-            (Some(origin), CliError::Usage(reason)) => {
-                CliError::Input(format!("{origin}: {reason}"))
-            }
-            (_, error) => error,
-        }
-    }
 }
 
 fn of_prompt(config: &GenerateConfig, prompt: &str, seed: u64) -> Vec<Request> {
@@ -86,9 +77,10 @@ fn of_file(
     seed: u64,
     notices: &mut Vec<String>,
 ) -> Result<Vec<Request>, CliError> {
-    let lines = prompt_file::read(path, &config.sampling, notices)?;
+    let mut bad = BadLines::default();
+    let lines = prompt_file::read(path, &config.sampling, notices, &mut bad)?;
     if lines.len().saturating_mul(config.count) > MAX_PICTURES {
-        return Err(CliError::Input(format!(
+        return Err(CliError::Usage(format!(
             "{}: {} prompts with {} pictures each; at most {MAX_PICTURES} pictures are made in \
              one run: split the file",
             path.display(),
@@ -99,19 +91,23 @@ fn of_file(
     let names = Names::of(config, path);
     let mut requests = Vec::with_capacity(lines.len() * config.count);
     for Line {
+        number: line,
         origin,
         prompt,
         own,
     } in lines
     {
-        let own_names = names
-            .own(&own)
-            .map_err(|error| Request::blame(Some(&origin), error))?;
+        let own_names = names.own(&own).unwrap_or_else(|error| {
+            bad.push(line, &origin, error);
+            None
+        });
         let own_steps = own.steps.map(|steps| steps as i64);
         let loras = &config.sources.loras;
-        loras
-            .check_lightning(own_steps, own.cfg_scale, own.negative_prompt.is_some())
-            .map_err(|error| Request::blame(Some(&origin), error))?;
+        if let Err(error) =
+            loras.check_lightning(own_steps, own.cfg_scale, own.negative_prompt.is_some())
+        {
+            bad.push(line, &origin, error);
+        }
         let cfg_scale = own.cfg_scale.unwrap_or(config.cfg_scale);
         if cfg_scale == 1.0 && own.negative_prompt.is_some() {
             notices.push(format!(
@@ -141,6 +137,7 @@ fn of_file(
             });
         }
     }
+    bad.check()?;
     check_distinct(&requests)?;
     Ok(requests)
 }
@@ -182,18 +179,20 @@ impl Names {
 }
 
 /// Refuses two pictures in one file.
-fn check_distinct(requests: &[Request]) -> Result<(), CliError> {
+fn check_distinct(requests: &[Request]) -> Result<(), BadLines> {
+    let mut bad = BadLines::default();
     let mut seen: HashMap<PathBuf, &Request> = HashMap::new();
-    for request in requests {
+    for (place, request) in requests.iter().enumerate() {
         let path = &request.target.path;
         if let Some(other) = seen.insert(file_key(path), request) {
             let [first, second] = [other, request].map(|of| of.origin.as_deref().unwrap_or(""));
-            return Err(CliError::Input(format!(
-                "{second}: its picture {} is also that of {first}; give each an `output`, or \
-                 --output a name with %d",
+            let reason = format!(
+                "its picture {} is also that of {first}; give each an `output`, or --output a \
+                 name with %d",
                 path.display()
-            )));
+            );
+            bad.push(place, second, reason);
         }
     }
-    Ok(())
+    bad.check()
 }
