@@ -33,7 +33,7 @@ use args::{Cli, Command};
 fn main() -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return args::report_clap_error(&error).into(),
+        Err(error) => return args::report_clap_error(error).into(),
     };
     mapping_fault::listen();
     let done = panics::caught(|| match cli.command {

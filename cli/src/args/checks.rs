@@ -13,13 +13,76 @@ use crate::error::CliError;
 pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
 const MAX_CFG_SCALE: f64 = 100.0;
 
+/// The most pictures of each prompt.
+pub(super) const MAX_BATCH: usize = 1000;
+/// The most steps between previews; no schedule has more.
+pub(super) const MAX_INTERVAL: usize = 1000;
+/// Qualities of a JPEG file.
+pub(super) const QUALITIES: RangeInclusive<usize> = 1..=100;
+
 /// A whole number that is not negative, for clap to name the flag it was given to.
 ///
 /// # Errors
 /// What it must be.
 pub(super) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse()
-        .map_err(|_| "it must be a whole number from 0".to_owned())
+    parsed(text, "a whole number from 0")
+}
+
+/// A side for clap, as of the functions below: what is a number is checked later, where numbers of
+/// recipes and prompt files are checked as well.
+pub(super) fn parse_side(text: &str) -> Result<i64, String> {
+    parsed(
+        text,
+        &format!("{} pixels", whole_in(&(SIDE_MULTIPLE..=MAX_SIDE))),
+    )
+}
+
+/// Steps for clap.
+pub(super) fn parse_steps(text: &str) -> Result<i64, String> {
+    parsed(text, &whole_in(&STEPS))
+}
+
+/// A number of pictures for clap.
+pub(super) fn parse_count(text: &str) -> Result<i64, String> {
+    parsed(text, &whole_in(&(1..=MAX_BATCH)))
+}
+
+/// A number of steps between previews for clap.
+pub(super) fn parse_interval(text: &str) -> Result<i64, String> {
+    parsed(text, &whole_in(&(1..=MAX_INTERVAL)))
+}
+
+/// A quality for clap.
+pub(super) fn parse_quality(text: &str) -> Result<i64, String> {
+    parsed(text, &whole_in(&QUALITIES))
+}
+
+/// A seed for clap.
+pub(super) fn parse_seed(text: &str) -> Result<i128, String> {
+    parsed(text, &whole_in(&(0..=u64::MAX)))
+}
+
+/// A guidance scale for clap.
+pub(super) fn parse_cfg_scale(text: &str) -> Result<f64, String> {
+    let least = Preset::Diffusers.least_cfg_scale();
+    parsed(
+        text,
+        &format!("a number from {least} to {MAX_CFG_SCALE}, as 4 or 2.5"),
+    )
+}
+
+/// A part of one for clap.
+pub(super) fn parse_strength(text: &str) -> Result<f64, String> {
+    parsed(text, "a number above 0 and at most 1, as 0.6")
+}
+
+fn parsed<N: FromStr>(text: &str, wanted: &str) -> Result<N, String> {
+    let number = text.trim().parse();
+    number.map_err(|_| format!("it must be {wanted}"))
+}
+
+fn whole_in<N: std::fmt::Display>(range: &RangeInclusive<N>) -> String {
+    format!("a whole number from {} to {}", range.start(), range.end())
 }
 
 /// A whole number within a range.

@@ -12,7 +12,7 @@ use crate::download::{DownloadError, Variant};
 #[derive(Debug, Args)]
 pub(crate) struct DownloadArgs {
     /// Which model to download, with what it needs
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Variant::Fp8)]
+    #[arg(long, value_enum, ignore_case = true, value_name = "NAME", default_value_t = Variant::Fp8)]
     pub(crate) variant: Variant,
 
     /// Folder to put the files into, as a ComfyUI `models` tree

@@ -24,7 +24,8 @@ const NEGATIVE_PROMPT: &str = " ";
 const CFG_SCALE: f64 = 4.0;
 /// The folder for what can be computed again.
 const CACHE_VARIABLE: &str = "QWEN_IMAGE_CACHE";
-const MAX_BATCH: usize = 1000;
+/// The quality of JPEG files where none is given.
+const QUALITY: i64 = 95;
 
 /// Where the prompts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) output: OutputNames,
     /// Quality of JPEG files, 1 to 100.
     pub(crate) quality: u8,
+    /// Whether it was asked for.
+    pub(crate) quality_given: bool,
     /// Whether pictures that are there already are skipped.
     pub(crate) resume: bool,
     /// The picture that is made again.
@@ -276,7 +279,11 @@ impl GenerateConfig {
             from.check_init_image()?;
         }
         let image = ImageInput::resolve(args.image, recipe)?;
-        let quality = checks::ranged("--quality", args.pictures.quality, 1..=100)?;
+        let quality = checks::ranged(
+            "--quality",
+            args.pictures.quality.unwrap_or(QUALITY),
+            checks::QUALITIES,
+        )?;
         let prompt = prompt.or_else(|| recorded.map(|from| from.prompt.clone()));
         let resume = args.pictures.resume || file.is_some();
         let prompt = match (file, prompt) {
@@ -296,6 +303,7 @@ impl GenerateConfig {
             count,
             output: OutputNames::parse(args.output.as_deref())?,
             quality: quality as u8,
+            quality_given: args.pictures.quality.is_some(),
             resume,
             from,
             // A record of a run is of all its phases.
@@ -336,7 +344,7 @@ impl GenerateConfig {
 /// # Errors
 /// [`CliError::Usage`].
 fn batch_count(value: i64) -> Result<usize, CliError> {
-    checks::ranged("--batch-count", value, 1..=MAX_BATCH)
+    checks::ranged("--batch-count", value, 1..=checks::MAX_BATCH)
 }
 
 /// Where embeddings are kept between runs.

@@ -19,12 +19,12 @@ pub(super) const OUTPUT: &str = "Output";
 pub(crate) struct SizeArgs {
     /// Width in pixels, rounded down to a multiple of 16
     /// [default: the model's, 1328 for Qwen-Image]
-    #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(short = 'W', long, value_name = "PX", value_parser = super::checks::parse_side, allow_negative_numbers = true)]
     pub(crate) width: Option<i64>,
 
     /// Height in pixels, rounded down to a multiple of 16
     /// [default: the model's, 1328 for Qwen-Image]
-    #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(short = 'H', long, value_name = "PX", value_parser = super::checks::parse_side, allow_negative_numbers = true)]
     pub(crate) height: Option<i64>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct SourceArgs {
 #[command(next_help_heading = COMPUTE)]
 pub(crate) struct ComputeArgs {
     /// Where to compute
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = BackendName::Auto)]
+    #[arg(long, value_enum, ignore_case = true, value_name = "NAME", default_value_t = BackendName::Auto)]
     pub(crate) backend: BackendName,
 
     /// Number of the device, as listed by `devices` [default: the first]
@@ -81,7 +81,7 @@ pub(crate) struct ComputeArgs {
     pub(crate) device: Option<usize>,
 
     /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU
-    #[arg(long, value_enum, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
+    #[arg(long, value_enum, ignore_case = true, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
     pub(crate) dtype: DtypeChoice,
 
     /// Use at most this much device memory, as 12GB, 12GiB or bytes
@@ -105,7 +105,7 @@ pub(crate) struct ComputeArgs {
 
     /// Let the VAE work in tiles, which takes less memory; auto does so where the whole would not
     /// fit
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = VaeTiling::Auto)]
+    #[arg(long, value_enum, ignore_case = true, value_name = "WHEN", default_value_t = VaeTiling::Auto)]
     pub(crate) vae_tiling: VaeTiling,
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct ImageInputArgs {
     #[arg(
         long,
         value_name = "PART",
+        value_parser = super::checks::parse_strength,
         allow_negative_numbers = true,
         help_heading = HEADING
     )]

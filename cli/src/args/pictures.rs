@@ -35,15 +35,15 @@ pub(crate) struct PicturesArgs {
     #[arg(long, conflicts_with = "noise")]
     pub(crate) resume: bool,
 
-    /// Quality of a JPEG file, from 1 to 100
+    /// Quality of a JPEG file, from 1 to 100 [default: 95]
     #[arg(
         long,
         value_name = "N",
         help_heading = super::groups::OUTPUT,
-        default_value_t = 95,
+        value_parser = super::checks::parse_quality,
         allow_negative_numbers = true
     )]
-    pub(crate) quality: i64,
+    pub(crate) quality: Option<i64>,
 
     /// Encode every prompt, instead of taking embeddings from earlier runs with the same text
     /// encoder out of the cache in QWEN_IMAGE_CACHE [default: the user's cache folder]

@@ -2,11 +2,9 @@
 
 use clap::Args;
 
+use super::checks::{self, MAX_INTERVAL};
 use super::groups::OUTPUT;
 use crate::error::CliError;
-
-/// The most steps between previews; no schedule has more.
-const MAX_INTERVAL: i64 = 1000;
 
 /// Flags about previews.
 #[derive(Debug, Args)]
@@ -14,7 +12,7 @@ const MAX_INTERVAL: i64 = 1000;
 pub(crate) struct PreviewArgs {
     /// Every N steps, write what the picture will be to FILE.preview.png beside it: an eighth of
     /// its size, at next to no cost. Removed when the picture is there
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = checks::parse_interval, allow_negative_numbers = true)]
     pub(crate) preview: Option<i64>,
 
     /// Show the previews in the terminal too, if it can: kitty's and iTerm2's protocols,
@@ -42,7 +40,7 @@ impl PreviewConfig {
             return Ok(None);
         };
         match usize::try_from(steps) {
-            Ok(every) if (1..=MAX_INTERVAL).contains(&steps) => Ok(Some(Self {
+            Ok(every) if (1..=MAX_INTERVAL).contains(&every) => Ok(Some(Self {
                 every,
                 inline: args.preview_inline,
             })),

@@ -4,10 +4,8 @@ use clap::{Args, CommandFactory};
 
 use super::groups::PICTURE;
 use super::raw::Cli;
+use super::shell::{quoted, start};
 use crate::error::CliError;
-
-/// The longest text that a message repeats.
-const MAX_SHOWN: usize = 60;
 
 /// What the picture shows, and what it does not.
 #[derive(Debug, Args)]
@@ -168,24 +166,6 @@ fn check_no_file(word: &str) -> Result<(), CliError> {
 /// At most the beginning of a text, in single quotes.
 fn shown(text: &str) -> String {
     format!("'{}'", start(text))
-}
-
-/// A text in quotes as a shell takes it.
-fn quoted(text: &str) -> String {
-    let start = start(text);
-    if start.contains(['"', '$', '`', '\\', '!']) {
-        format!("'{}'", start.replace('\'', r"'\''"))
-    } else {
-        format!("\"{start}\"")
-    }
-}
-
-fn start(text: &str) -> String {
-    let mut start: String = text.chars().take(MAX_SHOWN).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
 }
 
 fn usage<T>(message: String) -> Result<T, CliError> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::checks;
 use super::download::DownloadArgs;
 use super::groups::{BackendName, COMPUTE, ComputeArgs, OUTPUT, PICTURE, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
@@ -70,15 +71,15 @@ pub(crate) struct GenerateArgs {
     pub(crate) size: SizeArgs,
 
     /// Denoising steps [default: the model's, 50 for Qwen-Image]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = checks::parse_steps, allow_negative_numbers = true)]
     pub(crate) steps: Option<i64>,
 
     /// Strength of the guidance; 1 turns it off [default: 4]
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", value_parser = checks::parse_cfg_scale, allow_negative_numbers = true)]
     pub(crate) cfg_scale: Option<f64>,
 
     /// Seed of the noise, the same numbers as torch's CPU generator [default: random, printed]
-    #[arg(short, long, value_name = "SEED", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "SEED", value_parser = checks::parse_seed, allow_negative_numbers = true)]
     pub(crate) seed: Option<i128>,
 
     /// How many images to make of each prompt, with seeds SEED, SEED+1, …
@@ -87,6 +88,7 @@ pub(crate) struct GenerateArgs {
         long,
         value_name = "N",
         default_value_t = 1,
+        value_parser = checks::parse_count,
         allow_negative_numbers = true
     )]
     pub(crate) batch_count: i64,
@@ -178,14 +180,20 @@ pub(crate) struct InspectArgs {
     pub(crate) read: bool,
 
     /// Read into the memory of this backend's device instead of nowhere
-    #[arg(long, value_enum, value_name = "NAME", requires = "read")]
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        value_name = "NAME",
+        requires = "read"
+    )]
     pub(crate) backend: Option<BackendName>,
 
     /// Number of the device, as listed by `devices` [default: the first]
     #[arg(
         long,
         value_name = "INDEX",
-        value_parser = super::checks::whole::<usize>,
+        value_parser = checks::whole::<usize>,
         allow_negative_numbers = true,
         requires = "backend"
     )]
@@ -235,7 +243,7 @@ pub(crate) struct MakeFixtureArgs {
         long,
         value_name = "N",
         default_value_t = 0,
-        value_parser = super::checks::whole::<u64>,
+        value_parser = checks::whole::<u64>,
         allow_negative_numbers = true,
         conflicts_with = "sparse"
     )]

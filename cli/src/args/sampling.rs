@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use model::guidance::GuidanceRule;
 use model::sampler::SamplerKind;
-use model::scheduler::{COMFYUI_SHIFT, ScheduleKind};
+use model::scheduler::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
 use model::tokenizer::PromptStyle;
 use model::transformer::RopeCentring;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ const COMFYUI_LIGHTNING_SHIFT: f64 = 3.0;
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArgs {
     /// How noise levels are gone through [default: the model's, euler for Qwen-Image]
-    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
+    #[arg(help_heading = SAMPLING, long, value_enum, ignore_case = true, value_name = "NAME")]
     pub(crate) sampler: Option<SamplerName>,
 
     /// Noise levels: dynamic (the model's own), dynamic-beta, dynamic-karras, dynamic-exponential,
@@ -33,12 +33,12 @@ pub(crate) struct SamplingArgs {
     /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
     /// names, with a shift of S or 3.1. sigmas=A,B,...: these levels, each below the one before,
     /// and 0 after them; they set the number of steps.
-    #[arg(help_heading = SAMPLING, long, value_name = "SCHEDULE")]
+    #[arg(help_heading = SAMPLING, long, value_name = "SCHEDULE", value_parser = schedule)]
     pub(crate) schedule: Option<ScheduleKind>,
 
     /// Whose picture to make, where diffusers and ComfyUI would make different ones
     /// [default: diffusers]
-    #[arg(help_heading = SAMPLING, long, value_enum, value_name = "NAME")]
+    #[arg(help_heading = SAMPLING, long, value_enum, ignore_case = true, value_name = "NAME")]
     pub(crate) preset: Option<Preset>,
 }
 
@@ -107,6 +107,11 @@ impl Asked {
             schedule: all || args.schedule.is_some() || recorded_schedule,
         }
     }
+}
+
+/// A schedule, in letters of any case.
+fn schedule(text: &str) -> Result<ScheduleKind, ScheduleKindError> {
+    text.to_ascii_lowercase().parse()
 }
 
 impl Sampling {

@@ -21,7 +21,12 @@ const UNITS: [(&str, u64); 17] = [
     ("pib", 1 << 50),
 ];
 
-/// Reads `29GB` (decimal), `29GiB` or `29G` (binary), `1.5GiB`, or plain bytes.
+/// The least number that is taken for bytes where it has no unit.
+const LEAST_PLAIN: u64 = 1_000_000;
+
+/// Reads `29GB` (decimal), `29GiB` or `29G` (binary), `1.5GiB`, or plain bytes. A small number of
+/// plain bytes is refused: somebody who writes 24 means gigabytes, and who writes 24576 the
+/// mebibytes that nvidia-smi shows.
 ///
 /// # Errors
 /// A message for clap when it is no positive size.
@@ -50,6 +55,12 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     };
     if bytes == 0 {
         return Err("must be more than zero".to_owned());
+    }
+    if unit.is_empty() && bytes < LEAST_PLAIN {
+        let meant = if bytes < 1000 { "GB" } else { "MiB" };
+        return Err(format!(
+            "{number} without a unit is a number of bytes; tip: write {number}{meant}"
+        ));
     }
     Ok(bytes)
 }
@@ -106,8 +117,24 @@ mod tests {
         assert_eq!(parse_bytes("29 gib"), Ok(29 << 30));
         assert_eq!(parse_bytes("29G"), Ok(29 << 30));
         assert_eq!(parse_bytes("1.5KiB"), Ok(1536));
-        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("24000000000"), Ok(24_000_000_000));
+        assert_eq!(parse_bytes("1000000"), Ok(1_000_000));
         assert_eq!(parse_bytes("7b"), Ok(7));
+    }
+
+    #[test]
+    fn a_small_number_needs_a_unit() {
+        for (text, tip) in [
+            ("24", "write 24GB"),
+            ("1", "write 1GB"),
+            ("7.5", "write 7.5GB"),
+            ("24576", "write 24576MiB"),
+            ("999999", "write 999999MiB"),
+        ] {
+            let refused = parse_bytes(text).err().unwrap_or_default();
+            assert!(refused.contains(tip), "{text}: {refused}");
+        }
+        assert_eq!(parse_bytes("24b"), Ok(24));
     }
 
     #[test]

@@ -236,6 +236,131 @@ fn numbers_that_are_none_are_told_with_their_flag() {
     }
 }
 
+#[test]
+fn a_value_that_is_none_says_what_is_wanted() {
+    for (flag, value, wanted) in [
+        ("--width", "abc", "a whole number from 16 to 8192 pixels"),
+        ("--width", "", "a whole number from 16 to 8192 pixels"),
+        ("--width", "99999999999999999999", "from 16 to 8192 pixels"),
+        ("--height", "512px", "tip: here it is '512'"),
+        (
+            "-W",
+            "512x768",
+            "tip: here it is '--width 512 --height 768'",
+        ),
+        ("--steps", "20.5", "a whole number from 1 to 1000"),
+        (
+            "--cfg-scale",
+            "4,5",
+            "a number from 1 to 100, as 4 or 2.5; tip: here it is '4.5'",
+        ),
+        (
+            "--seed",
+            "random",
+            "18446744073709551615; tip: leave it out for a random one",
+        ),
+        (
+            "--seed",
+            "9999999999999999999999999999999999999999",
+            "from 0 to 18446744073709551615",
+        ),
+        ("--batch-count", "many", "a whole number from 1 to 1000"),
+        ("--quality", "high", "a whole number from 1 to 100"),
+        (
+            "--strength",
+            "60%",
+            "above 0 and at most 1, as 0.6; tip: here it is '0.6'",
+        ),
+        ("--preview", "often", "a whole number from 1 to 1000"),
+        (
+            "--device",
+            "cuda:1",
+            "tip: here it is '--backend cuda --device 1'",
+        ),
+        ("--vram-limit", "24", "tip: write 24GB"),
+        ("--vram-limit", "24576", "tip: write 24576MiB"),
+        (
+            "--sampler",
+            "dpm++2m",
+            "dpmpp2m, unipc]; tip: here it is 'dpmpp2m'",
+        ),
+        (
+            "--schedule",
+            "karras",
+            "'simple' is what ComfyUI's workflow for this model takes",
+        ),
+        ("--dtype", "fp16", "tip: here it is 'bf16'"),
+        ("--backend", "mps", "tip: here it is 'metal'"),
+    ] {
+        for command in ["generate", "plan"] {
+            let run = run(&[command, "x", "-q", flag, value]).expect(2);
+            for raw in [
+                "invalid digit",
+                "invalid float",
+                "too large to fit",
+                "empty string",
+                "provided string",
+            ] {
+                assert!(!run.stderr.contains(raw), "{}", run.stderr);
+            }
+            run.expect_error(2, &[wanted]);
+        }
+    }
+    run(&["plan", "--vram-total=24"]).expect_error(2, &["bytes", "tip: write 24GB"]);
+    let mut command = program();
+    command
+        .args(["plan", "--demo"])
+        .env("QWEN_IMAGE_VRAM_LIMIT", "24");
+    let limited: crate::support::Run = command.output().unwrap().into();
+    limited.expect_error(2, &["QWEN_IMAGE_VRAM_LIMIT is '24'", "tip: write 24GB"]);
+}
+
+#[test]
+fn names_of_values_are_read_in_any_case() {
+    let flags = [
+        "--dry-run",
+        "--demo",
+        "--backend=FLEX",
+        "--sampler=Heun",
+        "--schedule=Simple",
+    ];
+    run(&[&["generate", "x"], &flags[..]].concat()).expect(0);
+}
+
+#[test]
+fn a_command_line_without_a_command_is_told_where_its_flags_belong() {
+    for (args, tip) in [
+        (
+            &["--prompt", "a fox"][..],
+            "'qwen-image generate --prompt \"a fox\"'",
+        ),
+        (&["a red circle"], "qwen-image generate \"a red circle\""),
+        (
+            &["generate", "--size", "512x512", "-px"],
+            "'--width 512 --height 512'",
+        ),
+    ] {
+        let run = run(args).expect(2);
+        assert!(run.stderr.contains("tip: "), "{}", run.stderr);
+        assert!(run.stderr.contains(tip), "{}", run.stderr);
+        assert_eq!(run.stdout, "");
+    }
+}
+
+#[test]
+fn a_quality_that_has_no_effect_is_told() {
+    let place = Place::new();
+    let told = |more: &[&str]| {
+        let mut command = place.command();
+        let run: crate::support::Run = command.arg("--dry-run").args(more).output().unwrap().into();
+        run.expect(0).stderr.contains("--quality has no effect")
+    };
+    assert!(told(&["--quality=80"]));
+    assert!(told(&["--quality=80", "-oout/x.webp"]));
+    assert!(!told(&["--quality=80", "-oout/x.jpg"]));
+    assert!(!told(&[]));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_value_that_is_no_text_is_told_with_its_flag() {

@@ -8,6 +8,7 @@ use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
 use crate::bad_lines::BadLines;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
+use crate::output::format::Format;
 use crate::output::names::{OutputNames, Target};
 
 /// The most pictures of one run.
@@ -47,11 +48,20 @@ impl Request {
         seed: u64,
         notices: &mut Vec<String>,
     ) -> Result<Vec<Self>, CliError> {
-        match &config.prompt {
-            PromptSource::One(prompt) => Ok(of_prompt(config, prompt, seed)),
-            PromptSource::Longest => Ok(of_prompt(config, "", seed)),
-            PromptSource::File(path) => of_file(config, path, seed, notices),
+        let requests = match &config.prompt {
+            PromptSource::One(prompt) => of_prompt(config, prompt, seed),
+            PromptSource::Longest => of_prompt(config, "", seed),
+            PromptSource::File(path) => of_file(config, path, seed, notices)?,
+        };
+        let is_jpeg = |request: &Self| request.target.format() == Format::Jpeg;
+        if config.quality_given && !requests.iter().any(is_jpeg) {
+            notices.push(
+                "--quality has no effect: it is about JPEG files, which a name such as image.jpg \
+                 makes"
+                    .to_owned(),
+            );
         }
+        Ok(requests)
     }
 }
 
