@@ -36,7 +36,7 @@ pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
 pub(crate) use raw::{ManArgs, PlanArgs};
-pub(crate) use report::report_clap_error;
+pub(crate) use report::from_command_line;
 pub(crate) use sampling::{Asked, Preset, SamplerName, Sampling};
 pub(crate) use size::{format_bytes, limit_for};
 pub(crate) use sources::ModelSources;

@@ -26,14 +26,12 @@ mod survey;
 mod tokenizer;
 mod usual_places;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::Command;
 
 fn main() -> std::process::ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::from_command_line() {
         Ok(cli) => cli,
-        Err(error) => return args::report_clap_error(error).into(),
+        Err(code) => return code.into(),
     };
     mapping_fault::listen();
     let done = panics::caught(|| match cli.command {

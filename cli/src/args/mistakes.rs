@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 
 use super::Cli;
 use super::elsewhere;
@@ -19,11 +19,10 @@ const MAX_SLIPS: usize = 2;
 /// own are kept where they are about a misspelt flag: the one that is nearest by letters often
 /// means something else.
 pub(super) fn explain(error: &mut clap::Error, arguments: &[OsString]) {
-    let arguments: Vec<String> = arguments
-        .iter()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    let program = Cli::command();
+    let arguments = texts(arguments);
+    let mut program = Cli::command();
+    // Gives each command its whole name for the line on its usage.
+    program.build();
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let Some(typed) = text(error, ContextKind::InvalidArg) else {
@@ -40,6 +39,11 @@ pub(super) fn explain(error: &mut clap::Error, arguments: &[OsString]) {
                 error.remove(ContextKind::SuggestedArg);
             }
             set_tip(error, tip);
+            // Clap's has the flag in it that it suggests.
+            if let Some(command) = command {
+                let usage = ContextValue::StyledStr(command.clone().render_usage());
+                error.insert(ContextKind::Usage, usage);
+            }
         }
         ErrorKind::InvalidSubcommand => {
             let Some(typed) = text(error, ContextKind::InvalidSubcommand) else {
@@ -55,19 +59,51 @@ pub(super) fn explain(error: &mut clap::Error, arguments: &[OsString]) {
 }
 
 /// A tip on a value that a flag does not take.
-pub(super) fn value_tip(error: &clap::Error) -> Option<String> {
+pub(super) fn value_tip(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let flag = text(error, ContextKind::InvalidArg)?;
     let typed = text(error, ContextKind::InvalidValue)?;
+    if typed.is_empty() && arguments.iter().any(|argument| argument.is_empty()) {
+        return Some("the value is empty: is a shell variable unset?".to_owned());
+    }
     elsewhere::value(flag.split(' ').next()?, &typed)
+}
+
+/// What is wrong with a long flag that has one dash: `-seed 5` would be read as `-s eed`, and
+/// `-out x.png` as `-o ut`.
+pub(super) fn one_dash_flag(arguments: &[OsString]) -> Option<String> {
+    let arguments = texts(arguments);
+    let program = Cli::command();
+    let command = program.find_subcommand(arguments.first()?)?;
+    let mut before = "";
+    for argument in arguments.iter().skip(1).take_while(|word| *word != "--") {
+        let is_text = command
+            .get_arguments()
+            .any(|flag| flag.is_allow_hyphen_values_set() && flag_is(flag, before));
+        let letters = argument.strip_prefix('-').unwrap_or_default();
+        if !is_text && letters.len() > 1 && !letters.starts_with('-') {
+            let long = format!("-{argument}");
+            let name = long.split_once('=').map_or(long.as_str(), |(name, _)| name);
+            let tip = if has_flag(command, name) {
+                Some(format!("here it is '{name}'"))
+            } else {
+                let value = value_of(argument, &arguments);
+                elsewhere::flag(command, name, value.as_deref())
+            };
+            if let Some(tip) = tip {
+                return Some(format!(
+                    "'{argument}': long flags have two dashes; tip: {tip}"
+                ));
+            }
+        }
+        before = argument;
+    }
+    None
 }
 
 /// The tip on a flag, or a word without one, that a command does not know.
 fn unknown(command: &Command, typed: &str, arguments: &[String]) -> Option<String> {
     let name = command.get_name();
     let value = value_of(typed, arguments);
-    if let Some(tip) = one_dash(command, typed, arguments) {
-        return Some(tip);
-    }
     if !typed.starts_with('-') {
         return match name {
             "download" if elsewhere::value("--variant", typed).is_some() || is_variant(typed) => {
@@ -96,24 +132,6 @@ fn unknown(command: &Command, typed: &str, arguments: &[String]) -> Option<Strin
 fn is_variant(typed: &str) -> bool {
     use clap::ValueEnum;
     crate::download::Variant::from_str(typed, true).is_ok()
-}
-
-/// A long flag with one dash, `-steps`, which is read as `-s teps`.
-fn one_dash(command: &Command, typed: &str, arguments: &[String]) -> Option<String> {
-    let short = typed
-        .strip_prefix('-')
-        .filter(|rest| rest.chars().count() == 1)?;
-    let written = arguments.iter().find(|argument| {
-        let letters = argument.strip_prefix('-').unwrap_or_default();
-        letters.len() > 1 && letters.starts_with(short)
-    })?;
-    let long = format!("-{written}");
-    let name = long.split_once('=').map_or(long.as_str(), |(name, _)| name);
-    if has_flag(command, name) {
-        return Some(format!("long flags have two dashes: '{name}'"));
-    }
-    let value = value_of(written, arguments);
-    elsewhere::flag(command, name, value.as_deref())
 }
 
 /// The tip on a command line whose first word is a flag.
@@ -152,6 +170,9 @@ fn owner<'a>(program: &'a Command, arguments: &[String]) -> &'a str {
 
 /// The tip on a first word that is no command.
 fn no_command(error: &clap::Error, typed: &str, arguments: &[String]) -> Option<String> {
+    if arguments.first().is_none_or(|first| first == "help") {
+        return None;
+    }
     if let Some(command) = elsewhere::command(typed) {
         let rest = arguments.iter().skip(1).map(String::as_str);
         return Some(format!("here it is '{}'", line(command, rest)));
@@ -199,11 +220,18 @@ fn value_of(flag: &str, arguments: &[String]) -> Option<String> {
 }
 
 fn has_flag(command: &Command, typed: &str) -> bool {
-    command.get_arguments().any(|argument| {
-        let long = argument.get_long().map(|long| format!("--{long}"));
-        let short = argument.get_short().map(|short| format!("-{short}"));
-        long.as_deref() == Some(typed) || short.as_deref() == Some(typed)
-    })
+    command.get_arguments().any(|flag| flag_is(flag, typed))
+}
+
+fn flag_is(flag: &Arg, typed: &str) -> bool {
+    let long = flag.get_long().map(|long| format!("--{long}"));
+    let short = flag.get_short().map(|short| format!("-{short}"));
+    long.as_deref() == Some(typed) || short.as_deref() == Some(typed)
+}
+
+fn texts(arguments: &[OsString]) -> Vec<String> {
+    let text = |argument: &OsString| argument.to_string_lossy().into_owned();
+    arguments.iter().map(text).collect()
 }
 
 /// Whether the flag that clap suggests is the one that was typed, misspelt or cut off.

@@ -10,13 +10,12 @@ use super::Cli;
 
 /// The first flag among the arguments (without the program's name) that takes text and has a value
 /// that is none.
-pub(super) fn flag(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+pub(super) fn flag(arguments: &[OsString]) -> Option<String> {
     let program = Cli::command();
-    let arguments: Vec<OsString> = arguments.collect();
     let find = |argument: &OsString| program.find_subcommand(argument);
     let command = arguments.iter().find_map(find)?;
     let mut before: Option<&OsStr> = None;
-    for argument in &arguments {
+    for argument in arguments {
         if argument.to_str().is_none() {
             let named = named(command, argument).or_else(|| named(command, before?));
             if let Some(flag) = named.filter(|flag| takes_text(flag)) {

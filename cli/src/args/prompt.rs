@@ -43,6 +43,14 @@ impl PromptArgs {
     pub(super) fn prompt(&self, notices: &mut Vec<String>) -> Result<Option<String>, CliError> {
         let prompt = last("--prompt", &self.prompt, notices)?;
         let words = self.words.join(" ");
+        if let Some(word) = self.words.iter().find(|word| is_switch(word))
+            && (prompt.is_some() || self.words.len() > 1)
+        {
+            return usage(format!(
+                "{} is the value of no flag; tip: leave it out: flags such as --resume take none",
+                shown(word)
+            ));
+        }
         let prompt = match (prompt, self.words.as_slice()) {
             (None, []) => return Ok(None),
             (Some(prompt), []) => prompt,
@@ -53,6 +61,12 @@ impl PromptArgs {
                     shown(prompt),
                     quoted(&format!("{prompt} {words}"))
                 ));
+            }
+            (None, [word]) if word == "help" => {
+                return usage(
+                    "'help' is no prompt; tip: `generate --help` is the help, `--prompt help` draws the word"
+                        .to_owned(),
+                );
             }
             (None, [word]) => {
                 check_no_file(word)?;
@@ -136,6 +150,10 @@ fn is_named(argument: &clap::Arg, text: &str) -> bool {
     let mut letters = text.strip_prefix('-').unwrap_or_default().chars();
     let short = letters.next();
     short.is_some() && argument.get_short() == short && letters.all(|c| c.is_ascii_digit())
+}
+
+fn is_switch(word: &str) -> bool {
+    ["true", "false"].contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// Refuses the name of a file that is there, without a flag that says what to do with it.
@@ -234,6 +252,8 @@ mod tests {
                 &["-p", "a fox", "a cat"],
                 "'a cat' stands beside --prompt 'a fox'",
             ),
+            (&["a fox", "true"], "tip: leave it out"),
+            (&["help"], "--help"),
             (&["-p", ""], "the prompt is empty"),
             (&[""], "tip: a prompt of one space"),
             (

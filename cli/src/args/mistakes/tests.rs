@@ -2,7 +2,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use super::explain;
+use super::{explain, one_dash_flag};
 use crate::args::Cli;
 
 /// What is printed about a command line without the program's name.
@@ -151,23 +151,52 @@ fn a_misspelt_flag_is_told_as_clap_tells_it() {
     }
     // The nearest by letters is another thing.
     assert_eq!(tips(&["generate", "--steering", "5"]), [""; 0]);
-    assert!(told(&["generate", "--steering"]).contains("Usage: qwen-image generate"));
+    let told = told(&["devices", "--verbose"]);
+    assert!(
+        told.contains("Usage: qwen-image devices [OPTIONS]"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_long_flag_with_one_dash_is_told() {
+    let fault = |line: &[&str]| {
+        let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+        one_dash_flag(&line)
+    };
     for (line, tip) in [
         (
             &["generate", "-width", "512"][..],
-            "long flags have two dashes: '--width'",
+            "tip: here it is '--width'",
         ),
-        (&["generate", "-cfg", "4"], "here it is '--cfg-scale 4'"),
         (
-            &["plan", "-models=m"],
-            "long flags have two dashes: '--models'",
+            &["generate", "-prompt", "a fox"],
+            "'-prompt': long flags have two dashes",
         ),
+        (
+            &["generate", "a fox", "-steps=20"],
+            "tip: here it is '--steps'",
+        ),
+        (
+            &["generate", "-size", "64x48"],
+            "tip: here it is '--width 64 --height 48'",
+        ),
+        (
+            &["generate", "-num", "3"],
+            "tip: here it is '--batch-count 3'",
+        ),
+        (&["plan", "-models=m"], "tip: here it is '--models'"),
     ] {
-        assert_eq!(tips(line), [tip], "{line:?}");
+        let told = fault(line).unwrap_or_default();
+        assert!(told.contains(tip), "{line:?}: {told}");
+    }
+    for line in [
+        &["generate", "-p", "-steps", "-s5", "-qofox.png"][..],
+        &["generate", "-pfox", "-nblurry", "-W64", "-H48", "-b2"],
+        &["generate", "--", "-steps"],
+        &["-steps"],
+    ] {
+        assert_eq!(fault(line), None, "{line:?}");
     }
 }
 
