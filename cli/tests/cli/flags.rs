@@ -284,11 +284,7 @@ fn a_value_that_is_none_says_what_is_wanted() {
             "dpm++2m",
             "dpmpp2m, unipc]; tip: here it is 'dpmpp2m'",
         ),
-        (
-            "--schedule",
-            "karras",
-            "'simple' is what ComfyUI's workflow for this model takes",
-        ),
+        ("--schedule", "karras", "here it is 'dynamic-karras'"),
         ("--dtype", "fp16", "tip: here it is 'bf16'"),
         ("--backend", "mps", "tip: here it is 'metal'"),
     ] {

@@ -99,27 +99,35 @@ const SCHEDULES: Table = &[
         ),
     ),
     (
+        &["karras", "usekarrassigmas", "dynamickarras"],
+        Is("dynamic-karras"),
+    ),
+    (
         &[
-            "karras",
             "exponential",
             "polyexponential",
-            "ays",
-            "gits",
-            "ayssd1",
-            "smoothstep",
+            "useexponentialsigmas",
+            "dynamicexponential",
         ],
+        Is("dynamic-exponential"),
+    ),
+    (&["discrete", "flow", "flowmatch"], Is("shift=3")),
+    (&["linear", "default", "auto"], Is("dynamic")),
+    (
+        &["ays", "gits", "ayssd1", "smoothstep"],
         Say(
             "that is for models that are not trained as a flow; 'simple' is what ComfyUI's \
              workflow for this model takes",
         ),
     ),
-    (&["discrete", "flow", "flowmatch"], Is("shift=3")),
-    (&["linear", "default", "auto"], Is("dynamic")),
     (
         &["dynamicshifting", "usedynamicshifting", "exponentialshift"],
         Is("dynamic"),
     ),
-    (&["usebetasigmas", "betasigmas"], Is("dynamic-beta")),
+    (
+        &["usebetasigmas", "betasigmas", "dynamicbeta"],
+        Is("dynamic-beta"),
+    ),
     (&["shift"], Say("the shift is written behind it: 'shift=3'")),
     (
         &["sigmas", "custom"],
@@ -385,7 +393,7 @@ mod tests {
                 "here it is 'euler'",
             ),
             ("--sampler", "karras", "--schedule"),
-            ("--schedule", "karras", "'simple'"),
+            ("--schedule", "karras", "here it is 'dynamic-karras'"),
             ("--schedule", "sgm_uniform", "'simple'"),
             ("--schedule", "euler", "--sampler"),
             ("--schedule", "discrete", "here it is 'shift=3'"),
