@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::gpu_signs::GpuSign;
+
+/// The name of a device that is no GPU though a graphics interface lends it.
+pub(crate) const SOFTWARE_RENDERER: &str = "software renderer";
+
 /// A Burn backend that the program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BackendKind {
@@ -189,55 +194,98 @@ pub fn list() -> Vec<BackendReport> {
         .collect()
 }
 
+/// A device that was chosen, and what was tried before it.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The device.
+    pub device: DeviceChoice,
+    /// The name that its driver gives.
+    pub name: String,
+    /// The backends that were passed over, in the order in which they were tried, and why. Empty
+    /// where the user named one.
+    pub passed_over: Vec<(BackendKind, DeviceError)>,
+}
+
+/// A GPU that seems to be there and is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedGpu {
+    /// What speaks for it.
+    pub sign: GpuSign,
+    /// Why it is not used.
+    pub reason: DeviceError,
+}
+
+impl Selection {
+    /// Those of the GPUs with `signs` that this choice leaves unused, or uses without the backend
+    /// that is made for them though this program has it.
+    pub fn missed(&self, signs: Vec<GpuSign>) -> Vec<MissedGpu> {
+        let on_processor = self.device.kind == BackendKind::Flex || self.name == SOFTWARE_RENDERER;
+        let reason_of = |wanted: BackendKind| {
+            let mut passed_over = self.passed_over.iter();
+            let (_, reason) = passed_over.find(|(kind, _)| *kind == wanted)?;
+            Some(reason.clone())
+        };
+        let missed = |sign: GpuSign| {
+            let made_for_it = sign.vendor.backend();
+            let reason = reason_of(made_for_it)?;
+            let there = reason != DeviceError::NotCompiledIn(made_for_it);
+            let portable = [BackendKind::Vulkan, BackendKind::WebGpu];
+            let mut portable = portable.into_iter().filter(|kind| kind.compiled_in());
+            let reason = match portable.find_map(reason_of) {
+                Some(portable) if !there => portable,
+                _ => reason,
+            };
+            (on_processor || there).then_some(MissedGpu { sign, reason })
+        };
+        signs.into_iter().filter_map(missed).collect()
+    }
+}
+
 /// The device that the user means by `backend` (`auto` or a name) and an optional index.
 ///
 /// `auto` takes the first backend of [`BackendKind::ALL`] that is compiled in and has a device.
 pub fn choose(backend: &str, index: Option<usize>) -> Result<DeviceChoice, DeviceError> {
-    let index_or_first = index.unwrap_or(0);
-    let kinds = match backend {
-        "auto" => BackendKind::ALL.to_vec(),
-        name => vec![name.parse()?],
-    };
-    let mut failure = DeviceError::Nothing;
-    for kind in kinds {
-        match probe(kind) {
-            Ok(devices) if devices.is_empty() => failure = DeviceError::NoDevice(kind),
-            Ok(devices) if index_or_first < devices.len() => {
-                return Ok(DeviceChoice {
-                    kind,
-                    index: index_or_first,
-                });
-            }
-            Ok(devices) => {
-                return Err(DeviceError::NoSuchDevice {
-                    kind,
-                    index: index_or_first,
-                    count: devices.len(),
-                });
-            }
-            Err(_) if backend == "auto" => {}
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+    Ok(select(backend, index)?.device)
 }
 
-/// What the user loses with this choice: a GPU that is there, but whose backend is not compiled
-/// in. One line of advice, or `None`.
-pub fn missed_gpu(choice: &DeviceChoice) -> Option<String> {
-    if choice.kind != BackendKind::Flex || BackendKind::Cuda.compiled_in() {
-        return None;
+/// As [`choose`], with what was tried.
+pub fn select(backend: &str, index: Option<usize>) -> Result<Selection, DeviceError> {
+    let auto = backend == "auto";
+    let kinds = if auto {
+        BackendKind::ALL.to_vec()
+    } else {
+        vec![backend.parse()?]
+    };
+    let mut passed_over = Vec::new();
+    for kind in kinds {
+        let index = index.unwrap_or(0);
+        let failure = match probe(kind) {
+            Ok(devices) if devices.is_empty() => DeviceError::NoDevice(kind),
+            Ok(devices) => {
+                let count = devices.len();
+                let Some(found) = devices.into_iter().nth(index) else {
+                    return Err(DeviceError::NoSuchDevice { kind, index, count });
+                };
+                return Ok(Selection {
+                    device: DeviceChoice { kind, index },
+                    name: found.name,
+                    passed_over,
+                });
+            }
+            Err(error) => error,
+        };
+        if !auto {
+            return Err(failure);
+        }
+        passed_over.push((kind, failure));
     }
-    let nvidia = std::path::Path::new("/proc/driver/nvidia/version").exists();
-    nvidia.then(|| {
-        "an NVIDIA GPU is here, but this build runs on the processor: build with `--features cuda`"
-            .into()
-    })
+    Err(DeviceError::Nothing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu_signs::GpuVendor;
 
     #[test]
     fn names_round_trip() {
@@ -270,5 +318,45 @@ mod tests {
     fn a_backend_left_out_of_the_build_names_its_feature() {
         let error = choose("rocm", None).expect_err("not compiled in");
         assert!(error.to_string().contains("--features rocm"));
+    }
+
+    fn selection(kind: BackendKind, name: &str, passed_over: &[DeviceError]) -> Selection {
+        let kinds = BackendKind::ALL.into_iter();
+        Selection {
+            device: DeviceChoice { kind, index: 0 },
+            name: name.to_owned(),
+            passed_over: kinds.zip(passed_over.iter().cloned()).collect(),
+        }
+    }
+
+    fn sign(vendor: GpuVendor) -> GpuSign {
+        GpuSign {
+            vendor,
+            what: "/dev/x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_missed_where_the_processor_works_in_its_stead() {
+        let cuda = DeviceError::NoDevice(BackendKind::Cuda);
+        let rocm = DeviceError::NotCompiledIn(BackendKind::Rocm);
+        let passed_over = [cuda.clone(), rocm.clone()];
+        let reasons = |selection: Selection, vendor| {
+            let mut missed = selection.missed(vec![sign(vendor)]).into_iter();
+            missed.next().map(|missed| missed.reason)
+        };
+        let processor = || selection(BackendKind::Flex, "processor", &passed_over);
+        assert_eq!(reasons(processor(), GpuVendor::Nvidia), Some(cuda.clone()));
+        assert_eq!(reasons(processor(), GpuVendor::Amd), Some(rocm));
+        assert!(processor().missed(Vec::new()).is_empty());
+        // Another interface reaches the GPU; that a backend of this program fails is still told.
+        let vulkan = || selection(BackendKind::Vulkan, "discrete GPU", &passed_over);
+        assert_eq!(reasons(vulkan(), GpuVendor::Nvidia), Some(cuda));
+        assert_eq!(reasons(vulkan(), GpuVendor::Amd), None);
+        let software = selection(BackendKind::Vulkan, SOFTWARE_RENDERER, &passed_over);
+        assert!(reasons(software, GpuVendor::Amd).is_some());
+        // Nothing was passed over by a user who named the processor.
+        let named = selection(BackendKind::Flex, "processor", &[]);
+        assert_eq!(reasons(named, GpuVendor::Nvidia), None);
     }
 }

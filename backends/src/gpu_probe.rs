@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::backend::Backend;
 
+#[cfg(feature = "wgpu")]
+use crate::device::SOFTWARE_RENDERER;
 use crate::device::{BackendKind, DeviceError, FoundDevice};
 
 /// Kinds of device as the portable runtime numbers them.
@@ -72,7 +74,7 @@ fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevic
         found.push(("virtual GPU", WgpuDevice::VirtualGpu(index)));
     }
     if count(wgpu_kind::PROCESSOR)? > 0 {
-        found.push(("software renderer", WgpuDevice::Cpu));
+        found.push((SOFTWARE_RENDERER, WgpuDevice::Cpu));
     }
     Ok(found)
 }

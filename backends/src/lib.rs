@@ -10,6 +10,7 @@ pub mod device;
 pub mod dispatch;
 pub mod fp8;
 pub mod fused;
+pub mod gpu_signs;
 pub mod host_memory;
 pub mod low_rank;
 pub mod storage;
@@ -27,7 +28,9 @@ mod gpu_probe;
 #[cfg(feature = "cubecl")]
 mod kernel_cache;
 
-pub use device::{BackendKind, BackendReport, DeviceChoice, DeviceError, choose, list};
+pub use device::{
+    BackendKind, BackendReport, DeviceChoice, DeviceError, Selection, choose, list, select,
+};
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{
     Activation, Activations, Arithmetic, Chain, ChainCall, Epilogue, Fp8Codes, Fp8Format, Fp8Ops,
@@ -35,6 +38,7 @@ pub use fp8::{
     WeightFormat,
 };
 pub use fused::FusedOps;
+pub use gpu_signs::{GpuSign, Surroundings, gpu_signs};
 pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};

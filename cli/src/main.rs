@@ -22,6 +22,7 @@ mod panics;
 mod plan;
 mod progress;
 mod prompt_cache;
+mod running_on;
 mod survey;
 mod tokenizer;
 mod usual_places;

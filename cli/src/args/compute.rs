@@ -1,6 +1,6 @@
 //! Where and how to compute, checked.
 
-use backends::{Arithmetic, BackendKind, DeviceChoice};
+use backends::{Arithmetic, BackendKind, Selection};
 use loader::Method;
 
 use super::environment::Environment;
@@ -10,6 +10,7 @@ use super::size::parse_bytes;
 use super::sources::ModelSources;
 use crate::console::Console;
 use crate::error::CliError;
+use crate::running_on;
 
 /// The variable that stands for `--vram-limit`.
 const LIMIT_VARIABLE: &str = "QWEN_IMAGE_VRAM_LIMIT";
@@ -93,15 +94,21 @@ impl ComputeConfig {
     ///
     /// # Errors
     /// [`CliError::Device`].
-    pub(crate) fn choose(&self, sources: &ModelSources) -> Result<DeviceChoice, CliError> {
-        let demo = sources.is_demo() && self.device.is_none();
-        let name = match self.backend {
-            BackendName::Auto if demo && BackendKind::Flex.compiled_in() => {
-                BackendKind::Flex.name()
-            }
-            name => name.as_str(),
+    pub(crate) fn choose(&self, sources: &ModelSources) -> Result<Selection, CliError> {
+        let name = if self.is_demos_own(sources) {
+            BackendKind::Flex.name()
+        } else {
+            self.backend.as_str()
         };
-        Ok(backends::choose(name, self.device)?)
+        Ok(backends::select(name, self.device)?)
+    }
+
+    /// Whether no device is looked for, since the demo model is drawn.
+    fn is_demos_own(&self, sources: &ModelSources) -> bool {
+        sources.is_demo()
+            && self.backend == BackendName::Auto
+            && self.device.is_none()
+            && BackendKind::Flex.compiled_in()
     }
 
     /// Where the limit came from: the flag, or the variable.
@@ -118,10 +125,22 @@ impl ComputeConfig {
         self.text_encoder_on_cpu && device != BackendKind::Flex
     }
 
-    /// Tells what the user should know about the device that was chosen.
-    pub(crate) fn advise(&self, console: Console, device: &DeviceChoice) {
-        if let Some(advice) = backends::device::missed_gpu(device) {
-            console.note(&format!("note: {advice}"));
+    /// Tells which device was chosen where the user named none, and what else the user should know
+    /// about it.
+    pub(crate) fn advise(
+        &self,
+        console: Console,
+        selection: &Selection,
+        sources: &ModelSources,
+        environment: Environment<'_>,
+    ) {
+        let device = &selection.device;
+        if self.is_demos_own(sources) {
+            let name = &selection.name;
+            console.note(&format!("Running on the {name}, as the demo model does"));
+        } else if self.backend == BackendName::Auto {
+            let words = running_on::words(selection, environment.gpu_signs());
+            console.note(&format!("Running on {words}"));
         }
         if device.kind == BackendKind::Flex {
             if self.limit_flag {

@@ -3,9 +3,28 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use backends::{GpuSign, Surroundings};
+
+/// For tests: a folder that is looked through for signs of a GPU instead of the machine's root.
+const ROOT_VARIABLE: &str = "QWEN_IMAGE_TEST_ROOT";
+
 /// Looks variables up.
 #[derive(Clone, Copy)]
 pub(crate) struct Environment<'a>(pub(crate) &'a dyn Fn(&str) -> Option<OsString>);
+
+impl Environment<'static> {
+    /// That of this process. A process without HOME, as some that cron starts, has the home folder
+    /// that the system knows of its user.
+    pub(crate) fn of_process() -> Self {
+        Self(&|name| {
+            let value = std::env::var_os(name);
+            value.or_else(|| match name {
+                "HOME" => Some(std::env::home_dir()?.into_os_string()),
+                _ => None,
+            })
+        })
+    }
+}
 
 impl Environment<'_> {
     /// A variable's value. An empty variable is one that is not set.
@@ -55,6 +74,15 @@ impl Environment<'_> {
     pub(crate) fn hub_cache(self) -> Option<PathBuf> {
         let given = self.get("HF_HUB_CACHE").map(PathBuf::from);
         given.or_else(|| Some(self.hub_home()?.join("hub")))
+    }
+
+    /// Signs of a GPU on this machine.
+    pub(crate) fn gpu_signs(self) -> Vec<GpuSign> {
+        let root = self.get(ROOT_VARIABLE).map(PathBuf::from);
+        backends::gpu_signs(Surroundings {
+            root: root.as_deref().unwrap_or(Path::new("/")),
+            variable: self.0,
+        })
     }
 
     fn home(self) -> Option<PathBuf> {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use backends::device::FoundDevice;
-use backends::{BackendReport, DeviceError};
+use backends::{BackendReport, DeviceError, GpuSign};
 use serde::Serialize;
 
-use crate::args::{DevicesArgs, format_bytes};
+use crate::args::{DevicesArgs, Environment, format_bytes};
 use crate::console;
 use crate::error::CliError;
+use crate::running_on;
 
 /// One backend in `--json`.
 #[derive(Debug, Serialize)]
@@ -20,6 +21,8 @@ struct Listed {
     devices: Vec<ListedDevice>,
     /// Why there are none.
     reason: Option<String>,
+    /// What on this machine speaks for a GPU that this backend is made for.
+    sign: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,19 +37,27 @@ struct ListedDevice {
 /// # Errors
 /// [`CliError::Stdout`].
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), CliError> {
-    let listed: Vec<Listed> = backends::list().into_iter().map(Listed::from).collect();
+    let signs = Environment::of_process().gpu_signs();
+    let reports = backends::list().into_iter();
+    let listed: Vec<Listed> = reports.map(|report| Listed::of(report, &signs)).collect();
     let text = if args.json {
         let json = serde_json::to_string_pretty(&listed)
             .map_err(|error| CliError::Internal(error.to_string()))?;
         json + "\n"
     } else {
-        as_text(&listed)
+        let auto = match backends::select("auto", None) {
+            Ok(selection) => running_on::words(&selection, signs),
+            Err(error) => error.to_string(),
+        };
+        as_text(&listed, &auto)
     };
     console::stdout(&text)
 }
 
-impl From<BackendReport> for Listed {
-    fn from(report: BackendReport) -> Self {
+impl Listed {
+    fn of(report: BackendReport, signs: &[GpuSign]) -> Self {
+        let mut signs = signs.iter();
+        let sign = signs.find(|sign| sign.vendor.backend() == report.kind);
         let (devices, reason) = match report.devices {
             Ok(devices) if devices.is_empty() => (
                 Vec::new(),
@@ -61,6 +72,7 @@ impl From<BackendReport> for Listed {
             feature: report.kind.name(),
             devices: devices.into_iter().map(ListedDevice::from).collect(),
             reason,
+            sign: sign.map(|sign| sign.what.clone()),
         }
     }
 }
@@ -75,7 +87,8 @@ impl From<FoundDevice> for ListedDevice {
     }
 }
 
-fn as_text(listed: &[Listed]) -> String {
+/// The devices, and what `auto` takes of them.
+fn as_text(listed: &[Listed], auto: &str) -> String {
     let mut text = String::new();
     for backend in listed {
         if backend.devices.is_empty() {
@@ -99,5 +112,6 @@ fn as_text(listed: &[Listed]) -> String {
             );
         }
     }
+    let _ = writeln!(text, "{:<8} runs on {}", "auto", console::printable(auto));
     text
 }

@@ -18,7 +18,7 @@ use crate::progress::{ByteProgress, Progress};
 /// # Errors
 /// What stands in the way. Files that are whole stay, and so do parts of files.
 pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
-    let environment = Environment(&|name| std::env::var_os(name));
+    let environment = Environment::of_process();
     let config = DownloadConfig::resolve(args, environment)?;
     let console = Console::new(config.verbosity);
     let quiet = config.verbosity == Verbosity::Quiet;

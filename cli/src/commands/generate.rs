@@ -44,7 +44,8 @@ use request::Request;
 /// # Errors
 /// Whatever stands in the way; then no image is half-written.
 pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
-    let config = GenerateConfig::resolve(args, Environment(&|name| std::env::var_os(name)))?;
+    let environment = Environment::of_process();
+    let config = GenerateConfig::resolve(args, environment)?;
     let console = Console::new(config.verbosity);
     for notice in &config.notices {
         console.note(&format!("note: {notice}"));
@@ -59,12 +60,13 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     let seed = config.seed.unwrap_or_else(seed::random);
     let requests = requests(&config, seed, console)?;
     if config.dry_run {
-        let device = config.compute.choose(&config.sources)?;
-        return dry_run::run(&config, requests, Where::Device(device), false, console);
+        let selection = config.compute.choose(&config.sources)?;
+        return dry_run::run(&config, requests, Where::Device(selection), false, console);
     }
     files::check_writable(&config, &requests)?;
-    let device = config.compute.choose(&config.sources)?;
-    let (job, setting) = settle(&config, requests, Where::Device(device), console)?;
+    let selection = config.compute.choose(&config.sources)?;
+    let device = selection.device;
+    let (job, setting) = settle(&config, requests, Where::Device(selection), console)?;
     if job.pictures.is_empty() {
         console.note("nothing is left to do");
         return job.run(&device, setting, Embeddings::default());
@@ -104,9 +106,6 @@ fn settle<'a>(
     place: Where,
     console: Console,
 ) -> Result<(Job<'a>, Setting), CliError> {
-    if let Where::Device(device) = &place {
-        config.compute.advise(console, device);
-    }
     let init = config.image.as_ref().map(InitPicture::read).transpose()?;
     let models = job::open_models(config, init.as_ref(), console)?;
     for request in &mut requests {
@@ -119,6 +118,12 @@ fn settle<'a>(
     }
     if !config.dry_run {
         files::check_models(config, &models)?;
+    }
+    if let Where::Device(selection) = &place {
+        let environment = Environment::of_process();
+        config
+            .compute
+            .advise(console, selection, &config.sources, environment);
     }
     let survey = Survey {
         models: &models,

@@ -9,6 +9,6 @@ use crate::error::CliError;
 /// # Errors
 /// As of [`generate::plan`].
 pub(crate) fn run(args: PlanArgs) -> Result<(), CliError> {
-    let config = PlanConfig::resolve(args, Environment(&|name| std::env::var_os(name)))?;
+    let config = PlanConfig::resolve(args, Environment::of_process())?;
     generate::plan(&config)
 }

@@ -1,6 +1,6 @@
 //! The plan of a run: what it would take, without loading or writing anything.
 
-use backends::DeviceChoice;
+use backends::Selection;
 
 use super::request::Request;
 use super::{requests, seed, settle};
@@ -11,10 +11,10 @@ use crate::plan::{Plan, Setting, Subject};
 use crate::survey::{Survey, processor};
 
 /// Where a run is planned for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Where {
     /// A device of this machine.
-    Device(DeviceChoice),
+    Device(Selection),
     /// A GPU of so many bytes, which need not be there.
     Gpu(u64),
 }
@@ -30,7 +30,7 @@ impl Where {
         survey: Survey<'_>,
     ) -> Result<Setting, CliError> {
         match self {
-            Self::Device(device) => {
+            Self::Device(Selection { device, .. }) => {
                 let facts = backends::dispatch(&device, survey)??;
                 Ok(Setting::on(compute, &device, facts))
             }

@@ -134,7 +134,7 @@ fn protocol(console: Console) -> Option<Protocol> {
         console.note("note: --preview-inline has no effect: stderr is not a terminal");
         return None;
     }
-    let protocol = Protocol::of(Environment(&|name| std::env::var_os(name)));
+    let protocol = Protocol::of(Environment::of_process());
     if protocol.is_none() {
         console.note("note: --preview-inline has no effect: this terminal shows no pictures");
     }
