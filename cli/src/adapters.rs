@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::args::{LightningSteps, ModelSources, RecordedLoras};
 use crate::error::CliError;
+use crate::file_digest;
 use crate::output::recipe::UsedLora;
 
-/// How much of a LoRA's file tells it from others: the header and the first weights.
+/// How much of a LoRA's file is in its stamp: the header and the first weights.
 const STAMPED_BYTES: u64 = 1 << 20;
 
 /// Opens the LoRAs and fits them to the transformer.
@@ -122,29 +123,30 @@ pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
     loras
         .map(|(lora, weight)| {
             let source = lora.source();
-            let stamp = stamp(source);
+            let failed = |error| CliError::ModelFile(format!("{}: {error}", source.display()));
+            // Of a folder only the name is known.
+            let is_file = source.is_file();
             Ok(UsedLora {
                 file: lora.file_name(),
                 weight: *weight,
-                stamp: stamp.map_err(|error| {
-                    CliError::ModelFile(format!("{}: {error}", source.display()))
-                })?,
+                stamp: is_file.then(|| stamp(source)).transpose().map_err(failed)?,
+                digest: is_file
+                    .then(|| file_digest::of_file(source))
+                    .transpose()
+                    .map_err(failed)?,
             })
         })
         .collect()
 }
 
-/// What tells a LoRA's file from another of its name: its length and the SHA-256 of its beginning.
-/// A folder has none.
-fn stamp(source: &Path) -> std::io::Result<Option<String>> {
-    if !source.is_file() {
-        return Ok(None);
-    }
+/// A file's length and the SHA-256 of its beginning, by which pictures of earlier versions know
+/// their LoRAs.
+fn stamp(source: &Path) -> std::io::Result<String> {
     let file = File::open(source)?;
     let length = file.metadata()?.len();
     let mut start = Vec::new();
     file.take(STAMPED_BYTES).read_to_end(&mut start)?;
-    Ok(Some(format!("{length}-{:x}", Sha256::digest(&start))))
+    Ok(format!("{length}-{:x}", Sha256::digest(&start)))
 }
 
 /// Whether a LoRA is taken for the Lightning LoRA though its name does not say so.

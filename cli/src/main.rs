@@ -12,6 +12,7 @@ mod demo;
 mod download;
 mod error;
 mod exit;
+mod file_digest;
 mod hold;
 mod input;
 mod interrupt;

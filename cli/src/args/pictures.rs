@@ -29,9 +29,9 @@ pub(crate) struct PicturesArgs {
     /// Skip pictures that are there already, made in the same way; needs --seed
     ///
     /// The same are prompts, size, steps, sampler, noise levels, guidance, seed, preset, number
-    /// format, init image and mask (by their contents), LoRAs (by length and the first MiB), and
-    /// the names of the files of transformer, text encoder and VAE: files of a name that have
-    /// other contents are not told apart, nor are backends and devices
+    /// format, init image and mask (by their contents), and the files of LoRAs, transformer, text
+    /// encoder and VAE, by their names and by samples spread over their contents. Backends and
+    /// devices are not told apart
     #[arg(long, conflicts_with = "noise")]
     pub(crate) resume: bool,
 

@@ -233,6 +233,9 @@ mod tests {
             dtype: None,
             loras: Vec::new(),
             lightning: None,
+            model_digest: None,
+            text_encoder_digest: None,
+            vae_digest: None,
         }
     }
 
@@ -242,6 +245,7 @@ mod tests {
             file: file.to_owned(),
             weight,
             stamp: None,
+            digest: None,
         };
         let text = text(&Recipe {
             loras: vec![

@@ -63,6 +63,16 @@ pub(crate) struct Recipe {
     /// Name of the VAE's file, alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vae: Option<String>,
+    /// What tells the contents of the transformer's file from another's of its name; unknown in a
+    /// recipe of an earlier version, as the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model_digest: Option<String>,
+    /// The same of the text encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text_encoder_digest: Option<String>,
+    /// The same of the VAE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vae_digest: Option<String>,
     /// The number format that was computed in, `f32` or `bf16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dtype: Option<String>,
@@ -84,9 +94,22 @@ pub(crate) struct UsedLora {
     pub(crate) file: String,
     /// What it was multiplied by.
     pub(crate) weight: f64,
-    /// What tells its file from another of this name, where that is known.
+    /// Its file's length and the SHA-256 of its beginning, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stamp: Option<String>,
+    /// What tells all its contents from another file's; unknown in a recipe of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+}
+
+impl UsedLora {
+    /// Whether a recorded file of this name is known to be another than this one.
+    pub(crate) fn differs_from(&self, recorded: &Self) -> bool {
+        let differ = |recorded: &Option<String>, here: &Option<String>| {
+            recorded.is_some() && recorded != here
+        };
+        differ(&recorded.digest, &self.digest) || differ(&recorded.stamp, &self.stamp)
+    }
 }
 
 impl Recipe {
@@ -147,13 +170,25 @@ impl Recipe {
     }
 
     /// Whether `other`, which was read from a file, is this recipe. Numbers are compared as they
-    /// come back from text.
+    /// come back from text; digests where `other` has them, which recipes of earlier versions have
+    /// not.
     pub(crate) fn is_recorded_as(&self, other: &Self) -> bool {
         let written = self.to_json().ok();
-        written
-            .and_then(|json| Self::from_json(&json).ok())
-            .as_ref()
-            == Some(other)
+        let Some(mut written) = written.and_then(|json| Self::from_json(&json).ok()) else {
+            return false;
+        };
+        let forget = |digest: &mut Option<String>, other: &Option<String>| {
+            if other.is_none() {
+                *digest = None;
+            }
+        };
+        forget(&mut written.model_digest, &other.model_digest);
+        forget(&mut written.text_encoder_digest, &other.text_encoder_digest);
+        forget(&mut written.vae_digest, &other.vae_digest);
+        for (lora, other) in written.loras.iter_mut().zip(&other.loras) {
+            forget(&mut lora.digest, &other.digest);
+        }
+        written == *other
     }
 }
 
@@ -186,7 +221,11 @@ mod tests {
                 file: "style.safetensors".to_owned(),
                 weight: 0.1,
                 stamp: Some("12-ab".to_owned()),
+                digest: Some("cd".to_owned()),
             }],
+            model_digest: Some("m".to_owned()),
+            text_encoder_digest: Some("t".to_owned()),
+            vae_digest: Some("v".to_owned()),
             text_encoder: Some("t".to_owned()),
             vae: Some("v".to_owned()),
             dtype: Some("bf16".to_owned()),
@@ -217,6 +256,20 @@ mod tests {
             assert!(json.contains(silent), "{json}");
             let silent = Recipe::from_json(&json.replace(silent, "")).unwrap();
             assert!(!recipe.is_recorded_as(&silent));
+        }
+        for digest in [
+            ",\"model_digest\":\"m\"",
+            ",\"text_encoder_digest\":\"t\"",
+            ",\"vae_digest\":\"v\"",
+            ",\"digest\":\"cd\"",
+        ] {
+            assert!(json.contains(digest), "{json}");
+            let silent = Recipe::from_json(&json.replace(digest, "")).unwrap();
+            assert!(recipe.is_recorded_as(&silent), "{digest}");
+            let value = digest.rsplit(':').next().unwrap();
+            let other = digest.replace(value, "\"other\"");
+            let other = Recipe::from_json(&json.replace(digest, &other)).unwrap();
+            assert!(!recipe.is_recorded_as(&other), "{digest}");
         }
         let json = json.replace("\"steps\"", "\"stairs\"");
         assert!(

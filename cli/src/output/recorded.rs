@@ -242,13 +242,37 @@ impl Recorded {
         let recorded = &self.recipe.as_ref()?.loras;
         let other = recorded.iter().find(|lora| {
             let same_name = |found: &&UsedLora| found.file == lora.file;
-            let found = here.iter().find(same_name).map(|found| &found.stamp);
-            lora.stamp.is_some() && found.is_some_and(|stamp| *stamp != lora.stamp)
+            let found = here.iter().find(same_name);
+            found.is_some_and(|found| found.differs_from(lora))
         })?;
         Some(format!(
             "{} was made with another file {}; the result will be another",
             self.path.display(),
             other.file
+        ))
+    }
+
+    /// Compares the models' files with those of the same names at hand, of which `here` is made.
+    /// Returns what the user should know.
+    pub(crate) fn check_contents(&self, here: &Recipe) -> Option<String> {
+        let recorded = self.recipe.as_ref()?;
+        let names = |of: &Recipe| {
+            let model = Some(of.model.clone());
+            [model, of.text_encoder.clone(), of.vae.clone()]
+        };
+        let digests = |of: &Recipe| {
+            let text_encoder = of.text_encoder_digest.clone();
+            [of.model_digest.clone(), text_encoder, of.vae_digest.clone()]
+        };
+        let recorded_files = names(recorded).into_iter().zip(digests(recorded));
+        let mut pairs = recorded_files.zip(names(here).into_iter().zip(digests(here)));
+        let ((name, _), _) = pairs.find(|((name, digest), (name_here, digest_here))| {
+            name == name_here && digest.is_some() && digest != digest_here
+        })?;
+        Some(format!(
+            "{} was made with another file called {}; the result will be another",
+            self.path.display(),
+            name.unwrap_or_default()
         ))
     }
 

@@ -1,18 +1,16 @@
 //! What embeddings depend on beside the prompt's tokens.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use backends::DeviceChoice;
 use sha2::{Digest, Sha256};
 
+use crate::file_digest;
 use crate::models::Models;
 use crate::plan::Setting;
-
-/// The limit of the safetensors format.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// A hash of the text encoder's files and sizes, the device, the number format and this program's
 /// own file.
@@ -27,7 +25,7 @@ pub(super) fn of(models: &Models, device: &DeviceChoice, setting: &Setting) -> i
     add_text(&mut hash, &format!("{:?}", encoder.config));
     for file in encoder.weights.checkpoint().files() {
         add_file(&mut hash, &file.path)?;
-        add_header(&mut hash, &file.path)?;
+        add_text(&mut hash, &file_digest::of_file(&file.path)?);
     }
     let found = backends::device::probe(device.kind).unwrap_or_default();
     let mut found = found.iter();
@@ -41,7 +39,7 @@ pub(super) fn of(models: &Models, device: &DeviceChoice, setting: &Setting) -> i
     Ok(hash)
 }
 
-/// A file's path, size and times. Its whole content would take as long to read as to load.
+/// A file's path, size and times.
 fn add_file(hash: &mut Sha256, path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let metadata = fs::metadata(&path)?;
@@ -58,18 +56,6 @@ fn add_file(hash: &mut Sha256, path: &Path) -> io::Result<()> {
         hash.update(metadata.ctime().to_le_bytes());
         hash.update(metadata.ctime_nsec().to_le_bytes());
     }
-    Ok(())
-}
-
-/// The header of a safetensors file.
-fn add_header(hash: &mut Sha256, path: &Path) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length).min(MAX_HEADER_BYTES);
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header)?;
-    hash.update(Sha256::digest(&header));
     Ok(())
 }
 

@@ -97,7 +97,61 @@ fn help_says_what_is_compared() {
     let (_, help) = help.split_once("\n      --resume\n").unwrap();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        help.contains("number format") && help.contains("first MiB"),
+        help.contains("number format") && help.contains("samples spread over their contents"),
         "{help}"
     );
+}
+
+/// Changes the last byte of a file, and nothing that its length, its head or its time of
+/// modification tells.
+fn change_the_end(file: &std::path::Path) {
+    let modified = fs::metadata(file).unwrap().modified().unwrap();
+    let mut bytes = fs::read(file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(file, bytes).unwrap();
+    let file = fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
+fn other_contents_under_the_same_name_are_another_picture() {
+    let place = place();
+    let flags = ["--lora", STYLE];
+    assert!(!is_skipped(&place, &flags));
+    let lora = place.path("models/loras").join(STYLE);
+    for file in [place.transformer(), place.text_encoder(), place.vae(), lora] {
+        assert!(is_skipped(&place, &flags), "{file:?}");
+        change_the_end(&file);
+        let run = from(&place, "out/x.png", &["-oout/y.png"]).expect(0);
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let told = run.stderr.lines().any(|line| {
+            line.starts_with("note: ") && line.contains("another file") && line.contains(name)
+        });
+        assert!(told, "{name}: {}", run.stderr);
+        assert!(!is_skipped(&place, &flags), "{file:?}");
+    }
+    // Where the files lie makes no difference.
+    fs::rename(place.path("models"), place.path("moved")).unwrap();
+    assert!(is_skipped(&place, &["--models=moved", flags[0], flags[1]]));
+}
+
+#[test]
+fn recipes_without_digests_are_compared_by_names() {
+    let place = place();
+    place.generate(&["--lora", STYLE]).expect(0);
+    let mut old = recipe(&place, "out/x.png");
+    let fields = old.as_object_mut().unwrap();
+    for field in ["model_digest", "text_encoder_digest", "vae_digest"] {
+        assert!(fields.remove(field).is_some(), "{field}");
+    }
+    let lora = old["loras"][0].as_object_mut().unwrap();
+    assert!(lora.remove("digest").is_some());
+    with_text(
+        &place.path("out/x.png"),
+        "qwen-image-burn",
+        &old.to_string(),
+    );
+    let run = from(&place, "out/x.png", &["-oout/y.png"]).expect(0);
+    assert!(!run.stderr.contains("another file"), "{}", run.stderr);
+    assert!(is_skipped(&place, &["--lora", STYLE]));
 }

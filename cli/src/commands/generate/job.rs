@@ -20,6 +20,7 @@ use crate::args::GenerateConfig;
 use crate::bad_lines::BadLines;
 use crate::console::Console;
 use crate::error::CliError;
+use crate::file_digest::ModelDigests;
 use crate::input::InitPicture;
 use crate::models::Models;
 use crate::output::recipe::Recipe;
@@ -91,13 +92,16 @@ impl<'a> Job<'a> {
         dtype: FloatDType,
         console: Console,
     ) -> Result<Self, CliError> {
+        let digests = ModelDigests::of(&models)?;
+        let models_here = (&models, &digests);
         let mut texts = Texts::default();
         let (mut pictures, mut made) = (Vec::new(), Vec::new());
         let mut bad = BadLines::default();
         for (place, request) in requests.into_iter().enumerate() {
             let origin = request.origin.clone();
             let init = init.as_ref();
-            let prepared = Prepared::new(place, request, config, &models, dtype, init, &mut texts);
+            let prepared =
+                Prepared::new(place, request, config, models_here, dtype, init, &mut texts);
             match (prepared, origin) {
                 (Ok(Prepared::ToMake(picture)), _) => pictures.push(*picture),
                 (Ok(Prepared::Made(picture)), _) => {
@@ -110,6 +114,11 @@ impl<'a> Job<'a> {
             }
         }
         bad.check()?;
+        if let (Some(from), Some(picture)) = (&config.from, pictures.first())
+            && let Some(notice) = from.check_contents(&picture.recipe)
+        {
+            console.note(&format!("note: {notice}"));
+        }
         let starts = match &init {
             Some(init) => starts(init, &pictures, console)?,
             None => Vec::new(),

@@ -13,6 +13,7 @@ use super::request::Request;
 use super::texts::Texts;
 use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
+use crate::file_digest::ModelDigests;
 use crate::input::InitPicture;
 use crate::models::{self, Models};
 use crate::output::metadata::{Metadata, PictureFile};
@@ -80,7 +81,7 @@ impl Prepared {
         place: usize,
         request: Request,
         config: &GenerateConfig,
-        models: &Models,
+        (models, digests): (&Models, &ModelDigests),
         dtype: FloatDType,
         init: Option<&InitPicture>,
         texts: &mut Texts,
@@ -133,6 +134,9 @@ impl Prepared {
             model: models::name(&models.transformer.weights),
             text_encoder: Some(models::name(&models.text_encoder.weights)),
             vae: Some(models::name(&models.vae.weights)),
+            model_digest: Some(digests.transformer.clone()),
+            text_encoder_digest: Some(digests.text_encoder.clone()),
+            vae_digest: Some(digests.vae.clone()),
             dtype: Some(dtype_str(dtype).to_owned()),
             fp8_compute: config.compute.arithmetic == Arithmetic::Fp8,
             loras: models.used_loras.clone(),
