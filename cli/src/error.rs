@@ -152,6 +152,16 @@ pub(crate) enum CliError {
     /// Ctrl-C.
     #[error("interrupted; nothing was left half-written")]
     Interrupted,
+    /// Ctrl-C in a run of several images.
+    #[error("interrupted: {done} of {total} images are done; {again}")]
+    InterruptedRun {
+        /// Images that are there.
+        done: usize,
+        /// Images that were asked for.
+        total: usize,
+        /// How the rest is made.
+        again: String,
+    },
     /// A mistake of this program's.
     #[error("internal error: {0}")]
     Internal(String),
@@ -179,7 +189,7 @@ impl CliError {
                 ExitCode::NoMemory
             }
             Self::Device(_) => ExitCode::NoDevice,
-            Self::Interrupted => ExitCode::Interrupted,
+            Self::Interrupted | Self::InterruptedRun { .. } => ExitCode::Interrupted,
             Self::Download(error) => error.exit_code(),
             Self::Pipeline(_)
             | Self::NotFinitePrediction { .. }

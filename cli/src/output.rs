@@ -10,6 +10,7 @@ pub(crate) mod json_path;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod parameters;
+pub(crate) mod pattern;
 pub(crate) mod preview_file;
 pub(crate) mod recipe;
 pub(crate) mod recorded;

@@ -85,6 +85,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) quality_given: bool,
     /// Whether pictures that are there already are skipped.
     pub(crate) resume: bool,
+    /// Whether files that hold other pictures are replaced.
+    pub(crate) overwrite: bool,
     /// The picture that is made again.
     pub(crate) from: Option<Recorded>,
     /// Where embeddings of earlier runs are, if they may be used.
@@ -305,6 +307,7 @@ impl GenerateConfig {
             quality: quality as u8,
             quality_given: args.pictures.quality.is_some(),
             resume,
+            overwrite: args.pictures.overwrite,
             from,
             // A record of a run is of all its phases.
             prompt_cache: if args.pictures.no_prompt_cache

@@ -19,8 +19,9 @@ pub(crate) struct PicturesArgs {
     /// A .jsonl file has an object on each line, and a .json file a list of objects (as standard
     /// input may, too): prompt, and what is to differ from the flags of negative_prompt, width,
     /// height, seed, steps, cfg_scale, output. Other forms (CSV, Markdown, YAML, ...) are refused.
-    /// The pictures have the seeds SEED, SEED+1, … [default: from 0] and
-    /// are called FILE-1.png, FILE-2.png, … Pictures that are there already are skipped, as with
+    /// The pictures have the seeds SEED, SEED+1, … [default: from 0] and are called FILE-1.png,
+    /// FILE-2.png, … With `%h` in --output, each line begins at SEED anew and its name follows its
+    /// content, so that lines may come and go. Pictures that are there already are skipped, as with
     /// --resume. Each picture is written as soon as it is made where the VAE fits beside the
     /// transformer; otherwise all are written at the end, those that are done also after Ctrl-C
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "prompt", "noise", "trace"])]
@@ -34,6 +35,14 @@ pub(crate) struct PicturesArgs {
     /// devices are not told apart
     #[arg(long, conflicts_with = "noise")]
     pub(crate) resume: bool,
+
+    /// Replace files that hold other pictures
+    ///
+    /// Without it, a file that several pictures, a pattern or a prompt file would put another
+    /// picture into is kept, and nothing is drawn; a single file that is named by -o is replaced
+    /// in any case, and the default names of a folder replace nothing in any case
+    #[arg(long, help_heading = super::groups::OUTPUT)]
+    pub(crate) overwrite: bool,
 
     /// Quality of a JPEG file, from 1 to 100 [default: 95]
     #[arg(

@@ -94,7 +94,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) batch_count: i64,
 
     /// File or folder to write: .png, .webp (lossless) or .jpg; `%d` or `%04d` in the name becomes
-    /// the image's number [default: qwen-image-SEED.png in the current folder]
+    /// the image's number, `%h` a digest of all that makes the image. A folder that is not there
+    /// is made; a name that ends with a slash is a folder [default: qwen-image-SEED.png in the current folder]
     #[arg(help_heading = OUTPUT, short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 

@@ -18,6 +18,7 @@ mod observer;
 mod picture;
 mod preview;
 mod prompt_file;
+mod replacing;
 mod request;
 mod run;
 mod seed;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::CliError;
-use crate::output::names::{Target, with_suffix};
+use crate::output::names::{Existing, Target};
+use crate::output::pattern::with_suffix;
 
 /// Finds out, before hours of work, whether every one of `paths` can be written: makes and removes
 /// a file in each of their folders.
@@ -17,6 +18,30 @@ use crate::output::names::{Target, with_suffix};
 /// [`CliError::Output`] naming a path: its folder is missing or read-only, or it is there and is
 /// no ordinary file (a rename would replace `/dev/null` itself).
 pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), CliError> {
+    probe_in(paths, |folder| folder)
+}
+
+/// As [`probe`], where folders that are missing are going to be made ([`make_folder`]).
+///
+/// # Errors
+/// As of [`probe`]; a folder in which the missing ones cannot be made.
+pub(crate) fn probe_with_folders<'a>(
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), CliError> {
+    probe_in(paths, |folder| {
+        let mut above = folder.ancestors();
+        let found = above.find(|folder| folder.as_os_str().is_empty() || folder.exists());
+        match found {
+            Some(found) if !found.as_os_str().is_empty() => found,
+            _ => Path::new("."),
+        }
+    })
+}
+
+fn probe_in<'a>(
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+    place_to_try: impl Fn(&Path) -> &Path,
+) -> Result<(), CliError> {
     let mut tried = HashSet::new();
     let mut check = |path: &Path| {
         let place = resolve_links(path);
@@ -27,14 +52,23 @@ pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<
             }
             _ => {}
         }
-        if tried.insert(folder_of(&place).to_owned()) {
-            temporary(&place)?.close()?;
+        let folder = place_to_try(folder_of(&place));
+        if tried.insert(folder.to_owned()) {
+            temporary_in(folder)?.close()?;
         }
         Ok(())
     };
     paths
         .into_iter()
         .try_for_each(|path| check(path).map_err(|source| failed(path, source)))
+}
+
+/// Makes the folder of a file, and those above it, where it is not there.
+///
+/// # Errors
+/// [`CliError::Output`] naming the file.
+pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(folder_of(path)).map_err(|source| failed(path, source))
 }
 
 /// Writes `bytes` to `path`, over what is there.
@@ -52,13 +86,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     write().map_err(|source| failed(path, source))
 }
 
-/// Writes an image to its place; a name that must not overwrite gets `-2`, `-3`, … until free.
-/// Returns where it went.
+/// Writes an image to its place, in a folder that is made where it is not there; a name that must
+/// not overwrite gets `-2`, `-3`, … until free. Returns where it went.
 ///
 /// # Errors
-/// [`CliError::Output`]; nothing is left behind.
+/// [`CliError::Output`]; no file is left behind.
 pub(crate) fn write_target(target: &Target, bytes: &[u8]) -> Result<PathBuf, CliError> {
-    if target.overwrite {
+    make_folder(&target.path)?;
+    if target.existing != Existing::Avoided {
         write(&target.path, bytes)?;
         return Ok(target.path.clone());
     }
@@ -100,7 +135,10 @@ pub(super) fn folder_of(place: &Path) -> &Path {
 }
 
 fn temporary(place: &Path) -> io::Result<NamedTempFile> {
-    let folder = folder_of(place);
+    temporary_in(folder_of(place))
+}
+
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".qwen-image-").suffix(".part");
     #[cfg(unix)]
@@ -135,8 +173,8 @@ pub(crate) fn failed(path: &Path, source: io::Error) -> CliError {
 mod tests {
     use std::fs;
 
-    use super::{probe, write, write_target};
-    use crate::output::names::Target;
+    use super::{probe, probe_with_folders, write, write_target};
+    use crate::output::names::{Existing, Target};
 
     #[test]
     fn a_probe_leaves_nothing_behind() {
@@ -145,6 +183,22 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(probe(&[folder.path().join("no/x.png")]).is_err());
         assert!(probe(&[folder.path().to_owned()]).is_err());
+        probe_with_folders(&[folder.path().join("no/where/x.png")]).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(probe_with_folders(&[folder.path().join("file/x.png")]).is_err());
+        assert!(probe_with_folders(&[folder.path().join("file/no/x.png")]).is_err());
+    }
+
+    #[test]
+    fn the_folder_of_an_image_is_made_with_those_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target {
+            path: folder.path().join("a/b/x.png"),
+            existing: Existing::Kept,
+        };
+        write_target(&target, b"new").unwrap();
+        assert_eq!(fs::read(&target.path).unwrap(), b"new");
     }
 
     #[test]
@@ -154,11 +208,11 @@ mod tests {
         write(&path, b"old").unwrap();
         let mut target = Target {
             path: path.clone(),
-            overwrite: true,
+            existing: Existing::Replaced,
         };
         assert_eq!(write_target(&target, b"new").unwrap(), path);
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        target.overwrite = false;
+        target.existing = Existing::Avoided;
         assert_eq!(
             write_target(&target, b"2").unwrap(),
             folder.path().join("x-2.png")

@@ -1,20 +1,39 @@
 //! Whether two paths name one file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-
-use super::atomic_file::folder_of;
+use std::path::{Component, Path, PathBuf};
 
 /// What is the same for all paths to a file, also to one that is not there yet: its canonical
-/// path, or that of its folder with its name. A path in a folder that is not there is left as it
-/// is.
+/// path, or that of the folder above it that is there, with the rest of the path.
 pub(crate) fn file_key(path: &Path) -> PathBuf {
     if let Ok(found) = fs::canonicalize(path) {
         return found;
     }
-    match (fs::canonicalize(folder_of(path)), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
+    let is_there = |folder: &&Path| fs::canonicalize(or_here(folder)).is_ok();
+    let Some(above) = path.ancestors().skip(1).find(is_there) else {
+        return path.to_owned();
+    };
+    let mut key = fs::canonicalize(or_here(above)).unwrap_or_default();
+    let rest = path.strip_prefix(above).unwrap_or(path);
+    for component in rest.components() {
+        match component {
+            // What is not there is no link to elsewhere.
+            Component::ParentDir => {
+                key.pop();
+            }
+            Component::Normal(name) => key.push(name),
+            _ => {}
+        }
+    }
+    key
+}
+
+/// The current folder for an empty path.
+fn or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
     }
 }
 
@@ -39,6 +58,16 @@ mod tests {
             assert_ne!(file_key(&folder.path().join("a/x.png")), key);
             assert_ne!(file_key(&folder.path().join("y.png")), key);
         }
+        let key = file_key(&folder.path().join("new/b/x.png"));
+        for same in [
+            "./new/b/x.png",
+            "new/./b/x.png",
+            "new/c/../b/x.png",
+            "a/../new/b/x.png",
+        ] {
+            assert_eq!(file_key(&folder.path().join(same)), key, "{same}");
+        }
+        assert_ne!(file_key(&folder.path().join("new/x.png")), key);
     }
 
     #[cfg(unix)]

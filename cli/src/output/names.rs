@@ -1,17 +1,20 @@
 //! Which files the images go to.
 
+use std::borrow::Cow;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::format::Format;
+use super::pattern::{DIGEST_PLACE, Pattern, with_suffix};
 use crate::error::CliError;
 
-/// The most digits a `%0Nd` may ask for.
-const MAX_DIGITS: usize = 20;
+/// Digits of a recipe's digest in a name.
+const NAME_DIGITS: usize = 12;
 
 /// What `--output` asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OutputNames {
-    /// A name of the user's: written over if it is there.
+    /// A name of the user's.
     Explicit {
         /// The folder, empty for the current one.
         folder: PathBuf,
@@ -25,13 +28,15 @@ pub(crate) enum OutputNames {
     },
 }
 
-/// A file name, with or without a place for the image's number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
-    before: String,
-    /// Digits to pad to; `None` when the name has no `%d`.
-    digits: Option<usize>,
-    after: String,
+/// What becomes of a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is replaced: the user named this one file.
+    Replaced,
+    /// It is replaced by the very image that it holds; by another only where the user says so.
+    Kept,
+    /// It stays, and the image gets a numbered name beside it.
+    Avoided,
 }
 
 /// One file to write.
@@ -39,8 +44,8 @@ pub(crate) struct Pattern {
 pub(crate) struct Target {
     /// The file.
     pub(crate) path: PathBuf,
-    /// Whether a file already there is replaced.
-    pub(crate) overwrite: bool,
+    /// What becomes of one that is there.
+    pub(crate) existing: Existing,
 }
 
 impl Target {
@@ -53,7 +58,7 @@ impl Target {
     /// gets that must not overwrite.
     pub(crate) fn existing(&self) -> Vec<PathBuf> {
         let own = std::iter::once(self.path.clone());
-        if self.overwrite {
+        if self.existing != Existing::Avoided {
             return own.filter(|path| path.is_file()).collect();
         }
         let numbered = (2..).map(|number| with_suffix(&self.path, number));
@@ -61,13 +66,46 @@ impl Target {
             .take_while(|path| path.exists())
             .collect()
     }
+
+    /// One of many: a file that is there is not replaced by another image.
+    pub(crate) fn of_many(self) -> Self {
+        let existing = match self.existing {
+            Existing::Replaced => Existing::Kept,
+            other => other,
+        };
+        Self { existing, ..self }
+    }
+
+    /// Whether the name waits for the recipe's digest.
+    pub(crate) fn waits_for_digest(&self) -> bool {
+        self.name().contains(DIGEST_PLACE)
+    }
+
+    /// The name with the recipe's digest in its place, as much of it as tells images apart.
+    pub(crate) fn with_digest(self, digest: &str) -> Self {
+        if !self.waits_for_digest() {
+            return self;
+        }
+        let shown = digest.get(..NAME_DIGITS).unwrap_or(digest);
+        let name = self.name().replace(DIGEST_PLACE, shown);
+        Self {
+            path: self.path.with_file_name(name),
+            ..self
+        }
+    }
+
+    /// The file's name, which a pattern gave.
+    fn name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
 }
 
 impl OutputNames {
-    /// Reads `--output`: nothing, a folder that is there, or a file name.
+    /// Reads `--output`: nothing, a folder, or a file name.
     ///
     /// # Errors
-    /// [`CliError::Usage`] for another format's extension, an empty name, or a second `%d`.
+    /// [`CliError::Usage`] for another format's extension, an empty name, a second `%d` or `%h`,
+    /// or something that is there and is neither a file nor a folder.
     pub(crate) fn parse(output: Option<&Path>) -> Result<Self, CliError> {
         match output {
             Some(output) => Self::parse_as("--output", output),
@@ -77,7 +115,8 @@ impl OutputNames {
         }
     }
 
-    /// Reads a folder that is there, or a file name; `what` names the flag or field in errors.
+    /// Reads a folder that is there or ends with a slash, or a file name; `what` names the flag or
+    /// field in errors.
     ///
     /// # Errors
     /// As of [`Self::parse`].
@@ -88,14 +127,26 @@ impl OutputNames {
             });
         }
         let text = output.as_os_str().to_string_lossy();
-        let name = match output.file_name() {
-            Some(name) if !text.ends_with(std::path::is_separator) => name,
-            _ => {
-                return Err(CliError::Usage(format!(
-                    "{what} {text}: no such folder, and no file name to write",
-                )));
-            }
+        let usage = |reason: &str| Err(CliError::Usage(format!("{what} {text}: {reason}")));
+        let found = fs::metadata(output);
+        if found.is_ok_and(|found| !found.is_file()) {
+            return usage(
+                "is a device or a pipe; an image is written beside its place and renamed, which \
+                 would replace it: name a file or a folder",
+            );
+        }
+        let Some(name) = output.file_name() else {
+            return usage("no such folder, and no file name to write");
         };
+        if text.ends_with(std::path::is_separator) {
+            // Without the slash, which no file has.
+            let folder = output.with_file_name(name);
+            return if folder.is_file() {
+                usage("is a file: name a folder, or leave out what follows the name")
+            } else {
+                Ok(Self::Default { folder })
+            };
+        }
         let Some(name) = name.to_str() else {
             return Err(CliError::Usage(format!(
                 "{what} {text}: the file name is not UTF-8"
@@ -118,8 +169,8 @@ impl OutputNames {
         })
     }
 
-    /// The file of each image: `%d` counts from 1; without it, several images get `-1`, `-2`, … at
-    /// the end of the name; default names carry the image's seed.
+    /// The file of each image: `%d` counts from 1; without it and `%h`, several images get `-1`,
+    /// `-2`, … at the end of the name; default names carry the image's seed.
     pub(crate) fn targets(&self, seed: u64, count: usize) -> Vec<Target> {
         (0..count)
             .map(|image| {
@@ -130,84 +181,32 @@ impl OutputNames {
     }
 
     /// The file of the image of this number: in the place of `%d`, or at the end of the name
-    /// where it is one of `several`. `stem` is the default name.
+    /// where it is one of `several` and nothing else tells them apart. `stem` is the default name.
     pub(crate) fn target(&self, number: usize, several: bool, stem: &str) -> Target {
         match self {
             Self::Explicit { folder, name } => Target {
                 path: folder.join(name.numbered(several.then_some(number), number)),
-                overwrite: true,
+                existing: if several || name.is_for_many() {
+                    Existing::Kept
+                } else {
+                    Existing::Replaced
+                },
             },
             Self::Default { folder } => Target {
                 path: folder.join(format!("{stem}.png")),
-                overwrite: false,
+                existing: Existing::Avoided,
             },
         }
     }
-}
 
-impl Pattern {
-    fn parse(what: &str, name: &str) -> Result<Self, CliError> {
-        let mut pattern = Self {
-            before: String::new(),
-            digits: None,
-            after: String::new(),
-        };
-        let mut rest = name;
-        while let Some(at) = rest.find('%') {
-            pattern.tail().push_str(&rest[..at]);
-            let directive = &rest[at + 1..];
-            let digits = directive.bytes().take_while(u8::is_ascii_digit).count();
-            if directive[digits..].starts_with('d') {
-                let width = match &directive[..digits] {
-                    "" => 0,
-                    width => width.parse().unwrap_or(usize::MAX),
-                };
-                if pattern.digits.is_some() || width > MAX_DIGITS {
-                    return Err(CliError::Usage(format!(
-                        "{what} {name}: one `%d` or `%04d` at most, of up to {MAX_DIGITS} digits"
-                    )));
-                }
-                pattern.digits = Some(width);
-                rest = &directive[digits + 1..];
-            } else {
-                // `%%` is a percent sign, and so is one that starts nothing.
-                pattern.tail().push('%');
-                rest = directive.strip_prefix('%').unwrap_or(directive);
-            }
-        }
-        pattern.tail().push_str(rest);
-        Ok(pattern)
-    }
-
-    fn tail(&mut self) -> &mut String {
-        if self.digits.is_some() {
-            &mut self.after
-        } else {
-            &mut self.before
+    /// Whether names follow the images' recipes, so that an image's place among others makes no
+    /// difference.
+    pub(crate) fn follows_recipes(&self) -> bool {
+        match self {
+            Self::Explicit { name, .. } => name.has_digest(),
+            Self::Default { .. } => false,
         }
     }
-
-    /// The name with `number` in its place, or with `suffix` before the extension.
-    fn numbered(&self, suffix: Option<usize>, number: usize) -> String {
-        let Self { before, after, .. } = self;
-        match (self.digits, suffix) {
-            (Some(digits), _) => format!("{before}{number:0digits$}{after}"),
-            (None, None) => before.clone(),
-            (None, Some(suffix)) => with_suffix(Path::new(before), suffix)
-                .to_string_lossy()
-                .into_owned(),
-        }
-    }
-}
-
-/// `a/b.png` with 2 is `a/b-2.png`.
-pub(crate) fn with_suffix(path: &Path, number: usize) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
-        None => format!("{stem}-{number}"),
-    };
-    path.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -215,7 +214,8 @@ pub(crate) fn with_suffix(path: &Path, number: usize) -> PathBuf {
 mod tests {
     use std::path::Path;
 
-    use super::{OutputNames, with_suffix};
+    use super::{Existing, OutputNames};
+    use crate::output::pattern::with_suffix;
 
     fn names(output: Option<&str>, count: usize) -> Vec<String> {
         OutputNames::parse(output.map(Path::new))
@@ -259,7 +259,7 @@ mod tests {
         let parsed = OutputNames::parse(Some(folder.path())).unwrap();
         let target = &parsed.targets(7, 1)[0];
         assert_eq!(target.path, folder.path().join("qwen-image-7.png"));
-        assert!(!target.overwrite);
+        assert_eq!(target.existing, Existing::Avoided);
     }
 
     #[test]
@@ -268,13 +268,60 @@ mod tests {
             "out.gif",
             "a.b.tiff",
             "",
-            "no-such-folder/",
+            "no-such-folder/..",
             "%d-%d.png",
+            "%h-%h.png",
             "%099d.png",
             "%099999999999999999999999d.png",
         ] {
             assert!(OutputNames::parse(Some(Path::new(name))).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn digests_take_their_place_once_they_are_known() {
+        let name = |output: &str, count| {
+            let names = OutputNames::parse(Some(Path::new(output))).unwrap();
+            let target = names.targets(7, count).remove(0);
+            assert_eq!(names.follows_recipes(), target.waits_for_digest());
+            target.with_digest("ab12").path
+        };
+        assert_eq!(name("a/fox-%h.png", 1), Path::new("a/fox-ab12.png"));
+        // Each has its own: there is nothing to number.
+        assert_eq!(name("%h", 2), Path::new("ab12.png"));
+        assert_eq!(name("%03d-%h.webp", 2), Path::new("001-ab12.webp"));
+        assert_eq!(name("x%%h.png", 1), Path::new("x%h.png"));
+    }
+
+    #[test]
+    fn only_a_single_name_is_replaced_by_another_image() {
+        let existing = |output: Option<&str>, count| {
+            let names = OutputNames::parse(output.map(Path::new)).unwrap();
+            names.targets(7, count)[0].existing
+        };
+        assert_eq!(existing(Some("x.png"), 1), Existing::Replaced);
+        for (output, count) in [("x.png", 2), ("x%d.png", 1), ("x%h.png", 1)] {
+            assert_eq!(existing(Some(output), count), Existing::Kept);
+        }
+        assert_eq!(existing(None, 2), Existing::Avoided);
+        let single = OutputNames::parse(Some(Path::new("x.png"))).unwrap();
+        let target = single.targets(7, 1).remove(0).of_many();
+        assert_eq!(target.existing, Existing::Kept);
+    }
+
+    #[test]
+    fn a_slash_names_a_folder_that_need_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let parsed = OutputNames::parse(Some(&path("new/"))).unwrap();
+        assert_eq!(
+            parsed.targets(7, 1)[0].path,
+            path("new").join("qwen-image-7.png")
+        );
+        std::fs::write(path("file"), "").unwrap();
+        assert!(OutputNames::parse(Some(&path("file/"))).is_err());
+        #[cfg(unix)]
+        assert!(OutputNames::parse(Some(Path::new("/dev/null"))).is_err());
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl PreviewFile {
     pub(crate) fn write(&mut self, png: &[u8]) -> Result<(), CliError> {
         if !self.written {
             check_free(&self.path)?;
+            atomic_file::make_folder(&self.path)?;
         }
         atomic_file::write(&self.path, png)?;
         self.written = true;

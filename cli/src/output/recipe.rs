@@ -5,6 +5,7 @@ use std::path::Path;
 
 use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::args::{LightningSteps, MAX_WEIGHT, Preset, STEPS, SamplerName, Sampling};
 use crate::error::CliError;
@@ -63,6 +64,12 @@ pub(crate) struct Recipe {
     /// Name of the VAE's file, alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vae: Option<String>,
+    /// The number format that was computed in, `f32` or `bf16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dtype: Option<String>,
+    /// Whether activations were rounded to FP8.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fp8_compute: bool,
     /// What tells the contents of the transformer's file from another's of its name; unknown in a
     /// recipe of an earlier version, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,12 +80,6 @@ pub(crate) struct Recipe {
     /// The same of the VAE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vae_digest: Option<String>,
-    /// The number format that was computed in, `f32` or `bf16`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) dtype: Option<String>,
-    /// Whether activations were rounded to FP8.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) fp8_compute: bool,
     /// The LoRAs, in the order in which they were named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<UsedLora>,
@@ -128,6 +129,14 @@ impl Recipe {
     /// [`CliError::Internal`] for a number that JSON does not have.
     pub(crate) fn to_json(&self) -> Result<String, CliError> {
         serde_json::to_string(self).map_err(|error| CliError::Internal(format!("recipe: {error}")))
+    }
+
+    /// What tells this recipe from every other: the digest of all that makes the picture.
+    ///
+    /// # Errors
+    /// As of [`Self::to_json`].
+    pub(crate) fn digest(&self) -> Result<String, CliError> {
+        Ok(format!("{:x}", Sha256::digest(self.to_json()?)))
     }
 
     /// From JSON. A field that is not known may change the picture, so it is an error.

@@ -37,6 +37,7 @@ mod prompt_cache;
 mod prompt_file;
 mod reading;
 mod records;
+mod replacing;
 mod resume;
 mod safetensors_file;
 mod sampling;

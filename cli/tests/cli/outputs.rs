@@ -330,7 +330,6 @@ fn what_cannot_be_written_is_told_before_models_load() {
     let place = Place::new();
     fs::write(place.path("out/file"), "").unwrap();
     for (flag, path) in [
-        ("--output", "nowhere/x.png"),
         ("--output", "out/file/x.png"),
         ("--trace", "nowhere/t.safetensors"),
         ("--trace", "out"),

@@ -168,9 +168,10 @@ fn a_run_is_continued_where_it_ended() {
         (&16.into(), &2.into())
     );
 
-    // One is missing, one is damaged: these two are made, the order is the file's.
+    // One is missing, one is cut: these two are made, the order is the file's.
     fs::remove_file(place.path("out/2.png")).unwrap();
-    fs::write(place.path("out/3.png"), "junk").unwrap();
+    let whole = fs::read(place.path("out/3.png")).unwrap();
+    fs::write(place.path("out/3.png"), &whole[..whole.len() - 9]).unwrap();
     let rest = generate(&place, &flags).expect(0);
     assert_eq!(rest.stdout, first.stdout);
     assert!(
@@ -183,6 +184,7 @@ fn a_run_is_continued_where_it_ended() {
 
     // Other prompts, sizes or seeds are other pictures.
     fs::write(place.path("p.txt"), "fox\nhen\ndog\n").unwrap();
+    let flags = [&flags[..], &["--overwrite"]].concat();
     let changed = generate(&place, &flags).expect(0);
     assert_eq!(count(&changed, "skipping "), 2, "{}", changed.stderr);
     let seeded = generate(&place, &[&flags[..], &["--seed=4"]].concat()).expect(0);
@@ -271,10 +273,10 @@ fn what_is_wrong_with_a_file_is_told_before_anything_loads() {
         let run = generate(&place, &["-q", &flag, "-oout"]);
         run.expect_error(2, &[name, part, ".jsonl (a JSON object on each line)"]);
     }
-    let lines = "{\"prompt\":\"a\",\"output\":\"nowhere/s.png\"}";
+    let lines = "{\"prompt\":\"a\",\"output\":\"a.txt/s.png\"}";
     fs::write(place.path("m.jsonl"), lines).unwrap();
     let run = generate(&place, &["-q", "--prompt-file=m.jsonl"]);
-    run.expect_error(1, &["nowhere/s.png"]);
+    run.expect_error(1, &["a.txt/s.png"]);
     assert_eq!(place.written(), [""; 0]);
 }
 

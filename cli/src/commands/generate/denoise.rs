@@ -49,9 +49,9 @@ pub(super) fn picture<B: ModelBackend>(
     let on_device =
         |text: usize| Tensor::<B, 3>::from_data(encoded.embeds[text].clone(), (device, DType::F32));
     let start = Start::<B>::of(run, picture, &encoded.moments, device)?;
-    let message = match job.pictures.len() {
+    let message = match job.total {
         1 => "Denoising".to_owned(),
-        count => format!("Denoising image {} of {count}", index + 1),
+        total => format!("Denoising image {} of {total}", picture.place + 1),
     };
     let mut observer = StepObserver {
         progress: run

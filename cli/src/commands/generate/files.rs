@@ -45,9 +45,10 @@ pub(super) fn check_writable(
         taken.insert(key);
     }
     let records = records(config).map(|(_, path)| path);
-    let outputs = images.iter().copied().chain(records);
+    atomic_file::probe(records)?;
+    atomic_file::probe_with_folders(images.iter().copied())?;
     if config.preview.is_none() {
-        return atomic_file::probe(outputs);
+        return Ok(());
     }
     taken.extend(inputs.iter().map(|(_, input)| file_key(input)));
     let previews: Vec<PathBuf> = images
@@ -63,7 +64,7 @@ pub(super) fn check_writable(
         }
         preview_file::check_free(preview)?;
     }
-    atomic_file::probe(outputs.chain(&previews))
+    atomic_file::probe_with_folders(&previews)
 }
 
 /// Nothing is written over a file of the models.

@@ -12,6 +12,7 @@ use super::embeddings::Embeddings;
 use super::encode::Encode;
 use super::encode_image::EncodeImage;
 use super::picture::{Made, Picture, Prepared};
+use super::replacing::{self, ByRecipe};
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
@@ -76,6 +77,8 @@ pub(super) struct Job<'a> {
     pub(super) pictures: Vec<Picture>,
     /// Those that are there already.
     pub(super) made: Vec<Made>,
+    /// How many were asked for in all.
+    pub(super) total: usize,
 }
 
 impl<'a> Job<'a> {
@@ -97,11 +100,25 @@ impl<'a> Job<'a> {
         let mut texts = Texts::default();
         let (mut pictures, mut made) = (Vec::new(), Vec::new());
         let mut bad = BadLines::default();
+        let total = requests.len();
+        let mut by_recipe = ByRecipe::default();
         for (place, request) in requests.into_iter().enumerate() {
             let origin = request.origin.clone();
+            let origin = origin.as_deref();
+            let named_by_recipe = request.target.waits_for_digest();
             let init = init.as_ref();
             let prepared =
                 Prepared::new(place, request, config, models_here, dtype, init, &mut texts);
+            if named_by_recipe && let Ok(prepared) = &prepared {
+                let (path, recipe) = prepared.file();
+                if let Some(first) = by_recipe.add(path, recipe, origin)? {
+                    let line = origin.unwrap_or_default();
+                    console.note(&format!(
+                        "note: {line} asks for the very image of {first}, which is made once"
+                    ));
+                    continue;
+                }
+            }
             match (prepared, origin) {
                 (Ok(Prepared::ToMake(picture)), _) => pictures.push(*picture),
                 (Ok(Prepared::Made(picture)), _) => {
@@ -109,7 +126,7 @@ impl<'a> Job<'a> {
                     console.note(&format!("skipping {path}: already made"));
                     made.push(*picture);
                 }
-                (Err(error @ CliError::Usage(_)), Some(origin)) => bad.push(place, &origin, error),
+                (Err(error @ CliError::Usage(_)), Some(origin)) => bad.push(place, origin, error),
                 (Err(error), _) => return Err(error),
             }
         }
@@ -128,11 +145,15 @@ impl<'a> Job<'a> {
             starts,
             pictures,
             made,
+            total,
             config,
             console,
             models,
             texts: texts.into_tokens(),
         };
+        if !config.dry_run {
+            replacing::check(&job)?;
+        }
         job.describe();
         Ok(job)
     }
@@ -267,25 +288,65 @@ impl<'a> Job<'a> {
         embeds: Embeddings,
     ) -> Result<(), CliError> {
         let mut run = Run::new(&self, setting)?;
-        if !self.pictures.is_empty() {
-            backends::dispatch(
-                device,
-                Prepare(self.console, self.config.compute.arithmetic, setting.dtype),
-            )?;
-            let embeds = if embeds.complete() {
-                embeds.into_all()?
-            } else {
-                let run = &mut run;
-                backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
-            };
-            let moments = backends::dispatch(device, EncodeImage(&mut run))??;
-            let draw = Draw {
-                run: &mut run,
-                encoded: Encoded { embeds, moments },
-            };
-            backends::dispatch(device, draw)??;
-        }
+        self.draw(&mut run, device, embeds)
+            .map_err(|error| match error {
+                CliError::Interrupted if self.total > 1 => self.interrupted(&run),
+                error => error,
+            })?;
         run.tell_made_before(usize::MAX)?;
+        self.record(run, device)
+    }
+
+    /// How far the work came before Ctrl-C, and how it goes on.
+    fn interrupted(&self, run: &Run<'_>) -> CliError {
+        let drawn = run.images.iter().filter(|image| !image.skipped);
+        let seed = self.pictures.first().map_or(0, |picture| picture.seed);
+        let again = match (self.config.resume, self.config.seed) {
+            (true, _) => "the same command goes on with the rest".to_owned(),
+            (false, Some(_)) => "with --resume, the same command goes on with the rest".to_owned(),
+            (false, None) => {
+                format!("with --seed {seed} --resume, the same command goes on with the rest")
+            }
+        };
+        CliError::InterruptedRun {
+            done: self.made.len() + drawn.count(),
+            total: self.total,
+            again,
+        }
+    }
+
+    /// Draws what is to be made.
+    fn draw(
+        &self,
+        run: &mut Run<'_>,
+        device: &DeviceChoice,
+        embeds: Embeddings,
+    ) -> Result<(), CliError> {
+        if self.pictures.is_empty() {
+            return Ok(());
+        }
+        let setting = run.setting;
+        backends::dispatch(
+            device,
+            Prepare(self.console, self.config.compute.arithmetic, setting.dtype),
+        )?;
+        let embeds = if embeds.complete() {
+            embeds.into_all()?
+        } else {
+            let run = &mut *run;
+            backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
+        };
+        let moments = backends::dispatch(device, EncodeImage(run))??;
+        let draw = Draw {
+            run,
+            encoded: Encoded { embeds, moments },
+        };
+        backends::dispatch(device, draw)?
+    }
+
+    /// Writes the records that were asked for.
+    fn record(&self, run: Run<'_>, device: &DeviceChoice) -> Result<(), CliError> {
+        let setting = run.setting;
         if let (Some(trace), Some(path)) = (&run.trace, &self.config.trace) {
             trace.write(path)?;
         }

@@ -1,6 +1,6 @@
 //! One picture of a run, settled: all that is left is to compute it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backends::Arithmetic;
 use burn::tensor::FloatDType;
@@ -144,10 +144,15 @@ impl Prepared {
             prompt: request.prompt,
             negative_prompt: request.negative_prompt,
         };
+        let target = if request.target.waits_for_digest() {
+            request.target.with_digest(&recipe.digest()?)
+        } else {
+            request.target
+        };
         let metadata = Metadata::of(&recipe)?;
-        metadata.check_fits(&request.target.path)?;
+        metadata.check_fits(&target.path)?;
         if config.resume
-            && let Some(path) = already_made(&request.target, &recipe)
+            && let Some(path) = already_made(&target, &recipe)
         {
             return Ok(Self::Made(Box::new(Made {
                 place,
@@ -170,7 +175,7 @@ impl Prepared {
             first,
             sampling: request.sampling,
             cfg_scale: request.cfg_scale,
-            target: request.target,
+            target,
             recipe,
         })))
     }
@@ -196,15 +201,28 @@ fn no_schedule(
 
 /// The file that holds this very picture, if there is one.
 fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
-    target.existing().into_iter().find(|path| {
-        // Whatever is wrong with a file, it is not this picture.
-        let Ok(file) = PictureFile::open(path) else {
-            return false;
-        };
-        let recorded = file.recipe();
-        let same = |other: Option<Recipe>| other.is_some_and(|other| recipe.is_recorded_as(&other));
-        recorded.is_ok_and(same) && file.is_whole()
-    })
+    target
+        .existing()
+        .into_iter()
+        .find(|path| held_by(path, recipe).is_some_and(|file| file.is_whole()))
+}
+
+/// A file that holds the picture of this recipe, perhaps in part.
+pub(super) fn held_by(path: &Path, recipe: &Recipe) -> Option<PictureFile> {
+    // Whatever is wrong with a file, it is not this picture.
+    let file = PictureFile::open(path).ok()?;
+    let recorded = file.recipe().ok()??;
+    recipe.is_recorded_as(&recorded).then_some(file)
+}
+
+impl Prepared {
+    /// The picture's file and its recipe.
+    pub(super) fn file(&self) -> (&Path, &Recipe) {
+        match self {
+            Self::Made(made) => (&made.path, &made.recipe),
+            Self::ToMake(picture) => (&picture.target.path, &picture.recipe),
+        }
+    }
 }
 
 impl Picture {

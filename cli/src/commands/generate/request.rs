@@ -100,6 +100,7 @@ fn of_file(
     }
     let names = Names::of(config, path);
     let mut requests = Vec::with_capacity(lines.len() * config.count);
+    let mut same: HashMap<String, usize> = HashMap::new();
     for Line {
         number: line,
         origin,
@@ -124,6 +125,20 @@ fn of_file(
                 "{origin}: `negative_prompt` is not used at a scale of 1"
             ));
         }
+        // A line's place is to make no difference to names that follow its content. Lines with the
+        // same content have the seeds after those of the ones before.
+        let follows_content = own_names
+            .as_ref()
+            .unwrap_or(&config.output)
+            .follows_recipes();
+        let first = if follows_content {
+            let before = same.entry(format!("{prompt:?} {own:?}")).or_insert(0);
+            let first = *before;
+            *before += config.count;
+            first
+        } else {
+            requests.len()
+        };
         for copy in 0..config.count {
             let number = requests.len();
             let of_line = |first: u64| first.wrapping_add(copy as u64);
@@ -138,11 +153,12 @@ fn of_file(
                 cfg_scale,
                 seed: own
                     .seed
-                    .map_or_else(|| seed.wrapping_add(number as u64), of_line),
+                    .map_or_else(|| of_line(seed.wrapping_add(first as u64)), of_line),
                 target: match &own_names {
                     Some(own) => own.target(copy + 1, config.count > 1, &names.stem(number)),
                     None => config.output.target(number + 1, true, &names.stem(number)),
-                },
+                }
+                .of_many(),
                 origin: Some(origin.clone()),
             });
         }
@@ -188,17 +204,21 @@ impl Names {
     }
 }
 
-/// Refuses two pictures in one file.
+/// Refuses two pictures in one file, as far as names are known before the models are.
 fn check_distinct(requests: &[Request]) -> Result<(), BadLines> {
     let mut bad = BadLines::default();
     let mut seen: HashMap<PathBuf, &Request> = HashMap::new();
-    for (place, request) in requests.iter().enumerate() {
+    let known = requests
+        .iter()
+        .enumerate()
+        .filter(|(_, request)| !request.target.waits_for_digest());
+    for (place, request) in known {
         let path = &request.target.path;
         if let Some(other) = seen.insert(file_key(path), request) {
             let [first, second] = [other, request].map(|of| of.origin.as_deref().unwrap_or(""));
             let reason = format!(
                 "its picture {} is also that of {first}; give each an `output`, or --output a \
-                 name with %d",
+                 name with %d or %h",
                 path.display()
             );
             bad.push(place, second, reason);

@@ -1,0 +1,85 @@
+//! Files that are there already: nothing is lost that the user has not given up.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::{Path, PathBuf};
+
+use super::job::Job;
+use super::picture::held_by;
+use crate::args::PromptSource;
+use crate::error::CliError;
+use crate::output::file_key::file_key;
+use crate::output::names::Existing;
+use crate::output::recipe::Recipe;
+
+/// Refuses pictures that would replace others, unless the user says so or has named the one file.
+///
+/// # Errors
+/// [`CliError::Usage`] with their number and the first of them.
+pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
+    if job.config.overwrite {
+        return Ok(());
+    }
+    let pictures = job.pictures.iter();
+    let kept = pictures.filter(|picture| picture.target.existing == Existing::Kept);
+    let mut replaced = kept.filter(|picture| {
+        let path = &picture.target.path;
+        path.exists() && held_by(path, &picture.recipe).is_none()
+    });
+    let Some(first) = replaced.next() else {
+        return Ok(());
+    };
+    let first = &first.target.path;
+    let advice = match &job.config.prompt {
+        PromptSource::File(_) if !job.config.output.follows_recipes() => {
+            "; a name with %h, such as fox-%h.png, follows each line's content, so that lines may \
+             come and go"
+        }
+        _ => "",
+    };
+    Err(CliError::Usage(format!(
+        "{} of {} images would replace a file that holds something else (the first is {}): \
+         --overwrite replaces them, another --output keeps them{advice}",
+        1 + replaced.count(),
+        job.total,
+        first.display()
+    )))
+}
+
+/// The pictures of which the names follow the recipes.
+#[derive(Debug, Default)]
+pub(super) struct ByRecipe(HashMap<PathBuf, (String, Option<String>)>);
+
+impl ByRecipe {
+    /// Adds a picture and the line that asks for it. Returns the line that has asked for the same
+    /// picture before, if one has.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] for another picture of the same name.
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        recipe: &Recipe,
+        origin: Option<&str>,
+    ) -> Result<Option<String>, CliError> {
+        let digest = recipe.digest()?;
+        match self.0.entry(file_key(path)) {
+            Entry::Vacant(free) => {
+                free.insert((digest, origin.map(str::to_owned)));
+                Ok(None)
+            }
+            Entry::Occupied(taken) => {
+                let (before, line) = taken.get();
+                let line = line.clone().unwrap_or_default();
+                if *before == digest {
+                    return Ok(Some(line));
+                }
+                Err(CliError::Input(format!(
+                    "{}: its picture {} is also that of {line}; give it an `output`",
+                    origin.unwrap_or_default(),
+                    path.display()
+                )))
+            }
+        }
+    }
+}
