@@ -79,12 +79,13 @@ impl RgbImage {
             Format::WebP => {
                 let mut bytes = Vec::new();
                 let encoder = WebPEncoder::new_lossless(&mut bytes);
-                self.write(encoder, metadata).map(|()| bytes)
+                self.write(encoder, metadata, None).map(|()| bytes)
             }
             Format::Jpeg => {
                 let mut bytes = Vec::new();
                 let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
-                self.write(encoder, metadata).map(|()| bytes)
+                self.write(encoder, metadata, Some([self.width, self.height]))
+                    .map(|()| bytes)
             }
         };
         encoded.map_err(|error| CliError::Internal(format!("{}: {error}", format.as_str())))
@@ -110,9 +111,14 @@ impl RgbImage {
         Ok(bytes)
     }
 
-    /// The same in a format whose metadata is EXIF.
-    fn write(&self, mut encoder: impl ImageEncoder, metadata: &Metadata) -> Result<(), String> {
-        let block = exif::write(metadata)?;
+    /// The same in a format whose metadata is EXIF; `jpeg` are the sides of a JPEG file.
+    fn write(
+        &self,
+        mut encoder: impl ImageEncoder,
+        metadata: &Metadata,
+        jpeg: Option<[u32; 2]>,
+    ) -> Result<(), String> {
+        let block = exif::write(metadata, jpeg)?;
         encoder
             .set_exif_metadata(block)
             .map_err(|error| error.to_string())?;

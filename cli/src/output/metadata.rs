@@ -53,7 +53,7 @@ impl Metadata {
         if Format::of(path) != Some(Format::Jpeg) {
             return Ok(());
         }
-        let block = exif::write(self).map_err(CliError::Internal)?;
+        let block = exif::write(self, Some([0; 2])).map_err(CliError::Internal)?;
         if block.len() <= MAX_JPEG_BYTES {
             return Ok(());
         }

@@ -117,6 +117,70 @@ fn every_format_keeps_pixels_and_texts() {
     }
 }
 
+/// The chunks of a WebP file: names and contents.
+fn webp_chunks(bytes: &[u8]) -> Vec<(String, &[u8])> {
+    let long = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    assert_eq!((&bytes[..4], &bytes[8..12]), (&b"RIFF"[..], &b"WEBP"[..]));
+    assert_eq!(long(4) + 8, bytes.len());
+    let mut chunks = Vec::new();
+    let mut at = 12;
+    while at < bytes.len() {
+        let length = long(at + 4);
+        let name = String::from_utf8(bytes[at..at + 4].to_vec()).unwrap();
+        chunks.push((name, &bytes[at + 8..at + 8 + length]));
+        at += 8 + length;
+        if length % 2 == 1 {
+            assert_eq!(bytes[at], 0, "the padding of a chunk");
+            at += 1;
+        }
+    }
+    assert_eq!(at, bytes.len());
+    chunks
+}
+
+#[test]
+fn a_webp_file_is_built_as_its_container_says() {
+    // Texts of an even and an odd length.
+    for text in ["a fox", "a fox!"] {
+        let bytes = gradient()
+            .encode(Format::WebP, 95, &metadata(text))
+            .unwrap();
+        let chunks = webp_chunks(&bytes);
+        let names: Vec<&str> = chunks.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["VP8X", "VP8L", "EXIF"]);
+        // EXIF alone, no alpha, profile or animation; the sides less 1.
+        assert_eq!(chunks[0].1, [0b1000, 0, 0, 0, 23, 0, 0, 15, 0, 0]);
+        // A lossless frame whose head says the same size, without alpha.
+        let head = u32::from_le_bytes(chunks[1].1[1..5].try_into().unwrap());
+        assert_eq!((chunks[1].1[0], head), (0x2f, 23 | 15 << 14));
+        // The block itself, without the name that it has in a JPEG file.
+        assert_eq!(&chunks[2].1[..4], b"MM\0*");
+    }
+}
+
+#[test]
+fn a_jpeg_file_has_its_exif_first() {
+    let bytes = gradient()
+        .encode(Format::Jpeg, 95, &metadata("a fox"))
+        .unwrap();
+    let mut at = 2;
+    let mut segments = Vec::new();
+    // Up to the first table.
+    while bytes[at + 1] & 0xf0 == 0xe0 {
+        let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+        segments.push((bytes[at + 1], &bytes[at + 4..at + 2 + length]));
+        at += 2 + length;
+    }
+    let exif: Vec<_> = segments
+        .iter()
+        .filter(|(marker, _)| *marker == 0xe1)
+        .collect();
+    let [(_, exif)] = exif.as_slice() else {
+        panic!("{segments:?}")
+    };
+    assert!(exif.starts_with(b"Exif\0\0MM\0*"));
+}
+
 #[test]
 fn quality_makes_a_jpeg_smaller_or_better() {
     let size = |quality| {
