@@ -3,14 +3,33 @@
 //! step, at that step's noise level (Lugmayr et al., "RePaint", 2022, without its resampling).
 //!
 //! Equal to diffusers' `QwenImageImg2ImgPipeline` and `QwenImageInpaintPipeline`, down to the order
-//! in which they draw from a seed's generator.
+//! in which they draw from a seed's generator, and in the other [`StartStyle`] to ComfyUI's KSampler
+//! after VAEEncode and SetLatentNoiseMask.
+
+mod latent_mask;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 
-use crate::latents::{PIXELS_PER_TOKEN, TokenGrid, pack};
+pub use latent_mask::LatentMask;
+
+use crate::latents::pack;
 use crate::noise::NoiseGenerator;
-use crate::vae::{Posterior, SCALE};
+use crate::pipeline::Steering;
+use crate::vae::Posterior;
+
+/// Whose way of starting from an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartStyle {
+    /// diffusers' pipelines: a seed draws latents from the posterior and then the noise, a part of
+    /// the steps is run ([`first_step`]), and what is to stay is put back after every step.
+    #[default]
+    Diffusers,
+    /// ComfyUI's KSampler: the posterior's mean and the seed's first noise, all steps of a schedule
+    /// that is longer ([`Schedule::tail_of_kind`](crate::scheduler::Schedule::tail_of_kind)), and
+    /// predictions that are steered ([`Steering`]), by any share of each latent pixel.
+    ComfyUi,
+}
 
 /// The first of `steps` that is run, counted from 0, where a picture is changed by `strength`, from
 /// 0 (not at all) to 1 (wholly): as many steps are left out as `1 - strength` of them, rounded down.
@@ -20,37 +39,6 @@ pub fn first_step(steps: usize, strength: f64) -> Option<usize> {
     let kept = (steps as f64 * strength).min(steps as f64);
     let first = (steps as f64 - kept).max(0.0) as usize;
     (first < steps).then_some(first)
-}
-
-/// What a mask says of the latents: f32 `[1, 1, height, width]` in latent pixels, 1 where the
-/// picture is repainted and 0 where it stays.
-///
-/// `pixels` are the greys of a mask of the image's size, row by row; those from 128 on are
-/// repainted. Each latent pixel goes by the first of its 8 x 8 pixels, as in the reference.
-///
-/// # Panics
-/// If there are not as many pixels as the grid has.
-pub fn latent_mask<B: Backend>(pixels: &[u8], grid: TokenGrid, device: &B::Device) -> Tensor<B, 4> {
-    let shape = grid.latent_shape(1);
-    let [_, _, height, width] = shape;
-    assert_eq!(pixels.len(), height * width * SCALE * SCALE, "mask pixels");
-    let values: Vec<f32> = repainted(pixels, grid)
-        .map(|repainted| f32::from(u8::from(repainted)))
-        .collect();
-    Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
-}
-
-/// Whether a mask, as [`latent_mask`] takes it, has nothing repainted.
-pub fn keeps_all(pixels: &[u8], grid: TokenGrid) -> bool {
-    !repainted(pixels, grid).any(|repainted| repainted)
-}
-
-/// Of each latent pixel, row by row, whether it is repainted.
-fn repainted(pixels: &[u8], grid: TokenGrid) -> impl Iterator<Item = bool> {
-    let width = grid.width * PIXELS_PER_TOKEN;
-    let rows = pixels.chunks_exact(width.max(1)).step_by(SCALE);
-    let firsts = rows.flat_map(|row| row.iter().step_by(SCALE));
-    firsts.map(|&grey| grey >= 128)
 }
 
 /// A picture to start from, and the noise that goes with it, both f32
@@ -87,7 +75,7 @@ impl<B: Backend> InitImage<B> {
     }
 
     /// With the part that stays: a mask f32 `[1, 1, height, width]` in latent pixels, as
-    /// [`latent_mask`] gives it.
+    /// [`LatentMask::tensor`] gives it.
     pub fn masked(self, mask: Tensor<B, 4>) -> Self {
         let features = self.clean.dims()[2];
         let mask = pack(mask);
@@ -117,6 +105,11 @@ impl<B: Backend> InitImage<B> {
         }
     }
 
+    /// How predictions are steered so that the masked part stays; `None` without a mask.
+    pub fn steering(&self) -> Option<&dyn Steering<B>> {
+        self.mask.is_some().then_some(self as &dyn Steering<B>)
+    }
+
     /// The clean latents, f32 `[1, image tokens, features]`.
     pub fn clean(&self) -> Tensor<B, 3> {
         self.clean.clone()
@@ -133,11 +126,34 @@ impl<B: Backend> InitImage<B> {
     }
 }
 
+impl<B: Backend> Steering<B> for InitImage<B> {
+    fn shown(&self, latents: Tensor<B, 3>, sigma: f32) -> Tensor<B, 3> {
+        self.put_back(latents, sigma)
+    }
+
+    fn velocity(
+        &self,
+        latents: Tensor<B, 3>,
+        shown: Tensor<B, 3>,
+        velocity: Tensor<B, 3>,
+        sigma: f32,
+    ) -> Tensor<B, 3> {
+        let Some(mask) = &self.mask else {
+            return velocity;
+        };
+        let predicted = shown - velocity * sigma;
+        let kept = self.clean.clone() * (mask.clone() * -1.0 + 1.0);
+        let target = predicted * mask.clone() + kept;
+        (latents - target) / sigma
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn_flex::Flex;
 
     use super::*;
+    use crate::latents::TokenGrid;
 
     #[test]
     fn strength_leaves_out_the_first_steps() {
@@ -157,40 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn a_latent_pixel_goes_by_its_first_pixel() {
+    fn without_noise_the_kept_part_is_the_picture() {
+        let device = Default::default();
+        let full = |value: f32| Tensor::<Flex, 4>::full([1, 16, 2, 2], value, &device);
         let grid = TokenGrid {
             height: 1,
             width: 1,
         };
-        let mut pixels = vec![0u8; 16 * 16];
-        // The first pixels of the four latent pixels, one of them just too dark, and another
-        // pixel that is white.
-        pixels[0] = 128;
-        pixels[8] = 127;
-        pixels[8 * 16] = 255;
-        pixels[8 * 16 + 9] = 255;
-        let mask = latent_mask::<Flex>(&pixels, grid, &Default::default());
-        let values: Vec<f32> = mask.into_data().iter::<f32>().collect();
-        assert_eq!(values, [1.0, 0.0, 1.0, 0.0]);
-        assert!(!keeps_all(&pixels, grid));
-        pixels[0] = 127;
-        pixels[8 * 16] = 0;
-        assert!(keeps_all(&pixels, grid));
-    }
-
-    #[test]
-    fn without_noise_the_kept_part_is_the_picture() {
-        let device = Default::default();
-        let full = |value: f32| Tensor::<Flex, 4>::full([1, 16, 2, 2], value, &device);
-        let mask = latent_mask::<Flex>(
-            &[[0; 128], [255; 128]].concat(),
-            TokenGrid {
-                height: 1,
-                width: 1,
-            },
-            &device,
-        );
-        let start = InitImage::new(full(3.0), full(5.0)).masked(mask);
+        let mask = LatentMask::binary(&[[0; 128], [255; 128]].concat(), grid);
+        let start = InitImage::new(full(3.0), full(5.0)).masked(mask.tensor(&device));
         let latents = Tensor::<Flex, 3>::full([1, 1, 64], 7.0, &device);
         for (sigma, kept) in [(0.0, 3.0), (0.25, 3.5), (1.0, 5.0)] {
             let blended = start.put_back(latents.clone(), sigma).into_data();
@@ -198,6 +189,41 @@ mod tests {
             // Of a channel's four pixels the upper two stay.
             for channel in values.chunks_exact(4) {
                 assert_eq!(channel, [kept, kept, 7.0, 7.0]);
+            }
+        }
+    }
+
+    #[test]
+    fn steered_predictions_lead_the_kept_part_to_the_image() {
+        let device = Default::default();
+        let full = |value: f32| Tensor::<Flex, 4>::full([1, 16, 2, 2], value, &device);
+        let tokens = |value: f32| Tensor::<Flex, 3>::full([1, 1, 64], value, &device);
+        let grid = TokenGrid {
+            height: 1,
+            width: 1,
+        };
+        assert!(InitImage::new(full(3.0), full(5.0)).steering().is_none());
+        // A quarter of the lower latent pixels is repainted, and nothing of the upper ones.
+        let mask = LatentMask::soft(&[0, 0, 64, 64], [2, 2], grid).tensor(&device);
+        let start = InitImage::new(full(3.0), full(5.0)).masked(mask);
+        let steering = start.steering().expect("a mask");
+        let share = 64.0 / 255.0;
+        let shown = steering.shown(tokens(7.0), 0.5);
+        let velocity = steering.velocity(tokens(7.0), shown.clone(), tokens(2.0), 0.5);
+        let values = |tensor: Tensor<Flex, 3>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+        let lower = 4.0 * (1.0 - share) + 7.0 * share;
+        let expected_shown = [4.0, 4.0, lower, lower];
+        let target = (lower - 1.0) * share + 3.0 * (1.0 - share);
+        // The kept part is at 7 and leads to 3 in half a unit.
+        let expected = [8.0, 8.0, (7.0 - target) / 0.5, (7.0 - target) / 0.5];
+        for (found, expected) in [
+            (values(shown), expected_shown),
+            (values(velocity), expected),
+        ] {
+            for channel in found.chunks_exact(4) {
+                for (found, expected) in channel.iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-5, "{channel:?}");
+                }
             }
         }
     }

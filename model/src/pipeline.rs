@@ -126,6 +126,23 @@ pub fn noise_of_seed<B: Backend>(
 /// level; the latents that it gives back go into the next step, or are the result.
 pub type AfterStep<'a, B> = dyn Fn(Tensor<B, 3>, f32) -> Tensor<B, 3> + Sync + 'a;
 
+/// Bends the transformer's predictions, so that a part of an image stays.
+///
+/// All tensors are f32 `[1, image tokens, features]`, and `sigma` is the noise level of the latents.
+pub trait Steering<B: Backend>: Sync {
+    /// The latents that the transformer is shown instead of `latents`.
+    fn shown(&self, latents: Tensor<B, 3>, sigma: f32) -> Tensor<B, 3>;
+
+    /// The velocity to follow from `latents`, where `velocity` is what was predicted for `shown`.
+    fn velocity(
+        &self,
+        latents: Tensor<B, 3>,
+        shown: Tensor<B, 3>,
+        velocity: Tensor<B, 3>,
+        sigma: f32,
+    ) -> Tensor<B, 3>;
+}
+
 /// What [`denoise`] works on.
 #[derive(Clone)]
 pub struct Denoising<'a, B: Backend> {
@@ -140,6 +157,8 @@ pub struct Denoising<'a, B: Backend> {
     pub start: usize,
     /// What may change the latents between steps.
     pub after_step: Option<&'a AfterStep<'a, B>>,
+    /// What may change each prediction.
+    pub steering: Option<&'a dyn Steering<B>>,
     /// The size of the image in tokens.
     pub grid: TokenGrid,
     /// Where the image's middle lies for the rotary positions.
@@ -167,6 +186,7 @@ impl<'a, B: Backend> Denoising<'a, B> {
             latents: noise,
             start: 0,
             after_step: None,
+            steering: None,
             grid,
             centring: RopeCentring::default(),
             schedule,
@@ -194,7 +214,12 @@ pub fn denoise<B: ModelBackend>(
         let mut first = true;
         latents = sampler.step(latents, interval, &mut |latents, sigma| {
             let seen = std::mem::take(&mut first).then_some(step);
-            predictor.velocity(latents, sigma, seen, observer)
+            let Some(steering) = work.steering else {
+                return predictor.velocity(latents, sigma, seen, observer);
+            };
+            let shown = steering.shown(latents.clone(), sigma);
+            let velocity = predictor.velocity(shown.clone(), sigma, seen, observer)?;
+            Ok(steering.velocity(latents, shown, velocity, sigma))
         })?;
         // Broken weights show at once; later steps need no look that would stall the device.
         if step == 0 && !all_finite(&latents) {

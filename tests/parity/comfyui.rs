@@ -3,8 +3,12 @@
 use burn::tensor::{FloatDType, Tensor};
 use model::Tokenizer;
 use model::guidance::{Guidance, GuidanceRule};
-use model::latents::TokenGrid;
-use model::pipeline::{Denoising, Observer, decode, denoise, encode_prompt};
+use model::init_image::{InitImage, LatentMask};
+use model::latents::{TokenGrid, unpack};
+use model::pipeline::{
+    Denoising, Observer, decode, denoise, encode_image, encode_prompt, noise_of_seed,
+};
+use model::sampler::SamplerKind;
 use model::scheduler::{Schedule, ScheduleKind};
 use model::tokenizer::PromptStyle;
 use model::transformer::{RopeCentring, image_angles};
@@ -59,12 +63,12 @@ fn prompts_of_the_real_tokenizer_have_the_ids_of_comfyui() {
     }
 }
 
-/// Compares the latents after each step.
-struct Comparing<'a>(&'a Trace);
+/// Compares the latents after each step with those whose names begin with a prefix.
+struct Comparing<'a>(&'a Trace, String);
 
 impl Observer<Flex> for Comparing<'_> {
     fn latents(&mut self, step: usize, latents: &Tensor<Flex, 3>) {
-        let name = format!("latents.step{step}");
+        let name = format!("{}latents.step{step}", self.1);
         compare("comfyui", self.0, &name, latents.clone(), FINAL_TOLERANCE);
     }
 }
@@ -106,7 +110,12 @@ fn a_picture_is_that_of_comfyui() {
         ..Denoising::new(embed(prompt, "prompt_embeds"), noise, grid, &schedule)
     };
     let transformer = models.transformer();
-    let latents = denoise(&transformer, work.clone(), &mut Comparing(&trace)).expect("latents");
+    let latents = denoise(
+        &transformer,
+        work.clone(),
+        &mut Comparing(&trace, String::new()),
+    );
+    let latents = latents.expect("latents");
     let image = decode(&models.vae(), latents.clone(), grid, Tiling::Whole, &());
     compare(
         "comfyui",
@@ -132,6 +141,79 @@ fn a_picture_is_that_of_comfyui() {
         let other = denoise(&transformer, other, &mut ()).expect("latents");
         let apart = (other - latents.clone()).abs().max().into_scalar();
         assert!(apart > 1e-2, "{what}: {apart:e}");
+    }
+}
+
+#[test]
+fn a_picture_that_starts_from_another_is_that_of_comfyui() {
+    let trace = Trace::open("preset_comfyui_starts.safetensors");
+    let image_trace = Trace::open("image_traces/img2img.safetensors");
+    let case = cases().into_iter().find(|case| case.name == "odd_grid");
+    let case = case.expect("a case with these models");
+    let device = Default::default();
+    let models = Models::<Flex>::new(&case, device);
+    let (encoder, tokenizer) = (models.text_encoder(), models.tokenizer());
+    let embed = |prompt: &str| {
+        let tokens = tokenizer.encode_prompt_in(PromptStyle::ComfyUi, prompt);
+        let tokens = tokens.expect("tokens");
+        let embeds = encode_prompt(&encoder, &tokens, FloatDType::F32, &device, &());
+        embeds.expect("embeddings")
+    };
+    let (prompt, negative) = (embed("A (red) fox"), embed(""));
+    let grid = TokenGrid::of_image(48, 32);
+    // The same picture as that case's.
+    let pixels = recorded::<Flex, 4>(&image_trace, "pixels", &device);
+    let posterior = encode_image(&models.vae_encoder(), pixels, Tiling::Whole, &());
+    let posterior = posterior.expect("a posterior");
+    let clean = InitImage::new(posterior.mode(), noise_of_seed(8, 16, grid, &device));
+    compare("comfyui", &trace, "image_latents", clean.clean(), TOLERANCE);
+    compare("comfyui", &trace, "noise", clean.noise(), 2e-6);
+    let (transformer, vae) = (models.transformer(), models.vae());
+
+    for (name, part, masked, sampler) in [
+        ("img2img", 0.5, false, SamplerKind::Euler),
+        ("uneven", 0.6, false, SamplerKind::Euler),
+        ("inpaint", 0.5, true, SamplerKind::Euler),
+        ("inpaint_heun", 0.7, true, SamplerKind::Heun),
+    ] {
+        let of = |what: &str| format!("{name}/{what}");
+        let kind = "simple".parse::<ScheduleKind>().expect("a schedule");
+        let config = SchedulerConfig::default();
+        let schedule = Schedule::tail_of_kind(&kind, &config, 4, grid.tokens(), part);
+        let schedule = schedule.expect("a schedule");
+        assert_eq!(schedule.steps(), 4, "{name}");
+        assert_eq!(schedule.sigmas(), trace.f32(&of("sigmas")).1, "{name}");
+        let mut start = clean.clone();
+        if masked {
+            let (shape, greys) = trace.u8(&of("greys"));
+            let mask = LatentMask::soft(&greys, [shape[1], shape[0]], grid);
+            start = start.masked(mask.tensor(&device));
+            let mask = start.mask().expect("a mask");
+            compare("comfyui", &trace, &of("mask"), mask, 1e-6);
+        }
+        let noised = start.at(schedule.sigmas()[0]);
+        compare(
+            "comfyui",
+            &trace,
+            &of("latents.start"),
+            noised.clone(),
+            TOLERANCE,
+        );
+        let work = Denoising {
+            guidance: Some(Guidance {
+                embeds: negative.clone(),
+                scale: 2.5,
+                rule: GuidanceRule::Plain,
+            }),
+            centring: RopeCentring::ComfyUi,
+            sampler,
+            steering: start.steering(),
+            ..Denoising::new(prompt.clone(), unpack(noised, grid), grid, &schedule)
+        };
+        let latents = denoise(&transformer, work, &mut Comparing(&trace, of("")));
+        let image = decode(&vae, latents.expect("latents"), grid, Tiling::Whole, &());
+        let image = image.expect("an image");
+        compare("comfyui", &trace, &of("image"), image, FINAL_TOLERANCE);
     }
 }
 

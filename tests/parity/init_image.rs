@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use model::SchedulerConfig;
 use model::guidance::{Guidance, GuidanceRule};
-use model::init_image::{InitImage, first_step, latent_mask};
+use model::init_image::{InitImage, LatentMask, first_step};
 use model::latents::{TokenGrid, pack, unpack};
 use model::pipeline::{Branch, Denoising, Observer, decode, denoise, encode_image};
 use model::scheduler::Schedule;
@@ -126,7 +126,8 @@ fn a_mask_is_packed_as_the_reference_packs_it() {
             .map(|(y, x)| 255 * values[y * width + x] as u8)
             .collect();
         assert!(greys.contains(&0) && greys.contains(&255));
-        let mask = latent_mask::<Flex>(&greys, grid, &device).repeat(&[1, 16, 1, 1]);
+        let mask = LatentMask::binary(&greys, grid).tensor::<Flex>(&device);
+        let mask = mask.repeat(&[1, 16, 1, 1]);
         compare(&case.name, &trace, "mask", pack(mask), 0.0);
     }
 }

@@ -2,14 +2,20 @@
 
 Differences from diffusers' pipeline: levels from a table of the training steps with a shift of
 3.1; plain guidance; rows and columns of an odd number of tokens centred; a prompt that starts with
-`<|im_start|>` is taken without the template, the part to drop is searched for in the ids, and
-nothing is cut; 8-bit levels are truncated.
+`<|im_start|>` or `<|start_header_id|>` is taken without the template, the part to drop is searched
+for in the ids, and nothing is cut; 8-bit levels are truncated.
+
+From a picture: the mean of its posterior and the seed's first noise; with a denoise of D the last
+steps of a schedule of steps / D; a noise mask, whose shares of latent pixels are interpolated between
+the mask's pixels, mixes what the model is shown with the noised picture, and what it predicts with the
+picture itself.
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 import capture
 import make_samplers
@@ -38,6 +44,10 @@ PROMPTS = [
     "<|im_start|>user\na cat",
     "<|im_start|>user\na cat<|im_end|>\n",
     "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>a cat",
+    "<|start_header_id|>",
+    "<|start_header_id|>user<|end_header_id|>\n\na cat",
+    "<|start_header_id|>system\n<|im_start|>user\na cat<|im_end|>\n<|im_start|>assistant\n",
+    " <|start_header_id|>not at the start",
     TEMPLATELESS,
     SENTENCE * 130,
 ]
@@ -45,18 +55,19 @@ PROMPTS = [
 
 def tokens(tokenizer, template: str, prompt: str) -> tuple[list[int], int]:
     """The ids of a prompt, and how many of them are dropped after encoding."""
-    text = prompt if prompt.startswith("<|im_start|>") else template.format(prompt)
+    text = prompt if prompt.startswith(("<|im_start|>", "<|start_header_id|>")) else template.format(prompt)
     for bracket in ")(":
         text = text.replace("\\" + bracket, bracket)
     ids = tokenizer(text).input_ids
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
-    drop = [i for i, token in enumerate(ids) if token == start][:2][-1]
+    # Without any, all but the last one: it is counted from the end.
+    drop = ([-1] + [i for i, token in enumerate(ids) if token == start][:2])[-1]
     # Two tokens of the real tokenizer, 872 and 198.
     user = tokenizer("user\n").input_ids
     after = drop + 1 + len(user)
     if len(ids) > after and ids[drop + 1 : after] == user:
         drop = after
-    return ids, drop
+    return ids, drop % len(ids)
 
 
 def write_tokens(path: Path, tokenizer, template: str):
@@ -89,9 +100,9 @@ def plain(cond, uncond, scale):
     return uncond + scale * (cond - uncond)
 
 
-@torch.no_grad()
-def write_steps(path: Path, root: Path):
-    pipe = capture.build_pipeline(root, CASE)
+def build(root: Path, case: Case):
+    """A pipeline that turns prompts and positions into what ComfyUI makes of them."""
+    pipe = capture.build_pipeline(root, case)
     tokenizer, template = pipe.tokenizer, pipe.prompt_template_encode
     even = [[(1, 4, 6)]]
     before = pipe.transformer.pos_embed(even, max_txt_seq_len=7)
@@ -108,36 +119,106 @@ def write_steps(path: Path, root: Path):
         return (out[:, drop:],)
 
     pipe.encode_prompt = encode
+    return pipe
+
+
+@torch.no_grad()
+def write_steps(path: Path, root: Path):
+    pipe = build(root, CASE)
     height, width = capture.latent_size(CASE)
     noise = capture.draw_noise(CASE)
     latents = pipe._pack_latents(noise, 1, 16, height, width)
     sigmas = make_samplers.schedule("simple", STEPS, CASE.width, CASE.height)
     velocity = make_samplers.predictor(pipe, [CASE.prompt, CASE.negative], CASE, plain)
     trace = {"noise": noise, "sigmas": torch.from_numpy(sigmas)}
-    trace["prompt_embeds"], trace["negative_prompt_embeds"] = encode(CASE.prompt)[0], encode(CASE.negative)[0]
+    trace["prompt_embeds"] = pipe.encode_prompt(CASE.prompt)[0]
+    trace["negative_prompt_embeds"] = pipe.encode_prompt(CASE.negative)[0]
     for step, (sigma, following) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True)):
         denoised = latents - sigma * velocity(latents, sigma)
         latents = latents + (latents - denoised) / sigma * (following - sigma)
         trace[f"latents.step{step}"] = latents
     trace["latents.final"] = latents
-    trace["image"] = decoded(pipe, latents)
-    levels = 255.0 * (trace["image"][0].movedim(0, -1) * 0.5 + 0.5).clamp(0, 1).numpy()
-    trace["png"] = torch.from_numpy(np.clip(levels, 0, 255).astype(np.uint8))
+    trace["image"] = decoded(pipe, latents, CASE)
+    trace["png"] = truncated(trace["image"])
     st_file.write(path, trace)
 
 
-def decoded(pipe, latents):
+def statistics(vae):
+    return [torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std)]
+
+
+def decoded(pipe, latents, case: Case):
     """Latent tokens through the VAE, as diffusers' pipeline sends them."""
-    vae = pipe.vae
-    latents = pipe._unpack_latents(latents, CASE.height, CASE.width, pipe.vae_scale_factor)
-    statistics = [torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std)]
-    return vae.decode(latents * statistics[1] + statistics[0], return_dict=False)[0][:, :, 0]
+    mean, deviation = statistics(pipe.vae)
+    latents = pipe._unpack_latents(latents, case.height, case.width, pipe.vae_scale_factor)
+    return pipe.vae.decode(latents * deviation + mean, return_dict=False)[0][:, :, 0]
+
+
+def truncated(image: torch.Tensor) -> torch.Tensor:
+    levels = 255.0 * (image[0].movedim(0, -1) * 0.5 + 0.5).clamp(0, 1).numpy()
+    return torch.from_numpy(np.clip(levels, 0, 255).astype(np.uint8))
+
+
+# An odd number of columns; a name, the part that is changed, the mask and the sampler.
+START = Case("start", prompt="A (red) fox", negative="", width=48, height=32, seed=8, cfg=2.5)
+STARTS = [
+    ("img2img", 0.5, None, "euler"),
+    ("uneven", 0.6, None, "euler"),
+    ("inpaint", 0.5, "mask_48x32.png", "euler"),
+    ("inpaint_heun", 0.7, "mask_30x40.png", "heun"),
+]
+
+
+@torch.no_grad()
+def write_starts(path: Path, root: Path):
+    """Runs that begin with a picture, as `NAME/...`."""
+    pipe = build(root, START)
+    height, width = capture.latent_size(START)
+    pack = lambda latents: pipe._pack_latents(latents.view(1, 1, 16, height, width), 1, 16, height, width)
+    picture = np.array(Image.open(root / "pictures/scene_48x32.png"))
+    pixels = torch.from_numpy(picture).movedim(-1, 0)[None, :, None] / 255.0 * 2.0 - 1.0
+    mean, deviation = statistics(pipe.vae)
+    picture = pack((pipe.vae.encode(pixels).latent_dist.mean - mean) / deviation)
+    noise = pack(capture.draw_noise(START))
+    velocity = make_samplers.predictor(pipe, [START.prompt, START.negative], START, plain)
+    trace = {"image_latents": picture, "noise": noise}
+    for name, part, mask, sampler in STARTS:
+        levels = make_samplers.schedule("simple", int(STEPS / part), START.width, START.height)[-(STEPS + 1) :]
+        trace[f"{name}/sigmas"] = torch.from_numpy(levels)
+        share = None
+        if mask:
+            greys = torch.from_numpy(np.array(Image.open(root / "pictures" / mask)))
+            trace[f"{name}/greys"] = greys
+            size = {"size": (height, width), "mode": "bilinear"}
+            share = torch.nn.functional.interpolate(greys[None, None] / 255.0, **size).expand(1, 16, height, width)
+            share = trace[f"{name}/mask"] = pack(share)
+
+        def denoised(latents, sigma):
+            shown = latents
+            if share is not None:
+                shown = latents * share + (noise * sigma + picture * (1.0 - sigma)) * (1.0 - share)
+            found = shown - sigma * velocity(shown, sigma)
+            return found if share is None else found * share + picture * (1.0 - share)
+
+        latents = noise * levels[0].item() + picture * (1.0 - levels[0].item())
+        trace[f"{name}/latents.start"] = latents
+        for step, (sigma, following) in enumerate(zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True)):
+            slope = (latents - denoised(latents, sigma)) / sigma
+            if sampler == "heun" and following > 0:
+                arrived = latents + slope * (following - sigma)
+                slope = (slope + (arrived - denoised(arrived, following)) / following) / 2
+            latents = latents + slope * (following - sigma)
+            trace[f"{name}/latents.step{step}"] = latents
+        trace[f"{name}/image"] = decoded(pipe, latents, START)
+        trace[f"{name}/png"] = truncated(trace[f"{name}/image"])
+    st_file.write(path, trace)
 
 
 def write_all(root: Path):
     tokenizer = make_tokenizer.load(root / "comfyui/tokenizer")
     write_tokens(root / "preset_comfyui.json", tokenizer, template())
     write_steps(root / "preset_comfyui.safetensors", root)
+    write_starts(root / "preset_comfyui_starts.safetensors", root)
 
 
 def template() -> str:

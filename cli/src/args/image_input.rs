@@ -26,7 +26,7 @@ pub(crate) struct ImageInputArgs {
     pub(crate) mask: Option<PathBuf>,
 
     /// How much of the init image is changed: above 0, up to 1 for everything. That part of the
-    /// steps is run [default: 0.6]
+    /// steps is run; with --preset comfyui all steps, the last ones of so many more [default: 0.6]
     #[arg(
         long,
         value_name = "PART",

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use model::guidance::GuidanceRule;
+use model::init_image::StartStyle;
 use model::sampler::SamplerKind;
 use model::scheduler::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
 use model::tokenizer::PromptStyle;
@@ -200,6 +201,14 @@ impl Preset {
         match self {
             Self::Diffusers => PromptStyle::Diffusers,
             Self::ComfyUi => PromptStyle::ComfyUi,
+        }
+    }
+
+    /// How a run starts from an image.
+    pub(crate) const fn start_style(self) -> StartStyle {
+        match self {
+            Self::Diffusers => StartStyle::Diffusers,
+            Self::ComfyUi => StartStyle::ComfyUi,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use image::RgbImage;
+use model::init_image::{LatentMask, StartStyle};
+use model::latents::TokenGrid;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{Ground, decode};
@@ -89,16 +91,30 @@ impl InitPicture {
         Ok((0..3).flat_map(plane).collect())
     }
 
-    /// The mask stretched to a size, if there is one: its greys, row by row.
+    /// What the mask says of the latents of an image of a size, if there is one.
     ///
     /// # Errors
     /// As of [`resize`].
-    pub(crate) fn mask_at(&self, width: u32, height: u32) -> Result<Option<Vec<u8>>, CliError> {
+    pub(crate) fn mask_at(
+        &self,
+        width: u32,
+        height: u32,
+        style: StartStyle,
+    ) -> Result<Option<LatentMask>, CliError> {
         let Some(mask) = &self.mask else {
             return Ok(None);
         };
-        let mask = resize(mask, width, height)?;
-        Ok(Some(mask.pixels().map(|pixel| grey(pixel.0)).collect()))
+        let grid = TokenGrid::of_image(width as usize, height as usize);
+        let greys = |mask: &RgbImage| mask.pixels().map(|pixel| grey(pixel.0)).collect::<Vec<_>>();
+        Ok(Some(match style {
+            StartStyle::Diffusers => {
+                LatentMask::binary(&greys(&resize(mask, width, height)?), grid)
+            }
+            StartStyle::ComfyUi => {
+                let size = [mask.width() as usize, mask.height() as usize];
+                LatentMask::soft(&greys(mask), size, grid)
+            }
+        }))
     }
 }
 

@@ -130,6 +130,100 @@ fn the_preset_comfyui_draws_comfyuis_picture() {
 }
 
 #[test]
+fn the_preset_comfyui_starts_from_an_image_as_ksampler_does() {
+    let place = Place::new();
+    let pictures = fixtures().join("pictures");
+    let file = |name: &str| pictures.join(name).to_str().unwrap().to_owned();
+    let reference = fixture("preset_comfyui_starts.safetensors");
+    for (name, strength, mask, sampler) in [
+        ("img2img", "0.5", None, "euler"),
+        ("uneven", "0.6", None, "euler"),
+        ("inpaint", "0.5", Some("mask_48x32.png"), "euler"),
+        ("inpaint_heun", "0.7", Some("mask_30x40.png"), "heun"),
+    ] {
+        let scene = file("scene_48x32.png");
+        let mask = mask.map(file);
+        let mut flags = vec!["--prompt", "A (red) fox", "--negative-prompt", ""];
+        flags.extend(["--width=48", "--height=32", "--seed=8", "--steps=4"]);
+        flags.extend(["--cfg-scale=2.5", "--preset=comfyui", "--sampler", sampler]);
+        flags.extend(["--init-image", &scene, "--strength", strength]);
+        flags.extend(["--output=out/x.png", "--trace=out/t.safetensors"]);
+        flags.extend(mask.iter().flat_map(|mask| ["--mask", mask]));
+        let mut command = program();
+        command
+            .current_dir(place.path("."))
+            .args(["generate", "--backend=flex"]);
+        let run = command.args(["--models", "models"]).args(flags).output();
+        Run::from(run.unwrap()).expect(0);
+        for tensor in ["sigmas", "latents.start", "latents.step3", "image"] {
+            compare(
+                &place,
+                tensor,
+                &reference.get(&format!("{name}/{tensor}")).f32s(),
+            );
+        }
+        if mask.is_some() {
+            compare(
+                &place,
+                "mask",
+                &reference.get(&format!("{name}/mask")).f32s(),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_preset_comfyui_runs_all_steps_whatever_the_strength() {
+    let place = Place::new();
+    let scene = fixtures().join("pictures/scene_48x32.png");
+    let scene = scene.to_str().unwrap();
+    let calls = |more: &[&str]| {
+        let start = [
+            "--init-image",
+            scene,
+            "--preset=comfyui",
+            "--report=out/r.json",
+        ];
+        let run = place.generate(&[&start[..], more].concat()).expect(0);
+        let report = fs::read(place.path("out/r.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        (report["model_calls"].as_u64().unwrap(), run.stderr)
+    };
+    assert_eq!(calls(&["--steps=4", "--strength=0.5"]).0, 4);
+    assert_eq!(calls(&["--steps=4", "--strength=0.07"]).0, 4);
+    assert_eq!(calls(&["--steps=4", "--strength=1"]).0, 4);
+    let (listed, said) = calls(&[
+        "--steps=4",
+        "--schedule=sigmas=1,0.8,0.5,0.2",
+        "--strength=0.5",
+    ]);
+    assert_eq!(listed, 2);
+    assert!(!said.contains("different noise levels"), "{said}");
+    let flags = [
+        "--init-image",
+        scene,
+        "--preset=comfyui",
+        "--steps=4",
+        "--strength=1e-9",
+    ];
+    let parts = ["--strength 0.000000001 leaves none of 4 steps"];
+    place.generate(&flags).expect_error(2, &parts);
+}
+
+#[test]
+fn a_prompt_of_another_template_is_told_what_becomes_of_it() {
+    let place = Place::new();
+    let prompt = "--prompt=<|start_header_id|>a fox";
+    let said = |more: &[&str]| {
+        let run = place.generate(&[&[prompt][..], more].concat());
+        run.expect(0).stderr
+    };
+    let note = "ComfyUI gives the transformer only the last token of such a prompt";
+    assert!(said(&["--preset=comfyui"]).contains(note));
+    assert!(!said(&[]).contains(note));
+}
+
+#[test]
 fn flags_win_over_the_preset() {
     let place = Place::new();
     let sigmas = |more: &[&str]| {

@@ -9,6 +9,11 @@ pub use kind::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
 use crate::config::SchedulerConfig;
 use crate::sampler::Interval;
 
+/// A part of an image from which on ComfyUI takes it for the whole.
+const WHOLE: f64 = 0.9999;
+/// The most steps of a schedule whose end is taken.
+const MAX_WHOLE_STEPS: f64 = 1e6;
+
 /// Noise levels of a denoising run: strictly decreasing from at most 1, and 0 in the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
@@ -34,6 +39,9 @@ pub enum ScheduleError {
         /// There are.
         levels: usize,
     },
+    /// No step is left for a part of an image.
+    #[error("{0} is too small a part of an image to be changed in steps")]
+    PartTooSmall(f64),
     /// A level that is no part of the way from noise to image.
     #[error("noise level {0} is not from 0 to 1")]
     OutOfRange(f32),
@@ -89,6 +97,49 @@ impl Schedule {
             ScheduleKind::Beta(shift) => table::beta(steps, *shift)?,
             ScheduleKind::Sigmas(sigmas) => sigmas.clone(),
         })
+    }
+
+    /// The end of a schedule of a kind, for a run that changes only a `part` of an image, up to 1, as
+    /// ComfyUI does it: the last `steps` of `steps / part`, and of levels that are listed the last
+    /// `part` of them, rounded. Levels that the end has twice are taken once.
+    ///
+    /// # Errors
+    /// As of [`of_kind`](Self::of_kind), or a part that leaves no step.
+    pub fn tail_of_kind(
+        kind: &ScheduleKind,
+        config: &SchedulerConfig,
+        steps: usize,
+        image_tokens: usize,
+        part: f64,
+    ) -> Result<Self, ScheduleError> {
+        if part > WHOLE {
+            return Self::of_kind(kind, config, steps, image_tokens);
+        }
+        let whole = steps as f64 / part;
+        if whole.is_nan() || whole > MAX_WHOLE_STEPS {
+            return Err(ScheduleError::PartTooSmall(part));
+        }
+        let whole = whole as usize;
+        let mut kept = steps;
+        let mut sigmas = match kind {
+            ScheduleKind::Simple(shift) => table::simple_repeating(whole, *shift),
+            ScheduleKind::Beta(shift) => table::beta_distinct(whole, *shift),
+            ScheduleKind::Sigmas(_) => {
+                let listed = Self::of_kind(kind, config, steps, image_tokens)?;
+                kept = (listed.steps() as f64 * part).round_ties_even() as usize;
+                listed.sigmas
+            }
+            _ => Self::of_kind(kind, config, whole, image_tokens)?.sigmas,
+        };
+        if sigmas.last().is_some_and(|&last| last > 0.0) {
+            sigmas.push(0.0);
+        }
+        let mut tail = sigmas.split_off(sigmas.len().saturating_sub(kept + 1));
+        tail.dedup();
+        match tail.len() {
+            0 | 1 => Err(ScheduleError::PartTooSmall(part)),
+            _ => Self::from_sigmas(tail),
+        }
     }
 
     /// These levels, and 0 after them if it is not the last.
@@ -226,6 +277,43 @@ mod tests {
     fn levels_that_beta_meets_twice_are_left_out() {
         let schedule = of("beta", 500).expect("a schedule");
         assert!(schedule.steps() < 500, "{} steps", schedule.steps());
+    }
+
+    #[test]
+    fn a_part_of_an_image_has_the_last_steps_of_a_longer_schedule() {
+        let tail = |kind: &str, steps, part| {
+            let kind = kind.parse().expect("a schedule");
+            Schedule::tail_of_kind(&kind, &SchedulerConfig::default(), steps, 4096, part)
+        };
+        for (kind, part, whole) in [
+            ("simple", 0.5, 8),
+            ("simple", 0.6, 6),
+            ("simple=3", 0.3, 13),
+            ("beta", 0.5, 8),
+            ("shift=3", 0.5, 8),
+            ("dynamic", 0.5, 8),
+        ] {
+            let longer = of(kind, whole).expect("the longer schedule");
+            let found = tail(kind, 4, part).expect("its end");
+            assert_eq!(
+                found.sigmas(),
+                &longer.sigmas()[whole - 4..],
+                "{kind} {part}"
+            );
+        }
+        assert_eq!(tail("simple", 4, 0.99995), of("simple", 4));
+        assert_eq!(tail("simple", 4, 0.9999), of("simple", 4));
+        // Of 2000 steps each level of the table is met twice.
+        let few = tail("simple", 20, 0.01).expect("levels");
+        let all = of("simple", 1000).expect("all levels");
+        assert_eq!(few.sigmas(), &all.sigmas()[990..]);
+        // Of a list the last half, rounded to the even number.
+        let listed = tail("sigmas=1,0.8,0.6,0.4,0.2", 5, 0.5).expect("levels");
+        assert_eq!(listed.sigmas(), [0.4, 0.2, 0.0]);
+        for (kind, part) in [("simple", 1e-300), ("dynamic", 0.0), ("sigmas=1,0.5", 0.2)] {
+            let refused = Err(ScheduleError::PartTooSmall(part));
+            assert_eq!(tail(kind, 2, part), refused, "{kind}");
+        }
     }
 
     #[test]

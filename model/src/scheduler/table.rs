@@ -14,9 +14,14 @@ const BETA: f64 = 0.6;
 /// ComfyUI's scheduler "simple": every `1000 / steps`-th level, from the top.
 pub(super) fn simple(steps: usize, shift: f64) -> Result<Vec<f32>, ScheduleError> {
     check(steps)?;
+    Ok(simple_repeating(steps, shift))
+}
+
+/// The same of any number of steps: more than there are levels have some of them twice.
+pub(super) fn simple_repeating(steps: usize, shift: f64) -> Vec<f32> {
     let stride = LEVELS as f64 / steps as f64;
     let index = |step: usize| LEVELS - 1 - (step as f64 * stride) as usize;
-    Ok((0..steps).map(|step| level(index(step), shift)).collect())
+    (0..steps).map(|step| level(index(step), shift)).collect()
 }
 
 /// ComfyUI's scheduler "beta": levels at the quantiles of the beta distribution (Lee et al., "Beta
@@ -24,13 +29,18 @@ pub(super) fn simple(steps: usize, shift: f64) -> Result<Vec<f32>, ScheduleError
 /// twice running, it is taken once.
 pub(super) fn beta(steps: usize, shift: f64) -> Result<Vec<f32>, ScheduleError> {
     check(steps)?;
+    Ok(beta_distinct(steps, shift))
+}
+
+/// The same of any number of steps, of which there are at most as many as levels.
+pub(super) fn beta_distinct(steps: usize, shift: f64) -> Vec<f32> {
     let index = |step: usize| {
         let share = 1.0 - step as f64 / steps as f64;
         (beta_quantile(share) * (LEVELS - 1) as f64).round_ties_even() as usize
     };
     let mut indices: Vec<usize> = (0..steps).map(index).collect();
     indices.dedup();
-    Ok(indices.into_iter().map(|i| level(i, shift)).collect())
+    indices.into_iter().map(|i| level(i, shift)).collect()
 }
 
 /// The number below which this share of the beta distribution lies.

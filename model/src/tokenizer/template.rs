@@ -13,6 +13,9 @@ const SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
 /// What begins each turn of a conversation.
 const TURN: &str = "<|im_start|>";
 
+/// What begins a turn in another family's template, which ComfyUI knows too.
+const OTHER_TURN: &str = "<|start_header_id|>";
+
 /// Who speaks in the turn that is the prompt, with the line's end.
 const SPEAKER: &str = "user\n";
 
@@ -29,10 +32,10 @@ pub enum PromptStyle {
     /// at most 1024 tokens are encoded, and at most 512 of them kept.
     #[default]
     Diffusers,
-    /// ComfyUI's text node: a prompt that starts with `<|im_start|>` is the whole conversation
-    /// itself; what comes before the second turn, or before the first if it is the only one, is
-    /// dropped, and `user` and a line break after it too; `\(` and `\)` stand for the brackets;
-    /// nothing is cut.
+    /// ComfyUI's text node: a prompt that starts with `<|im_start|>` or `<|start_header_id|>` is the
+    /// whole conversation itself; what comes before the second `<|im_start|>`, or before the first if
+    /// it is the only one, is dropped, and `user` and a line break after it too, and without any of
+    /// them all but the last token; `\(` and `\)` stand for the brackets; nothing is cut.
     ComfyUi,
 }
 
@@ -94,7 +97,10 @@ impl Tokenizer {
         let (ids, prefix) = match style {
             PromptStyle::Diffusers => (self.encode(&templated())?, self.prefix),
             PromptStyle::ComfyUi => {
-                let text = match prompt.starts_with(TURN) {
+                let whole = [TURN, OTHER_TURN]
+                    .iter()
+                    .any(|turn| prompt.starts_with(turn));
+                let text = match whole {
                     true => prompt.to_owned(),
                     false => templated(),
                 };
@@ -110,7 +116,9 @@ impl Tokenizer {
     fn before_the_prompt(&self, ids: &[u32]) -> Result<usize, TokenizerError> {
         let turn = self.inner.token_to_id(TURN);
         let turns = ids.iter().enumerate().filter(|(_, id)| Some(**id) == turn);
-        let prefix = turns.take(2).last().map_or(0, |(index, _)| index);
+        let Some((prefix, _)) = turns.take(2).last() else {
+            return Ok(ids.len().saturating_sub(1));
+        };
         let speaker = self.encode(SPEAKER)?;
         let after = prefix + 1 + speaker.len();
         let spoken = ids.len() > after && ids[prefix + 1..after] == speaker;

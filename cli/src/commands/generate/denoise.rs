@@ -4,6 +4,7 @@ use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
 use model::guidance::Guidance;
+use model::init_image::StartStyle;
 use model::pipeline::{self, AfterStep, Denoising, PipelineError};
 
 use super::adapters;
@@ -65,11 +66,12 @@ pub(super) fn picture<B: ModelBackend>(
         failed: None,
     };
     let prompt = on_device(picture.prompt);
-    let image = start.image;
-    let put_back = image
-        .as_ref()
-        .map(|image| |latents, sigma| image.put_back(latents, sigma));
+    let image = start.image.as_ref();
     let preset = picture.sampling.preset;
+    let style = preset.start_style();
+    let put_back = image
+        .filter(|_| style == StartStyle::Diffusers)
+        .map(|image| |latents, sigma| image.put_back(latents, sigma));
     let work = Denoising {
         guidance: picture.negative.map(|text| Guidance {
             embeds: on_device(text),
@@ -81,6 +83,9 @@ pub(super) fn picture<B: ModelBackend>(
         dtype: run.setting.dtype,
         start: picture.first,
         after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),
+        steering: image
+            .filter(|_| style == StartStyle::ComfyUi)
+            .and_then(|image| image.steering()),
         ..Denoising::new(prompt, start.latents, picture.grid(), &picture.schedule)
     };
     let latents = B::in_exact_memory(device, || {

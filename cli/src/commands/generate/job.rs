@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
-use model::init_image::keeps_all;
+use model::init_image::LatentMask;
 use model::tokenizer::PromptTokens;
 
 use super::draw::{Draw, Encoded};
@@ -54,8 +54,8 @@ impl OnBackend for Prepare {
 pub(super) struct Start {
     /// Pixels across and down.
     pub(super) size: (u32, u32),
-    /// The mask's greys, row by row.
-    pub(super) mask: Option<Vec<u8>>,
+    /// What is repainted.
+    pub(super) mask: Option<LatentMask>,
 }
 
 /// What will be computed.
@@ -189,7 +189,8 @@ impl<'a> Job<'a> {
         for picture in &self.pictures {
             let prompt = &self.texts[picture.prompt];
             let (steps, asked) = (picture.schedule.steps(), picture.recipe.steps);
-            if steps < asked {
+            // Of levels that are listed only a part may be run.
+            if steps < asked && picture.sampling.schedule.listed_steps().is_none() {
                 self.console.note(&format!(
                     "note: --schedule {} has {steps} different noise levels for {asked} steps",
                     picture.sampling.schedule
@@ -205,6 +206,12 @@ impl<'a> Job<'a> {
                 picture.sampling.schedule,
                 prompt.kept
             ));
+        }
+        if self.texts.iter().any(|text| text.kept == 1) {
+            self.console.note(
+                "note: a prompt without the template has no <|im_start|> in it, and ComfyUI gives \
+                 the transformer only the last token of such a prompt",
+            );
         }
         for text in self.texts.iter().filter(|text| text.cut > 0) {
             self.console.note(&format!(
@@ -434,11 +441,9 @@ fn starts(
                 picture.width, picture.height
             ));
         }
-        let mask = init.mask_at(picture.width, picture.height)?;
-        if mask
-            .as_ref()
-            .is_some_and(|greys| keeps_all(greys, picture.grid()))
-        {
+        let style = picture.sampling.preset.start_style();
+        let mask = init.mask_at(picture.width, picture.height, style)?;
+        if mask.as_ref().is_some_and(LatentMask::keeps_all) {
             console.note("note: the mask is white nowhere, so nothing is repainted");
         }
         starts.push(Start { size, mask });

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use backends::Arithmetic;
 use burn::tensor::FloatDType;
-use model::init_image::first_step;
+use model::init_image::{StartStyle, first_step};
 use model::latents::TokenGrid;
 use model::scheduler::{Schedule, ScheduleError, ScheduleKind};
 
@@ -93,16 +93,16 @@ impl Prepared {
         let grid = TokenGrid::of_image(width as usize, height as usize);
         let steps = request.steps.map_or_else(|| models.default_steps(), Ok)?;
         let kind = &request.sampling.schedule;
-        let schedule = Schedule::of_kind(kind, models.scheduler.constants(), steps, grid.tokens())
+        let style = request.sampling.preset.start_style();
+        // In ComfyUI's way the whole schedule is the end of a longer one.
+        let part = init.filter(|_| style == StartStyle::ComfyUi);
+        let part = part.map_or(1.0, |init| init.strength);
+        let scheduler = models.scheduler.constants();
+        let schedule = Schedule::tail_of_kind(kind, scheduler, steps, grid.tokens(), part)
             .map_err(|error| no_schedule(kind, error, [width, height], steps))?;
-        let first = match init {
-            Some(init) => first_step(schedule.steps(), init.strength).ok_or_else(|| {
-                CliError::Usage(format!(
-                    "--strength {} leaves none of {} steps to run",
-                    init.strength,
-                    schedule.steps()
-                ))
-            })?,
+        let first = match init.filter(|_| style == StartStyle::Diffusers) {
+            Some(init) => first_step(schedule.steps(), init.strength)
+                .ok_or_else(|| no_step(init.strength, schedule.steps()))?,
             None => 0,
         };
         let latent_shape = grid.latent_shape(models.vae.config.z_dim);
@@ -181,6 +181,13 @@ impl Prepared {
     }
 }
 
+/// Why nothing is left to run.
+fn no_step(strength: f64, steps: usize) -> CliError {
+    CliError::Usage(format!(
+        "--strength {strength} leaves none of {steps} steps to run"
+    ))
+}
+
 /// Why there are no noise levels. Levels that meet are the user's only where the user listed them.
 fn no_schedule(
     kind: &ScheduleKind,
@@ -189,6 +196,7 @@ fn no_schedule(
     steps: usize,
 ) -> CliError {
     let why = match (kind, &error) {
+        (_, ScheduleError::PartTooSmall(strength)) => return no_step(*strength, steps),
         (ScheduleKind::Sigmas(_), _) => error.to_string(),
         (_, ScheduleError::NotFalling { sigma, .. }) => format!(
             "at {width}x{height} with {steps} steps its noise levels meet at {sigma}: take fewer \

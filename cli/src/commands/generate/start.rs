@@ -2,7 +2,7 @@
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
-use model::init_image::{InitImage, latent_mask};
+use model::init_image::{InitImage, StartStyle};
 use model::latents::unpack;
 use model::pipeline;
 use model::vae::Posterior;
@@ -70,13 +70,14 @@ fn init_image<B: ModelBackend>(
     let (start, moments) = starts.into_iter().find(|(start, _)| start.size == size)?;
     let moments = Tensor::from_data(moments.clone(), (device, DType::F32));
     let posterior = Posterior::of_moments(moments, &run.job.models.vae.config);
-    let image = match &picture.noise {
-        // Without a seed there is nothing to draw latents with: they are the likeliest ones.
-        Some(_) => InitImage::new(posterior.mode(), noise(run, picture, device)),
-        None => InitImage::of_seed(&posterior, picture.seed),
+    let image = match (&picture.noise, picture.sampling.preset.start_style()) {
+        (None, StartStyle::Diffusers) => InitImage::of_seed(&posterior, picture.seed),
+        // Without a seed there is nothing to draw latents with: they are the likeliest ones, which
+        // ComfyUI always takes.
+        _ => InitImage::new(posterior.mode(), noise(run, picture, device)),
     };
     Some(match &start.mask {
-        Some(greys) => image.masked(latent_mask(greys, picture.grid(), device)),
+        Some(mask) => image.masked(mask.tensor(device)),
         None => image,
     })
 }
