@@ -82,6 +82,8 @@ def run(pipe, case: ImageCase, pictures: Path) -> dict[str, torch.Tensor]:
     record_calls(pipe, "_unpack_latents", finals)
 
     extra = {"mask_image": Image.open(pictures / case.mask)} if case.mask else {}
+    if case.mask_crop is not None:
+        extra["padding_mask_crop"] = case.mask_crop
     try:
         image = pipe(
             image=Image.open(pictures / case.image),

@@ -10,6 +10,7 @@ class ImageCase:
     name: str
     image: str  # below fixtures/pictures
     mask: str | None = None
+    mask_crop: int | None = None
     strength: float = 0.6
     prompt: str = FOX
     negative: str | None = " "
@@ -22,6 +23,8 @@ class ImageCase:
     text_model: str = "small"
     models: str = "comfyui"
     files: dict = field(default_factory=lambda: dict(COMFY))
+    loras: tuple[tuple[str, float], ...] = ()
+    lightning: bool = False
     # Whether the trace holds the encoder's inner tensors too.
     deep: bool = False
 
@@ -49,6 +52,21 @@ CASES = [
         models="diffusers",
         files=DIFFUSERS,
     ),
+    # The part around the mask alone, at a border of the picture.
+    ImageCase("inpaint_crop", "scene_61x45.png", mask="spot_61x45.png", mask_crop=4, seed=13),
+    # A part that is too narrow for the shape, so that its sides are filled up.
+    ImageCase(
+        "inpaint_crop_filled",
+        "scene_61x45.png",
+        mask="mask_61x45.png",
+        mask_crop=0,
+        strength=0.9,
+        negative=None,
+        width=32,
+        height=80,
+        steps=3,
+        seed=14,
+    ),
     ImageCase(
         "demo_img2img",
         "sun_128x80.png",
@@ -72,6 +90,22 @@ CASES = [
         height=80,
         steps=5,
         seed=6,
+        model=STORED,
+        text_model=STORED,
+        models=DEMO_MODELS,
+        files=DEMO,
+    ),
+    ImageCase(
+        "demo_inpaint_crop",
+        "sun_128x80.png",
+        mask="spot_128x80.png",
+        mask_crop=6,
+        strength=0.8,
+        prompt="a red balloon",
+        width=96,
+        height=64,
+        steps=4,
+        seed=15,
         model=STORED,
         text_model=STORED,
         models=DEMO_MODELS,

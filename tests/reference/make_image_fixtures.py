@@ -15,20 +15,28 @@ from image_cases import CASES
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "fixtures")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[case.name for case in CASES],
+        help="make just these cases' traces and image_cases.json; everything else is left as it is",
+    )
     args = parser.parse_args()
     # One thread: the order of additions must not depend on the machine's core count.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
     folder = args.out / "pictures"
-    pictures.write_all(folder)
+    if not args.only:
+        pictures.write_all(folder)
     manifest = []
     for case in CASES:
         pipe = capture_image.build_pipeline(args.out, case)
-        trace = capture_image.run(pipe, case, folder)
         file = f"image_traces/{case.name}.safetensors"
-        st_file.write(args.out / file, trace)
-        print(f"{case.name}: from step {trace['start'].item()} of {case.steps}")
+        if not args.only or case.name in args.only:
+            trace = capture_image.run(pipe, case, folder)
+            st_file.write(args.out / file, trace)
+            print(f"{case.name}: from step {trace['start'].item()} of {case.steps}")
         manifest.append(
             {
                 "name": case.name,
@@ -45,6 +53,7 @@ def main():
                 "trace": file,
                 "image": f"pictures/{case.image}",
                 "mask": case.mask and f"pictures/{case.mask}",
+                "mask_crop": case.mask_crop,
                 "strength": case.strength,
                 "deep": ["vae_encoder"] if case.deep else [],
             }

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageOps
 
+import image_processing
+import picture_kinds
 import st_file
 
 # Sources and targets (width, height): down, up, one axis each way, one axis only, by much, and a
@@ -43,6 +45,13 @@ def mask(width: int, height: int) -> Image.Image:
     return image
 
 
+def spot(width: int, height: int) -> Image.Image:
+    """A small mask with a soft edge, near the picture's right border."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    distance = np.hypot(x - 0.85 * width, y - 0.3 * height) / (0.13 * width)
+    return Image.fromarray(np.clip(np.rint(255 * (1.5 - distance)), 0, 255).astype(np.uint8))
+
+
 def sun(width: int, height: int) -> Image.Image:
     image = Image.new("RGB", (width, height), (120, 180, 235))
     draw = ImageDraw.Draw(image)
@@ -56,11 +65,14 @@ def write_all(folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     for size in [(48, 32), (61, 45)]:
         scene(*size).save(folder / f"scene_{size[0]}x{size[1]}.png")
-    for size in [(48, 32), (30, 40), (128, 80)]:
+    for size in [(48, 32), (30, 40), (61, 45), (128, 80)]:
         mask(*size).save(folder / f"mask_{size[0]}x{size[1]}.png")
+    for size in [(61, 45), (128, 80)]:
+        spot(*size).save(folder / f"spot_{size[0]}x{size[1]}.png")
     sun(128, 80).save(folder / "sun_128x80.png")
     write_resizes(folder / "resizes.safetensors")
     write_formats(folder)
+    image_processing.write_all(folder)
 
 
 def write_resizes(path: Path):
@@ -106,11 +118,31 @@ def write_formats(folder: Path):
         "rgb.tiff": (rgb, {"compression": "tiff_lzw"}),
         **{f"orientation{n}.jpg": (rgb, {"quality": 95, "exif": data}) for n, data in rotated.items()},
         "orientation6.png": (rgb, {"exif": exif(6)}),
+        "orientation6.tiff": (rgb, {"exif": exif(6)}),
+        "orientation6.webp": (rgb, {"exif": exif(6), "lossless": True}),
+        "untransformed.jpg": (rgb, {"quality": 95, "keep_rgb": True}),
+        "alpha.webp": (alpha, {"quality": 90}),
+        "palette_alpha.png": (alpha.quantize(16), {}),
+        "hole.gif": (palette, {"transparency": 3}),
+        "alpha.tiff": (alpha, {}),
+        "cmyk.tiff": (rgb.convert("CMYK"), {}),
+        "bits.tiff": (grey.convert("1"), {"compression": "group4"}),
+        "grey16.tiff": (Image.fromarray(deep), {}),
+        "grey.bmp": (grey, {}),
     }
-    expected = {}
     for name, (image, options) in files.items():
         image.save(folder / name, **options)
-        expected[name] = read(folder / name)
+    moving = {"save_all": True, "append_images": [rgb.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]}
+    for name, options in [("moving.gif", {}), ("moving.webp", {"lossless": True}), ("moving.png", {}), ("moving.tiff", {})]:
+        rgb.save(folder / name, **moving, **options)
+    picture_kinds.write_all(folder)
+    kinds = [*files, "moving.gif", "moving.webp", "moving.png", "moving.tiff", *picture_kinds.NAMES]
+    expected = {name: read(folder / name) for name in kinds}
+    # Kinds that are refused.
+    for name, mode in [("float.tiff", "F"), ("integers.tiff", "I")]:
+        grey.convert(mode).save(folder / name)
+    rgb.convert("LAB").save(folder / "lab.tiff")
+    palette.save(folder / "palette.tiff")
     st_file.write(folder / "formats.safetensors", expected)
 
 
@@ -123,8 +155,8 @@ def exif(orientation: int) -> bytes:
 def read(path: Path) -> torch.Tensor:
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith("I;16"):
-        # Pillow clips these to 255 where it makes them RGB.
-        image = Image.fromarray(np.rint(np.array(image) / 257).astype(np.uint8))
+        # Pillow clips these to 255 where it makes them RGB; of other 16-bit samples it takes the upper half.
+        image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -160,6 +160,7 @@ impl GenerateConfig {
                 ("--lightning", args.loras.lightning.is_some()),
                 ("--init-image", args.image.init_image.is_some()),
                 ("--mask", args.image.mask.is_some()),
+                ("--mask-crop", args.image.mask_crop.is_some()),
                 ("--noise", args.noise.is_some()),
                 ("--seed", args.seed.is_some()),
                 ("--strength", args.image.strength.is_some()),

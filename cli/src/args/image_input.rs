@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::checks;
 use crate::error::CliError;
 use crate::output::recipe::Recipe;
 
@@ -11,6 +12,8 @@ use crate::output::recipe::Recipe;
 const HEADING: &str = "Start from a picture";
 /// The strength where none is given, as in diffusers.
 const STRENGTH: f64 = 0.6;
+/// The most pixels around a masked part: as many as the longest side that is read.
+const MAX_MASK_CROP: usize = 32_768;
 
 /// A picture to start from.
 #[derive(Debug, Default, Args)]
@@ -20,10 +23,20 @@ pub(crate) struct ImageInputArgs {
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) init_image: Option<PathBuf>,
 
-    /// Repaint only where this picture is white, and leave the init image where it is black; it is
-    /// stretched to the image's size
+    /// Repaint only where this picture is white, or where it is transparent if it is not black and
+    /// white itself, and leave the rest of the init image; it is stretched to the image's size
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) mask: Option<PathBuf>,
+
+    /// Draw only the masked part with this many pixels around it, at the size of -W and -H, and put
+    /// it back into the init image, whose size the written picture has
+    #[arg(
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        help_heading = HEADING
+    )]
+    pub(crate) mask_crop: Option<i64>,
 
     /// How much of the init image is changed: above 0, up to 1 for everything. That part of the
     /// steps is run; with --preset comfyui all steps, the last ones of so many more [default: 0.6]
@@ -44,13 +57,15 @@ pub(crate) struct ImageInput {
     pub(crate) init_image: PathBuf,
     /// White where it is repainted.
     pub(crate) mask: Option<PathBuf>,
+    /// The pixels around the masked part that are drawn with it; `None` to draw the whole.
+    pub(crate) mask_crop: Option<u32>,
     /// How much of it is changed, above 0 and at most 1.
     pub(crate) strength: f64,
 }
 
 impl ImageInput {
-    /// Checks the flags, and takes the strength from a picture that is made again where they give
-    /// none; `None` without a picture to start from.
+    /// Checks the flags, and takes the strength and the mask's crop from a picture that is made again
+    /// where they give none; `None` without a picture to start from.
     ///
     /// # Errors
     /// [`CliError::Usage`], naming the flag.
@@ -66,6 +81,13 @@ impl ImageInput {
                 "--strength must be above 0 and at most 1, not {strength}"
             ));
         }
+        let mask_crop = match args.mask_crop {
+            Some(pixels) => Some(checks::ranged("--mask-crop", pixels, 0..=MAX_MASK_CROP)? as u32),
+            None => None,
+        };
+        if mask_crop.is_some() && args.mask.is_none() {
+            return usage("--mask-crop needs --mask".to_owned());
+        }
         let Some(init_image) = args.init_image else {
             let given = [
                 ("--mask", args.mask.is_some()),
@@ -76,8 +98,10 @@ impl ImageInput {
                 None => Ok(None),
             };
         };
+        let recorded_crop = recorded.and_then(|recipe| recipe.mask_crop);
         Ok(Some(Self {
             init_image,
+            mask_crop: mask_crop.or(recorded_crop.filter(|_| args.mask.is_some())),
             mask: args.mask,
             strength: args
                 .strength

@@ -9,6 +9,7 @@ use model::tokenizer::PromptStyle;
 use model::transformer::RopeCentring;
 use serde::{Deserialize, Serialize};
 
+use crate::input::Ground;
 use crate::output::image::Rounding;
 
 /// The flags' heading in the help text.
@@ -209,6 +210,14 @@ impl Preset {
         match self {
             Self::Diffusers => StartStyle::Diffusers,
             Self::ComfyUi => StartStyle::ComfyUi,
+        }
+    }
+
+    /// What lies behind the transparent parts of an image to start from.
+    pub(crate) const fn image_ground(self) -> Ground {
+        match self {
+            Self::Diffusers => Ground::White,
+            Self::ComfyUi => Ground::Own,
         }
     }
 

@@ -107,7 +107,12 @@ fn settle<'a>(
     place: Where,
     console: Console,
 ) -> Result<(Job<'a>, Setting), CliError> {
-    let init = config.image.as_ref().map(InitPicture::read).transpose()?;
+    let ground = config.sampling.preset.image_ground();
+    let read = |image| InitPicture::read(image, ground);
+    let init = config.image.as_ref().map(read).transpose()?;
+    for notice in init.iter().flat_map(InitPicture::notices) {
+        console.note(&format!("note: {notice}"));
+    }
     let models = job::open_models(config, init.as_ref(), console)?;
     for request in &mut requests {
         models

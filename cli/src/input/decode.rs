@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel,
+    RgbImage,
+};
 
 use crate::error::CliError;
 
@@ -17,21 +20,24 @@ const MAX_PIXELS: u64 = 100_000_000;
 const MAX_DECODER_BYTES: u64 = 16 * MAX_PIXELS;
 
 /// What lies behind transparent pixels.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Ground {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
     /// Paper, for a picture.
     White,
     /// Nothing painted, for a mask.
     Black,
+    /// The colours that the file has for them, as if they were opaque.
+    Own,
 }
 
-/// The picture in a file's contents, upright as its EXIF orientation says; of an animation the
-/// first frame. 16-bit samples are rounded to 8 bits, and colour profiles are not applied.
+/// The image in a file's contents, upright as its EXIF orientation says, with 8-bit samples; of an
+/// animation the first frame. Of 16 bits the upper 8 are taken, and colour profiles are not applied,
+/// as Pillow does it.
 ///
 /// # Errors
 /// [`CliError::Picture`] if it is none, of a kind that is not read, damaged, cut short, or too
 /// large.
-pub(super) fn decode(bytes: &[u8], ground: Ground, path: &Path) -> Result<RgbImage, CliError> {
+pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, CliError> {
     let bad = |reason: String| CliError::picture(path, reason);
     if bytes.is_empty() {
         return Err(bad("is empty".to_owned()));
@@ -40,7 +46,12 @@ pub(super) fn decode(bytes: &[u8], ground: Ground, path: &Path) -> Result<RgbIma
     let format = format.filter(ImageFormat::reading_enabled).ok_or_else(|| {
         bad("is not a picture of a kind that is read: PNG, JPEG, WebP, BMP, GIF or TIFF".to_owned())
     })?;
-    if format == ImageFormat::Jpeg && !has_end(bytes) {
+    let whole = match format {
+        ImageFormat::Jpeg => has_end(bytes),
+        ImageFormat::WebP => has_all_chunks(bytes),
+        _ => true,
+    };
+    if !whole {
         return Err(bad("is cut short".to_owned()));
     }
     let damaged = |error: ImageError| match error {
@@ -68,11 +79,41 @@ pub(super) fn decode(bytes: &[u8], ground: Ground, path: &Path) -> Result<RgbIma
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
-    Ok(if image.color().has_alpha() {
-        on_ground(&image, ground)
-    } else {
-        image.into_rgb8()
+    with_8_bits(image).ok_or_else(|| {
+        bad("has floating-point samples: save it with 8 or 16 bits a sample".to_owned())
     })
+}
+
+/// The upper 8 bits of 16; `None` for samples that are no whole numbers, of which programs have
+/// different ranges.
+fn with_8_bits(image: DynamicImage) -> Option<DynamicImage> {
+    Some(match image {
+        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(&image)?),
+        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(&image)?),
+        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(&image)?),
+        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(upper(&image)?),
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => return None,
+        image => image,
+    })
+}
+
+fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> Option<ImageBuffer<Q, Vec<u8>>>
+where
+    P: Pixel<Subpixel = u16>,
+    Q: Pixel<Subpixel = u8>,
+{
+    let samples = image.as_raw().iter().map(|sample| (sample >> 8) as u8);
+    ImageBuffer::from_raw(image.width(), image.height(), samples.collect())
+}
+
+/// Whether a WebP file is as long as its head says. Its EXIF, which may turn it, comes last, and the
+/// decoder would go without.
+fn has_all_chunks(bytes: &[u8]) -> bool {
+    let Some(Ok(length)) = bytes.get(4..8).map(<[u8; 4]>::try_from) else {
+        return false;
+    };
+    // The byte that pads the last chunk may be missing.
+    bytes.len() as u64 + 1 >= u64::from(u32::from_le_bytes(length)) + 8
 }
 
 /// Whether a JPEG goes on to its end marker (ITU-T T.81, annex B). The decoder would take what is
@@ -109,16 +150,20 @@ fn has_end(bytes: &[u8]) -> bool {
     }
 }
 
-/// A picture with transparency on an opaque ground.
-fn on_ground(image: &DynamicImage, ground: Ground) -> RgbImage {
-    let ground = match ground {
-        Ground::White => 255u32,
-        Ground::Black => 0,
-    };
-    let image = image.to_rgba8();
+/// The image in RGB, with an opaque ground behind what is transparent.
+pub(super) fn opaque(image: DynamicImage, ground: Ground) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba8();
     let mut opaque = RgbImage::new(image.width(), image.height());
     for (to, from) in opaque.pixels_mut().zip(image.pixels()) {
         let [red, green, blue, alpha] = from.0.map(u32::from);
+        let (ground, alpha) = match ground {
+            Ground::White => (255, alpha),
+            Ground::Black => (0, alpha),
+            Ground::Own => (0, 255),
+        };
         to.0 = [red, green, blue].map(|colour| {
             let sum = colour * alpha + ground * (255 - alpha);
             // At most 255 * 255 before the division.

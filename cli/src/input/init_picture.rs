@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use image::RgbImage;
+use image::{DynamicImage, GrayImage, RgbImage};
 use model::init_image::{LatentMask, StartStyle};
 use model::latents::TokenGrid;
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Ground, decode};
+use super::crop::{self, Region, resize_and_fill};
+use super::decode::{Ground, decode, opaque};
 use super::file;
-use super::resize::resize;
+use super::mask::{self, AlphaUse, greys};
+use super::resize::{Filter, resize};
 use crate::args::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 use crate::error::CliError;
 
@@ -35,27 +37,77 @@ pub(crate) struct InitPicture {
     pub(crate) mask_stamp: Option<Stamp>,
     /// How much of it is changed, above 0 and at most 1.
     pub(crate) strength: f64,
+    /// How the mask's alpha channel was read, where it has holes.
+    mask_alpha: Option<AlphaUse>,
+    /// The pixels around the masked part that are drawn with it, where that part alone is drawn.
+    pub(crate) mask_crop: Option<u32>,
+    /// The mask's own size, where it was stretched to the picture's to be cropped with it.
+    mask_stretched: Option<(u32, u32)>,
     picture: RgbImage,
     mask: Option<RgbImage>,
 }
 
 impl InitPicture {
-    /// Reads the files.
+    /// Reads the files; `ground` lies behind what is transparent in the picture.
     ///
     /// # Errors
-    /// [`CliError::Picture`] for one that is no picture.
-    pub(crate) fn read(input: &ImageInput) -> Result<Self, CliError> {
-        let (stamp, picture) = read(&input.init_image, Ground::White)?;
-        let mask = input.mask.as_deref();
-        let mask = mask.map(|path| read(path, Ground::Black)).transpose()?;
-        let (mask_stamp, mask) = mask.unzip();
-        Ok(Self {
+    /// [`CliError::Picture`] for one that is no picture, and for a mask that is black everywhere
+    /// where only what it marks would be drawn.
+    pub(crate) fn read(input: &ImageInput, ground: Ground) -> Result<Self, CliError> {
+        let (stamp, picture) = read(&input.init_image)?;
+        let picture = opaque(picture, ground);
+        let mut init = Self {
             stamp,
-            mask_stamp,
+            mask_stamp: None,
             strength: input.strength,
+            mask_alpha: None,
+            mask_crop: input.mask_crop,
+            mask_stretched: None,
             picture,
-            mask,
-        })
+            mask: None,
+        };
+        if let Some(path) = &input.mask {
+            let (stamp, mask) = read(path)?;
+            init.mask_stamp = Some(stamp);
+            let (mask, alpha) = mask::of_image(mask);
+            init.mask_alpha = alpha;
+            init.mask = Some(init.croppable(mask, path)?);
+        }
+        Ok(init)
+    }
+
+    /// The mask at the picture's size, if the two are to be cropped together.
+    fn croppable(&mut self, mask: RgbImage, path: &Path) -> Result<RgbImage, CliError> {
+        if self.mask_crop.is_none() {
+            return Ok(mask);
+        }
+        let (width, height) = self.dimensions();
+        let size = mask.dimensions();
+        let mask = if size == (width, height) {
+            mask
+        } else {
+            self.mask_stretched = Some(size);
+            resize(&mask, width, height, Filter::Lanczos)
+        };
+        if greys(&mask).iter().all(|&grey| grey == 0) {
+            let reason = "marks nothing: it is black everywhere, so there is no part to crop to";
+            return Err(CliError::picture(path, reason.to_owned()));
+        }
+        Ok(mask)
+    }
+
+    /// What the user should know of how the files were read.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = String> {
+        let name = self.mask_stamp.as_ref().map_or("", |stamp| &stamp.name);
+        let alpha = self.mask_alpha.map(|alpha| alpha.note(name));
+        let stretched = self.mask_stretched.map(|(width, height)| {
+            let (across, down) = self.dimensions();
+            format!(
+                "the mask {name} of {width}x{height} pixels is stretched to the init image's \
+                 {across}x{down}"
+            )
+        });
+        alpha.into_iter().chain(stretched)
     }
 
     /// The picture's own width and height.
@@ -78,55 +130,65 @@ impl InitPicture {
         (whole_tokens(across), whole_tokens(down))
     }
 
-    /// The picture stretched to a size as the VAE takes it: `[3, height, width]` in `[-1, 1]`.
-    ///
-    /// # Errors
-    /// As of [`resize`].
-    pub(crate) fn planes_at(&self, width: u32, height: u32) -> Result<Vec<f32>, CliError> {
-        let picture = resize(&self.picture, width, height)?;
+    /// The part of the picture that is drawn at a size, where it is not the whole.
+    pub(crate) fn region(&self, width: u32, height: u32) -> Option<Region> {
+        let (padding, mask) = (self.mask_crop?, self.mask.as_ref()?);
+        Region::of_mask(&greys(mask), padding, width, height)
+    }
+
+    /// The picture, or the part of it that is drawn, at a size and as the VAE takes it:
+    /// `[3, height, width]` in `[-1, 1]`.
+    pub(crate) fn planes_at(&self, width: u32, height: u32) -> Vec<f32> {
+        let picture = self.at_size(&self.picture, width, height);
         let plane = |channel: usize| {
             let pixels = picture.pixels();
             pixels.map(move |pixel| 2.0 * (f32::from(pixel.0[channel]) / 255.0) - 1.0)
         };
-        Ok((0..3).flat_map(plane).collect())
+        (0..3).flat_map(plane).collect()
     }
 
     /// What the mask says of the latents of an image of a size, if there is one.
-    ///
-    /// # Errors
-    /// As of [`resize`].
-    pub(crate) fn mask_at(
-        &self,
-        width: u32,
-        height: u32,
-        style: StartStyle,
-    ) -> Result<Option<LatentMask>, CliError> {
-        let Some(mask) = &self.mask else {
-            return Ok(None);
-        };
+    pub(crate) fn mask_at(&self, width: u32, height: u32, style: StartStyle) -> Option<LatentMask> {
+        let mask = self.mask.as_ref()?;
         let grid = TokenGrid::of_image(width as usize, height as usize);
-        let greys = |mask: &RgbImage| mask.pixels().map(|pixel| grey(pixel.0)).collect::<Vec<_>>();
-        Ok(Some(match style {
-            StartStyle::Diffusers => {
-                LatentMask::binary(&greys(&resize(mask, width, height)?), grid)
-            }
-            StartStyle::ComfyUi => {
-                let size = [mask.width() as usize, mask.height() as usize];
-                LatentMask::soft(&greys(mask), size, grid)
-            }
-        }))
+        let soft = style == StartStyle::ComfyUi;
+        if soft && self.mask_crop.is_none() {
+            let size = [mask.width() as usize, mask.height() as usize];
+            return Some(LatentMask::soft(greys(mask).as_raw(), size, grid));
+        }
+        let greys = greys(&self.at_size(mask, width, height));
+        Some(if soft {
+            LatentMask::soft(greys.as_raw(), [width as usize, height as usize], grid)
+        } else {
+            LatentMask::binary(greys.as_raw(), grid)
+        })
+    }
+
+    /// The picture or its mask, stretched to a size or cropped for it.
+    fn at_size(&self, image: &RgbImage, width: u32, height: u32) -> RgbImage {
+        match self.region(width, height) {
+            Some(region) => resize_and_fill(&region.of(image), width, height),
+            None => resize(image, width, height, Filter::Lanczos),
+        }
+    }
+
+    /// The picture with what was drawn of its masked part in it; `None` where the whole was drawn.
+    pub(crate) fn overlaid(&self, drawn: &RgbImage) -> Option<RgbImage> {
+        let region = self.region(drawn.width(), drawn.height())?;
+        let mask: GrayImage = greys(self.mask.as_ref()?);
+        Some(crop::overlay(&self.picture, &mask, region, drawn))
     }
 }
 
-fn read(path: &Path, ground: Ground) -> Result<(Stamp, RgbImage), CliError> {
+fn read(path: &Path) -> Result<(Stamp, DynamicImage), CliError> {
     let bytes = file::read(path)?;
-    let picture = decode(&bytes, ground, path)?;
+    let image = decode(&bytes, path)?;
     let name = path.file_name().unwrap_or_default();
     let stamp = Stamp {
         name: name.to_string_lossy().into_owned(),
         sha256: file::sha256(&bytes),
     };
-    Ok((stamp, picture))
+    Ok((stamp, image))
 }
 
 /// A side rounded down, as diffusers' image processor does it, within the sides that can be asked
@@ -135,11 +197,4 @@ fn whole_tokens(side: f64) -> u32 {
     // The quotient of sides that are equal may fall short of them by a little.
     let side = (side + 1e-6).clamp(f64::from(SIDE_MULTIPLE), f64::from(MAX_SIDE)) as u32;
     side - side % SIDE_MULTIPLE
-}
-
-/// Luma by ITU-R 601-2, in Pillow's fixed-point arithmetic.
-fn grey([red, green, blue]: [u8; 3]) -> u8 {
-    let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
-    // The weights are 2^16 together, so that white is 255.
-    ((sum + 0x8000) >> 16) as u8
 }

@@ -1,42 +1,131 @@
-//! Resizing, as diffusers' image processor does it: Pillow's Lanczos filter on 8-bit samples.
+//! Resizing, equal to Pillow's (before version 13) to the last bit: a filter that is widened where
+//! the image shrinks, in two passes over 8-bit samples. Rows are resized first, and what they become
+//! is rounded and clipped to 8 bits before columns are.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::RgbImage;
+mod weights;
 
-use crate::error::CliError;
+use image::{ImageBuffer, Pixel};
+use rayon::prelude::*;
 
-/// The picture stretched to `width` x `height`. The windowed sinc is widened where the picture
-/// shrinks, so that nothing is skipped.
-///
-/// # Errors
-/// [`CliError::Internal`] for sizes that are none.
-pub(super) fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, CliError> {
-    // Rows first, as Pillow does it: what overshoots in between is cut off at black and white.
-    let rows = along_one_axis(picture, width, picture.height())?;
-    along_one_axis(&rows, width, height)
+pub(crate) use weights::Filter;
+use weights::{HALF, PRECISION, Weights};
+
+/// An image of 8-bit samples, such as [`image::RgbImage`] or [`image::GrayImage`].
+type Image<P> = ImageBuffer<P, Vec<u8>>;
+
+/// The part of a side that is resized, in pixels from its beginning. An empty part stands for the
+/// pixels around its place, as the filter weighs them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    pub(super) from: u32,
+    pub(super) to: u32,
 }
 
-/// The same, where one of the sides stays.
-fn along_one_axis(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, CliError> {
-    if picture.dimensions() == (width, height) {
-        return Ok(picture.clone());
+impl Span {
+    const fn whole(side: u32) -> Self {
+        Self { from: 0, to: side }
     }
-    let internal = |error: &dyn std::fmt::Display| CliError::Internal(format!("resize: {error}"));
-    let (from_width, from_height) = picture.dimensions();
-    let source = ImageRef::new(from_width, from_height, picture.as_raw(), PixelType::U8x3)
-        .map_err(|error| internal(&error))?;
-    let mut resized = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
-    // `Resizer::resize` would have all kinds of pixels compiled into this crate, 4 MB and minutes of them.
-    let (source, mut target) = source
-        .typed_image::<U8x3>()
-        .zip(resized.typed_image_mut::<U8x3>())
-        .ok_or_else(|| internal(&"the pixels are of another kind"))?;
-    Resizer::new()
-        .resize_typed(&source, &mut target, &options)
-        .map_err(|error| internal(&error))?;
-    RgbImage::from_raw(width, height, resized.into_vec())
-        .ok_or_else(|| internal(&"the result has another size"))
+}
+
+/// The image stretched to `width` x `height`.
+pub(super) fn resize<P>(image: &Image<P>, width: u32, height: u32, filter: Filter) -> Image<P>
+where
+    P: Pixel<Subpixel = u8>,
+{
+    let spans = [Span::whole(image.width()), Span::whole(image.height())];
+    resize_part(image, spans, width, height, filter)
+}
+
+/// A part of the image, its columns and its rows, stretched to `width` x `height`.
+pub(super) fn resize_part<P>(
+    image: &Image<P>,
+    [columns, rows]: [Span; 2],
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Image<P>
+where
+    P: Pixel<Subpixel = u8>,
+{
+    let across = (columns != Span::whole(width) || width != image.width())
+        .then(|| Weights::new(filter, image.width(), columns, width));
+    let down = (rows != Span::whole(height) || height != image.height())
+        .then(|| Weights::new(filter, image.height(), rows, height));
+    let resized = across.map(|weights| resize_rows(image, &weights, width));
+    let image = resized.as_ref().unwrap_or(image);
+    match down {
+        Some(weights) => resize_columns(image, &weights, height),
+        None => image.clone(),
+    }
+}
+
+fn resize_rows<P>(image: &Image<P>, weights: &Weights, width: u32) -> Image<P>
+where
+    P: Pixel<Subpixel = u8>,
+{
+    let mut resized = Image::<P>::new(width, image.height());
+    let channels = usize::from(P::CHANNEL_COUNT);
+    let (from, to) = (image.width() as usize * channels, width as usize * channels);
+    if from == 0 || to == 0 {
+        return resized;
+    }
+    let rows = image.as_raw().par_chunks_exact(from);
+    let row = match channels {
+        1 => resize_row::<1>,
+        2 => resize_row::<2>,
+        3 => resize_row::<3>,
+        _ => resize_row::<4>,
+    };
+    rows.zip(resized.par_chunks_exact_mut(to))
+        .for_each(|(from, to)| row(from, to, weights));
+    resized
+}
+
+fn resize_row<const CHANNELS: usize>(from: &[u8], to: &mut [u8], weights: &Weights) {
+    let (from, _) = from.as_chunks::<CHANNELS>();
+    let (to, _) = to.as_chunks_mut::<CHANNELS>();
+    for (to, (start, weights)) in to.iter_mut().zip(weights.iter()) {
+        let mut sums = [HALF; CHANNELS];
+        for (pixel, weight) in from[start..].iter().zip(weights) {
+            for (sum, sample) in sums.iter_mut().zip(pixel) {
+                *sum += i32::from(*sample) * weight;
+            }
+        }
+        *to = sums.map(level);
+    }
+}
+
+fn resize_columns<P>(image: &Image<P>, weights: &Weights, height: u32) -> Image<P>
+where
+    P: Pixel<Subpixel = u8>,
+{
+    let mut resized = Image::<P>::new(image.width(), height);
+    let length = image.width() as usize * usize::from(P::CHANNEL_COUNT);
+    if length == 0 {
+        return resized;
+    }
+    let samples = image.as_raw();
+    let rows: Vec<_> = weights.iter().collect();
+    let targets = resized.par_chunks_exact_mut(length).zip(rows);
+    targets.for_each_init(
+        || vec![0; length],
+        |sums, (to, (start, weights))| {
+            sums.fill(HALF);
+            let rows = samples[start * length..].chunks_exact(length);
+            for (row, weight) in rows.zip(weights) {
+                for (sum, sample) in sums.iter_mut().zip(row) {
+                    *sum += i32::from(*sample) * weight;
+                }
+            }
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = level(*sum);
+            }
+        },
+    );
+    resized
+}
+
+/// The 8-bit level of a sum of weighted samples that began with [`HALF`].
+fn level(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
 }

@@ -43,6 +43,13 @@ pub(crate) fn text(recipe: &Recipe) -> String {
             let _ = write!(text, "{key}: {}, ", quoted(&file.name));
         }
     }
+    if let Some(pixels) = recipe.mask_crop {
+        // webui's words for it.
+        let _ = write!(
+            text,
+            "Inpaint area: Only masked, Masked area padding: {pixels}, "
+        );
+    }
     let _ = write!(
         text,
         "Size: {}x{}, Model: {}, ",
@@ -225,6 +232,7 @@ mod tests {
             noise: None,
             init_image: None,
             mask: None,
+            mask_crop: None,
             strength: None,
             fp8_compute: false,
             model: "qwen_image_fp8_e4m3fn".to_owned(),
@@ -294,12 +302,14 @@ mod tests {
         let text = text(&Recipe {
             init_image: stamp("fox.png"),
             mask: stamp("a, b.png"),
+            mask_crop: Some(8),
             strength: Some(0.6),
             ..recipe()
         });
         assert!(text.contains(concat!(
             "Seed: 42, Denoising strength: 0.6, Init image: fox.png, ",
-            "Mask: \"a, b.png\", Size: 1328x1328"
+            "Mask: \"a, b.png\", Inpaint area: Only masked, Masked area padding: 8, ",
+            "Size: 1328x1328"
         )));
     }
 

@@ -52,6 +52,9 @@ pub(crate) struct Recipe {
     /// The mask of what is repainted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mask: Option<Stamp>,
+    /// The pixels around the masked part that were drawn with it, where only that part was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mask_crop: Option<u32>,
     /// How much of the picture is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) strength: Option<f64>,
@@ -224,6 +227,7 @@ mod tests {
             noise: None,
             init_image: None,
             mask: None,
+            mask_crop: Some(32),
             strength: None,
             fp8_compute: true,
             loras: vec![UsedLora {

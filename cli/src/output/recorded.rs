@@ -52,11 +52,12 @@ struct Lost {
 }
 
 /// These fields, and the flags that say the same.
-const INSUFFICIENT: [(&str, &[&str]); 7] = [
+const INSUFFICIENT: [(&str, &[&str]); 8] = [
     ("Lora", &["--lora"]),
     ("Lightning", &["--lightning"]),
     ("Init image", &["--init-image"]),
     ("Mask", &["--mask"]),
+    ("Masked area padding", &["--mask-crop"]),
     ("Noise", &["--noise", "--seed"]),
     ("Denoising strength", &["--strength"]),
     ("FP8 compute", &["--fp8-compute"]),

@@ -17,7 +17,7 @@ pub(crate) fn picture(name: &str) -> String {
 }
 
 /// Width, height and RGB samples of a PNG.
-fn pixels(path: &Path) -> (u32, u32, Vec<u8>) {
+pub(crate) fn pixels(path: &Path) -> (u32, u32, Vec<u8>) {
     let file = BufReader::new(StdFile::open(path).unwrap());
     let mut reader = png::Decoder::new(file).read_info().unwrap();
     let mut samples = vec![0; reader.output_buffer_size().unwrap()];
@@ -27,14 +27,14 @@ fn pixels(path: &Path) -> (u32, u32, Vec<u8>) {
 }
 
 /// The folder of one test, and `generate` of a recorded case in it.
-struct Recorded {
+pub(crate) struct Recorded {
     folder: tempfile::TempDir,
     trace: File,
     case: Value,
 }
 
 impl Recorded {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let text = fs::read(fixtures().join("image_cases.json")).unwrap();
         let manifest: Value = serde_json::from_slice(&text).unwrap();
         let cases = manifest["cases"].as_array().unwrap();
@@ -82,11 +82,14 @@ impl Recorded {
         if let Some(mask) = case["mask"].as_str() {
             command.arg("--mask").arg(fixtures().join(mask));
         }
+        if let Some(padding) = case["mask_crop"].as_u64() {
+            command.args(["--mask-crop", &padding.to_string()]);
+        }
         command
     }
 
     /// Runs it and compares tensors and picture with the reference's.
-    fn check(&self, tolerance: f32, levels: u8) {
+    pub(crate) fn check(&self, tolerance: f32, levels: u8) {
         let run: Run = self.command().output().unwrap().into();
         let run = run.expect(0);
         assert_eq!(
@@ -138,10 +141,9 @@ fn an_inpainted_picture_is_the_references() {
 }
 
 #[test]
-fn resized_pictures_and_masks_are_all_but_the_references() {
-    // A sample of a resized picture may be a level from Pillow's.
-    Recorded::new("img2img_resized").check(2e-2, 4);
-    Recorded::new("inpaint_resized").check(2e-2, 4);
+fn resized_pictures_and_masks_are_the_references() {
+    Recorded::new("img2img_resized").check(5e-5, 1);
+    Recorded::new("inpaint_resized").check(5e-5, 1);
 }
 
 #[test]

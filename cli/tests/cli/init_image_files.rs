@@ -137,5 +137,5 @@ fn the_help_lists_the_flags_under_a_heading_of_their_own() {
         .filter_map(|line| line.trim_start().strip_prefix("--"))
         .filter_map(|flag| flag.split_whitespace().next())
         .collect();
-    assert_eq!(flags, ["init-image", "mask", "strength"]);
+    assert_eq!(flags, ["init-image", "mask", "mask-crop", "strength"]);
 }

@@ -21,6 +21,7 @@ mod hub_server;
 mod hub_user;
 mod init_image;
 mod init_image_files;
+mod init_image_mask;
 mod inspect;
 mod interrupt;
 mod library;
@@ -28,6 +29,7 @@ mod lora;
 mod make_fixture;
 #[cfg(all(target_os = "linux", debug_assertions))]
 mod mapped_file;
+mod mask_crop;
 mod outputs;
 mod overwriting;
 mod picture;

@@ -5,6 +5,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use model::VaeDecoder;
 use model::pipeline;
 
+use super::job::Job;
 use super::observer::{Interruptible, to_host};
 use super::run::{Loaded, Run};
 use crate::error::CliError;
@@ -26,6 +27,27 @@ pub(super) fn load<B: ModelBackend>(
     let vae = survey::vae_decoder::<B>(&run.job.models.vae, device);
     let weights = &run.job.models.vae.weights;
     run.load(PhaseName::Decode, vae, weights, device)
+}
+
+/// The init image with what was drawn of it in its place, where that is only a part.
+fn overlaid(job: &Job<'_>, drawn: RgbImage) -> Result<RgbImage, CliError> {
+    let Some(init) = job.init.as_ref().filter(|init| init.mask_crop.is_some()) else {
+        return Ok(drawn);
+    };
+    let RgbImage {
+        width,
+        height,
+        pixels,
+    } = drawn;
+    let image = image::RgbImage::from_raw(width, height, pixels)
+        .and_then(|drawn| init.overlaid(&drawn))
+        .ok_or_else(|| CliError::Internal("the drawn part has no place".to_owned()))?;
+    let (width, height) = image.dimensions();
+    Ok(RgbImage {
+        width,
+        height,
+        pixels: image.into_raw(),
+    })
 }
 
 /// Decodes the latents of a picture counted from 0, writes it and prints its path.
@@ -56,6 +78,7 @@ pub(super) fn picture<B: ModelBackend>(
     }
     let rounding = picture.sampling.preset.rounding();
     let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?;
+    let image = overlaid(run.job, image)?;
     let file = image.encode(
         picture.target.format(),
         run.job.config.quality,

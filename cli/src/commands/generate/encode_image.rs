@@ -36,7 +36,7 @@ impl OnBackend for EncodeImage<'_, '_> {
             let (width, height) = start.size;
             let shape = [1, 3, height as usize, width as usize];
             // At one size at a time: a run may have hundreds.
-            let planes = init.planes_at(width, height)?;
+            let planes = init.planes_at(width, height);
             if let Some(trace) = &mut run.trace {
                 trace.add_f32("pixels", &shape, &planes);
             }

@@ -22,7 +22,7 @@ use crate::bad_lines::BadLines;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::file_digest::ModelDigests;
-use crate::input::InitPicture;
+use crate::input::{InitPicture, Region};
 use crate::models::Models;
 use crate::output::recipe::Recipe;
 use crate::output::report::Report;
@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
             console.note(&format!("note: {notice}"));
         }
         let starts = match &init {
-            Some(init) => starts(init, &pictures, console)?,
+            Some(init) => starts(init, &pictures, console),
             None => Vec::new(),
         };
         let job = Self {
@@ -422,11 +422,7 @@ pub(super) fn open_models(
 
 /// The mask at each size that is drawn, with a note on what may surprise. The picture's own pixels
 /// are many times as large, and are resized when they are encoded.
-fn starts(
-    init: &InitPicture,
-    pictures: &[Picture],
-    console: Console,
-) -> Result<Vec<Start>, CliError> {
+fn starts(init: &InitPicture, pictures: &[Picture], console: Console) -> Vec<Start> {
     let mut starts = Vec::new();
     let mut seen = HashSet::new();
     for picture in pictures {
@@ -435,18 +431,29 @@ fn starts(
             continue;
         }
         let (width, height) = init.dimensions();
-        if size != (width, height) {
+        let drawn = format!("{}x{}", picture.width, picture.height);
+        if let Some(region) = init.region(picture.width, picture.height) {
+            let Region {
+                left,
+                top,
+                width,
+                height,
+            } = region;
             console.note(&format!(
-                "note: the init image of {width}x{height} pixels is resized to {}x{}",
-                picture.width, picture.height
+                "note: of the init image the {width}x{height} pixels from {left},{top} on are drawn, \
+                 at {drawn}"
+            ));
+        } else if size != (width, height) {
+            console.note(&format!(
+                "note: the init image of {width}x{height} pixels is resized to {drawn}"
             ));
         }
         let style = picture.sampling.preset.start_style();
-        let mask = init.mask_at(picture.width, picture.height, style)?;
+        let mask = init.mask_at(picture.width, picture.height, style);
         if mask.as_ref().is_some_and(LatentMask::keeps_all) {
             console.note("note: the mask is white nowhere, so nothing is repainted");
         }
         starts.push(Start { size, mask });
     }
-    Ok(starts)
+    starts
 }

@@ -130,6 +130,7 @@ impl Prepared {
             noise: noise_name,
             init_image: init.map(|init| init.stamp.clone()),
             mask: init.and_then(|init| init.mask_stamp.clone()),
+            mask_crop: init.and_then(|init| init.mask_crop),
             strength: init.map(|init| init.strength),
             model: models::name(&models.transformer.weights),
             text_encoder: Some(models::name(&models.text_encoder.weights)),

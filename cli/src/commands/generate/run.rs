@@ -14,6 +14,7 @@ use super::preview::Previews;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
+use crate::input::InitPicture;
 use crate::mapping_fault::Named;
 use crate::output::recipe::Recipe;
 use crate::output::report::{ImageRecord, Phase, Unload};
@@ -220,11 +221,16 @@ impl<'a> Run<'a> {
         skipped: bool,
     ) -> Result<(), CliError> {
         console::stdout(&format!("{}\n", path.display()))?;
+        // Of a part that was drawn the whole is written.
+        let init = self.job.init.as_ref();
+        let whole = init.filter(|init| init.mask_crop.is_some());
+        let drawn = (recipe.width, recipe.height);
+        let (width, height) = whole.map_or(drawn, InitPicture::dimensions);
         self.images.push(ImageRecord {
             path,
             seed: recipe.seed,
-            width: recipe.width,
-            height: recipe.height,
+            width,
+            height,
             steps: recipe.steps,
             skipped,
         });
