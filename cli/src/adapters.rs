@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use loader::lora::{find_by_name, find_lightning, is_lightning, locate};
+use loader::lora::{find_by_name, find_lightning, fitting, lightning_steps, locate};
 use loader::{Adapters, Lora, Weights};
 use sha2::{Digest, Sha256};
 
-use crate::args::{LightningSteps, ModelSources, RecordedLoras};
+use crate::args::{ModelSources, RecordedLoras};
 use crate::error::CliError;
 use crate::file_digest;
 use crate::output::recipe::UsedLora;
@@ -16,26 +16,35 @@ use crate::output::recipe::UsedLora;
 /// How much of a LoRA's file is in its stamp: the header and the first weights.
 const STAMPED_BYTES: u64 = 1 << 20;
 
-/// Opens the LoRAs and fits them to the transformer.
+/// Opens the LoRAs and fits them to the transformer. Adds what the user should know of them.
 ///
 /// # Errors
 /// One that is missing, damaged or another model's; no Lightning LoRA, or several.
-pub(crate) fn open(sources: &ModelSources, transformer: &Weights) -> Result<Adapters, CliError> {
+pub(crate) fn open(
+    sources: &ModelSources,
+    transformer: &Weights,
+    notes: &mut Vec<String>,
+) -> Result<Adapters, CliError> {
     let models = sources.models.as_deref();
     let given = sources.loras.loras.iter();
     let mut files: Vec<(PathBuf, f64)> = given
-        .map(|(path, weight)| Ok((locate(path, models)?, *weight)))
+        .map(|(path, weight)| Ok((locate(path, models, transformer)?, *weight)))
         .collect::<Result<_, CliError>>()?;
     if let Some(recorded) = &sources.loras.recorded {
-        files.extend(of_picture(recorded, models)?);
+        files.extend(of_picture(recorded, models, transformer)?);
     }
     if let Some(steps) = sources.loras.lightning {
-        files.extend(lightning(&files, steps, models)?.map(|path| (path, 1.0)));
+        let lightning = lightning(&files, steps, models, transformer)?;
+        files.extend(lightning.map(|path| (path, 1.0)));
     }
     let loras = files
         .into_iter()
         .map(|(path, weight)| Ok((Lora::open(&path)?, weight)))
-        .collect::<Result<_, CliError>>()?;
+        .collect::<Result<Vec<_>, CliError>>()?;
+    for (lora, _) in &loras {
+        let own = lora.notes().iter();
+        notes.extend(own.map(|note| format!("LoRA {}: {note}", lora.name())));
+    }
     Ok(Adapters::new(loras, transformer)?)
 }
 
@@ -44,12 +53,13 @@ pub(crate) fn open(sources: &ModelSources, transformer: &Weights) -> Result<Adap
 fn of_picture(
     recorded: &RecordedLoras,
     models: Option<&Path>,
+    transformer: &Weights,
 ) -> Result<Vec<(PathBuf, f64)>, CliError> {
     let bad = |reason: String| CliError::Input(format!("{}: {reason}", recorded.picture.display()));
     let find = |lora: &UsedLora| {
         let UsedLora { file, weight, .. } = lora;
         let found = match models {
-            Some(models) => find_by_name(models, file)?,
+            Some(models) => fitting(find_by_name(models, file)?, transformer),
             None => Vec::new(),
         };
         let made_with = format!("it was made with the LoRA {file}");
@@ -79,19 +89,19 @@ fn lightning(
     given: &[(PathBuf, f64)],
     steps: usize,
     models: Option<&Path>,
+    transformer: &Weights,
 ) -> Result<Option<PathBuf>, CliError> {
-    let mut others = LightningSteps::ALL.into_iter().filter(|&n| n != steps);
-    let paths = || given.iter().map(|(path, _)| path.as_path());
-    if let Some((path, other)) = others.find_map(|other| {
-        let mut paths = paths();
-        Some((paths.find(|path| is_lightning(path, other))?, other))
-    }) {
+    let mut told = given.iter().filter_map(|(path, _)| {
+        let of_name = lightning_steps(path)?;
+        Some((path, of_name))
+    });
+    if let Some((path, other)) = told.clone().find(|(_, of_name)| *of_name != steps) {
         return Err(CliError::Usage(format!(
             "--lightning {steps}: {} is for {other} steps",
             path.display()
         )));
     }
-    if paths().any(|path| is_lightning(path, steps)) {
+    if told.next().is_some() {
         return Ok(None);
     }
     let Some(models) = models else {
@@ -103,7 +113,7 @@ fn lightning(
             _ => Ok(None),
         };
     };
-    match find_lightning(models, steps) {
+    match find_lightning(models, steps, transformer) {
         Ok(path) => Ok(Some(path)),
         Err(loader::LoadError::Lightning { files, .. })
             if files.is_empty() && !given.is_empty() =>
@@ -152,5 +162,5 @@ fn stamp(source: &Path) -> std::io::Result<String> {
 /// Whether a LoRA is taken for the Lightning LoRA though its name does not say so.
 pub(crate) fn lightning_is_assumed(adapters: &Adapters, steps: usize) -> bool {
     let mut loras = adapters.loras().iter();
-    !loras.any(|(lora, _)| is_lightning(lora.source(), steps))
+    !loras.any(|(lora, _)| lora.lightning_steps() == Some(steps))
 }

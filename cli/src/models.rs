@@ -96,8 +96,8 @@ impl Models {
         let transformer = transformer_part(Weights::open(&transformer, Component::Transformer)?)?;
         accept(&name(&transformer.weights))?;
         let lightning = sources.loras.lightning;
-        let adapters = adapters::open(sources, &transformer.weights)?;
         let mut notes = Vec::new();
+        let adapters = adapters::open(sources, &transformer.weights, &mut notes)?;
         let mut models = Self {
             used_loras: adapters::used(&adapters)?,
             adapters,

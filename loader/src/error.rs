@@ -255,6 +255,19 @@ pub enum LoadError {
         /// Paths of LoRAs below that folder, if it is there.
         files: Option<Vec<Excerpt>>,
     },
+    /// Several LoRAs of one name below the `loras` folder of a `--models` folder.
+    #[error(
+        "{}: {} of that name are in {} ({}): name the one to use with its folder",
+        shown(path), files.len(), shown(dir), listed(files, LISTED)
+    )]
+    SeveralLoras {
+        /// The path as given.
+        path: PathBuf,
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// Paths of the LoRAs below that folder.
+        files: Vec<Excerpt>,
+    },
     /// No Lightning LoRA, or several, in a `--models` folder.
     #[error(
         "{}: {}: name the one to use with --lora",

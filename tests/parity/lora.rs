@@ -110,6 +110,15 @@ fn converted(file: &File, change: impl Fn(&str) -> Option<Dtype>) -> File {
     converted.collect()
 }
 
+/// The file with its matrices as convolutions over one pixel.
+fn as_convolutions(file: &File) -> File {
+    let mut file = file.clone();
+    for stored in file.values_mut().filter(|stored| stored.shape.len() == 2) {
+        stored.shape.extend([1, 1]);
+    }
+    file
+}
+
 #[test]
 fn every_layout_gives_the_same_numbers() {
     let (case, trace) = case("lora");
@@ -122,7 +131,18 @@ fn every_layout_gives_the_same_numbers() {
     let kohya = ["lora_down.weight", "lora_up.weight", "alpha"];
     let peft = ["lora_A.weight", "lora_B.weight", "alpha"];
     let named = ["lora_A.default.weight", "lora_B.default.weight", "alpha"];
+    let other_name = [
+        "lora_A.default_0.weight",
+        "lora_B.default_0.weight",
+        "alpha",
+    ];
+    let bare = ["lora_A", "lora_B", "alpha"];
     let old = ["lora.down.weight", "lora.up.weight", "alpha"];
+    let older = [
+        "lora_linear_layer.down.weight",
+        "lora_linear_layer.up.weight",
+        "alpha",
+    ];
     let dotted = |prefix: &'static str| move |layer: &str| format!("{prefix}{layer}");
     let joined =
         |prefix: &'static str| move |layer: &str| format!("{prefix}{}", layer.replace('.', "_"));
@@ -141,6 +161,17 @@ fn every_layout_gives_the_same_numbers() {
         ("kohya", renamed(&file, joined("lora_unet_"), kohya)),
         ("LyCORIS", renamed(&file, joined("lycoris_"), kohya)),
         ("PEFT", renamed(&file, dotted("base_model.model."), named)),
+        (
+            "another adapter",
+            renamed(&file, dotted("pipe.dit."), other_name),
+        ),
+        ("bare matrices", renamed(&file, dotted(""), bare)),
+        ("older diffusers", renamed(&file, dotted("unet."), older)),
+        (
+            "a doubled prefix",
+            renamed(&file, dotted("diffusion_model.diffusion_model."), peft),
+        ),
+        ("convolutions", as_convolutions(&file)),
         ("alpha as I64", converted(&file, alpha_in(Dtype::I64))),
         ("alpha as F64", converted(&file, alpha_in(Dtype::F64))),
         ("all in F32", converted(&file, |_| Some(Dtype::F32))),
@@ -171,6 +202,30 @@ fn without_alpha_the_scale_is_one() {
     let expected = of(&[(path, weight)]);
     assert!(of(&[(bare.clone(), weight / 2.0)]) == expected);
     assert!(of(&[(bare, weight)]) != expected);
+}
+
+#[test]
+fn alphas_by_layer_scale_as_in_diffusers() {
+    let (case, trace) = case("lora_patterns");
+    let models = Models::<Flex>::new(&case, Default::default());
+    let [(path, weight)] = case.loras().try_into().expect("one LoRA");
+    let of = |path: &Path| {
+        let loras = [(path.to_owned(), weight)];
+        prediction(&case, &trace, &models.transformer_with(&loras))
+    };
+    let followed = of(&path);
+    compare(
+        "patterns",
+        &trace,
+        "step0.cond",
+        followed.clone(),
+        TOLERANCE,
+    );
+    // The same matrices without the settings in the header.
+    let folder = tempfile::tempdir().expect("a folder");
+    let bare = folder.path().join("bare.safetensors");
+    write(&read(&path), &bare);
+    assert!(values(&of(&bare)) != values(&followed));
 }
 
 #[test]

@@ -24,6 +24,7 @@ DEMO = {
 }
 STYLE = "loras/small_style.safetensors"
 EVERYWHERE = "loras/small_everywhere.safetensors"
+PATTERNS = "loras/small_patterns.safetensors"
 # In place of a configuration's name: the one in the files' metadata.
 STORED = "stored"
 
@@ -113,6 +114,7 @@ CASES = [
         files={**COMFY, "transformer": ["transformers/small_comfy_quant.safetensors"]},
         loras=((STYLE, 1.0), (EVERYWHERE, -0.6)),
     ),
+    Case("lora_patterns", seed=28, loras=((PATTERNS, 1.0),)),
     Case("lightning", negative=None, steps=4, cfg=1.0, seed=27, loras=((STYLE, 1.0),), lightning=True),
     Case(
         "demo",

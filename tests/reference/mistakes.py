@@ -8,6 +8,7 @@ from unittest.mock import patch
 import torch
 from diffusers.models.transformers import transformer_qwenimage
 from diffusers.pipelines.qwenimage import pipeline_qwenimage
+from peft.utils.other import get_pattern_key
 
 import loras
 
@@ -164,6 +165,14 @@ def alpha_ignored(pipe, _stack):
         parameter.data = before + (parameter.data - before) * (loras.RANK / loras.ALPHA)
 
 
+def patterns_ignored(pipe, _stack):
+    """The products of layers with an alpha of their own scaled by that of the others."""
+    for name, parameter in pipe.transformer.named_parameters():
+        before = pipe.before_loras[name]
+        alpha = loras.ALPHAS.get(get_pattern_key(loras.ALPHAS, name.removesuffix(".weight")), loras.RANK)
+        parameter.data = before + (parameter.data - before) * (loras.RANK / alpha)
+
+
 def merged_into_fp8(pipe, _stack):
     """Products added to the weights, and those rounded to FP8 again."""
     for parameter in pipe.transformer.parameters():
@@ -194,5 +203,6 @@ MISTAKES = [
     Mistake("bilinear upsampling", bilinear_upsampling),
     Mistake("img_in bias ignored", ignored_input_bias),
     Mistake("alpha ignored", alpha_ignored, ("lora", "lightning")),
+    Mistake("alphas by layer ignored", patterns_ignored, ("lora_patterns",)),
     Mistake("LoRA merged into FP8", merged_into_fp8, ("lora", "lightning")),
 ]

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use loader::lora::is_lightning;
+use loader::lora::lightning_steps;
 
 use crate::error::CliError;
 use crate::output::recipe::UsedLora;
@@ -20,8 +20,8 @@ const HEADING: &str = "LoRA";
 #[derive(Debug, Args)]
 pub(crate) struct LoraArgs {
     /// Add a LoRA beside the transformer's weights, times WEIGHT, which may be negative
-    /// [default: 1]; can be given several times. FILE is a path, or a name in the models folder's
-    /// `loras`
+    /// [default: 1]; can be given several times. FILE is a path, also of a folder that PEFT wrote,
+    /// or a name in the models folder's `loras`
     #[arg(
         long = "lora",
         value_name = "FILE[:WEIGHT]",
@@ -90,9 +90,8 @@ impl LoraConfig {
         let recipe = recorded.and_then(|from| Some((&from.path, from.recipe.as_ref()?)));
         let asked = args.lightning.map(LightningSteps::steps);
         let another = |lora: &UsedLora| {
-            let mut others = LightningSteps::ALL.into_iter();
-            asked.is_some()
-                && others.any(|n| Some(n) != asked && is_lightning(Path::new(&lora.file), n))
+            let steps = lightning_steps(Path::new(&lora.file));
+            asked.is_some() && steps.is_some() && steps != asked
         };
         let used = recipe.filter(|_| args.loras.is_empty());
         let used = used.map(|(picture, recipe)| RecordedLoras {
@@ -157,7 +156,7 @@ fn lora(value: &OsStr) -> Result<(PathBuf, f64), CliError> {
         Ok(_) => usage(format!(
             "--lora {shown}: the weight must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {tail}"
         )),
-        Err(_) if !whole().exists() && path.is_file() => usage(format!(
+        Err(_) if !whole().exists() && path.exists() => usage(format!(
             "--lora {shown}: the weight '{tail}' is no number; write it as 0.8"
         )),
         Err(_) => Ok((whole(), 1.0)),

@@ -167,7 +167,7 @@ fn what_is_no_lora_for_this_model_is_exit_3_before_anything_loads() {
     write(
         &place,
         "text.safetensors",
-        &[down, up, ("lora_te_x.lora_up.weight", &[2, 2])],
+        &[("lora_te_x.lora_up.weight", &[2, 2])],
     );
     write(
         &place,

@@ -26,6 +26,7 @@ mod inspect;
 mod interrupt;
 mod library;
 mod lora;
+mod lora_files;
 mod make_fixture;
 #[cfg(all(target_os = "linux", debug_assertions))]
 mod mapped_file;

@@ -233,7 +233,7 @@ fn config_object(file: &Path, what: &'static str, text: &str) -> Result<Value, L
 }
 
 /// The text of a JSON file of bounded size.
-fn json_text(path: &Path) -> Result<String, LoadError> {
+pub(crate) fn json_text(path: &Path) -> Result<String, LoadError> {
     let bad = |message: &str| LoadError::BadConfig {
         file: path.into(),
         what: "JSON text",

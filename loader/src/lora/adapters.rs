@@ -143,7 +143,7 @@ impl Adapters {
 }
 
 /// Whether the transformer has every layer of a LoRA, in the same size.
-fn check_fit(lora: &Lora, transformer: &Weights) -> Result<(), LoadError> {
+pub(super) fn check_fit(lora: &Lora, transformer: &Weights) -> Result<(), LoadError> {
     let mut missing = Vec::new();
     let mut others = Vec::new();
     for (layer, target) in &lora.targets {

@@ -22,6 +22,8 @@ pub enum Method {
     Tucker,
     /// Differences of whole tensors.
     Difference,
+    /// Biases beside the low-rank products.
+    Bias,
 }
 
 impl fmt::Display for Method {
@@ -33,6 +35,25 @@ impl fmt::Display for Method {
             Self::Oft => "OFT",
             Self::Tucker => "a Tucker decomposition",
             Self::Difference => "whole differences of weights",
+            Self::Bias => "biases",
+        })
+    }
+}
+
+/// Where PEFT's settings are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingsPlace {
+    /// In the header of a file that diffusers saved.
+    Header,
+    /// In the file that PEFT puts beside its own.
+    Config,
+}
+
+impl fmt::Display for SettingsPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "lora_adapter_metadata in its header",
+            Self::Config => "adapter_config.json beside it",
         })
     }
 }
@@ -50,10 +71,10 @@ pub enum LoraError {
     /// It holds no tensors.
     #[error("is not a LoRA: it holds no tensors")]
     Empty,
-    /// It is about the text encoder too.
+    /// It is about the text encoder alone.
     #[error(
-        "has {} for the text encoder, to which LoRAs are not applied ({}): use a file for the \
-         transformer alone",
+        "has {} for the text encoder, to which LoRAs are not applied ({}), and none for the \
+         transformer",
         count(keys, "tensor"),
         listed(keys, LISTED)
     )]
@@ -84,6 +105,16 @@ pub enum LoraError {
         keys: Vec<Excerpt>,
         /// How many tensors it has.
         total: usize,
+    },
+    /// Several of PEFT's adapters in one file.
+    #[error(
+        "holds {} adapters ({}): use a file with one of them",
+        adapters.len(),
+        listed(adapters, LISTED)
+    )]
+    SeveralAdapters {
+        /// Their names.
+        adapters: Vec<Excerpt>,
     },
     /// Layers of which a matrix is missing.
     #[error(
@@ -132,11 +163,46 @@ pub enum LoraError {
         /// Of alpha, rank and the LoRA's weight.
         scale: f64,
     },
-    /// Metadata about its scale that cannot be read.
-    #[error("lora_adapter_metadata in its header cannot be read: {message}")]
-    Metadata {
-        /// What is wrong with it.
+    /// Settings about its scale that cannot be read.
+    #[error("{place} cannot be read: {message}")]
+    Settings {
+        /// Where they are.
+        place: SettingsPlace,
+        /// What is wrong with them.
         message: Excerpt,
+    },
+    /// Settings of another method than plain LoRA.
+    #[error("{place} says {setting}, which is not supported: use a plain LoRA")]
+    Setting {
+        /// Where they are.
+        place: SettingsPlace,
+        /// The setting.
+        setting: Excerpt,
+    },
+    /// A layer's pattern that cannot be followed as Python would.
+    #[error("{place} has the {table} `{key}`: {reason}, so that its layers cannot be told")]
+    Pattern {
+        /// Where the settings are.
+        place: SettingsPlace,
+        /// Which setting.
+        table: &'static str,
+        /// The pattern.
+        key: Excerpt,
+        /// Why it cannot be followed.
+        reason: String,
+    },
+    /// PEFT's settings for another rank than that of the matrices.
+    #[error(
+        "adapter_config.json beside it gives rank {told} to {layer}, whose matrices have rank \
+         {found}: it belongs to another LoRA; put the right one there, or none"
+    )]
+    OtherRank {
+        /// A layer.
+        layer: Excerpt,
+        /// Its rank by the settings.
+        told: f64,
+        /// Its rank by the matrices.
+        found: usize,
     },
     /// Layers that this transformer does not have.
     #[error(

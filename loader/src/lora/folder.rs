@@ -1,62 +1,193 @@
 //! LoRAs in a models folder, by name.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::Lora;
+use super::adapters::check_fit;
+use super::config::PEFT_FILE;
 use crate::checkpoint::{FILE_SUFFIX, file_names};
 use crate::error::LoadError;
 use crate::models_dir::{LORAS, MAX_DEPTH, tree};
 use crate::text::Excerpt;
+use crate::weights::Weights;
+
+/// The name that diffusers gives a LoRA's file.
+const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
 
 /// The `loras` folder of a models folder; it need not be there.
 pub(super) fn folder(models: &Path) -> PathBuf {
     tree(models).join(LORAS)
 }
 
-/// The file that a user means by a path: the file at that path, or else the one below the `loras`
-/// folder of a models folder, where `.safetensors` may be left out. A path of something else, as
-/// that of a folder, is given back.
+/// Whether a file is a LoRA's by its name: its ending may be in capitals, and what macOS writes
+/// beside files on other disks does not count.
+pub(super) fn is_lora_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    has_suffix(&name) && !name.starts_with("._") && !path.is_dir()
+}
+
+fn has_suffix(name: &str) -> bool {
+    let at = name.len().saturating_sub(FILE_SUFFIX.len());
+    let ending = name.get(at..);
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(FILE_SUFFIX))
+}
+
+/// The file of a LoRA's folder: PEFT's or diffusers' own, or the only one. None for what is no
+/// folder, and where there is a choice to be made or nothing to choose.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) fn file_in(path: &Path) -> Result<Option<PathBuf>, LoadError> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    for name in [PEFT_FILE, DIFFUSERS_FILE] {
+        let file = path.join(name);
+        if file.is_file() {
+            return Ok(Some(file));
+        }
+    }
+    let files = file_names(path)?.into_iter().map(|name| path.join(name));
+    let files: Vec<PathBuf> = files.filter(|file| is_lora_file(file)).collect();
+    match files.as_slice() {
+        [only] => Ok(Some(only.clone())),
+        _ => Ok(None),
+    }
+}
+
+/// Whether something at this path can be opened as a LoRA, by its name alone.
+fn is_there(path: &Path) -> bool {
+    path.is_file() || file_in(path).is_ok_and(|file| file.is_some())
+}
+
+/// The LoRA that a user means by a path: the file at that path, or the folder with one in it; or
+/// else what has that name below the `loras` folder of a models folder, where `.safetensors` may be
+/// left out. Where several in subfolders have the name, those for other models than the
+/// transformer do not count. A path of something else, as that of a folder, is given back.
 ///
 /// # Errors
 /// [`LoadError::NoSuchLora`] where there is nothing of that name, if a folder was searched for it;
-/// that folder if it cannot be read.
-pub fn locate(path: &Path, models: Option<&Path>) -> Result<PathBuf, LoadError> {
+/// [`LoadError::SeveralLoras`]; that folder if it cannot be read.
+pub fn locate(
+    path: &Path,
+    models: Option<&Path>,
+    transformer: &Weights,
+) -> Result<PathBuf, LoadError> {
     let as_given = || Ok(path.to_path_buf());
-    let Some(models) = models.filter(|_| !path.is_file()) else {
+    let Some(models) = models.filter(|_| !is_there(path)) else {
         return as_given();
     };
     let folder = folder(models);
     let named = folder.join(path);
-    let mut with_suffix = named.clone().into_os_string();
-    with_suffix.push(FILE_SUFFIX);
-    for candidate in [named, with_suffix.into()] {
-        if candidate.is_file() {
-            return Ok(candidate);
+    if is_there(&named) {
+        return Ok(named);
+    }
+    let parent = named.parent().unwrap_or(&folder);
+    if let Some(name) = path.file_name()
+        && parent.is_dir()
+    {
+        let names = file_names(parent)?.into_iter();
+        let mut files = names.map(|name| parent.join(name));
+        if let Some(file) = files.find(|file| is_lora_file(file) && is_named(file, name)) {
+            return Ok(file);
         }
     }
     if path.is_absolute() || path.exists() {
         return as_given();
     }
-    let is_file = |path: &Path| path.to_string_lossy().ends_with(FILE_SUFFIX) && !path.is_dir();
-    let found = below(&folder, &is_file)?;
-    let files = found.iter().map(|path| {
-        let shown = path.strip_prefix(&folder).unwrap_or(path);
-        Excerpt::new(&shown.to_string_lossy())
-    });
+    if path.parent() == Some(Path::new(""))
+        && let Some(name) = path.file_name()
+    {
+        let found = fitting(below(&folder, &|path| is_named(path, name))?, transformer);
+        match found.as_slice() {
+            [] => {}
+            [only] => return Ok(only.clone()),
+            several => {
+                return Err(LoadError::SeveralLoras {
+                    path: path.into(),
+                    files: shown_below(&folder, several),
+                    dir: folder,
+                });
+            }
+        }
+    }
+    let found = below(&folder, &is_lora_file)?;
+    let files = shown_below(&folder, &found);
     Err(LoadError::NoSuchLora {
         path: path.into(),
-        files: folder.is_dir().then(|| files.collect()),
+        files: folder.is_dir().then_some(files),
         dir: folder,
     })
 }
 
-/// All files and folders of this name in the `loras` folder of a models folder and in its
-/// subfolders.
+/// Whether a LoRA has this name, in which the ending may be missing; a folder with one in it is one
+/// too.
+fn is_named(path: &Path, name: &OsStr) -> bool {
+    let Some(found) = path.file_name() else {
+        return false;
+    };
+    let without_ending = path.file_stem() == Some(name) && is_lora_file(path);
+    (found == name || without_ending) && is_there(path)
+}
+
+/// All LoRAs of this name in the `loras` folder of a models folder and in its subfolders, files and
+/// folders; the ending may be missing.
 ///
 /// # Errors
 /// A folder that cannot be read.
 pub fn find_by_name(models: &Path, name: &str) -> Result<Vec<PathBuf>, LoadError> {
-    let is_it = |path: &Path| path.file_name().is_some_and(|found| found == name);
-    below(&folder(models), &is_it)
+    below(&folder(models), &|path| is_named(path, name.as_ref()))
+}
+
+/// What a file is to a transformer.
+pub(super) enum Fit {
+    /// A LoRA for it.
+    Fits,
+    /// Another model's.
+    AnotherModels,
+    /// It cannot be read.
+    Damaged(LoadError),
+}
+
+/// Checks that a LoRA is one for a transformer.
+///
+/// # Errors
+/// [`LoadError::Lora`] for one of another model; a damaged file.
+pub fn check(path: &Path, transformer: &Weights) -> Result<(), LoadError> {
+    check_fit(&Lora::open(path)?, transformer)
+}
+
+/// Looks whether a LoRA is one for a transformer.
+pub(super) fn fit(path: &Path, transformer: &Weights) -> Fit {
+    match check(path, transformer) {
+        Ok(()) => Fit::Fits,
+        Err(LoadError::Lora { .. }) => Fit::AnotherModels,
+        Err(error) => Fit::Damaged(error),
+    }
+}
+
+/// Leaves out those of several LoRAs that are for other models than the transformer, if one of them
+/// is for it.
+pub fn fitting(mut paths: Vec<PathBuf>, transformer: &Weights) -> Vec<PathBuf> {
+    if paths.len() > 1 {
+        let fits = |path: &PathBuf| matches!(fit(path, transformer), Fit::Fits);
+        let fits: Vec<bool> = paths.iter().map(fits).collect();
+        if fits.contains(&true) {
+            let mut fits = fits.into_iter();
+            paths.retain(|_| fits.next() == Some(true));
+        }
+    }
+    paths
+}
+
+/// Paths as they are called below a folder.
+pub(super) fn shown_below(folder: &Path, paths: &[PathBuf]) -> Vec<Excerpt> {
+    let shown = paths.iter().map(|path| {
+        let shown = path.strip_prefix(folder).unwrap_or(path);
+        Excerpt::new(&shown.to_string_lossy())
+    });
+    shown.collect()
 }
 
 /// What is wanted of a folder and of those in it, as deep as models are looked for.
@@ -89,77 +220,4 @@ fn collect(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::{find_by_name, locate};
-
-    #[test]
-    fn a_folder_elsewhere_does_not_hide_a_lora_of_the_models_folder() {
-        let place = tempfile::tempdir().unwrap();
-        let (models, elsewhere) = (place.path().join("models"), place.path().join("style"));
-        let lora = models.join("loras/style.safetensors");
-        fs::create_dir_all(models.join("loras")).unwrap();
-        fs::create_dir(&elsewhere).unwrap();
-        // A path from the root is not looked for below `loras`.
-        assert_eq!(locate(&elsewhere, Some(&models)).unwrap(), elsewhere);
-        fs::write(&lora, "").unwrap();
-        // Tests run in the crate's folder, which has a folder of this name.
-        assert!(Path::new("src").is_dir());
-        let named = models.join("loras/src.safetensors");
-        fs::write(&named, "").unwrap();
-        assert_eq!(locate(Path::new("src"), Some(&models)).unwrap(), named);
-        assert_eq!(locate(Path::new("src"), None).unwrap(), Path::new("src"));
-        assert_eq!(locate(&lora, Some(&models)).unwrap(), lora);
-    }
-
-    #[test]
-    fn a_lora_that_is_not_there_is_told_with_those_that_are() {
-        let models = tempfile::tempdir().unwrap();
-        let missing = |path: &str| {
-            let found = locate(Path::new(path), Some(models.path()));
-            found.map_err(|error| error.to_string())
-        };
-        let told = missing("no-such-lora").unwrap_err();
-        assert!(told.contains("loras, which is not there"), "{told}");
-        fs::create_dir_all(models.path().join("loras/a")).unwrap();
-        let told = missing("no-such-lora").unwrap_err();
-        assert!(told.contains("loras, which holds no LoRA"), "{told}");
-        fs::write(models.path().join("loras/a/style.safetensors"), "").unwrap();
-        fs::write(models.path().join("loras/notes.txt"), "").unwrap();
-        let told = missing("no-such-lora").unwrap_err();
-        assert!(
-            told.ends_with("loras, which holds a/style.safetensors"),
-            "{told}"
-        );
-        // Only a relative path can be below that folder.
-        assert_eq!(
-            missing("/no-such-lora").unwrap(),
-            Path::new("/no-such-lora")
-        );
-    }
-
-    #[test]
-    fn names_are_found_in_subfolders() {
-        let models = tempfile::tempdir().unwrap();
-        let find = || find_by_name(models.path(), "style.safetensors").unwrap();
-        assert!(find().is_empty());
-        let loras = models.path().join("loras");
-        for folder in ["", "a/b/c", "a/b/c/d"] {
-            fs::create_dir_all(loras.join(folder)).unwrap();
-            fs::write(loras.join(folder).join("style.safetensors"), "").unwrap();
-        }
-        let expected = ["a/b/c", ""].map(|folder| loras.join(folder).join("style.safetensors"));
-        assert_eq!(find(), expected);
-        assert!(
-            find_by_name(models.path(), "../style.safetensors")
-                .unwrap()
-                .is_empty()
-        );
-    }
 }

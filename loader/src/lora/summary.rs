@@ -26,10 +26,14 @@ pub struct LoraSummary {
     pub layers: BTreeMap<String, usize>,
     /// How many layers have which rank.
     pub ranks: BTreeMap<usize, usize>,
-    /// The smallest and the largest alpha, and how many layers have one.
+    /// The smallest and the largest alpha, of the file or of PEFT's settings, and how many layers
+    /// have one.
     pub alpha: Option<Alpha>,
     /// The smallest and the largest scale: alpha over the rank, or 1 without an alpha.
     pub scale: [f64; 2],
+    /// What may surprise about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The alphas of a LoRA.
@@ -75,6 +79,7 @@ impl LoraSummary {
                 layers: alphas.len(),
             }),
             scale: extremes(lora.targets.values().map(|target| target.scale)),
+            notes: lora.notes.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -89,7 +94,7 @@ fn kind(layer: &str) -> String {
 }
 
 /// The smallest and the largest; infinite without any.
-fn extremes(values: impl Iterator<Item = f64>) -> [f64; 2] {
+pub(super) fn extremes(values: impl Iterator<Item = f64>) -> [f64; 2] {
     values.fold(
         [f64::INFINITY, f64::NEG_INFINITY],
         |[least, most], value| [least.min(value), most.max(value)],

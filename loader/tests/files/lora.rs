@@ -1,19 +1,19 @@
 //! LoRA files: what is found in them, what is refused and with which words, and what lies beside
 //! a layer in the end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use loader::header::Dtype;
-use loader::lora::{find_lightning, looks_like_a_lora};
+use loader::lora::looks_like_a_lora;
 use loader::{Adapters, Checkpoint, Component, LoadError, Lora, Weights};
 
-use crate::writer::{Writer, transformer, write};
+use crate::writer::{Writer, transformer};
 
-const TO_Q: &str = "transformer_blocks.0.attn.to_q";
-const PROJ_OUT: &str = "proj_out";
+pub(crate) const TO_Q: &str = "transformer_blocks.0.attn.to_q";
+pub(crate) const PROJ_OUT: &str = "proj_out";
 
 /// A transformer with two linear layers, of 3 to 2 and of 2 to 4 features.
-fn model(folder: &Path) -> Weights {
+pub(crate) fn model(folder: &Path) -> Weights {
     let path = transformer("")
         .zeros(&format!("{TO_Q}.weight"), Dtype::BF16, &[2, 3])
         .zeros(&format!("{PROJ_OUT}.weight"), Dtype::BF16, &[4, 2])
@@ -22,7 +22,7 @@ fn model(folder: &Path) -> Weights {
 }
 
 /// A product of rank 1 beside `to_q`.
-fn lora() -> Writer {
+pub(crate) fn lora() -> Writer {
     Writer::default()
         .f32(
             &format!("{TO_Q}.lora_down.weight"),
@@ -85,8 +85,12 @@ fn what_is_no_plain_lora_for_the_transformer_is_refused() {
         "has 1 tensor of 3 for no linear layer of a Qwen-Image transformer: \
          double_blocks.0.img_attn.qkv.lora_down.weight"
     );
-    let text = lora().zeros("lora_te_layers_0.lora_up.weight", Dtype::F32, &[2, 1]);
-    assert!(refusal(&text).starts_with("has 1 tensor for the text encoder"));
+    let text = Writer::default().zeros("lora_te_layers_0.lora_up.weight", Dtype::F32, &[2, 1]);
+    assert_eq!(
+        refusal(&text),
+        "has 1 tensor for the text encoder, to which LoRAs are not applied \
+         (lora_te_layers_0.lora_up.weight), and none for the transformer"
+    );
     let dora = lora().zeros(&format!("{TO_Q}.dora_scale"), Dtype::F32, &[2, 1]);
     assert_eq!(
         refusal(&dora),
@@ -122,7 +126,7 @@ fn matrices_and_alphas_must_make_sense() {
         "has 1 layer whose matrices cannot be multiplied: img_in: [2, 1] and [2, 3]"
     );
     let convolution = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::F32, &[2, 3, 1, 1])
+        .zeros("img_in.lora_A.weight", Dtype::F32, &[2, 3, 3, 3])
         .zeros("img_in.lora_B.weight", Dtype::F32, &[2, 2]);
     assert!(refusal(&convolution).contains("cannot be multiplied"));
     let none = Writer::default()
@@ -151,6 +155,68 @@ fn matrices_and_alphas_must_make_sense() {
     assert!(refusal(&integers).contains("is stored as I32"));
     let settings = lora().metadata("lora_adapter_metadata", "{");
     assert!(refusal(&settings).starts_with("lora_adapter_metadata in its header"));
+}
+
+#[test]
+fn several_adapters_in_one_file_are_refused() {
+    let key = |matrix: &str, adapter: &str| format!("{TO_Q}.{matrix}.{adapter}.weight");
+    let mut both = Writer::default();
+    for (adapter, layer) in [("default_0", TO_Q), ("default_1", PROJ_OUT)] {
+        both = both
+            .zeros(
+                &format!("{layer}.lora_A.{adapter}.weight"),
+                Dtype::F32,
+                &[1, 3],
+            )
+            .zeros(
+                &format!("{layer}.lora_B.{adapter}.weight"),
+                Dtype::F32,
+                &[2, 1],
+            );
+    }
+    assert_eq!(
+        refusal(&both),
+        "holds 2 adapters (default_0, default_1): use a file with one of them"
+    );
+    let one = Writer::default()
+        .zeros(&key("lora_A", "style"), Dtype::F32, &[1, 3])
+        .zeros(&key("lora_B", "style"), Dtype::F32, &[2, 1]);
+    assert_eq!(open(&one).unwrap().targets(), 1);
+}
+
+#[test]
+fn parts_for_the_text_encoder_are_left_out_and_told() {
+    let alone = open(&lora()).unwrap();
+    assert!(alone.notes().is_empty());
+    let both = lora()
+        .zeros(
+            "text_encoder.model.layers.0.self_attn.q_proj.lora_A.weight",
+            Dtype::F32,
+            &[2, 9],
+        )
+        .zeros("lora_te1_layers_0.alpha", Dtype::F32, &[]);
+    let both = open(&both).unwrap();
+    assert_eq!((both.targets(), alone.targets()), (1, 1));
+    let [note] = both.notes() else {
+        panic!("{:?}", both.notes());
+    };
+    assert_eq!(
+        note.to_string(),
+        "2 tensors for the text encoder are left out: LoRAs change the transformer alone"
+    );
+}
+
+#[test]
+fn convolutions_over_one_pixel_are_matrices() {
+    for shapes in [[&[1, 3, 1, 1][..], &[2, 1, 1, 1]], [&[1, 3, 1], &[2, 1]]] {
+        let lora = Writer::default()
+            .f32(&format!("{TO_Q}.lora_down.weight"), shapes[0], &[1.0; 3])
+            .f32(&format!("{TO_Q}.lora_up.weight"), shapes[1], &[1.0; 2]);
+        let folder = tempfile::tempdir().unwrap();
+        let lora = open(&lora).unwrap();
+        assert_eq!(lora.ranks(), (1, 1));
+        Adapters::new(vec![(lora, 1.0)], &model(folder.path())).unwrap();
+    }
 }
 
 #[test]
@@ -194,30 +260,6 @@ fn a_lora_in_the_place_of_a_checkpoint_is_known() {
     assert!(looks_like_a_lora(&Checkpoint::open(&path).unwrap()));
     let path = transformer("").write(folder.path().join("model.safetensors"));
     assert!(!looks_like_a_lora(&Checkpoint::open(&path).unwrap()));
-}
-
-#[test]
-fn the_one_lightning_lora_of_a_tree_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let tree = folder.path().join("models");
-    std::fs::create_dir_all(tree.join("vae")).unwrap();
-    let put = |name: &str| -> PathBuf { write(tree.join("loras").join(name), "") };
-    let find = |steps| find_lightning(folder.path(), steps).map_err(|error| error.to_string());
-    let none = find(4).unwrap_err();
-    assert!(none.ends_with("holds no Lightning LoRA for 4 steps: name the one to use with --lora"));
-    put("style.safetensors");
-    put("Qwen-Image-Lightning-4steps-V1.0.txt");
-    let four = put("qwen/Qwen-Image-Lightning-4steps-V1.0-bf16.safetensors");
-    let eight = put("Qwen-Image-Lightning-8steps-V1.1.safetensors");
-    assert_eq!(find(4).unwrap(), four);
-    assert_eq!(find(8).unwrap(), eight);
-    put("Qwen-Image-Lightning-4steps-V2.0.safetensors");
-    let two = find(4).unwrap_err();
-    assert!(
-        two.contains("2 files are Lightning LoRAs for 4 steps"),
-        "{two}"
-    );
-    assert!(two.contains("V2.0.safetensors"), "{two}");
 }
 
 #[cfg(feature = "flex")]

@@ -7,6 +7,8 @@ mod dialects;
 mod fixtures;
 mod folders;
 mod lora;
+mod lora_folder;
+mod lora_settings;
 mod shards;
 mod single_files;
 mod writer;

@@ -48,6 +48,9 @@ pub(super) fn text(text: &mut String, summary: &LoraSummary) {
     };
     line(text, "alpha", &alpha);
     line(text, "scale", &range(summary.scale));
+    for note in &summary.notes {
+        line(text, "note", note);
+    }
 }
 
 /// One number, or the smallest and the largest.
