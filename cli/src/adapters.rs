@@ -8,7 +8,7 @@ use loader::lora::{find_by_name, find_lightning, fitting, lightning_steps, locat
 use loader::{Adapters, Lora, Weights};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelSources, RecordedLoras};
+use crate::args::{ModelSources, NamedLoras, RecordedLoras};
 use crate::error::CliError;
 use crate::file_digest;
 use crate::output::recipe::UsedLora;
@@ -33,6 +33,9 @@ pub(crate) fn open(
     if let Some(recorded) = &sources.loras.recorded {
         files.extend(of_picture(recorded, models, transformer)?);
     }
+    if let Some(named) = &sources.loras.named {
+        files.extend(of_prompt(named, models, transformer, notes)?);
+    }
     if let Some(steps) = sources.loras.lightning {
         let lightning = lightning(&files, steps, models, transformer)?;
         files.extend(lightning.map(|path| (path, 1.0)));
@@ -46,6 +49,54 @@ pub(crate) fn open(
         notes.extend(own.map(|note| format!("LoRA {}: {note}", lora.name())));
     }
     Ok(Adapters::new(loras, transformer)?)
+}
+
+/// The files of the LoRAs that another program's prompt names, as far as they are in the models
+/// folder's `loras` and for this model; a note tells of each.
+fn of_prompt(
+    named: &NamedLoras,
+    models: Option<&Path>,
+    transformer: &Weights,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(PathBuf, f64)>, CliError> {
+    let mut files = Vec::new();
+    for tag in &named.tags {
+        let picture = named.picture.display();
+        let found = match models {
+            Some(models) => fitting(find_by_name(models, &tag.name)?, transformer),
+            None => Vec::new(),
+        };
+        let fault = match (found.as_slice(), tag.weight) {
+            (_, None) => "its weight is not understood".to_owned(),
+            ([], _) => match models {
+                Some(models) => format!("the `loras` folder of {} has none", models.display()),
+                None => "there is no models folder".to_owned(),
+            },
+            ([only], Some(weight)) => match loader::lora::check(only, transformer) {
+                Ok(()) => {
+                    notes.push(format!(
+                        "{picture} names the LoRA {} in its prompt; {} is used, with a weight of \
+                         {weight}",
+                        tag.name,
+                        only.display()
+                    ));
+                    files.push((only.clone(), weight));
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            },
+            ([first, second, ..], _) => {
+                format!("there are {} and {}", first.display(), second.display())
+            }
+        };
+        notes.push(format!(
+            "{picture} names the LoRA {} in its prompt, which is left out: {fault} (--lora {} adds \
+             one)",
+            tag.name,
+            tag.value()
+        ));
+    }
+    Ok(files)
 }
 
 /// The files of a picture's LoRAs. Their names are another's word, so they are looked for by name,

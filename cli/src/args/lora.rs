@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use loader::lora::lightning_steps;
 
 use crate::error::CliError;
+use crate::lora_tag::LoraTag;
 use crate::output::recipe::UsedLora;
 use crate::output::recorded::Recorded;
 
@@ -67,6 +68,8 @@ pub(crate) struct LoraConfig {
     pub(crate) loras: Vec<(PathBuf, f64)>,
     /// Those of a picture that is made again, where the user names none.
     pub(crate) recorded: Option<RecordedLoras>,
+    /// Those that the prompt of another program's picture names, where the user names none.
+    pub(crate) named: Option<NamedLoras>,
     /// The steps of `--lightning`.
     pub(crate) lightning: Option<usize>,
 }
@@ -78,6 +81,15 @@ pub(crate) struct RecordedLoras {
     pub(crate) picture: PathBuf,
     /// LoRAs by their files' names; at least one.
     pub(crate) loras: Vec<UsedLora>,
+}
+
+/// The LoRAs that a prompt of another program's names. They may be another model's.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NamedLoras {
+    /// The picture's file.
+    pub(crate) picture: PathBuf,
+    /// The tags in the prompt; at least one.
+    pub(crate) tags: Vec<LoraTag>,
 }
 
 impl LoraConfig {
@@ -103,6 +115,11 @@ impl LoraConfig {
                 .cloned()
                 .collect(),
         });
+        let foreign = recorded.filter(|from| from.recipe.is_none() && args.loras.is_empty());
+        let named = foreign.map(|from| NamedLoras {
+            picture: from.path.clone(),
+            tags: LoraTag::all(&from.prompt),
+        });
         Ok(Self {
             loras: args
                 .loras
@@ -110,6 +127,7 @@ impl LoraConfig {
                 .map(|value| lora(value))
                 .collect::<Result<_, _>>()?,
             recorded: used.filter(|used| !used.loras.is_empty()),
+            named: named.filter(|named| !named.tags.is_empty()),
             lightning: asked.or(recipe.and_then(|(_, recipe)| recipe.lightning)),
         })
     }

@@ -13,6 +13,7 @@ mod encode_image;
 mod files;
 mod job;
 mod leak;
+mod lora_tags;
 mod noise_file;
 mod observer;
 mod picture;
@@ -93,7 +94,8 @@ fn requests(
     console: Console,
 ) -> Result<Vec<Request>, CliError> {
     let mut notices = Vec::new();
-    let requests = Request::all(config, seed, &mut notices)?;
+    let mut requests = Request::all(config, seed, &mut notices)?;
+    lora_tags::leave_out(&mut requests, config, &mut notices);
     for notice in &notices {
         console.note(&format!("note: {notice}"));
     }

@@ -27,6 +27,7 @@ mod interrupt;
 mod library;
 mod lora;
 mod lora_files;
+mod lora_prompts;
 mod make_fixture;
 #[cfg(all(target_os = "linux", debug_assertions))]
 mod mapped_file;
