@@ -13,6 +13,7 @@ mod encode_image;
 mod files;
 mod job;
 mod leak;
+mod lightning;
 mod lora_tags;
 mod noise_file;
 mod observer;

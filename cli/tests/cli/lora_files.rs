@@ -250,3 +250,33 @@ fn loras_of_other_models_in_the_folder_do_not_stand_in_the_way() {
         "{said}"
     );
 }
+
+#[test]
+fn a_lightning_lora_without_its_steps_is_told() {
+    let place = place();
+    let loras = place.path("models/loras");
+    fs::rename(loras.join(STYLE), loras.join(FAST)).unwrap();
+    let said = |flags: &[&str]| {
+        let said = draw(&place, "x", &[&["--lora", FAST], flags].concat()).1;
+        let told = said
+            .lines()
+            .filter(|line| line.contains("was made for 4 steps"));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [note] = said(&[]).try_into().unwrap();
+    assert!(
+        note.contains("this run has 2 steps with a CFG scale of 4; --lightning 4"),
+        "{note}"
+    );
+    let four = ["--steps", "4", "--cfg-scale", "1"];
+    let [note] = said(&four).try_into().unwrap();
+    assert!(
+        note.contains("the model's own noise levels; --lightning 4"),
+        "{note}"
+    );
+    assert!(said(&[&four[..], &["--schedule", "shift=3"]].concat()).is_empty());
+    assert!(said(&["--steps", "4", "--lightning", "4"]).is_empty());
+    // Not where it is left out.
+    let zero = draw(&place, "y", &["--lora", &format!("{FAST}:0")]).1;
+    assert!(!zero.contains("--lightning"), "{zero}");
+}

@@ -11,6 +11,7 @@ use super::draw::{Draw, Encoded};
 use super::embeddings::Embeddings;
 use super::encode::Encode;
 use super::encode_image::EncodeImage;
+use super::lightning;
 use super::picture::{Made, Picture, Prepared};
 use super::replacing::{self, ByRecipe};
 use super::request::Request;
@@ -185,6 +186,9 @@ impl<'a> Job<'a> {
                 "note: --lightning {steps}: no LoRA's name says that it is the Lightning LoRA \
                  for {steps} steps; one named by --lora is taken for it"
             ));
+        }
+        if let Some(notice) = lightning::notice(models, &self.pictures) {
+            self.console.note(&format!("note: {notice}"));
         }
         for picture in &self.pictures {
             let prompt = &self.texts[picture.prompt];

@@ -1,0 +1,47 @@
+//! A Lightning LoRA in a run that is not made for it.
+
+use model::SchedulerConfig;
+
+use super::picture::Picture;
+use crate::args::LightningSteps;
+use crate::models::Models;
+
+/// What is to be known where a Lightning LoRA is used without what it was distilled for.
+pub(super) fn notice(models: &Models, pictures: &[Picture]) -> Option<String> {
+    if models.lightning.is_some() {
+        return None;
+    }
+    let loras = models.adapters.loras().iter();
+    let mut loras = loras.filter(|(_, weight)| *weight != 0.0);
+    let (name, steps) = loras.find_map(|(lora, _)| Some((lora.name(), lora.lightning_steps()?)))?;
+    let others = pictures
+        .iter()
+        .find(|picture| picture.recipe.steps != steps || picture.negative.is_some());
+    let own_levels = |picture: &&Picture| {
+        picture.sampling.schedule.is_dynamic()
+            && *models.scheduler.constants() != SchedulerConfig::lightning()
+    };
+    let fault = match others {
+        Some(picture) => {
+            let steps = picture.recipe.steps;
+            let guidance = match picture.negative {
+                Some(_) => format!("with a CFG scale of {}", picture.recipe.cfg_scale),
+                None => "without guidance".to_owned(),
+            };
+            format!("this run has {steps} steps {guidance}")
+        }
+        None => {
+            pictures.iter().find(own_levels)?;
+            "this run has the model's own noise levels".to_owned()
+        }
+    };
+    let tip = if LightningSteps::ALL.contains(&steps) {
+        format!("--lightning {steps} sets all of it")
+    } else {
+        format!("--steps {steps} --cfg-scale 1 --schedule shift=3 fits it")
+    };
+    Some(format!(
+        "LoRA {name} was made for {steps} steps without guidance, and noise levels with a shift of \
+         3; {fault}; {tip}"
+    ))
+}
