@@ -13,253 +13,142 @@ enum Here {
     Say(&'static str),
 }
 
-/// Values in the form of [`plain`], and what they are.
-type Table = &'static [(&'static [&'static str], Here)];
+/// Values in the form of [`plain`] with spaces between them, and what they are.
+type Table = &'static [(&'static str, Here)];
 
 const SAMPLERS: Table = &[
     (
-        &[
-            "euler",
-            "flowmatcheulerdiscretescheduler",
-            "flowmatcheuler",
-            "flowmatcheulerdiscrete",
-            "eulerdiscrete",
-            "eulerdiscretescheduler",
-            "ddim",
-            "keuler",
-        ],
+        "euler flowmatcheulerdiscretescheduler flowmatcheuler flowmatcheulerdiscrete \
+         eulerdiscrete eulerdiscretescheduler ddim keuler",
         Is("euler"),
     ),
+    ("heun flowmatchheundiscretescheduler kheun", Is("heun")),
     (
-        &["heun", "flowmatchheundiscretescheduler", "kheun"],
-        Is("heun"),
-    ),
-    (
-        &[
-            "dpmpp2m",
-            "dpm2m",
-            "dpmsolvermultistepscheduler",
-            "dpmsolver",
-            "dpmsolverpp",
-            "dpmsolverpp2m",
-            "dpmpp",
-            "dpmpp2mkarras",
-            "kdpmpp2m",
-        ],
+        "dpmpp2m dpm2m dpmsolvermultistepscheduler dpmsolver dpmsolverpp dpmsolverpp2m dpmpp \
+         dpmpp2mkarras kdpmpp2m",
         Is("dpmpp2m"),
     ),
     (
-        &["unipc", "unipcbh1", "unipcbh2", "unipcmultistepscheduler"],
+        "unipc unipcbh1 unipcbh2 unipcmultistepscheduler",
         Is("unipc"),
     ),
     (
-        &[
-            "eulera",
-            "eulerancestral",
-            "eulerancestraldiscretescheduler",
-            "keulera",
-        ],
+        "eulera eulerancestral eulerancestraldiscretescheduler keulera",
         Say("samplers that add noise at each step are not here; 'euler' is this one without it"),
     ),
     (
-        &[
-            "karras",
-            "simple",
-            "beta",
-            "normal",
-            "sgmuniform",
-            "exponential",
-            "dynamic",
-            "shift",
-            "ddimuniform",
-            "discrete",
-            "beta57",
-        ],
+        "karras simple beta normal sgmuniform exponential dynamic shift ddimuniform discrete \
+         beta57",
         Say("that is a schedule of noise levels: --schedule chooses it"),
     ),
 ];
 
 const SCHEDULES: Table = &[
+    ("sgmuniform uniform", Say("the nearest here is 'simple'")),
     (
-        &["sgmuniform", "uniform"],
-        Say("the nearest here is 'simple'"),
-    ),
-    (
-        &[
-            "normal",
-            "ddimuniform",
-            "linearquadratic",
-            "kloptimal",
-            "beta57",
-            "bongtangent",
-        ],
+        "normal ddimuniform linearquadratic kloptimal beta57 bongtangent",
         Say(
             "'simple' is what ComfyUI's workflow for this model takes; a list of noise levels is \
              written as 'sigmas=1,0.75,0.5'",
         ),
     ),
+    ("karras usekarrassigmas dynamickarras", Is("dynamic-karras")),
     (
-        &["karras", "usekarrassigmas", "dynamickarras"],
-        Is("dynamic-karras"),
-    ),
-    (
-        &[
-            "exponential",
-            "polyexponential",
-            "useexponentialsigmas",
-            "dynamicexponential",
-        ],
+        "exponential polyexponential useexponentialsigmas dynamicexponential",
         Is("dynamic-exponential"),
     ),
-    (&["discrete", "flow", "flowmatch"], Is("shift=3")),
-    (&["linear", "default", "auto"], Is("dynamic")),
+    ("discrete flow flowmatch", Is("shift=3")),
+    ("linear default auto", Is("dynamic")),
     (
-        &["ays", "gits", "ayssd1", "smoothstep"],
+        "ays gits ayssd1 smoothstep",
         Say(
             "that is for models that are not trained as a flow; 'simple' is what ComfyUI's \
              workflow for this model takes",
         ),
     ),
     (
-        &["dynamicshifting", "usedynamicshifting", "exponentialshift"],
+        "dynamicshifting usedynamicshifting exponentialshift",
         Is("dynamic"),
     ),
+    ("usebetasigmas betasigmas dynamicbeta", Is("dynamic-beta")),
+    ("shift", Say("the shift is written behind it: 'shift=3'")),
     (
-        &["usebetasigmas", "betasigmas", "dynamicbeta"],
-        Is("dynamic-beta"),
-    ),
-    (&["shift"], Say("the shift is written behind it: 'shift=3'")),
-    (
-        &["sigmas", "custom"],
+        "sigmas custom",
         Say("the noise levels are written behind it: 'sigmas=1,0.75,0.5'"),
     ),
     (
-        &[
-            "euler",
-            "heun",
-            "dpmpp2m",
-            "unipc",
-            "eulera",
-            "flowmatcheulerdiscretescheduler",
-            "unipcmultistepscheduler",
-            "dpmsolvermultistepscheduler",
-            "lcm",
-            "ddim",
-        ],
+        "euler heun dpmpp2m unipc eulera flowmatcheulerdiscretescheduler \
+         unipcmultistepscheduler dpmsolvermultistepscheduler lcm ddim",
         Say("that is a sampler: --sampler chooses it"),
     ),
 ];
 
 const DTYPES: Table = &[
     (
-        &[
-            "fp16",
-            "float16",
-            "f16",
-            "half",
-            "bfloat16",
-            "torchbfloat16",
-            "torchfloat16",
-        ],
+        "fp16 float16 f16 half bfloat16 torchbfloat16 torchfloat16",
         Is("bf16"),
     ),
+    ("fp32 float32 float single torchfloat32 full", Is("f32")),
     (
-        &["fp32", "float32", "float", "single", "torchfloat32", "full"],
-        Is("f32"),
-    ),
-    (
-        &["fp8", "float8", "fp8e4m3fn", "f8e4m3", "int8", "q8", "q80"],
+        "fp8 float8 fp8e4m3fn f8e4m3 int8 q8 q80",
         Say("FP8 weights stay FP8; '--fp8-compute' multiplies in FP8 too"),
     ),
-    (&["default"], Is("auto")),
+    ("default", Is("auto")),
 ];
 
 const BACKENDS: Table = &[
-    (&["gpu", "nvidia", "cublas", "cuda0", "cuda:0"], Is("cuda")),
+    ("gpu nvidia cublas cuda0 cuda:0", Is("cuda")),
     (
-        &["cuda:1", "cuda1"],
+        "cuda:1 cuda1",
         Say("here it is '--backend cuda --device 1'"),
     ),
-    (&["mps", "apple", "mlx", "coreml"], Is("metal")),
-    (&["hip", "amd", "hipblas"], Is("rocm")),
-    (&["ndarray", "candle", "processor", "host"], Is("flex")),
-    (&["wgpu"], Is("webgpu")),
-    (
-        &[
-            "vk", "intel", "arc", "xpu", "sycl", "opencl", "directml", "dml",
-        ],
-        Is("vulkan"),
-    ),
+    ("mps apple mlx coreml", Is("metal")),
+    ("hip amd hipblas", Is("rocm")),
+    ("ndarray candle processor host", Is("flex")),
+    ("wgpu", Is("webgpu")),
+    ("vk intel arc xpu sycl opencl directml dml", Is("vulkan")),
 ];
 
 const PRESETS: Table = &[
-    (&["comfy", "swarmui", "swarm"], Is("comfyui")),
-    (
-        &["diffuser", "huggingface", "hf", "default"],
-        Is("diffusers"),
-    ),
+    ("comfy swarmui swarm", Is("comfyui")),
+    ("diffuser huggingface hf default", Is("diffusers")),
 ];
 
 const TILINGS: Table = &[
-    (
-        &["true", "yes", "1", "enable", "enabled", "always"],
-        Is("on"),
-    ),
-    (
-        &["false", "no", "0", "disable", "disabled", "never", "none"],
-        Is("off"),
-    ),
+    ("true yes 1 enable enabled always", Is("on")),
+    ("false no 0 disable disabled never none", Is("off")),
 ];
 
 const LIGHTNINGS: Table = &[
-    (&["4steps", "4step", "four", "true", "yes", "on"], Is("4")),
-    (&["8steps", "8step", "eight"], Is("8")),
+    ("4steps 4step four true yes on", Is("4")),
+    ("8steps 8step eight", Is("8")),
 ];
 
 const VARIANTS: Table = &[
     (
-        &[
-            "fp8e4m3fn",
-            "qwenimage",
-            "qwenimagefp8e4m3fn",
-            "default",
-            "qwen/qwenimage",
-        ],
+        "fp8e4m3fn qwenimage qwenimagefp8e4m3fn default qwen/qwenimage",
         Is("fp8"),
     ),
+    ("fp8scaled scaled fp8e4m3fnscaled", Is("fp8-scaled")),
+    ("bfloat16 fp16 full qwenimagebf16", Is("bf16")),
+    ("qwenimage2512 qwen/qwenimage2512 v2512 latest", Is("2512")),
     (
-        &["fp8scaled", "scaled", "fp8e4m3fnscaled"],
-        Is("fp8-scaled"),
-    ),
-    (&["bfloat16", "fp16", "full", "qwenimagebf16"], Is("bf16")),
-    (
-        &["qwenimage2512", "qwen/qwenimage2512", "v2512", "latest"],
-        Is("2512"),
-    ),
-    (
-        &[
-            "lightninglora",
-            "turbo",
-            "4steps",
-            "8steps",
-            "loras",
-            "lora",
-        ],
+        "lightninglora turbo 4steps 8steps loras lora",
         Is("lightning"),
     ),
     (
-        &["gguf", "q4", "q40", "q4km", "q80", "q8", "nf4", "int8"],
+        "gguf q4 q40 q4km q80 q8 nf4 int8",
         Say("FP8 is the smallest here"),
     ),
     (
-        &["edit", "qwenimageedit", "layered", "qwenimagelayered"],
+        "edit qwenimageedit layered qwenimagelayered",
         Say("this program draws with Qwen-Image; it does not edit pictures"),
     ),
 ];
 
 /// What another program's value of one of this program's flags is here, as a tip.
 pub(crate) fn value(flag: &str, typed: &str) -> Option<String> {
-    if let Some((_, found)) = find(flag, typed) {
+    if let Some(found) = find(flag, typed) {
         return Some(match found {
             Is(own) => here(own),
             Say(words) => words.to_owned(),
@@ -282,12 +171,12 @@ pub(crate) fn value(flag: &str, typed: &str) -> Option<String> {
 /// This program's value for one of another's, where it is simply another name.
 pub(super) fn known(flag: &str, typed: &str) -> Option<&'static str> {
     match find(flag, typed)? {
-        (_, Is(own)) => Some(own),
-        (_, Say(_)) => None,
+        Is(own) => Some(own),
+        Say(_) => None,
     }
 }
 
-fn find(flag: &str, typed: &str) -> Option<(&'static [&'static str], Here)> {
+fn find(flag: &str, typed: &str) -> Option<Here> {
     let table = match flag {
         "--sampler" => SAMPLERS,
         "--schedule" => SCHEDULES,
@@ -300,10 +189,8 @@ fn find(flag: &str, typed: &str) -> Option<(&'static [&'static str], Here)> {
         _ => return None,
     };
     let typed = plain(typed);
-    let found = table
-        .iter()
-        .find(|(names, _)| names.contains(&typed.as_str()));
-    found.copied()
+    let found = table.iter().find(|(names, _)| super::has(names, &typed));
+    found.map(|(_, here)| *here)
 }
 
 /// A name without what programs write differently in it: `DPM++ 2M` and `dpmpp_2m` are `dpmpp2m`.
@@ -372,9 +259,9 @@ mod tests {
         ];
         for table in tables {
             let mut seen = HashSet::new();
-            for name in table.iter().flat_map(|(names, _)| *names) {
-                assert_eq!(plain(name), **name, "is never found");
-                assert!(seen.insert(*name), "{name} is there twice");
+            for name in table.iter().flat_map(|(names, _)| names.split(' ')) {
+                assert_eq!(plain(name), name, "is never found");
+                assert!(seen.insert(name), "{name} is there twice");
             }
         }
     }
