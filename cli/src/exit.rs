@@ -20,6 +20,32 @@ pub(crate) enum ExitCode {
     Interrupted = 130,
 }
 
+impl ExitCode {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failure,
+        Self::Usage,
+        Self::BadModel,
+        Self::NoMemory,
+        Self::NoDevice,
+        Self::Interrupted,
+    ];
+
+    /// What it says, for the manual.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "Done.",
+            Self::Failure => "Another failure.",
+            Self::Usage => "Wrong usage, or a prompt file with faults in it.",
+            Self::BadModel => "A model file, or another file that is read, is missing or bad.",
+            Self::NoMemory => "It would not fit in memory.",
+            Self::NoDevice => "The backend or device is not available.",
+            Self::Interrupted => "Interrupted.",
+        }
+    }
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code as u8)

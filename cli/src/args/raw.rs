@@ -223,7 +223,8 @@ pub(crate) struct CompletionsArgs {
 /// Flags of `man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Folder to write a page for each command into, as man finds them
+    /// Folder of manual pages: a page for each command is written to DIR/man1, where `man -M DIR`
+    /// finds it
     #[arg(value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
 }

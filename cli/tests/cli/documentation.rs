@@ -141,8 +141,9 @@ fn bash_completes_commands_flags_and_values() {
 #[test]
 fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
-    let pages = folder.path().join("share/man1");
-    let run = run(&["man", pages.to_str().unwrap()]).expect(0);
+    let share = folder.path().join("share");
+    let pages = share.join("man1");
+    let run = run(&["man", share.to_str().unwrap()]).expect(0);
     let names = [
         "",
         "-generate",
@@ -156,7 +157,10 @@ fn every_command_has_a_manual_page() {
         let told = format!("{}\n", path.display());
         assert!(run.stdout.contains(&told), "{}", run.stdout);
         let page = fs::read_to_string(&path).unwrap();
-        assert!(page.contains(".SH SYNOPSIS"), "{name}");
+        for section in ["SYNOPSIS", "\"EXIT STATUS\"", "ENVIRONMENT", "EXAMPLES"] {
+            let heading = format!(".SH {section}\n");
+            assert_eq!(page.matches(&heading).count(), 1, "{name}: {section}");
+        }
         let header = page.lines().find(|line| line.starts_with(".TH")).unwrap();
         let program = concat!("\"qwen-image ", env!("CARGO_PKG_VERSION"), "\"");
         assert!(header.contains(program), "{header}");
@@ -164,7 +168,60 @@ fn every_command_has_a_manual_page() {
     }
     let generate = fs::read_to_string(pages.join("qwen-image-generate.1")).unwrap();
     assert!(generate.contains("What the picture shows"));
+    for part in [
+        "QWEN_IMAGE_VRAM_LIMIT",
+        "COLORTERM",
+        "qwen\\-image generate",
+    ] {
+        assert!(generate.contains(part), "{part}");
+    }
     assert!(!pages.join("qwen-image-make-fixture.1").exists());
+    // The folder of the section itself is meant as well.
+    self::run(&["man", pages.to_str().unwrap()]).expect(0);
+    assert!(!pages.join("man1").exists());
+}
+
+#[test]
+fn manual_pages_are_good_roff() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&["man", folder.path().to_str().unwrap()]).expect(0);
+    for entry in fs::read_dir(folder.path().join("man1")).unwrap() {
+        let path = entry.unwrap().path();
+        let groff = std::process::Command::new("groff")
+            .args(["-man", "-ww", "-z", "-Tutf8"])
+            .arg(&path)
+            .output();
+        let Ok(groff) = groff else {
+            eprintln!("not checked: there is no groff");
+            return;
+        };
+        let said = Run::from(groff).expect(0).stderr;
+        assert_eq!(said, "", "{}", path.display());
+    }
+}
+
+#[test]
+fn exit_codes_are_the_same_in_the_readme_and_in_the_manual() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let (_, table) = readme
+        .split_once("| exit code | |\n| --- | --- |\n")
+        .unwrap();
+    let page = run(&["man"]).expect(0).stdout;
+    let (_, section) = page.split_once(".SH \"EXIT STATUS\"\n").unwrap();
+    let (section, _) = section.split_once(".SH ").unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(section.matches(".TP").count(), rows.len(), "{section}");
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let entry = format!("\\fB{}\\fR\n", cells[1]);
+        let (_, meaning) = section.split_once(&entry).unwrap();
+        let meaning = meaning.lines().next().unwrap().to_lowercase();
+        assert_eq!(meaning.trim_end_matches('.'), cells[2], "{row}");
+    }
 }
 
 #[test]
