@@ -8,7 +8,9 @@ use std::path::Path;
 
 use crate::args::{DownloadArgs, DownloadConfig, Environment, Verbosity, format_bytes};
 use crate::console::{self, Console, stderr_line};
-use crate::download::{self, DownloadError, Hub, Listing, Planned, State, TRANSFORMER_FOLDER};
+use crate::download::{
+    self, DownloadError, Hub, Known, Listing, Planned, State, TRANSFORMER_FOLDER,
+};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::progress::{ByteProgress, Progress};
@@ -27,8 +29,17 @@ pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
             stderr_line("stopping; Ctrl-C again ends at once");
         }
     });
-    let hub = Hub::of(environment)?;
-    let mut planned = plan(&config, &hub, console)?;
+    let asked = Hub::of(environment)
+        .map_err(CliError::from)
+        .and_then(|hub| Ok((plan(&config, &hub, console)?, hub)));
+    if config.dry_run
+        && let Err(CliError::Download(error)) = &asked
+        && error.is_silence()
+    {
+        console.note("note: without the Hub, this is what the program itself knows of the files");
+        console::stdout(&offline_table(&config))?;
+    }
+    let (mut planned, hub) = asked?;
     if config.verify {
         for file in &mut planned {
             verify(file, console)?;
@@ -161,6 +172,34 @@ fn table(planned: &[Planned], missing: u64) -> String {
         let _ = writeln!(text, "{}", console::printable(&line));
     }
     let _ = writeln!(text, "{} to download", format_bytes(missing));
+    text
+}
+
+/// What `--dry-run` prints where the Hub says nothing.
+fn offline_table(config: &DownloadConfig) -> String {
+    let mut text = String::new();
+    let (mut missing, mut all_known) = (0, true);
+    for source in config.variant.sources(&config.models) {
+        let file = Known::of(source, &config.models);
+        let from = format!("{}, {}", file.source.repository, file.source.path);
+        let state = match (file.is_there, file.partial) {
+            (true, _) => "there already, not compared with the published file".to_owned(),
+            (false, 0) => format!("to be downloaded from {from}"),
+            (false, partial) => format!(
+                "{} there, the rest to be downloaded from {from}",
+                format_bytes(partial)
+            ),
+        };
+        if !file.is_there {
+            missing += file.size.unwrap_or(0).saturating_sub(file.partial);
+            all_known &= file.size.is_some();
+        }
+        let size = file.size.map_or("size unknown".to_owned(), format_bytes);
+        let line = format!("{}  {size}  {state}", file.place.display());
+        let _ = writeln!(text, "{}", console::printable(&line));
+    }
+    let more = if all_known { "" } else { " or more" };
+    let _ = writeln!(text, "{}{more} to download", format_bytes(missing));
     text
 }
 

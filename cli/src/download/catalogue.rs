@@ -1,10 +1,12 @@
 //! Which published files make a model, and where each belongs in a ComfyUI `models` tree.
 //!
-//! Only repositories and names are written down here; sizes and digests are the Hub's to tell.
+//! Only repositories and names are written down here; digests, and sizes that count, are the Hub's to
+//! tell.
 
 use std::path::Path;
 
 use clap::ValueEnum;
+use loader::published::Published;
 
 /// Folder of transformers in a `models` tree.
 pub(crate) const TRANSFORMER_FOLDER: &str = "diffusion_models";
@@ -31,6 +33,19 @@ impl Source {
             path,
             folder,
         }
+    }
+
+    /// The file's bytes, where the program itself knows the file: what the Hub has may have become
+    /// another one.
+    pub(crate) fn known_size(&self) -> Option<u64> {
+        [
+            Published::Transformer,
+            Published::TextEncoder,
+            Published::Vae,
+        ]
+        .into_iter()
+        .find(|file| file.file_name() == self.name())
+        .map(|file| file.layout().file_len())
     }
 
     /// The file's name without folders.

@@ -149,6 +149,11 @@ impl DownloadError {
         }
     }
 
+    /// Whether the Hub was not asked, or did not answer as it does.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Offline | Self::Answer { .. }) || self.is_passing()
+    }
+
     /// Whether the same request may succeed a little later.
     pub(super) fn is_passing(&self) -> bool {
         match self {

@@ -57,6 +57,7 @@ impl Hub {
             .http_status_as_error(false)
             // A content delivery network is not told the token.
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(READ_TIMEOUT))
             .timeout_per_read(Some(READ_TIMEOUT))

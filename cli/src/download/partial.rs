@@ -27,6 +27,24 @@ pub(super) fn length_of(place: &Path, entry: &Entry) -> u64 {
     std::fs::metadata(path_of(place, entry)).map_or(0, |found| found.len())
 }
 
+/// Bytes that an earlier download left of a file whose digest is not known; of several versions,
+/// the longest.
+pub(super) fn length_of_any(place: &Path) -> u64 {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let start = format!("{name}.");
+    let entries = place
+        .parent()
+        .and_then(|folder| std::fs::read_dir(folder).ok());
+    let lengths = entries.into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let name = name.to_str()?;
+        let is_one = name.starts_with(&start) && is_partial(name);
+        is_one.then(|| entry.metadata().map_or(0, |found| found.len()))
+    });
+    lengths.max().unwrap_or(0)
+}
+
 /// Whether a file of this name is a partial file.
 pub(crate) fn is_partial(name: &str) -> bool {
     name.ends_with(SUFFIX)

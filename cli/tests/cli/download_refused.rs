@@ -133,6 +133,53 @@ fn another_file_in_the_place_is_left_alone() {
 }
 
 #[test]
+fn a_dry_run_without_the_hub_tells_what_is_known() {
+    let user = User::new();
+    let dry_run = |variable: &str, value: &str, code: i32, part: &str| {
+        let mut command = user.program();
+        command.args(["download", "--dry-run"]).env(variable, value);
+        let run = Run::from(command.output().unwrap()).expect(code);
+        assert!(run.stderr.contains("without the Hub"), "{}", run.stderr);
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+        run.stdout
+    };
+    // Nobody listens at port 1.
+    let nobody = || dry_run("HF_ENDPOINT", "http://127.0.0.1:1", 1, "cannot be reached");
+    let table = nobody();
+    let line = |table: &str, name: &str| -> String {
+        let line = table.lines().find(|line| line.contains(name));
+        line.unwrap_or_else(|| panic!("no {name} in {table}"))
+            .to_owned()
+    };
+    let transformer = line(&table, TRANSFORMER);
+    assert!(
+        transformer.contains("  19.03 GiB  to be downloaded from Comfy-Org/"),
+        "{table}"
+    );
+    assert!(
+        line(&table, "vocab.json").contains("size unknown"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 7, "{table}");
+    assert!(table.ends_with(" GiB or more to download\n"), "{table}");
+    assert!(!user.models().exists());
+    assert_eq!(
+        dry_run("HF_HUB_OFFLINE", "1", 2, "HF_HUB_OFFLINE is set"),
+        table
+    );
+
+    fs::create_dir_all(user.transformer().parent().unwrap()).unwrap();
+    fs::write(user.transformer(), "mine").unwrap();
+    assert!(line(&nobody(), TRANSFORMER).contains("  4 B  there already, not compared"));
+    fs::remove_file(user.transformer()).unwrap();
+    let partial = user
+        .transformer()
+        .with_file_name(format!("{TRANSFORMER}.0123456789ab.part"));
+    fs::write(partial, "part").unwrap();
+    assert!(line(&nobody(), TRANSFORMER).contains("4 B there, the rest to be downloaded"));
+}
+
+#[test]
 fn what_cannot_be_used_is_one_line() {
     let user = User::new();
     let with = |variable: &str, value: &str, flags: &[&str]| -> Run {
