@@ -9,7 +9,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image
 
 import capture_image
 from check_fixtures import difference, floats, tolerance
@@ -18,6 +20,7 @@ from mistakes import Mistake
 
 CHANGED = ("img2img", "demo_img2img")
 MASKED = ("inpaint", "demo_inpaint")
+CROPPED = ("inpaint_crop", "inpaint_crop_filled")
 
 
 def centre_tap(pipe, _stack):
@@ -87,6 +90,18 @@ def greys_blend(pipe, _stack):
     pipe.mask_processor.register_to_config(do_binarize=False)
 
 
+def padding_doubled(pipe, stack):
+    right = pipe.mask_processor.get_crop_region
+    stack.enter_context(
+        patch.object(pipe.mask_processor, "get_crop_region", lambda *args, pad: right(*args, pad=2 * pad + 1))
+    )
+
+
+def stretched_instead_of_filled(_pipe, stack):
+    wrong = lambda self, image, width, height: image.resize((width, height), Image.Resampling.LANCZOS)
+    stack.enter_context(patch.object(VaeImageProcessor, "_resize_and_fill", wrong))
+
+
 MISTAKES = [
     Mistake("centre temporal tap", centre_tap, CHANGED),
     Mistake("padding left and above", padding_left_and_above, CHANGED),
@@ -97,6 +112,8 @@ MISTAKES = [
     Mistake("kept part without noise", kept_part_without_noise, MASKED),
     Mistake("white is kept", white_is_kept, MASKED),
     Mistake("greys blend", greys_blend, MASKED),
+    Mistake("padding doubled", padding_doubled, CROPPED[:1]),
+    Mistake("stretched instead of filled", stretched_instead_of_filled, CROPPED[1:]),
 ]
 
 
@@ -116,7 +133,7 @@ def main():
         with mistake.made_in(pipe):
             return floats(capture_image.run(pipe, cases[name], pictures))
 
-    references = {name: run(name) for name in (*CHANGED, *MASKED)}
+    references = {name: run(name) for name in (*CHANGED, *MASKED, *CROPPED)}
     failures = []
     for mistake in MISTAKES:
         for name in mistake.cases:

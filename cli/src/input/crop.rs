@@ -15,28 +15,6 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// The pixels of the mask that are not black, with `padding` around them, made wider or higher
-    /// until it has the shape of `width` x `height` as far as the mask has room for it. `None` for a
-    /// mask that is black everywhere.
-    pub(super) fn of_mask(mask: &GrayImage, padding: u32, width: u32, height: u32) -> Option<Self> {
-        let (mut columns, mut rows) = extent(mask)?;
-        columns.pad(padding, mask.width());
-        rows.pad(padding, mask.height());
-        let ratio = f64::from(width) / f64::from(height);
-        if columns.length() as f64 / rows.length() as f64 > ratio {
-            rows.grow(columns.length() as f64 / ratio, mask.height());
-        } else {
-            columns.grow(rows.length() as f64 * ratio, mask.width());
-        }
-        // Both lie within the mask, whose sides are `u32`.
-        Some(Self {
-            left: columns.from as u32,
-            top: rows.from as u32,
-            width: columns.length() as u32,
-            height: rows.length() as u32,
-        })
-    }
-
     /// This part of an image of the mask's size.
     pub(super) fn of<P>(self, image: &ImageBuffer<P, Vec<u8>>) -> ImageBuffer<P, Vec<u8>>
     where
@@ -46,14 +24,92 @@ impl Region {
     }
 }
 
+/// Where a mask is not black: the columns and the rows between which all of that lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marked {
+    columns: Range,
+    rows: Range,
+    /// The mask's width and height.
+    sides: (u32, u32),
+}
+
+impl Marked {
+    /// `None` for a mask that is black everywhere.
+    pub(super) fn of(mask: &GrayImage) -> Option<Self> {
+        let mut found: Option<Self> = None;
+        let rows = mask.as_raw().chunks_exact((mask.width() as usize).max(1));
+        for (row, greys) in rows.enumerate() {
+            let Some(first) = greys.iter().position(|&grey| grey != 0) else {
+                continue;
+            };
+            let last = greys.iter().rposition(|&grey| grey != 0).unwrap_or(first);
+            let (columns, row) = (Range::of(first, last), Range::of(row, row));
+            found = Some(match found {
+                None => Self {
+                    columns,
+                    rows: row,
+                    sides: mask.dimensions(),
+                },
+                Some(before) => Self {
+                    columns: before.columns.with(columns),
+                    rows: before.rows.with(row),
+                    ..before
+                },
+            });
+        }
+        found
+    }
+
+    /// The same with `padding` around it, made wider or higher until it has the shape of `width` x
+    /// `height` as far as the mask has room for it.
+    pub(super) fn region(self, padding: u32, width: u32, height: u32) -> Region {
+        let Self {
+            mut columns,
+            mut rows,
+            sides,
+        } = self;
+        columns.pad(padding, sides.0);
+        rows.pad(padding, sides.1);
+        let ratio = f64::from(width) / f64::from(height);
+        if columns.length() as f64 / rows.length() as f64 > ratio {
+            rows.grow(columns.length() as f64 / ratio, sides.1);
+        } else {
+            columns.grow(rows.length() as f64 * ratio, sides.0);
+        }
+        // Both lie within the mask, whose sides are `u32`.
+        Region {
+            left: columns.from as u32,
+            top: rows.from as u32,
+            width: columns.length() as u32,
+            height: rows.length() as u32,
+        }
+    }
+}
+
 /// Pixels of one axis, the end excluded.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Range {
     from: i64,
     to: i64,
 }
 
 impl Range {
+    /// From a first pixel to a last one.
+    const fn of(first: usize, last: usize) -> Self {
+        Self {
+            from: first as i64,
+            to: last as i64 + 1,
+        }
+    }
+
+    /// From the first to the last pixel of two of them.
+    fn with(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+        }
+    }
+
     const fn length(self) -> i64 {
         self.to - self.from
     }
@@ -79,33 +135,6 @@ impl Range {
         }
         self.to = self.to.min(side);
     }
-}
-
-/// The columns and the rows between which a mask is not black.
-fn extent(mask: &GrayImage) -> Option<(Range, Range)> {
-    let mut found: Option<(Range, Range)> = None;
-    let rows = mask.as_raw().chunks_exact((mask.width() as usize).max(1));
-    for (row, greys) in rows.enumerate() {
-        let Some(first) = greys.iter().position(|&grey| grey != 0) else {
-            continue;
-        };
-        let last = greys.iter().rposition(|&grey| grey != 0).unwrap_or(first);
-        let (row, first, last) = (row as i64, first as i64, last as i64);
-        let (columns, rows) = found.get_or_insert((
-            Range {
-                from: first,
-                to: last + 1,
-            },
-            Range {
-                from: row,
-                to: row + 1,
-            },
-        ));
-        columns.from = columns.from.min(first);
-        columns.to = columns.to.max(last + 1);
-        rows.to = row + 1;
-    }
-    found
 }
 
 /// The image in its own shape, as large as fits into `width` x `height`, in the middle of them. What

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, RgbImage};
 use model::init_image::{LatentMask, StartStyle};
 use model::latents::TokenGrid;
 use serde::{Deserialize, Serialize};
 
-use super::crop::{self, Region, resize_and_fill};
+use super::crop::{self, Marked, Region, resize_and_fill};
 use super::decode::{Ground, decode, opaque};
 use super::file;
 use super::mask::{self, AlphaUse, greys};
@@ -37,6 +37,8 @@ pub(crate) struct InitPicture {
     pub(crate) mask_stamp: Option<Stamp>,
     /// How much of it is changed, above 0 and at most 1.
     pub(crate) strength: f64,
+    /// What lies behind the picture where it is transparent, if it is anywhere.
+    filled: Option<Ground>,
     /// How the mask's alpha channel was read, where it has holes.
     mask_alpha: Option<AlphaUse>,
     /// The pixels around the masked part that are drawn with it, where that part alone is drawn.
@@ -45,6 +47,8 @@ pub(crate) struct InitPicture {
     mask_stretched: Option<(u32, u32)>,
     picture: RgbImage,
     mask: Option<RgbImage>,
+    /// Where the mask is not black, if only that part is drawn.
+    marked: Option<Marked>,
 }
 
 impl InitPicture {
@@ -55,16 +59,19 @@ impl InitPicture {
     /// where only what it marks would be drawn.
     pub(crate) fn read(input: &ImageInput, ground: Ground) -> Result<Self, CliError> {
         let (stamp, picture) = read(&input.init_image)?;
+        let filled = has_holes(&picture).then_some(ground);
         let picture = opaque(picture, ground);
         let mut init = Self {
             stamp,
             mask_stamp: None,
             strength: input.strength,
+            filled,
             mask_alpha: None,
             mask_crop: input.mask_crop,
             mask_stretched: None,
             picture,
             mask: None,
+            marked: None,
         };
         if let Some(path) = &input.mask {
             let (stamp, mask) = read(path)?;
@@ -89,9 +96,10 @@ impl InitPicture {
             self.mask_stretched = Some(size);
             resize(&mask, width, height, Filter::Lanczos)
         };
-        if greys(&mask).iter().all(|&grey| grey == 0) {
+        self.marked = Marked::of(&greys(&mask));
+        if self.marked.is_none() {
             let reason = "marks nothing: it is black everywhere, so there is no part to crop to";
-            return Err(CliError::picture(path, reason.to_owned()));
+            return Err(CliError::picture(path, reason));
         }
         Ok(mask)
     }
@@ -100,6 +108,19 @@ impl InitPicture {
     pub(crate) fn notices(&self) -> impl Iterator<Item = String> {
         let name = self.mask_stamp.as_ref().map_or("", |stamp| &stamp.name);
         let alpha = self.mask_alpha.map(|alpha| alpha.note(name));
+        // With a mask it is plain what becomes of them.
+        let filled = self.filled.filter(|_| self.mask.is_none()).map(|ground| {
+            let colours = match ground {
+                Ground::White => "are white",
+                Ground::Black => "are black",
+                Ground::Own => "have the colours that the file has for them",
+            };
+            format!(
+                "the transparent parts of the init image {} {colours}; to repaint them alone, give \
+                 the file as the mask too",
+                self.stamp.name
+            )
+        });
         let stretched = self.mask_stretched.map(|(width, height)| {
             let (across, down) = self.dimensions();
             format!(
@@ -107,7 +128,7 @@ impl InitPicture {
                  {across}x{down}"
             )
         });
-        alpha.into_iter().chain(stretched)
+        filled.into_iter().chain(alpha).chain(stretched)
     }
 
     /// The picture's own width and height.
@@ -132,8 +153,7 @@ impl InitPicture {
 
     /// The part of the picture that is drawn at a size, where it is not the whole.
     pub(crate) fn region(&self, width: u32, height: u32) -> Option<Region> {
-        let (padding, mask) = (self.mask_crop?, self.mask.as_ref()?);
-        Region::of_mask(&greys(mask), padding, width, height)
+        Some(self.marked?.region(self.mask_crop?, width, height))
     }
 
     /// The picture, or the part of it that is drawn, at a size and as the VAE takes it:
@@ -175,9 +195,20 @@ impl InitPicture {
     /// The picture with what was drawn of its masked part in it; `None` where the whole was drawn.
     pub(crate) fn overlaid(&self, drawn: &RgbImage) -> Option<RgbImage> {
         let region = self.region(drawn.width(), drawn.height())?;
-        let mask: GrayImage = greys(self.mask.as_ref()?);
+        let mask = greys(self.mask.as_ref()?);
         Some(crop::overlay(&self.picture, &mask, region, drawn))
     }
+}
+
+/// Whether anything is transparent in an image of 8-bit samples.
+fn has_holes(image: &DynamicImage) -> bool {
+    let (samples, channels) = match image {
+        DynamicImage::ImageRgba8(image) => (image.as_raw(), 4),
+        DynamicImage::ImageLumaA8(image) => (image.as_raw(), 2),
+        _ => return false,
+    };
+    let mut pixels = samples.chunks_exact(channels);
+    pixels.any(|pixel| pixel.last() != Some(&255))
 }
 
 fn read(path: &Path) -> Result<(Stamp, DynamicImage), CliError> {

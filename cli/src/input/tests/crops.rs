@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{input, pictures};
-use crate::input::crop::{Region, overlay, resize_and_fill};
+use crate::input::crop::{Marked, Region, overlay, resize_and_fill};
 use crate::input::mask::greys;
 use crate::input::resize::{Filter, resize};
 use crate::input::{Ground, InitPicture};
@@ -51,7 +51,8 @@ fn crops_are_the_references() {
             Luma([if inside { case.grey } else { 0 }])
         });
         let [across, down] = case.to;
-        let region = Region::of_mask(&mask, case.padding, across, down).unwrap();
+        let region = Marked::of(&mask).unwrap();
+        let region = region.region(case.padding, across, down);
         let [left, top, right, bottom] = case.region;
         let expected = Region {
             left,
@@ -89,7 +90,7 @@ fn a_soft_mask_blends_the_overlay_as_the_reference_does() {
 
 #[test]
 fn a_black_mask_has_nothing_to_crop_to() {
-    assert_eq!(Region::of_mask(&GrayImage::new(9, 7), 4, 32, 32), None);
+    assert!(Marked::of(&GrayImage::new(9, 7)).is_none());
     let folder = tempfile::tempdir().unwrap();
     let black = folder.path().join("black.png");
     GrayImage::new(48, 32).save(&black).unwrap();

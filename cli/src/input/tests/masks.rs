@@ -44,6 +44,42 @@ fn a_resized_mask_has_the_references_cells() {
     }
 }
 
+#[test]
+fn transparent_parts_of_a_picture_are_told_unless_there_is_a_mask() {
+    let notices = |name: &str, mask: Option<&str>, ground| {
+        let picture = InitPicture::read(&input(name, mask, None), ground).unwrap();
+        picture.notices().collect::<Vec<_>>()
+    };
+    for name in [
+        "alpha.png",
+        "grey_alpha.png",
+        "hole.gif",
+        "palette_hole.png",
+    ] {
+        let [notice] = notices(name, None, Ground::White).try_into().unwrap();
+        let expected = format!("the transparent parts of the init image {name} are white; ");
+        assert!(notice.starts_with(&expected), "{notice}");
+    }
+    let [notice] = notices("alpha.png", None, Ground::Own).try_into().unwrap();
+    assert!(
+        notice.contains("have the colours that the file has for them"),
+        "{notice}"
+    );
+    assert_eq!(notices("rgb.png", None, Ground::White), [""; 0]);
+    // It is the mask's that matter.
+    let [notice] = notices("alpha.png", Some("alpha.png"), Ground::White)
+        .try_into()
+        .unwrap();
+    assert!(
+        notice.starts_with("what is transparent in the mask alpha.png"),
+        "{notice}"
+    );
+    assert_eq!(
+        notices("alpha.png", Some("mask_30x40.png"), Ground::White),
+        [""; 0]
+    );
+}
+
 /// A mask of 4 x 4 pixels with a colour and an alpha for each.
 fn rgba(pixel: impl Fn(u32, u32) -> [u8; 4]) -> DynamicImage {
     RgbaImage::from_fn(4, 4, |x, y| Rgba(pixel(x, y))).into()
