@@ -20,12 +20,13 @@ pub enum Weight<B: Backend> {
     Fp8(Fp8Weight<B>),
 }
 
-/// FP8 codes with one scale for the whole tensor: `value = decode(code) * scale`.
+/// FP8 codes with one scale for the whole tensor, or for each row: `value = decode(code) * scale`.
 #[derive(Module, Debug)]
 pub struct Fp8Weight<B: Backend> {
     /// U8 `[out, in]`: the bytes of the file, unchanged.
     pub bytes: Param<Tensor<B, 2, Int>>,
-    /// f32 `[1]`; 1 where the file has none.
+    /// f32 `[1]`, or `[out]` with one for each row; 1 where the file has none. It is the loader that
+    /// knows which.
     pub scale: Param<Tensor<B, 1>>,
     /// What the codes mean.
     pub format: Fp8Format,

@@ -77,10 +77,12 @@ where
     B: Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
     let indices = B::int_cast(indices, IntDType::I32);
-    let rows = decode::rows(weight, indices, Narrow::of_codes(format), FloatDType::F32);
-    portable::scaled::<B>(
+    let narrow = Narrow::of_codes(format);
+    let rows = decode::rows(weight, indices.clone(), narrow, FloatDType::F32);
+    portable::scaled_rows::<B>(
         Tensor::from_primitive(TensorPrimitive::Float(rows)),
         scale,
+        indices,
         dtype,
     )
 }

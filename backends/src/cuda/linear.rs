@@ -12,6 +12,7 @@ use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, empty};
+use crate::fp8::portable::is_by_row;
 use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format};
 
 /// Up to so many rows the codes are read once and used as they are.
@@ -77,6 +78,10 @@ impl Linear {
             addend,
             activation,
         } = epilogue;
+        // Neither our kernels nor cuBLASLt scale each row of a weight by itself.
+        if matches!(&weight, Stored::Fp8 { scale, .. } if is_by_row::<Cuda>(scale)) {
+            return None;
+        }
         let element = Element::of(x.dtype)?;
         let engine = Engine::of(&x.device).ok()?;
         let [rows, width] = dims(&x);

@@ -11,6 +11,7 @@ use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, finish, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, empty};
+use crate::fp8::portable::is_by_row;
 use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
@@ -99,7 +100,7 @@ impl LinearRounded {
             addend,
             activation,
         } = epilogue;
-        if x.values.dtype != DType::U8 {
+        if x.values.dtype != DType::U8 || is_by_row::<Cuda>(&weight.scale) {
             return None;
         }
         let engine = Engine::of(&x.values.device).ok()?;

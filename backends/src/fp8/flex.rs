@@ -52,8 +52,9 @@ impl Fp8Ops for Flex {
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
+        let scales = to_f32(scale);
         let finish = Finish {
-            scale: to_f32(scale).storage::<f32>()[0],
+            scales: scales.storage::<f32>(),
             epilogue,
         };
         linear(x, &weight, weight.bytes(), finish, |codes, scratch| {
@@ -69,7 +70,7 @@ impl Fp8Ops for Flex {
     ) -> FloatTensor<Self> {
         let weight = weight.to_contiguous();
         let finish = Finish {
-            scale: 1.0,
+            scales: &[1.0],
             epilogue,
         };
         match weight.dtype() {
@@ -97,8 +98,9 @@ impl Fp8Ops for Flex {
 }
 
 /// What follows the product.
-struct Finish {
-    scale: f32,
+struct Finish<'a> {
+    /// One, or one for each row of the weight.
+    scales: &'a [f32],
     epilogue: Epilogue<Flex>,
 }
 
@@ -110,7 +112,7 @@ fn linear<T: Sync>(
     x: FlexTensor,
     weight: &FlexTensor,
     elements: &[T],
-    finish: Finish,
+    finish: Finish<'_>,
     decode: impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync,
 ) -> FlexTensor {
     let dtype = x.dtype();
@@ -137,7 +139,7 @@ fn linear<T: Sync>(
         x,
         width,
         elements,
-        scale: finish.scale,
+        scales: finish.scales,
         bias,
         out,
         columns,
@@ -173,7 +175,8 @@ struct Product<'a, T> {
     width: usize,
     /// `[out, width]`.
     elements: &'a [T],
-    scale: f32,
+    /// `[1]` or `[out]`.
+    scales: &'a [f32],
     /// `[out]`.
     bias: Option<&'a [f32]>,
     out: usize,
@@ -202,8 +205,15 @@ impl<T: Sync> Product<'_, T> {
             // SAFETY: each tile owns the columns [start, start + count) of the output, which
             // outlives this call, and tiles do not overlap.
             unsafe {
+                let (scale, scales) = match self.scales {
+                    [scale] => (*scale, None),
+                    scales => (1.0, Some(&scales[start..start + count])),
+                };
                 self.columns
-                    .multiply(self.x, width, values, start, count, self.scale);
+                    .multiply(self.x, width, values, start, count, scale);
+                if let Some(scales) = scales {
+                    self.columns.scale(start, scales);
+                }
                 if let Some(bias) = self.bias {
                     self.columns.add(start, &bias[start..start + count]);
                 }
@@ -253,8 +263,12 @@ impl<T: Sync> Product<'_, T> {
                 }
                 for row in 0..count {
                     let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
+                    let scale = match self.scales {
+                        [scale] => *scale,
+                        scales => scales[first + row],
+                    };
                     for x_row in 0..rows {
-                        let value = x.sum(sums, row, x_row) * self.scale + bias;
+                        let value = x.sum(sums, row, x_row) * scale + bias;
                         // SAFETY: each group has its own columns of the output, which outlives
                         // this call.
                         unsafe { self.columns.set(x_row, first + row, value) };
@@ -333,13 +347,32 @@ impl Columns {
     /// # Safety
     /// The columns exist and no other thread touches them.
     unsafe fn add(&self, start: usize, bias: &[f32]) {
+        // SAFETY: by the caller.
+        unsafe { self.change(start, bias, |value, bias| *value += bias) };
+    }
+
+    /// Multiplies the columns that begin at `start` by one factor each.
+    ///
+    /// # Safety
+    /// The columns exist and no other thread touches them.
+    unsafe fn scale(&self, start: usize, factors: &[f32]) {
+        // SAFETY: by the caller.
+        unsafe { self.change(start, factors, |value, factor| *value *= factor) };
+    }
+
+    /// Changes the columns that begin at `start` by one number each.
+    ///
+    /// # Safety
+    /// The columns exist and no other thread touches them.
+    unsafe fn change(&self, start: usize, numbers: &[f32], change: impl Fn(&mut f32, f32)) {
         for row in 0..self.rows {
             // SAFETY: in bounds and ours, by the caller.
             let row = unsafe {
-                std::slice::from_raw_parts_mut(self.data.add(row * self.stride + start), bias.len())
+                let first = self.data.add(row * self.stride + start);
+                std::slice::from_raw_parts_mut(first, numbers.len())
             };
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value += bias;
+            for (value, &number) in row.iter_mut().zip(numbers) {
+                change(value, number);
             }
         }
     }

@@ -37,7 +37,7 @@ pub enum LayerWeight<B: Backend> {
 pub struct Fp8Codes<B: Backend> {
     /// U8 `[out, in]`.
     pub codes: IntTensor<B>,
-    /// f32 `[1]`.
+    /// f32 `[1]`, or `[out]` with one for each row.
     pub scale: FloatTensor<B>,
     /// What the codes mean.
     pub format: Fp8Format,

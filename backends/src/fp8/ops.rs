@@ -67,7 +67,7 @@ pub struct RoundedRows<B: Backend> {
 ///
 /// Every method has a portable body made of Burn operations; a backend overrides it where it
 /// can do better. Weights are decoded exactly (each FP8 code is exact in bf16 and f32) and the
-/// tensor's scale multiplies the result, not the weight.
+/// scale of the tensor, or of each of its rows, multiplies the result, not the weight.
 pub trait Fp8Ops: FusedOps {
     /// Whether the device multiplies FP8 numbers as they are where activations are of `dtype`, so
     /// that [`fp8_linear_rounded`](Self::fp8_linear_rounded) gains something.
@@ -80,7 +80,7 @@ pub trait Fp8Ops: FusedOps {
     ///
     /// * `x`: float `[rows, in]`; `y` has its dtype.
     /// * `weight`: U8 `[out, in]`, FP8 codes.
-    /// * `scale`: f32 `[1]`.
+    /// * `scale`: f32 `[1]`, or `[out]` with one for each row of the weight.
     fn fp8_linear(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
@@ -154,7 +154,7 @@ pub trait Fp8Ops: FusedOps {
     /// The rows of an embedding that `indices` name, as `dtype` `[n, in]`: `decode(code) * scale`.
     ///
     /// * `weight`: U8 `[out, in]`, FP8 codes.
-    /// * `scale`: f32 `[1]`.
+    /// * `scale`: f32 `[1]`, or `[out]` with one for each row of the weight.
     /// * `indices`: int `[n]`, each below `out`.
     fn fp8_rows(
         weight: IntTensor<Self>,

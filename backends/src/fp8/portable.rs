@@ -7,7 +7,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
 
 use super::codec::Fp8Format;
-use super::ops::{Activation, Epilogue};
+use super::ops::{Activation, Epilogue, Fp8Ops, RoundedRows};
 use crate::fused::FusedOps;
 
 /// Weight elements decoded at a time: 64 MiB as `f32`.
@@ -59,7 +59,7 @@ pub(crate) fn decoded_linear<B: FusedOps>(
 /// `x * scale` in f32, rounded to `dtype`.
 ///
 /// * `x`: float `[rows, width]`.
-/// * `scale`: f32 `[1]`.
+/// * `scale`: f32 `[1]`, or `[width]` with one for each column.
 pub(crate) fn scaled<B: Backend>(
     x: Tensor<B, 2>,
     scale: FloatTensor<B>,
@@ -78,8 +78,83 @@ pub(crate) fn fp8_rows<B: Backend>(
     dtype: FloatDType,
 ) -> FloatTensor<B> {
     let weight = Tensor::<B, 2, Int>::from_primitive(weight);
-    let codes = weight.select(0, Tensor::from_primitive(indices));
-    scaled(decode_all(codes, format), scale, dtype)
+    let codes = weight.select(0, Tensor::from_primitive(indices.clone()));
+    scaled_rows(decode_all(codes, format), scale, indices, dtype)
+}
+
+/// Rows of a weight `x * scale` in f32, rounded to `dtype`.
+///
+/// * `x`: float `[n, width]`, the rows that `indices` name.
+/// * `scale`: f32 `[1]`, or one for each row of the weight.
+pub(crate) fn scaled_rows<B: Backend>(
+    x: Tensor<B, 2>,
+    scale: FloatTensor<B>,
+    indices: IntTensor<B>,
+    dtype: FloatDType,
+) -> FloatTensor<B> {
+    let scale = float::<B, 1>(scale);
+    let scale = match scale.dims() {
+        [1] => scale.unsqueeze::<2>(),
+        _ => scale
+            .select(0, Tensor::from_primitive(indices))
+            .unsqueeze_dim(1),
+    };
+    let y = x.cast(FloatDType::F32) * scale;
+    y.cast(dtype).into_primitive().tensor()
+}
+
+/// Whether a scale is one for each row of a weight.
+#[cfg(feature = "cuda")]
+pub(crate) fn is_by_row<B: Backend>(scale: &FloatTensor<B>) -> bool {
+    use burn::tensor::TensorMetadata;
+    scale.shape().num_elements() != 1
+}
+
+/// [`Fp8Ops::fp8_linear`] with a scale for each row of the weight, for devices whose kernels know one
+/// for the whole: the product without scales, rounded to `x`'s dtype, and then the factors of its
+/// columns.
+#[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
+pub(crate) fn fp8_linear_by_row<B: Fp8Ops>(
+    x: FloatTensor<B>,
+    weight: IntTensor<B>,
+    scale: FloatTensor<B>,
+    format: Fp8Format,
+    epilogue: Epilogue<B>,
+) -> FloatTensor<B> {
+    let one = ones::<B>(&scale);
+    let y = B::fp8_linear(x, weight, one, format, Epilogue::NONE);
+    by_column::<B>(y, scale, epilogue)
+}
+
+/// The same of [`Fp8Ops::fp8_linear_rounded`].
+#[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
+pub(crate) fn fp8_linear_rounded_by_row<B: Fp8Ops>(
+    x: RoundedRows<B>,
+    weight: IntTensor<B>,
+    scale: FloatTensor<B>,
+    format: Fp8Format,
+    epilogue: Epilogue<B>,
+) -> FloatTensor<B> {
+    let one = ones::<B>(&scale);
+    let y = B::fp8_linear_rounded(x, weight, one, format, Epilogue::NONE);
+    by_column::<B>(y, scale, epilogue)
+}
+
+/// A scale of 1, where another one is.
+fn ones<B: Backend>(scale: &FloatTensor<B>) -> FloatTensor<B> {
+    let scale = float::<B, 1>(scale.clone());
+    let one = Tensor::<B, 1>::ones([1], (&scale.device(), DType::F32));
+    one.into_primitive().tensor()
+}
+
+fn by_column<B: FusedOps>(
+    y: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    epilogue: Epilogue<B>,
+) -> FloatTensor<B> {
+    let y = float::<B, 2>(y);
+    let dtype: FloatDType = y.dtype().into();
+    finish(float(scaled(y, scale, dtype)), epilogue)
 }
 
 /// See [`Fp8Ops::dense_rows`](super::Fp8Ops::dense_rows).
@@ -228,6 +303,58 @@ mod tests {
     }
 
     #[test]
+    fn a_scale_for_each_row_is_the_product_with_the_decoded_and_scaled_weight() {
+        let device = Default::default();
+        for ([rows, input, output], activation) in shapes_and_activations() {
+            if output == 1 {
+                continue;
+            }
+            let format = Fp8Format::E4M3;
+            let x = random([rows, input]);
+            let codes = codes([output, input], format);
+            let scales: Vec<f32> = (0..output).map(|row| 0.1 + row as f32 * 0.01).collect();
+            let scales = Tensor::<Flex, 1>::from_floats(scales.as_slice(), &device);
+            let epilogue = Epilogue {
+                bias: Some(raw(&random([output]))),
+                addend: (rows % 2 == 1).then(|| raw(&random([rows, output]))),
+                activation,
+            };
+            let weight = decode_all(codes.clone(), format) * scales.clone().unsqueeze_dim(1);
+            let expected = dense_linear::<Flex>(raw(&x), raw(&weight), epilogue.clone());
+            let call = |linear: fn(_, _, _, _, _) -> FloatTensor<Flex>| {
+                let codes = codes.clone().into_primitive();
+                linear(raw(&x), codes, raw(&scales), format, epilogue.clone())
+            };
+            let what = format!("{rows}x{input}x{output} {activation:?}");
+            for (by, found) in [
+                ("processor", call(Flex::fp8_linear)),
+                ("portable", call(fp8_linear::<Flex>)),
+                ("in two steps", call(fp8_linear_by_row::<Flex>)),
+            ] {
+                close(&format!("{what} {by}"), found, expected.clone());
+            }
+            // Activations that are rounded to FP8 are scaled by row too.
+            let rounded = Flex::round_rows(raw(&x));
+            let exact = float::<Flex, 2>(rounded.values.clone());
+            let exact = raw(&(exact * float::<Flex, 2>(rounded.scales.clone())));
+            let expected = dense_linear::<Flex>(exact, raw(&weight), epilogue.clone());
+            let call = |linear: fn(_, _, _, _, _) -> FloatTensor<Flex>| {
+                let (x, codes) = (rounded.clone(), codes.clone().into_primitive());
+                linear(x, codes, raw(&scales), format, epilogue.clone())
+            };
+            for (by, found) in [
+                ("rounded", call(Flex::fp8_linear_rounded)),
+                (
+                    "rounded in two steps",
+                    call(fp8_linear_rounded_by_row::<Flex>),
+                ),
+            ] {
+                close(&format!("{what} {by}"), found, expected.clone());
+            }
+        }
+    }
+
+    #[test]
     fn dense_linear_agrees_in_every_dtype() {
         for dtype in [FloatDType::F32, FloatDType::BF16, FloatDType::F16] {
             for ([rows, input, output], activation) in shapes_and_activations() {
@@ -300,5 +427,23 @@ mod tests {
             .map(|&code| format.decode(code) * 0.5)
             .collect();
         assert_eq!(rows, expected);
+
+        let scales = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.25];
+        let by_row = Weight::<Flex>::Fp8(Fp8Weight {
+            bytes: Param::initialized(Default::default(), codes([9, 4], format)),
+            scale: Param::from_tensor(Tensor::from_floats(scales, &device)),
+            format,
+            arithmetic: Arithmetic::Exact,
+        });
+        let ids = Tensor::<Flex, 1, Int>::from_ints([8, 0, 2], &device);
+        let rows = by_row.rows(ids, FloatDType::F32).into_data();
+        let expected = [8, 0, 2].iter().flat_map(|&row| {
+            let codes = &all[row * 4..row * 4 + 4];
+            codes
+                .iter()
+                .map(move |&code| format.decode(code) * scales[row])
+        });
+        let rows: Vec<f32> = rows.iter().collect();
+        assert_eq!(rows, expected.collect::<Vec<_>>());
     }
 }
