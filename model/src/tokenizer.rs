@@ -1,5 +1,6 @@
 //! Prompts to token ids: Qwen2.5's byte-level BPE inside Qwen-Image's chat template.
 
+mod single;
 mod template;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,6 +19,10 @@ pub use template::{MAX_SEQUENCE_LENGTH, PromptStyle, PromptTokens};
 
 /// How Qwen2 splits text before it merges bytes.
 const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The special tokens with their ids, as transformers wrote them before `tokenizer_config.json` had
+/// them.
+const ADDED_TOKENS: &str = "added_tokens.json";
 
 /// Why there is no tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +61,13 @@ pub struct Tokenizer {
 }
 
 /// The part of `tokenizer_config.json` that matters here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct TokenizerConfig {
     #[serde(default)]
     added_tokens_decoder: BTreeMap<String, AddedTokenConfig>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct AddedTokenConfig {
     content: String,
     #[serde(default)]
@@ -90,8 +95,9 @@ impl Tokenizer {
             path.to_owned()
         };
         let mut inner = if single.is_file() {
-            tokenizers::Tokenizer::from_bytes(read(&single)?)
-                .map_err(|error| malformed(&single, error))?
+            let mut inner = single::open(&single)?;
+            add_older_tokens(&mut inner, &single.with_file_name(ADDED_TOKENS))?;
+            inner
         } else if path.is_dir() {
             from_parts(path)?
         } else {
@@ -147,9 +153,19 @@ fn from_parts(folder: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
     let vocab = serde_json::from_slice::<BTreeMap<String, u32>>(&read(&vocab_path)?)
         .map_err(|error| malformed(&vocab_path, error))?;
     let merges = parse_merges(&merges_path)?;
-    let config: TokenizerConfig = serde_json::from_slice(&read(&config_path)?)
-        .map_err(|error| malformed(&config_path, error))?;
-    check_merges(&vocab, &merges, &config).map_err(|reason| malformed(&merges_path, reason))?;
+    let added_path = folder.join(ADDED_TOKENS);
+    let mut config = match config_path.is_file() || !added_path.is_file() {
+        true => serde_json::from_slice(&read(&config_path)?)
+            .map_err(|error| malformed(&config_path, error))?,
+        false => TokenizerConfig::default(),
+    };
+    // As in transformers, the newer file's list counts alone if there is one.
+    if config.added_tokens_decoder.is_empty() && added_path.is_file() {
+        config.added_tokens_decoder = older_tokens(&added_path)?;
+    }
+    let added = config.added_tokens_decoder.values();
+    check_merges(&vocab, &merges, added.map(|token| token.content.as_str()))
+        .map_err(|reason| malformed(&merges_path, reason))?;
 
     let bpe = BPE::builder()
         .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
@@ -194,15 +210,14 @@ fn parse_merges(path: &Path) -> Result<Vec<(String, String)>, TokenizerError> {
 
 /// Whether merges make every token of more than one character: where some are missing, prompts
 /// would silently become other tokens.
-fn check_merges(
+fn check_merges<'a>(
     vocab: &BTreeMap<String, u32>,
     merges: &[(String, String)],
-    config: &TokenizerConfig,
+    added: impl Iterator<Item = &'a str>,
 ) -> Result<(), String> {
     let pairs = merges.iter().map(|(left, right)| format!("{left}{right}"));
     let made: HashSet<String> = pairs.collect();
-    let added = config.added_tokens_decoder.values();
-    let added: HashSet<&str> = added.map(|token| token.content.as_str()).collect();
+    let added: HashSet<&str> = added.collect();
     let is_made = |token: &&String| token.chars().nth(1).is_some() && !added.contains(&***token);
     let (wanted, missing) = vocab
         .keys()
@@ -217,6 +232,35 @@ fn check_merges(
              cut, or belongs to another vocab.json"
         )),
     }
+}
+
+/// The tokens of an `added_tokens.json`, by their ids.
+fn older_tokens(path: &Path) -> Result<BTreeMap<String, AddedTokenConfig>, TokenizerError> {
+    let ids: BTreeMap<String, u32> =
+        serde_json::from_slice(&read(path)?).map_err(|error| malformed(path, error))?;
+    let tokens = ids.into_iter().map(|(content, id)| {
+        let token = AddedTokenConfig {
+            content,
+            special: true,
+            ..AddedTokenConfig::default()
+        };
+        (id.to_string(), token)
+    });
+    Ok(tokens.collect())
+}
+
+/// Adds the tokens of an `added_tokens.json` that a tokenizer does not have.
+fn add_older_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    path: &Path,
+) -> Result<(), TokenizerError> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let config = TokenizerConfig {
+        added_tokens_decoder: older_tokens(path)?,
+    };
+    add_tokens(tokenizer, config, path)
 }
 
 /// Adds the special tokens and checks that each gets the id that its file gives it.
