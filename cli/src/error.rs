@@ -184,6 +184,13 @@ impl CliError {
             | Self::Input(_)
             | Self::Tokenizer(_)
             | Self::NotFiniteEmbeds(_)
+            | Self::NotFinite
+            | Self::NotFiniteLatents
+            | Self::NotFinitePrediction {
+                loras: false,
+                dtype: FloatDType::F32,
+                ..
+            }
             | Self::Pipeline(PipelineError::TokenOutOfRange { .. }) => ExitCode::BadModel,
             Self::Memory { .. } | Self::HostMemory { .. } | Self::OutOfMemory(_) => {
                 ExitCode::NoMemory
@@ -193,8 +200,6 @@ impl CliError {
             Self::Download(error) => error.exit_code(),
             Self::Pipeline(_)
             | Self::NotFinitePrediction { .. }
-            | Self::NotFinite
-            | Self::NotFiniteLatents
             | Self::DeviceFails(_)
             | Self::Leak { .. }
             | Self::Output { .. }
@@ -312,13 +317,15 @@ mod tests {
                 loras,
                 dtype,
             };
-            assert_eq!(error.exit_code(), ExitCode::Failure);
-            error.to_string()
+            (error.exit_code(), error.to_string())
         };
-        let f32 = told(false, FloatDType::F32);
+        // Nothing but the file is left to blame.
+        let (code, f32) = told(false, FloatDType::F32);
+        assert_eq!(code, ExitCode::BadModel);
         assert!(f32.starts_with("t.safetensors: "), "{f32}");
         assert!(!f32.contains("--dtype") && !f32.contains("LoRA"), "{f32}");
-        let bf16 = told(true, FloatDType::BF16);
+        let (code, bf16) = told(true, FloatDType::BF16);
+        assert_eq!(code, ExitCode::Failure);
         assert!(
             bf16.contains("--dtype f32") && bf16.contains("LoRA"),
             "{bf16}"

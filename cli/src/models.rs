@@ -4,7 +4,7 @@ mod scheduler;
 
 use std::path::{Path, PathBuf};
 
-use loader::{Adapters, Component, ModelFiles, Weights};
+use loader::{Adapters, Checkpoint, Component, ModelFiles, Weights};
 use model::{ConfigError, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig};
 use serde_json::Value;
 
@@ -70,6 +70,7 @@ impl Models {
         sources: &ModelSources,
         accept: impl FnOnce(&str) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
+        let sources = &with_checkpoint(sources)?;
         let demo = sources.is_demo().then(demo::unpack).transpose()?;
         let demo_folder = demo.as_ref().map(Unpacked::path);
         let found = match sources.models.as_deref().or(demo_folder) {
@@ -299,6 +300,30 @@ fn read_size(value: &Value) -> Option<(u32, u32)> {
     }
 }
 
+/// The same with the models that `--checkpoint` holds in the place of those that have no flag of
+/// their own.
+fn with_checkpoint(sources: &ModelSources) -> Result<ModelSources, CliError> {
+    let mut sources = sources.clone();
+    let Some(path) = &sources.checkpoint else {
+        return Ok(sources);
+    };
+    let checkpoint = Checkpoint::open(path)?;
+    let held = loader::components(&checkpoint);
+    if held.is_empty() {
+        // For what it is, and what to do.
+        Weights::open_any(path)?;
+    }
+    for component in held {
+        let own = match component {
+            Component::Transformer => &mut sources.transformer,
+            Component::TextEncoder => &mut sources.text_encoder,
+            Component::Vae => &mut sources.vae,
+        };
+        own.get_or_insert_with(|| path.clone());
+    }
+    Ok(sources)
+}
+
 /// The components that flags name: the folder need not hold exactly one of them.
 fn given(sources: &ModelSources) -> Vec<Component> {
     [
@@ -313,12 +338,16 @@ fn given(sources: &ModelSources) -> Vec<Component> {
 
 fn not_found(component: Component, sources: &ModelSources) -> CliError {
     let flag = component.flag();
-    CliError::ModelFile(match &sources.models {
-        Some(dir) => format!(
+    CliError::ModelFile(match (&sources.models, &sources.checkpoint) {
+        (Some(dir), _) => format!(
             "{}: holds no {component}: download it there, or name it with {flag}",
             dir.display()
         ),
-        None => format!("no {component}: name it with {flag}"),
+        (None, Some(file)) => format!(
+            "{}: holds no {component}: name one with {flag}",
+            file.display()
+        ),
+        (None, None) => format!("no {component}: name it with {flag}"),
     })
 }
 

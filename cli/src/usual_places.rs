@@ -47,7 +47,10 @@ impl UsualPlaces {
 /// Whether a `models` tree has a transformer, which `download` fetches last. What else it may lack
 /// is for the loader to tell.
 fn has_transformer(models: &Path) -> bool {
-    names_in(&models.join(TRANSFORMER_FOLDER)).any(|name| name.ends_with(".safetensors"))
+    names_in(&models.join(TRANSFORMER_FOLDER)).any(|name| {
+        // macOS leaves `._` files beside others.
+        name.to_ascii_lowercase().ends_with(".safetensors") && !name.starts_with("._")
+    })
 }
 
 /// Whether a `models` tree holds a part of a file.

@@ -23,24 +23,39 @@ pub enum Component {
 
 /// Prefixes that programs put before the transformer's keys, the longest first
 /// (ComfyUI: `comfy/model_detection.py`, `unet_prefix_from_state_dict`).
-const TRANSFORMER_PREFIXES: [&str; 5] = [
+const TRANSFORMER_PREFIXES: [&str; 7] = [
     "model.diffusion_model.",
+    "diffusion_model.",
     "model.model.",
+    "transformer.",
     "net.",
     "model.",
     "",
 ];
 
+/// Prefixes that programs put before the VAE's keys.
+const VAE_PREFIXES: [&str; 3] = ["vae.", "first_stage_model.", ""];
+
 /// Keys that only this transformer has. A second one of each model tells what a file is that lacks
 /// the first.
 const TRANSFORMER_KEYS: [&str; 2] = ["txt_norm.weight", "transformer_blocks.0.img_mod.1.weight"];
 
-/// Keys of which two are in every text encoder, in its names of old and of new.
-const TEXT_ENCODER_KEYS: [&str; 4] = [
-    "model.layers.0.self_attn.k_proj.bias",
-    "model.layers.0.self_attn.q_proj.bias",
-    "model.language_model.layers.0.self_attn.k_proj.bias",
-    "model.language_model.layers.0.self_attn.q_proj.bias",
+/// Keys of which two are in every text encoder, after the prefixes of its
+/// [language model](LANGUAGE) and of the file.
+const TEXT_ENCODER_KEYS: [&str; 2] = [
+    "layers.0.self_attn.k_proj.bias",
+    "layers.0.self_attn.q_proj.bias",
+];
+
+/// What stands before the keys of the language model in a vision-language model, the longest first:
+/// later versions of transformers put both halves of the model under `model.`, and some programs
+/// save the language model by itself.
+pub(crate) const LANGUAGE: [&str; 5] = [
+    "model.language_model.",
+    "language_model.model.",
+    "language_model.",
+    "model.",
+    "",
 ];
 
 /// Keys of which two are in every VAE: diffusers names, Wan names. Other VAEs have no `gamma`.
@@ -65,17 +80,60 @@ impl Component {
     }
 
     /// The prefix before this component's keys in a checkpoint, or `None` if it is another's.
-    pub(crate) fn prefix_in(self, checkpoint: &Checkpoint) -> Option<&'static str> {
-        let has = |key: &str| checkpoint.find(key).is_some();
+    pub(crate) fn prefix_in(self, checkpoint: &Checkpoint) -> Option<String> {
+        let before = |prefixes: &[&'static str], keys: &[&str]| {
+            let has = |prefix: &str| {
+                let mut keys = keys.iter();
+                keys.any(|key| checkpoint.find(&format!("{prefix}{key}")).is_some())
+            };
+            let mut prefixes = prefixes.iter();
+            prefixes
+                .find(|prefix| has(prefix))
+                .map(|&prefix| prefix.to_owned())
+        };
         match self {
-            Self::Transformer => TRANSFORMER_PREFIXES.into_iter().find(|prefix| {
-                let mut keys = TRANSFORMER_KEYS.iter();
-                keys.any(|key| has(&format!("{prefix}{key}")))
-            }),
-            Self::TextEncoder => TEXT_ENCODER_KEYS.into_iter().any(has).then_some(""),
-            Self::Vae => VAE_KEYS.into_iter().any(has).then_some(""),
+            Self::Transformer => before(&TRANSFORMER_PREFIXES, &TRANSFORMER_KEYS),
+            Self::TextEncoder => checkpoint
+                .entries()
+                .iter()
+                .find_map(|entry| before_language_model(&entry.tensor.key)),
+            Self::Vae => before(&VAE_PREFIXES, &VAE_KEYS),
         }
     }
+}
+
+/// What a file has before the names of a text encoder, by one of [its keys](TEXT_ENCODER_KEYS).
+fn before_language_model(key: &str) -> Option<String> {
+    let mut keys = TEXT_ENCODER_KEYS.iter();
+    let before = keys.find_map(|known| key.strip_suffix(known))?;
+    let mut language = LANGUAGE.iter();
+    language.find_map(|language| {
+        let prefix = before.strip_suffix(language)?;
+        // Other text encoders beside it, such as CLIP's, have layers of these names further down.
+        let parts: Vec<&str> = prefix.split_terminator('.').collect();
+        let known = matches!(
+            parts.as_slice(),
+            [] | ["text_encoder"]
+                | ["text_encoders" | "cond_stage_model", _]
+                | ["text_encoders" | "cond_stage_model", _, "transformer"]
+        );
+        known.then(|| prefix.to_owned())
+    })
+}
+
+/// The components that a checkpoint holds, in the order in which they run, each with what stands
+/// before its keys.
+pub(crate) fn parts(checkpoint: &Checkpoint) -> Vec<(Component, String)> {
+    let all = Component::ALL.into_iter();
+    all.filter_map(|component| Some((component, component.prefix_in(checkpoint)?)))
+        .collect()
+}
+
+/// The components that a checkpoint holds, in the order in which they run: several in a file of
+/// all models in one.
+pub fn components(checkpoint: &Checkpoint) -> Vec<Component> {
+    let parts = parts(checkpoint);
+    parts.into_iter().map(|(component, _)| component).collect()
 }
 
 impl fmt::Display for Component {
@@ -94,24 +152,24 @@ impl fmt::Display for Component {
 /// [`LoadError::UnknownComponent`] if it is none, [`LoadError::SeveralComponents`] if it is more
 /// than one.
 pub fn detect(checkpoint: &Checkpoint) -> Result<Component, LoadError> {
-    let mut found = Component::ALL
-        .into_iter()
-        .filter(|component| component.prefix_in(checkpoint).is_some());
-    let Some(first) = found.next() else {
-        let keys = checkpoint.entries().iter().map(|entry| &entry.tensor.key);
-        return Err(LoadError::UnknownComponent {
-            file: checkpoint.source().into(),
-            hint: hint(checkpoint),
-            keys: keys.take(2).map(Excerpt::from).collect(),
-        });
-    };
-    match found.next() {
-        Some(second) => Err(LoadError::SeveralComponents {
+    match components(checkpoint).as_slice() {
+        [] => Err(unknown(checkpoint)),
+        [only] => Ok(*only),
+        &[first, second, ..] => Err(LoadError::SeveralComponents {
             file: checkpoint.source().into(),
             first,
             second,
         }),
-        None => Ok(first),
+    }
+}
+
+/// The error for a checkpoint that is none of the components.
+pub(crate) fn unknown(checkpoint: &Checkpoint) -> LoadError {
+    let keys = checkpoint.entries().iter().map(|entry| &entry.tensor.key);
+    LoadError::UnknownComponent {
+        file: checkpoint.source().into(),
+        hint: hint(checkpoint),
+        keys: keys.take(2).map(Excerpt::from).collect(),
     }
 }
 

@@ -158,8 +158,8 @@ pub enum LoadError {
     },
     /// A `--models` folder of no known structure.
     #[error(
-        "{}: neither a ComfyUI models folder (diffusion_models, text_encoders, vae) nor a \
-         diffusers folder (model_index.json)",
+        "{}: neither a ComfyUI models folder (diffusion_models, text_encoders, vae, checkpoints) nor \
+         a diffusers folder (model_index.json)",
         shown(dir)
     )]
     NotAModelsFolder {
@@ -194,8 +194,8 @@ pub enum LoadError {
     },
     /// A checkpoint of several models in one.
     #[error(
-        "{}: holds a {first} and a {second} in one; such files are not supported, use \
-         separate ones",
+        "{}: holds a {first} and a {second}, and their names do not tell which tensor is whose: \
+         use separate files",
         shown(file)
     )]
     SeveralComponents {
@@ -320,6 +320,20 @@ pub enum LoadError {
         key: Excerpt,
         /// Its dtype.
         dtype: Dtype,
+    },
+    /// A tensor with NaN or infinity, found after a computation gave such numbers.
+    #[error(
+        "{}: tensor `{key}` of this {component} holds numbers that are not finite (NaN or \
+         infinity): the file is damaged, download it again",
+        shown(file)
+    )]
+    NotFinite {
+        /// The file that holds the tensor.
+        file: PathBuf,
+        /// What it was read as.
+        component: Component,
+        /// The tensor.
+        key: Excerpt,
     },
     /// The checkpoint and the module do not fit each other.
     #[error("{}: does not fit the model: {misfit}", shown(file))]

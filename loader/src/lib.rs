@@ -17,6 +17,7 @@
 
 pub mod checkpoint;
 pub mod component;
+pub mod damage;
 pub mod dialect;
 pub mod error;
 pub mod header;
@@ -41,7 +42,8 @@ mod source;
 mod stream;
 
 pub use checkpoint::Checkpoint;
-pub use component::Component;
+pub use component::{Component, components};
+pub use damage::find_not_finite;
 pub use error::LoadError;
 pub use header::{Header, HeaderError, TensorEntry};
 pub use held::HeldFiles;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{Checkpoint, FILE_SUFFIX, INDEX_SUFFIX, file_names};
-use crate::component::{Component, detect};
+use crate::checkpoint::{Checkpoint, FILE_SUFFIX, INDEX_SUFFIX, file_names, has_ending};
+use crate::component::{Component, components};
 use crate::error::LoadError;
 use crate::lora::looks_like_a_lora;
 use crate::text::Excerpt;
@@ -71,10 +71,12 @@ impl FolderContents {
             Component::Vae,
         ] {
             let sound = candidates.sound.iter();
-            let of_it: Vec<_> = sound
+            let mut of_it: Vec<_> = sound
                 .filter(|(kind, _)| *kind == component)
                 .cloned()
                 .collect();
+            let combined = candidates.combined_with(component);
+            of_it.extend(combined.map(|path| (component, path.clone())));
             if of_it.is_empty() {
                 candidates.choose(dir, component)?;
             }
@@ -106,7 +108,8 @@ impl ModelFiles {
     ///
     /// In a diffusers folder (with a `model_index.json`) they are where diffusers puts them. In
     /// any other, the `.safetensors` files of `diffusion_models`, `unet`, `text_encoders`, `clip`,
-    /// `vae` and of the folder itself are opened, and each is what its tensors say.
+    /// `vae`, `checkpoints` and of the folder itself are opened, and each is what its tensors say.
+    /// A file of several models in one counts where there is none of a model alone.
     ///
     /// # Errors
     /// [`LoadError::SeveralCandidates`] if there is a choice to be made; a damaged file if there
@@ -176,7 +179,18 @@ impl ModelFiles {
 }
 
 /// The folders of a ComfyUI `models` tree that can hold parts of this model.
-const MODEL_FOLDERS: [&str; 5] = ["diffusion_models", "unet", "text_encoders", "clip", "vae"];
+const MODEL_FOLDERS: [&str; 6] = [
+    "diffusion_models",
+    "unet",
+    "text_encoders",
+    "clip",
+    "vae",
+    CHECKPOINTS,
+];
+
+/// The folder of a ComfyUI `models` tree that holds files of several models in one, most of them
+/// of other kinds.
+const CHECKPOINTS: &str = "checkpoints";
 
 /// The folder of a ComfyUI `models` tree that holds LoRAs.
 pub(crate) const LORAS: &str = "loras";
@@ -214,8 +228,12 @@ fn find_tokenizer(dir: &Path) -> Option<PathBuf> {
 struct Candidates {
     seen: BTreeSet<PathBuf>,
     sound: Vec<(Component, PathBuf)>,
+    /// Files of several models in one, the transformer among them.
+    combined: Vec<(Vec<Component>, PathBuf)>,
     loras: Vec<PathBuf>,
     damaged: Vec<(PathBuf, LoadError)>,
+    /// Whether the folder at hand is that of files of several models in one.
+    among_all_in_one: bool,
 }
 
 impl Candidates {
@@ -223,19 +241,21 @@ impl Candidates {
     fn in_tree(dir: &Path) -> Result<Self, LoadError> {
         let mut candidates = Self::default();
         candidates.collect(dir, 0)?;
-        for folder in MODEL_FOLDERS {
-            let folder = dir.join(folder);
+        for name in MODEL_FOLDERS {
+            let folder = dir.join(name);
+            candidates.among_all_in_one = name == CHECKPOINTS;
             if folder.is_dir() {
                 candidates.collect(&folder, MAX_DEPTH)?;
             }
         }
+        candidates.among_all_in_one = false;
         Ok(candidates)
     }
 
     /// Opens the checkpoints of a folder and of `depth` levels below it.
     fn collect(&mut self, dir: &Path, depth: usize) -> Result<(), LoadError> {
         let names = file_names(dir)?;
-        let sharded = names.iter().any(|name| name.ends_with(INDEX_SUFFIX));
+        let sharded = names.iter().any(|name| has_ending(name, INDEX_SUFFIX));
         for name in names {
             let path = dir.join(&name);
             if path.is_dir() {
@@ -245,8 +265,8 @@ impl Candidates {
                 continue;
             }
             // A shard alone is no checkpoint.
-            let whole = name.ends_with(FILE_SUFFIX) && !(sharded && name.contains("-of-"));
-            if whole || name.ends_with(INDEX_SUFFIX) {
+            let whole = has_ending(&name, FILE_SUFFIX) && !(sharded && name.contains("-of-"));
+            if whole || has_ending(&name, INDEX_SUFFIX) {
                 self.consider(path);
             }
         }
@@ -263,25 +283,39 @@ impl Candidates {
             Ok(checkpoint) => checkpoint,
             Err(error) => return self.damaged.push((path, error)),
         };
-        match detect(&checkpoint) {
-            Ok(component) => self.sound.push((component, path)),
-            Err(LoadError::UnknownComponent { .. }) if looks_like_a_lora(&checkpoint) => {
-                self.loras.push(path);
+        // Files of other models are none of our business.
+        match components(&checkpoint).as_slice() {
+            [] if looks_like_a_lora(&checkpoint) => self.loras.push(path),
+            [] => {}
+            // Wan's all-in-one files have the VAE that Qwen-Image's was made from.
+            [Component::Vae] if self.among_all_in_one => {}
+            [only] => self.sound.push((*only, path)),
+            several if several.contains(&Component::Transformer) => {
+                self.combined.push((several.to_vec(), path));
             }
-            // Files of other models are none of our business.
-            Err(LoadError::UnknownComponent { .. } | LoadError::SeveralComponents { .. }) => {}
-            Err(error) => self.damaged.push((path, error)),
+            _ => {}
         }
+    }
+
+    /// The files of several models in one that hold a component.
+    fn combined_with(&self, component: Component) -> impl Iterator<Item = &PathBuf> {
+        let combined = self.combined.iter();
+        combined
+            .filter(move |(components, _)| components.contains(&component))
+            .map(|(_, path)| path)
     }
 
     /// The one checkpoint of a component.
     fn choose(&mut self, dir: &Path, component: Component) -> Result<Option<PathBuf>, LoadError> {
-        let mut found = self.sound.iter().filter(|(kind, _)| *kind == component);
-        match (found.next(), found.next()) {
-            (Some((_, only)), None) => Ok(Some(only.clone())),
-            (Some(_), Some(_)) => {
-                let found = self.sound.iter().filter(|(kind, _)| *kind == component);
-                let files = found.map(|(_, path)| {
+        let alone = self.sound.iter().filter(|(kind, _)| *kind == component);
+        let mut found: Vec<&PathBuf> = alone.map(|(_, path)| path).collect();
+        if found.is_empty() {
+            found.extend(self.combined_with(component));
+        }
+        match found.as_slice() {
+            [only] => Ok(Some((*only).clone())),
+            [_, ..] => {
+                let files = found.iter().map(|path| {
                     let shown = path.strip_prefix(dir).unwrap_or(path);
                     Excerpt::new(&shown.to_string_lossy())
                 });
@@ -292,7 +326,7 @@ impl Candidates {
                 })
             }
             // A damaged file that may be the one says more than that there is none.
-            (None, _) => {
+            [] => {
                 let belongs = |path: &Path| {
                     let shown = path.strip_prefix(dir).unwrap_or(path);
                     let folder = shown.components().next().map(|first| first.as_os_str());

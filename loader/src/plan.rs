@@ -23,10 +23,11 @@ impl Footprint {
     pub fn of(weights: &Weights) -> Self {
         let mut footprint = Self::default();
         for parameter in weights.parameters().values() {
+            let scales = weights.scales().values(parameter.scale).len() as u64;
             let tensor = &weights.entry(parameter.entry).tensor;
             let matrix = tensor.shape.len() == 2;
             if matrix && fp8_format(tensor.dtype).is_some() {
-                footprint.fp8 += tensor.bytes() + 4;
+                footprint.fp8 += tensor.bytes() + 4 * scales;
             } else if matrix && tensor.dtype != Dtype::F64 {
                 footprint.dense += tensor.bytes();
             } else {

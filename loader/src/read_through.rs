@@ -42,6 +42,8 @@ pub fn read_through<S: DeviceSink>(
     let mut report = LoadReport {
         tensors: needs.len(),
         unused: weights.unused().len(),
+        in_files: weights.checkpoint().tensors_in_files(),
+        part: weights.part(),
         bytes: progress.total(),
         method: source.method(),
         ring_bytes: ring_bytes(&needs),

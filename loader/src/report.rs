@@ -11,6 +11,10 @@ pub struct LoadReport {
     pub tensors: usize,
     /// Tensors of the file that were not needed.
     pub unused: usize,
+    /// All tensors of the files, those of other models included.
+    pub in_files: usize,
+    /// What was loaded, as `the decoder`.
+    pub part: &'static str,
     /// Bytes in the file of the tensors that were used.
     pub bytes: u64,
     /// Bytes of them that are used where they lie, in the file's mapping.
@@ -62,16 +66,19 @@ impl LoadReport {
 }
 
 impl fmt::Display for LoadReport {
-    /// As `Loaded 1933 tensors (19.03 GiB) in 4.2 s`.
+    /// As `Loaded 1933 tensors (19.03 GiB) in 4.2 s`, and of a part of a file as
+    /// `Loaded 104 of 194 tensors: the decoder (84.03 MiB) in 0.1 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.tensors == 1 { "" } else { "s" };
-        write!(
-            f,
-            "Loaded {} tensor{plural} ({}) in {:.1} s",
-            self.tensors,
-            Size(self.bytes),
-            self.seconds
-        )
+        match self.in_files > self.tensors {
+            false => write!(f, "Loaded {} tensor{plural}", self.tensors)?,
+            true => write!(
+                f,
+                "Loaded {} of {} tensors: {}",
+                self.tensors, self.in_files, self.part
+            )?,
+        }
+        write!(f, " ({}) in {:.1} s", Size(self.bytes), self.seconds)
     }
 }
 
@@ -105,6 +112,22 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "Loaded 1933 tensors (19.03 GiB) in 4.2 s"
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_told_as_one() {
+        let report = LoadReport {
+            tensors: 104,
+            in_files: 194,
+            part: "the decoder",
+            bytes: 3 << 20,
+            seconds: 0.12,
+            ..LoadReport::default()
+        };
+        assert_eq!(
+            report.to_string(),
+            "Loaded 104 of 194 tensors: the decoder (3.00 MiB) in 0.1 s"
         );
     }
 

@@ -1,4 +1,4 @@
-//! The scales of FP8 weights: one number each, and read with the headers.
+//! The scales of FP8 weights: one number each, or one for each row, and read with the headers.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,16 @@ use crate::text::Excerpt;
 
 /// The scales of a checkpoint, by entry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scales(BTreeMap<usize, f32>);
+pub(crate) struct Scales(BTreeMap<usize, Vec<f32>>);
+
+/// The scale of a weight that has none.
+const NONE: [f32; 1] = [1.0];
 
 impl Scales {
     /// Reads these entries of a checkpoint, so that a bad scale is found before anything is loaded.
     ///
     /// # Errors
-    /// [`LoadError::Dialect`] for one that is no positive number; a file that cannot be read.
+    /// [`LoadError::Dialect`] for values that are no positive numbers; a file that cannot be read.
     pub(crate) fn read(
         checkpoint: &Checkpoint,
         entries: impl Iterator<Item = usize>,
@@ -27,18 +30,18 @@ impl Scales {
             return Ok(Self::default());
         }
         let source = Source::open(checkpoint.files())?;
-        let scales = entries.map(|entry| Ok((entry, value(checkpoint, &source, entry)?)));
+        let scales = entries.map(|entry| Ok((entry, values(checkpoint, &source, entry)?)));
         scales.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The value of a scale; 1 where there is none.
-    pub(crate) fn value(&self, entry: Option<usize>) -> f32 {
-        let value = entry.and_then(|entry| self.0.get(&entry));
-        value.copied().unwrap_or(1.0)
+    /// The values of a scale, one for the tensor or one for each row; 1 where there is none.
+    pub(crate) fn values(&self, entry: Option<usize>) -> &[f32] {
+        let values = entry.and_then(|entry| self.0.get(&entry));
+        values.map_or(&NONE, Vec::as_slice)
     }
 }
 
-fn value(checkpoint: &Checkpoint, source: &Source, index: usize) -> Result<f32, LoadError> {
+fn values(checkpoint: &Checkpoint, source: &Source, index: usize) -> Result<Vec<f32>, LoadError> {
     let entry = &checkpoint.entries()[index];
     let key = Excerpt::new(&entry.tensor.key);
     let fault = |fault| LoadError::Dialect {
@@ -46,15 +49,13 @@ fn value(checkpoint: &Checkpoint, source: &Source, index: usize) -> Result<f32, 
         fault,
     };
     let bytes = source.read(entry)?;
-    let values = to_f32(entry.tensor.dtype, &bytes);
-    let Some([value]) = values.as_deref() else {
+    let Some(values) = to_f32(entry.tensor.dtype, &bytes) else {
         let dtype = entry.tensor.dtype;
         return Err(fault(DialectError::ScaleDtype { key, dtype }));
     };
-    if value.is_finite() && *value > 0.0 {
-        Ok(*value)
-    } else {
-        let value = *value;
-        Err(fault(DialectError::ScaleValue { key, value }))
+    let bad = |value: &&f32| !(value.is_finite() && **value > 0.0);
+    match values.iter().find(bad) {
+        Some(&value) => Err(fault(DialectError::ScaleValue { key, value })),
+        None => Ok(values),
     }
 }

@@ -7,10 +7,11 @@ use backends::fp8::WeightFormat;
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Entry};
-use crate::component::{Component, detect, without_prefix};
+use crate::component::{Component, detect, parts, unknown, without_prefix};
 use crate::convert::is_supported;
-use crate::dialect::{Companion, Dialect, Quantization, fp8_format};
+use crate::dialect::{Companion, Dialect, DialectError, Quantization, fp8_format};
 use crate::error::LoadError;
+use crate::header::Dtype;
 use crate::keymap::{Half, KeyMap, Role, Unused};
 use crate::scales::Scales;
 use crate::summary::Summary;
@@ -21,6 +22,7 @@ use crate::text::Excerpt;
 pub struct Weights {
     checkpoint: Checkpoint,
     component: Component,
+    half: Half,
     dialect: Dialect,
     parameters: BTreeMap<String, Parameter>,
     unused: Vec<(usize, Unused)>,
@@ -35,23 +37,40 @@ pub(crate) struct Parameter {
 }
 
 impl Weights {
-    /// Opens the checkpoint of a component.
+    /// Opens the checkpoint of a component, or its part of a checkpoint of several.
     ///
     /// # Errors
-    /// See [`LoadError`]: damaged files, another component than asked for, keys that are not
+    /// See [`LoadError`]: damaged files, other components than asked for, keys that are not
     /// known, contradictory quantisation, scales that are no positive numbers, dtypes that are not
     /// supported.
     pub fn open(path: &Path, component: Component) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
-        let found = detect(&checkpoint)?;
-        if found != component {
+        let parts = parts(&checkpoint);
+        let Some(&(found, _)) = parts.first() else {
+            return Err(unknown(&checkpoint));
+        };
+        let own = parts.iter().find(|(part, _)| *part == component);
+        let Some((_, prefix)) = own else {
             return Err(LoadError::WrongComponent {
                 file: path.into(),
                 expected: component,
                 found,
             });
+        };
+        if parts.len() == 1 {
+            return Self::of(checkpoint, component, Half::Decoder);
         }
-        Self::of(checkpoint, component, Half::Decoder)
+        let others = parts.iter().filter(|(part, _)| *part != component);
+        if let Some((second, _)) = others.clone().find(|(_, other)| other == prefix) {
+            return Err(LoadError::SeveralComponents {
+                file: path.into(),
+                first: component,
+                second: *second,
+            });
+        }
+        let others: Vec<String> = others.map(|(_, prefix)| prefix.clone()).collect();
+        let part = checkpoint.part(component, prefix, &others);
+        Self::of(part, component, Half::Decoder)
     }
 
     /// Opens a checkpoint as whatever component it is.
@@ -88,17 +107,22 @@ impl Weights {
     fn of(checkpoint: Checkpoint, component: Component, half: Half) -> Result<Self, LoadError> {
         // `detect` has found the prefix; without one all keys are taken as they are.
         let prefix = component.prefix_in(&checkpoint).unwrap_or_default();
-        let quantization = Quantization::of(&checkpoint, prefix)?;
         let entries = checkpoint.entries();
         let names: Vec<&str> = entries
             .iter()
-            .map(|entry| without_prefix(&entry.tensor.key, prefix))
+            .map(|entry| without_prefix(&entry.tensor.key, &prefix))
             .collect();
         let keys = names.iter().copied();
         let keymap = match (component, half) {
             (Component::Vae, Half::Encoder) => KeyMap::of_vae_encoder(keys),
             _ => KeyMap::new(component, keys),
         };
+        let is_needed = |layer: &str| {
+            let role = keymap.role(&format!("{layer}.weight"));
+            !matches!(role, Some(Role::Unused(_)))
+        };
+        let quantization = Quantization::of(&checkpoint, &prefix, &is_needed)?;
+        check_idle_scales(&checkpoint, &quantization)?;
 
         let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
         let mut unused = Vec::new();
@@ -144,6 +168,7 @@ impl Weights {
         Ok(Self {
             scales: Scales::read(&checkpoint, scales)?,
             component,
+            half,
             dialect: quantization.dialect,
             parameters,
             unused,
@@ -154,6 +179,16 @@ impl Weights {
     /// Which model this is.
     pub fn component(&self) -> Component {
         self.component
+    }
+
+    /// What of the model this is, as a load tells it.
+    pub(crate) fn part(&self) -> &'static str {
+        match (self.component, self.half) {
+            (Component::Transformer, _) => "the transformer",
+            (Component::TextEncoder, _) => "the language model",
+            (Component::Vae, Half::Decoder) => "the decoder",
+            (Component::Vae, Half::Encoder) => "the encoder",
+        }
     }
 
     /// How its FP8 weights are scaled.
@@ -229,6 +264,37 @@ impl Weights {
             .flatten()
             .map(|index| self.entry(index))
     }
+}
+
+/// Refuses scales other than 1 of weights that are not FP8.
+fn check_idle_scales(
+    checkpoint: &Checkpoint,
+    quantization: &Quantization,
+) -> Result<(), LoadError> {
+    let idle = &quantization.idle;
+    let scales = Scales::read(checkpoint, idle.iter().copied())?;
+    for &index in idle {
+        let values = scales.values(Some(index)).iter();
+        let key = checkpoint.entries()[index].tensor.key.as_str();
+        if let Some(value) = values.copied().find(|&value| value != 1.0) {
+            return Err(LoadError::Dialect {
+                file: checkpoint.source().into(),
+                fault: DialectError::ScaleOnDense {
+                    key: key.into(),
+                    dtype: weight_of(checkpoint, key).unwrap_or(Dtype::BF16),
+                    value,
+                },
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The dtype of the weight that a scale of this name is of.
+fn weight_of(checkpoint: &Checkpoint, scale: &str) -> Option<Dtype> {
+    let (layer, _) = scale.rsplit_once('.')?;
+    let weight = checkpoint.find(&format!("{layer}.weight"))?;
+    Some(checkpoint.entries()[weight].tensor.dtype)
 }
 
 fn entry_file(checkpoint: &Checkpoint, entry: &Entry) -> PathBuf {

@@ -157,7 +157,7 @@ const DRAWING: Table = &[
         Made(forms::lightning),
     ),
     (
-        "model m model-path model-dir models-dir models-path checkpoint ckpt ckpt-name \
+        "model m model-path model-dir models-dir models-path ckpt ckpt-name \
          base-model pretrained-model-name-or-path repo model-id",
         Made(forms::model),
     ),

@@ -38,6 +38,11 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
 
+    /// A file of all models in one, as ComfyUI's `checkpoints` folder has them: each model that it
+    /// holds is taken from it instead of from --models
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+
     /// Transformer checkpoint (file, index.json or folder) instead of the one in --models
     #[arg(long, value_name = "PATH")]
     pub(crate) transformer: Option<PathBuf>,
@@ -58,7 +63,7 @@ pub(crate) struct SourceArgs {
     /// Use the built-in demo model, whatever else is there
     #[arg(
         long,
-        conflicts_with_all = ["models", "transformer", "text_encoder", "vae", "tokenizer"]
+        conflicts_with_all = ["models", "checkpoint", "transformer", "text_encoder", "vae", "tokenizer"]
     )]
     pub(crate) demo: bool,
 }

@@ -13,6 +13,8 @@ use crate::usual_places::UsualPlaces;
 pub(crate) struct ModelSources {
     /// A ComfyUI tree or a diffusers folder.
     pub(crate) models: Option<PathBuf>,
+    /// `--checkpoint`.
+    pub(crate) checkpoint: Option<PathBuf>,
     /// `--transformer`.
     pub(crate) transformer: Option<PathBuf>,
     /// `--text-encoder`.
@@ -39,6 +41,7 @@ impl ModelSources {
     ) -> Result<Self, CliError> {
         let mut sources = Self {
             models: args.models,
+            checkpoint: args.checkpoint,
             transformer: args.transformer,
             text_encoder: args.text_encoder,
             vae: args.vae,
@@ -86,15 +89,23 @@ impl ModelSources {
     pub(crate) fn is_demo(&self) -> bool {
         let Self {
             models,
+            checkpoint,
             transformer,
             text_encoder,
             vae,
             tokenizer,
             loras: _,
         } = self;
-        [models, transformer, text_encoder, vae, tokenizer]
-            .iter()
-            .all(|path| path.is_none())
+        [
+            models,
+            checkpoint,
+            transformer,
+            text_encoder,
+            vae,
+            tokenizer,
+        ]
+        .iter()
+        .all(|path| path.is_none())
     }
 
     /// The flags of models that neither have their own nor are in a folder.
@@ -104,7 +115,8 @@ impl ModelSources {
             ("--text-encoder", &self.text_encoder),
             ("--vae", &self.vae),
         ];
-        let in_folder = self.models.is_some();
+        // What a checkpoint holds is seen when it is opened.
+        let in_folder = self.models.is_some() || self.checkpoint.is_some();
         parts
             .into_iter()
             .filter_map(move |(flag, path)| (path.is_none() && !in_folder).then_some(flag))

@@ -2,6 +2,7 @@
 //! model loads.
 
 mod adapters;
+mod damage;
 mod decode;
 mod denoise;
 mod device_peak;

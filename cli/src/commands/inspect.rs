@@ -115,6 +115,7 @@ impl Inspector {
             {
                 self.inspect_lora(path)
             }
+            Err(LoadError::SeveralComponents { .. }) => self.inspect_parts(path),
             // A folder that is no checkpoint may hold several.
             Err(
                 LoadError::WholeModel { .. }
@@ -123,6 +124,17 @@ impl Inspector {
             ) => self.inspect_folder(path),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A file of several models in one.
+    fn inspect_parts(&self, path: &Path) -> Result<Inspection, CliError> {
+        let parts = loader::components(&Checkpoint::open(path)?).into_iter();
+        let describe = |part| self.describe(Weights::open(path, part)?);
+        Ok(Inspection {
+            checkpoints: parts.map(describe).collect::<Result<_, CliError>>()?,
+            loras: Vec::new(),
+            tokenizer: None,
+        })
     }
 
     fn inspect_lora(&self, path: &Path) -> Result<Inspection, CliError> {

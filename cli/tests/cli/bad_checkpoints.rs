@@ -251,7 +251,7 @@ fn quantisation_that_makes_no_sense() {
         &[note("{\"format\": \"nvfp4\"}")],
         &[note("{\"format\": 4}")],
         &[note("not json")],
-        // A scale for each row.
+        // Scales for two of many rows.
         &[Entry::new(
             &format!("{layer}.weight_scale"),
             "F32",
@@ -266,12 +266,16 @@ fn quantisation_that_makes_no_sense() {
         });
         place.refuses(&[], &["qwen_image_small_fp8_e4m3fn.safetensors"]);
     }
-    // A scale beside a weight that is not FP8.
-    let place = Place::new();
-    edit(place.text_encoder(), |file| {
-        file.tensors.push(scale("model.embed_tokens.scale_weight"));
-    });
-    place.refuses(&[], &["model.embed_tokens.scale_weight"]);
+    // A scale beside a weight that is not FP8; one of 1 changes nothing.
+    let beside = |value: f32| {
+        let place = Place::new();
+        let key = "model.embed_tokens.scale_weight";
+        let entry = Entry::new(key, "F32", &[], value.to_le_bytes().to_vec());
+        edit(place.text_encoder(), |file| file.tensors.push(entry));
+        place
+    };
+    beside(0.5).refuses(&[], &["model.embed_tokens.scale_weight", "0.5"]);
+    beside(1.0).generate(&[]).expect(0);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 #![cfg(feature = "flex")]
 #![allow(clippy::unwrap_used)]
 
+mod all_in_one;
 mod bad_checkpoints;
 mod bad_headers;
+mod bad_models;
 mod bad_tokenizers;
 mod demo;
 mod devices;
@@ -43,6 +45,7 @@ mod reading;
 mod records;
 mod replacing;
 mod resume;
+mod row_scales;
 mod safetensors_file;
 mod sampling;
 mod support;

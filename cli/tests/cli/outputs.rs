@@ -96,7 +96,19 @@ fn each_load_is_told_in_one_line_and_quiet_says_nothing() {
         .lines()
         .find(|line| line.starts_with("Loaded 77 tensors ("))
         .unwrap();
-    assert!(line.ends_with(" s") && line.contains(" in "), "{line}");
+    let name = " s: transformer qwen_image_small_fp8_e4m3fn";
+    assert!(line.ends_with(name) && line.contains(" in "), "{line}");
+    // A part of a file is told as one.
+    let decoder = "Loaded 104 of 194 tensors: the decoder (";
+    let parts: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains(" of "))
+        .collect();
+    assert!(
+        parts.iter().any(|line| line.starts_with(decoder)),
+        "{parts:?}"
+    );
     // No terminal: neither bars nor colours.
     assert!(!run.stderr.contains(['\u{1b}', '\r']), "{:?}", run.stderr);
 
@@ -187,7 +199,9 @@ fn numbers_out_of_range_are_an_error_and_not_a_black_image() {
     ] {
         let place = Place::new();
         edit(path(&place), |file| file.get_mut(key).bytes.fill(nan));
-        place.generate(&["-q"]).expect_error(1, &["not finite"]);
+        place
+            .generate(&["-q"])
+            .expect_error(3, &["not finite", key, ".safetensors"]);
         assert_eq!(place.written(), [""; 0]);
     }
 }
@@ -198,7 +212,7 @@ fn a_damaged_transformer_is_not_blamed_on_f32_when_that_is_in_use() {
     edit(place.transformer(), |file| {
         file.get_mut("proj_out.bias").bytes.fill(0x7f);
     });
-    let said = place.generate(&["-q", "--dtype=f32"]).expect(1).stderr;
+    let said = place.generate(&["-q", "--dtype=f32"]).expect(3).stderr;
     assert!(said.contains("qwen_image_small_fp8_e4m3fn"), "{said}");
     assert!(!said.contains("--dtype"), "{said}");
 }

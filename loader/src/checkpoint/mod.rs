@@ -1,6 +1,7 @@
 //! A checkpoint: one safetensors file, or shards with their index, as one set of tensors.
 
 mod index;
+mod part;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,6 +31,10 @@ pub struct Checkpoint {
     entries: Vec<Entry>,
     by_key: BTreeMap<String, usize>,
     config: Option<Value>,
+    /// How many tensors there are in the files, other models' included.
+    tensors_in_files: usize,
+    /// What stands before the keys of other models in the files, if this is one of several.
+    elsewhere: Vec<String>,
 }
 
 /// One file of a checkpoint.
@@ -66,7 +71,8 @@ impl Checkpoint {
         } else {
             path.to_path_buf()
         };
-        let is_index = file.extension().is_some_and(|suffix| suffix == "json");
+        let suffix = file.extension();
+        let is_index = suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"));
         let (files, entries) = if is_index {
             index::open(&file)?
         } else {
@@ -83,8 +89,10 @@ impl Checkpoint {
             source: path.to_path_buf(),
             by_key: by_key.collect(),
             files,
+            tensors_in_files: entries.len(),
             entries,
             config,
+            elsewhere: Vec::new(),
         })
     }
 
@@ -101,6 +109,12 @@ impl Checkpoint {
     /// All tensors, file by file, in the order of their bytes.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// How many tensors there are in the files; more than [entries](Self::entries) where they hold
+    /// several models, and this is one of them.
+    pub fn tensors_in_files(&self) -> usize {
+        self.tensors_in_files
     }
 
     /// Finds a tensor by its name in the file: an index into [`Checkpoint::entries`].
@@ -141,7 +155,7 @@ fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
 /// The number of a shard, from 1, and of all shards, by a name such as
 /// `model-00001-of-00002.safetensors`; `None` for any other, and for an only shard.
 fn one_of_several_shards(name: &str) -> Option<(usize, usize)> {
-    let (name, of) = name.strip_suffix(FILE_SUFFIX)?.rsplit_once("-of-")?;
+    let (name, of) = without_ending(name, FILE_SUFFIX)?.rsplit_once("-of-")?;
     let (_, number) = name.rsplit_once('-')?;
     let (number, of) = (number.parse().ok()?, of.parse().ok()?);
     (of > 1).then_some((number, of))
@@ -155,7 +169,7 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
     let names = file_names(dir)?;
     let ending = |suffix: &str| -> Vec<&String> {
         let names = names.iter();
-        names.filter(|name| name.ends_with(suffix)).collect()
+        names.filter(|name| has_ending(name, suffix)).collect()
     };
     let (indices, files) = (ending(INDEX_SUFFIX), ending(FILE_SUFFIX));
     match (indices.as_slice(), files.as_slice()) {
@@ -176,12 +190,25 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// The names of a folder's entries, sorted; names that are not Unicode are none of ours.
+/// Whether a name has an ending, in capitals or not.
+pub(crate) fn has_ending(name: &str, ending: &str) -> bool {
+    without_ending(name, ending).is_some()
+}
+
+fn without_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
+    let (name, found) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+    found.eq_ignore_ascii_case(ending).then_some(name)
+}
+
+/// The names of a folder's entries, sorted; names that are not Unicode are none of ours, nor are
+/// the `._` files that macOS leaves beside others.
 pub(crate) fn file_names(dir: &Path) -> Result<Vec<String>, LoadError> {
     let io = |error| LoadError::io(dir, error);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
-        if let Ok(name) = entry.map_err(io)?.file_name().into_string() {
+        if let Ok(name) = entry.map_err(io)?.file_name().into_string()
+            && !name.starts_with("._")
+        {
             names.push(name);
         }
     }

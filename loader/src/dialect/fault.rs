@@ -72,13 +72,15 @@ pub enum DialectError {
         /// The scale.
         key: Excerpt,
     },
-    /// A scale of a weight that is not FP8.
-    #[error("scale `{key}` is for a weight stored as {dtype}, not as FP8")]
+    /// A scale other than 1 of a weight that is not FP8.
+    #[error("scale `{key}` is {value}, for a weight stored as {dtype}, not as FP8")]
     ScaleOnDense {
         /// The scale.
         key: Excerpt,
         /// The weight's dtype.
         dtype: Dtype,
+        /// The scale, or the first of its values that is not 1.
+        value: f32,
     },
     /// Two scales for one weight.
     #[error("layer `{layer}` has two weight scales")]
@@ -92,8 +94,11 @@ pub enum DialectError {
         /// The weight.
         key: Excerpt,
     },
-    /// A scale for rows or blocks.
-    #[error("scale `{key}` has shape {shape:?}: only one scale for each tensor is supported")]
+    /// A scale for columns or blocks.
+    #[error(
+        "scale `{key}` has shape {shape:?}: only one scale for each tensor, or for each of its \
+         rows, is supported"
+    )]
     ScaleShape {
         /// The scale.
         key: Excerpt,

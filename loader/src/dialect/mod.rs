@@ -1,6 +1,7 @@
 //! How a checkpoint writes FP8 weights and their scales.
 //!
-//! An FP8 weight is `decode(code) * scale` with one scale for each tensor. There are, per layer:
+//! An FP8 weight is `decode(code) * scale` with one scale for each tensor, or for each of its rows.
+//! There are, per layer:
 //! * plain FP8: no scale, that is 1;
 //! * legacy scaled: `<layer>.scale_weight`, and a marker tensor `scaled_fp8` in the file;
 //! * comfy_quant: `<layer>.weight_scale`, and JSON bytes `<layer>.comfy_quant` with the format;
@@ -10,27 +11,24 @@
 //! QUANTIZATION.md, and for the legacy kind the files themselves.
 
 mod fault;
+mod formats;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use backends::fp8::Fp8Format;
 use safetensors::Dtype;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use fault::DialectError;
+use formats::{check_formats, comfy_formats, format_name, metadata_formats};
 
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::component::without_prefix;
 use crate::error::LoadError;
-use crate::source::Source;
 use crate::text::Excerpt;
 
 const MARKER: &str = "scaled_fp8";
-const METADATA: &str = "_quantization_metadata";
-
-/// Longest `comfy_quant` text that is read; real ones have some 60 bytes.
-const MAX_FORMAT_BYTES: u64 = 65_536;
 
 /// How the FP8 weights of a checkpoint are scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +78,13 @@ pub(crate) struct Quantization {
     pub(crate) companions: BTreeMap<usize, Companion>,
     /// Scale by weight.
     pub(crate) scales: BTreeMap<usize, usize>,
+    /// Scales of weights that are not FP8, which must be 1.
+    pub(crate) idle: Vec<usize>,
 }
+
+/// Whether a layer is needed, by its name without prefix: what is wrong with the quantisation of
+/// another, such as one of the vision tower, does not matter.
+pub(crate) type IsNeeded<'a> = &'a dyn Fn(&str) -> bool;
 
 /// The FP8 format of a dtype, if it is one that is supported.
 pub(crate) fn fp8_format(dtype: Dtype) -> Option<Fp8Format> {
@@ -105,16 +109,20 @@ struct Signs<'a> {
 
 impl Quantization {
     /// Finds the dialect of a checkpoint whose keys may begin with `prefix`, and the scale of each
-    /// weight. Reads the bytes of `comfy_quant` tensors, and no others.
-    pub(crate) fn of(checkpoint: &Checkpoint, prefix: &str) -> Result<Self, LoadError> {
+    /// weight that is needed. Reads the bytes of `comfy_quant` tensors, and no others.
+    pub(crate) fn of(
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        is_needed: IsNeeded<'_>,
+    ) -> Result<Self, LoadError> {
         let fault = |fault| LoadError::Dialect {
             file: checkpoint.source().into(),
             fault,
         };
         let entries = checkpoint.entries();
-        let signs = Signs::collect(entries, prefix);
+        let signs = Signs::collect(entries, prefix, is_needed);
         let mut formats = comfy_formats(checkpoint, &signs)?;
-        let in_metadata = metadata_formats(checkpoint, prefix).map_err(fault)?;
+        let in_metadata = metadata_formats(checkpoint, prefix, is_needed).map_err(fault)?;
         let dialect = signs
             .dialect(entries, !in_metadata.is_empty())
             .map_err(fault)?;
@@ -124,17 +132,18 @@ impl Quantization {
             let key = Excerpt::new(key);
             return Err(fault(DialectError::UnsupportedCompanion { key }));
         }
-        let scales = signs.scales(entries, &formats, dialect).map_err(fault)?;
+        let (scales, idle) = signs.scales(entries, &formats, dialect).map_err(fault)?;
         Ok(Self {
             dialect,
             companions: signs.companions,
             scales,
+            idle,
         })
     }
 }
 
 impl<'a> Signs<'a> {
-    fn collect(entries: &'a [Entry], prefix: &str) -> Self {
+    fn collect(entries: &'a [Entry], prefix: &str, is_needed: IsNeeded<'_>) -> Self {
         const UNSUPPORTED: [&str; 4] = [
             ".weight_scale_2",
             ".weight_scale_inv",
@@ -145,25 +154,32 @@ impl<'a> Signs<'a> {
         for (i, entry) in entries.iter().enumerate() {
             let full = entry.tensor.key.as_str();
             let key = without_prefix(full, prefix);
+            let mut keep = |list: fn(&mut Self) -> &mut Vec<(&'a str, usize)>, layer| {
+                if is_needed(layer) {
+                    list(&mut signs).push((layer, i));
+                }
+            };
             let companion = if key == MARKER {
                 signs.marker = true;
                 Companion::Marker
             } else if let Some(layer) = key.strip_suffix(".scale_weight") {
-                signs.scale_weight.push((layer, i));
+                keep(|signs| &mut signs.scale_weight, layer);
                 Companion::WeightScale
             } else if let Some(layer) = key.strip_suffix(".weight_scale") {
-                signs.weight_scale.push((layer, i));
+                keep(|signs| &mut signs.weight_scale, layer);
                 Companion::WeightScale
             } else if key.ends_with(".scale_input") || key.ends_with(".input_scale") {
                 Companion::ActivationScale
             } else if let Some(layer) = key.strip_suffix(".comfy_quant") {
-                signs.comfy_quant.push((layer, i));
+                keep(|signs| &mut signs.comfy_quant, layer);
                 Companion::Format
             } else {
-                if UNSUPPORTED.iter().any(|suffix| key.ends_with(suffix)) {
+                let mut unsupported = UNSUPPORTED.iter();
+                let layer = unsupported.find_map(|suffix| key.strip_suffix(suffix));
+                if layer.is_some_and(is_needed) {
                     signs.unsupported.get_or_insert(full);
                 }
-                if let Some(layer) = key.strip_suffix(".weight") {
+                if let Some(layer) = key.strip_suffix(".weight").filter(|layer| is_needed(layer)) {
                     signs.weights.insert(layer, i);
                 }
                 continue;
@@ -200,35 +216,40 @@ impl<'a> Signs<'a> {
         })
     }
 
-    /// The scale of each weight that has one, checked against what the file says of its layers.
+    /// The scale of each weight that has one, checked against what the file says of its layers, and
+    /// the scales of weights that are not FP8.
     fn scales(
         &self,
         entries: &[Entry],
         formats: &BTreeMap<&str, Fp8Format>,
         dialect: Dialect,
-    ) -> Result<BTreeMap<usize, usize>, DialectError> {
+    ) -> Result<(BTreeMap<usize, usize>, Vec<usize>), DialectError> {
         let declares = matches!(dialect, Dialect::ComfyQuant | Dialect::QuantizationMetadata);
-        let mut scales = BTreeMap::new();
+        let (mut scales, mut idle) = (BTreeMap::new(), Vec::new());
         for &(layer, scale) in self.scale_weight.iter().chain(&self.weight_scale) {
             let tensor = &entries[scale].tensor;
             let key = Excerpt::new(&tensor.key);
             let Some(&weight) = self.weights.get(layer) else {
                 return Err(DialectError::ScaleWithoutWeight { key });
             };
-            let dtype = entries[weight].tensor.dtype;
-            if fp8_format(dtype).is_none() {
-                return Err(DialectError::ScaleOnDense { key, dtype });
+            if !matches!(
+                tensor.dtype,
+                Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16
+            ) {
+                let dtype = tensor.dtype;
+                return Err(DialectError::ScaleDtype { key, dtype });
             }
-            if declares && !formats.contains_key(layer) {
-                return Err(DialectError::ScaleWithoutFormat { key });
-            }
-            if !matches!(tensor.shape.as_slice(), [] | [1]) {
+            let scaled = &entries[weight].tensor;
+            if !is_for_tensor_or_rows(&tensor.shape, &scaled.shape) {
                 let shape = tensor.shape.clone();
                 return Err(DialectError::ScaleShape { key, shape });
             }
-            let dtype = tensor.dtype;
-            if !matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16) {
-                return Err(DialectError::ScaleDtype { key, dtype });
+            if fp8_format(scaled.dtype).is_none() {
+                idle.push(scale);
+                continue;
+            }
+            if declares && !formats.contains_key(layer) {
+                return Err(DialectError::ScaleWithoutFormat { key });
             }
             if scales.insert(weight, scale).is_some() {
                 let layer = layer.into();
@@ -259,95 +280,18 @@ impl<'a> Signs<'a> {
             Some(&weight) => Err(DialectError::MissingScale {
                 key: Excerpt::new(&entries[weight].tensor.key),
             }),
-            None => Ok(scales),
+            None => Ok((scales, idle)),
         }
     }
 }
 
-/// The JSON of one layer; other members are hints on speed.
-#[derive(Deserialize)]
-struct LayerFormat {
-    format: String,
-}
-
-/// Layer and format name of each `comfy_quant` tensor.
-fn comfy_formats(
-    checkpoint: &Checkpoint,
-    signs: &Signs<'_>,
-) -> Result<Vec<(String, String)>, LoadError> {
-    if signs.comfy_quant.is_empty() {
-        return Ok(Vec::new());
-    }
-    let source = Source::open(checkpoint.files())?;
-    let mut formats = Vec::new();
-    for &(layer, i) in &signs.comfy_quant {
-        let unreadable = |message: &str| LoadError::Dialect {
-            file: checkpoint.source().into(),
-            fault: DialectError::UnreadableFormat {
-                layer: layer.into(),
-                message: message.into(),
-            },
-        };
-        let entry = &checkpoint.entries()[i];
-        if entry.tensor.dtype != Dtype::U8 || entry.tensor.bytes() > MAX_FORMAT_BYTES {
-            return Err(unreadable("its comfy_quant tensor is not a short U8 text"));
+/// Whether a scale's shape is that of one number, or of one for each row of a weight `[out, ..]`:
+/// `[out]`, `[out, 1]` and so on.
+fn is_for_tensor_or_rows(scale: &[usize], weight: &[usize]) -> bool {
+    let one = |dims: &[usize]| dims.iter().all(|&dim| dim == 1);
+    one(scale)
+        || match (scale, weight) {
+            ([rows, rest @ ..], [out, ..]) => rows == out && *rows > 0 && one(rest),
+            _ => false,
         }
-        let text = source.read(entry)?;
-        let parsed: LayerFormat =
-            serde_json::from_slice(&text).map_err(|error| unreadable(&error.to_string()))?;
-        formats.push((layer.to_owned(), parsed.format));
-    }
-    Ok(formats)
-}
-
-/// Layer (without prefix) and format name of each entry in the files' metadata.
-fn metadata_formats(
-    checkpoint: &Checkpoint,
-    prefix: &str,
-) -> Result<Vec<(String, String)>, DialectError> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        layers: BTreeMap<String, LayerFormat>,
-    }
-    let mut formats = Vec::new();
-    for file in checkpoint.files() {
-        let Some(text) = file.metadata.get(METADATA) else {
-            continue;
-        };
-        let parsed: Metadata =
-            serde_json::from_str(text).map_err(|error| DialectError::UnreadableFormat {
-                layer: METADATA.into(),
-                message: Excerpt::new(&error.to_string()),
-            })?;
-        formats.extend(
-            parsed
-                .layers
-                .into_iter()
-                .map(|(layer, format)| (without_prefix(&layer, prefix).to_owned(), format.format)),
-        );
-    }
-    Ok(formats)
-}
-
-fn check_formats(formats: &[(String, String)]) -> Result<BTreeMap<&str, Fp8Format>, DialectError> {
-    let mut checked = BTreeMap::new();
-    for (layer, name) in formats {
-        let known = [Fp8Format::E4M3, Fp8Format::E5M2]
-            .into_iter()
-            .find(|&format| format_name(format) == name);
-        let format = known.ok_or_else(|| DialectError::UnsupportedFormat {
-            layer: layer.into(),
-            format: name.into(),
-        })?;
-        checked.insert(layer.as_str(), format);
-    }
-    Ok(checked)
-}
-
-/// ComfyUI's (and PyTorch's) name of a format.
-fn format_name(format: Fp8Format) -> &'static str {
-    match format {
-        Fp8Format::E4M3 => "float8_e4m3fn",
-        Fp8Format::E5M2 => "float8_e5m2",
-    }
 }

@@ -1,10 +1,17 @@
-//! The Qwen2.5-VL text encoder: transformers' names, of before and after its version 4.52.
+//! The Qwen2.5-VL text encoder: transformers' names, of before and after its version 4.52, and
+//! those of its language model saved by itself.
 
 use super::{Role, Unused, indexed, is_weight_or_bias};
+use crate::component::LANGUAGE;
 
-/// Later versions of transformers put the two halves of the model under `model.`.
-const LANGUAGE: [&str; 2] = ["model.language_model.", "model."];
-const VISION: [&str; 2] = ["model.visual.", "visual."];
+const VISION: [&str; 3] = ["model.visual.", "visual.", "vision_tower."];
+const HEAD: [&str; 3] = [
+    "lm_head.weight",
+    "language_model.lm_head.weight",
+    "model.lm_head.weight",
+];
+/// Of all-in-one files: a number for CLIP's kind of text encoders, which ComfyUI gives to all.
+const LOGIT_SCALE: &str = "logit_scale";
 
 /// Layers with weight and bias of each decoder layer.
 const BIASED: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
@@ -23,7 +30,10 @@ pub(super) fn role(key: &str) -> Option<Role> {
     if VISION.iter().any(|prefix| key.starts_with(prefix)) {
         return Some(Role::Unused(Unused::VisionTower));
     }
-    if key == "lm_head.weight" {
+    if key == LOGIT_SCALE {
+        return Some(Role::Unused(Unused::Marker));
+    }
+    if HEAD.contains(&key) {
         return Some(Role::Unused(Unused::LanguageHead));
     }
     let key = LANGUAGE

@@ -117,6 +117,8 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     let mut report = LoadReport {
         tensors: weights.used().count(),
         unused: weights.unused().len(),
+        in_files: weights.checkpoint().tensors_in_files(),
+        part: weights.part(),
         bytes: progress.total(),
         mapped_bytes: bytes_of(weights, &mapped),
         method: match mapped.is_empty() {

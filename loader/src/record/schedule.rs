@@ -28,11 +28,11 @@ pub(super) struct Item {
 pub(super) enum Action {
     /// FP8 codes, unchanged.
     Codes { entry: usize },
-    /// The scale of an FP8 weight; 1 without one.
+    /// The scales of an FP8 weight, for it or for each row; 1 without one.
     Scale { entry: Option<usize> },
     /// A rank-2 weight in its own dtype.
     Keep { entry: usize, dtype: DType },
-    /// Anything else: f32, multiplied by its scale, and of `taps` time slices the last.
+    /// Anything else: f32, multiplied by its scales, and of `taps` time slices the last.
     Convert {
         entry: usize,
         scale: Option<usize>,
@@ -74,7 +74,11 @@ pub(super) fn schedule<B: Backend, M: Module<B>>(
                 match action(weights, parameter, &name, part, &target.shape) {
                     Ok(action) => items.push(Item {
                         path: target.path.join("."),
-                        shape: target.shape,
+                        shape: match action {
+                            // One, or one for each row, as the file has it.
+                            Action::Scale { entry } => vec![weights.scales().values(entry).len()],
+                            _ => target.shape,
+                        },
                         action,
                     }),
                     Err(Fault::Shape(fault)) => misfit.misshapen.push(fault),

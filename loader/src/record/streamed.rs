@@ -132,8 +132,8 @@ impl<B: ModelBackend> Follower<'_, '_, B> {
                 Action::Scale { entry } => {
                     let bytes = entry.map_or(0, |entry| self.weights.entry(entry).tensor.bytes());
                     self.progress.advance(bytes)?;
-                    let value = vec![self.weights.scales().value(entry)];
-                    self.put(index, value)?;
+                    let values = self.weights.scales().values(entry).to_vec();
+                    self.put(index, values)?;
                 }
                 Action::Convert { entry, .. } if self.weights.entry(entry).tensor.bytes() == 0 => {
                     self.put(index, Vec::new())?;
@@ -176,8 +176,8 @@ impl<B: ModelBackend> Follow for Follower<'_, '_, B> {
         };
         let entry = self.weights.entry(entry);
         let length = entry.tensor.bytes() as usize;
-        let scale = self.weights.scales().value(scale);
-        let values = |bytes: &[u8]| converted(self.weights, entry, bytes, taps, scale);
+        let scales = self.weights.scales().values(scale);
+        let values = |bytes: &[u8]| converted(self.weights, entry, bytes, taps, scales);
         if bytes.len() == length {
             let values = values(bytes)?;
             return self.put(index, values);

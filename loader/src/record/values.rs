@@ -6,7 +6,8 @@ use crate::error::LoadError;
 use crate::text::Excerpt;
 use crate::weights::Weights;
 
-/// A tensor's bytes as f32, times `scale`, and of `taps` slices over time the last.
+/// A tensor's bytes as f32, times its scale or those of its rows, and of `taps` slices over time the
+/// last.
 ///
 /// # Errors
 /// [`LoadError::UnsupportedDtype`].
@@ -15,7 +16,7 @@ pub(super) fn converted(
     entry: &Entry,
     bytes: &[u8],
     taps: usize,
-    scale: f32,
+    scales: &[f32],
 ) -> Result<Vec<f32>, LoadError> {
     let tensor = &entry.tensor;
     let values = to_f32(tensor.dtype, bytes);
@@ -28,8 +29,11 @@ pub(super) fn converted(
         let plane = tensor.shape.iter().rev().take(2).product();
         values = last_tap(&values, taps, plane);
     }
-    if scale != 1.0 {
-        values.iter_mut().for_each(|value| *value *= scale);
+    let row = values.len() / scales.len().max(1);
+    for (row, &scale) in values.chunks_mut(row.max(1)).zip(scales) {
+        if scale != 1.0 {
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
     }
     Ok(values)
 }

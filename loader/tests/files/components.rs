@@ -1,5 +1,6 @@
 //! Which model a file is.
 
+use loader::dialect::Dialect;
 use loader::header::Dtype;
 use loader::{Component, LoadError, Weights};
 use tempfile::tempdir;
@@ -55,6 +56,141 @@ fn prefixes_of_the_transformer_are_stripped() {
         );
         assert_eq!(weights.shape("proj_out.bias"), Some([4].as_slice()));
     }
+}
+
+#[test]
+fn text_encoders_are_known_by_all_names_of_their_language_model() {
+    let dir = tempdir().unwrap();
+    let tail = "layers.0.self_attn.k_proj.bias";
+    for prefix in [
+        "model.",
+        "model.language_model.",
+        "language_model.",
+        "language_model.model.",
+        "",
+        "text_encoder.model.",
+        "text_encoders.qwen25_7b.transformer.model.",
+        "text_encoders.qwen25_7b.transformer.model.language_model.",
+    ] {
+        let path = Writer::default()
+            .zeros(&format!("{prefix}{tail}"), Dtype::BF16, &[4])
+            .zeros(&format!("{prefix}norm.weight"), Dtype::BF16, &[4])
+            .write(dir.path().join("x.safetensors"));
+        let weights = Weights::open_any(&path).unwrap();
+        assert_eq!(weights.component(), Component::TextEncoder, "{prefix}");
+        let names = weights.names().collect::<Vec<_>>();
+        let canonical = format!("model.{tail}");
+        assert_eq!(names, [canonical.as_str(), "model.norm.weight"], "{prefix}");
+    }
+    // CLIP's layers have such names too.
+    for other in [
+        "text_model.encoder.",
+        "text_encoders.clip_l.transformer.text_model.encoder.",
+        "conditioner.embedders.0.transformer.text_model.encoder.",
+    ] {
+        let path = Writer::default()
+            .zeros(&format!("{other}{tail}"), Dtype::BF16, &[4])
+            .write(dir.path().join("x.safetensors"));
+        assert!(Weights::open_any(&path).is_err(), "{other}");
+    }
+    for head in ["lm_head.weight", "language_model.lm_head.weight"] {
+        let path = text_encoder()
+            .zeros(head, Dtype::BF16, &[4])
+            .write(dir.path().join("x.safetensors"));
+        assert!(
+            Weights::open(&path, Component::TextEncoder).is_ok(),
+            "{head}"
+        );
+    }
+}
+
+/// All three models in one file, as ComfyUI saves them.
+fn all_in_one() -> Writer {
+    transformer("model.diffusion_model.")
+        .zeros(
+            "text_encoders.qwen25_7b.transformer.model.layers.0.self_attn.k_proj.bias",
+            Dtype::BF16,
+            &[4],
+        )
+        .zeros("text_encoders.qwen25_7b.logit_scale", Dtype::F32, &[])
+        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .metadata(
+            "config",
+            r#"{"transformer": {"a": 1}, "text_encoder": {"b": 2}, "vae": {"c": 3}}"#,
+        )
+}
+
+#[test]
+fn each_model_of_a_file_of_all_is_opened_by_itself() {
+    let dir = tempdir().unwrap();
+    let path = all_in_one().write(dir.path().join("x.safetensors"));
+    for (component, name, field) in [
+        (Component::Transformer, "txt_norm.weight", "a"),
+        (
+            Component::TextEncoder,
+            "model.layers.0.self_attn.k_proj.bias",
+            "b",
+        ),
+        (
+            Component::Vae,
+            "decoder.mid_block.resnets.0.norm1.gamma",
+            "c",
+        ),
+    ] {
+        let weights = Weights::open(&path, component).unwrap();
+        assert_eq!(weights.component(), component);
+        assert_eq!(weights.names().collect::<Vec<_>>(), [name]);
+        assert!(weights.config().unwrap().get(field).is_some(), "{field}");
+        assert_eq!(weights.checkpoint().tensors_in_files(), 4);
+    }
+    let held = loader::components(&loader::Checkpoint::open(&path).unwrap());
+    assert_eq!(held, Component::ALL);
+    // What is after a model's prefix is still that model's, and known or not.
+    let odd = all_in_one().zeros("vae.odd", Dtype::BF16, &[4]);
+    let path = odd.write(dir.path().join("x.safetensors"));
+    assert!(Weights::open(&path, Component::Transformer).is_ok());
+    let error = Weights::open(&path, Component::Vae).unwrap_err();
+    assert!(matches!(error, LoadError::UnknownKeys { .. }), "{error}");
+}
+
+#[test]
+fn a_config_in_a_file_of_all_is_only_its_own_models() {
+    let dir = tempdir().unwrap();
+    let file = transformer("model.diffusion_model.")
+        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .metadata("config", r#"{"num_layers": 2, "num_attention_heads": 3}"#);
+    let path = file.write(dir.path().join("x.safetensors"));
+    let open = |component| Weights::open(&path, component).unwrap();
+    assert!(open(Component::Transformer).config().is_some());
+    assert_eq!(open(Component::Vae).config(), None);
+}
+
+#[test]
+fn each_model_of_a_file_of_all_is_scaled_in_its_own_way() {
+    let dir = tempdir().unwrap();
+    let metadata = r#"{"layers": {
+        "model.diffusion_model.img_in": {"format": "float8_e4m3fn"},
+        "text_encoders.q.transformer.model.layers.0.mlp.up_proj": {"format": "nvfp4"}}}"#;
+    let file = transformer("model.diffusion_model.")
+        .zeros(
+            "model.diffusion_model.img_in.weight",
+            Dtype::F8_E4M3,
+            &[2, 2],
+        )
+        .f32("model.diffusion_model.img_in.weight_scale", &[], &[0.5])
+        .metadata("_quantization_metadata", metadata)
+        .zeros(
+            "text_encoders.q.transformer.model.layers.0.self_attn.k_proj.bias",
+            Dtype::BF16,
+            &[4],
+        )
+        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4]);
+    let path = file.write(dir.path().join("x.safetensors"));
+    let weights = Weights::open(&path, Component::Transformer).unwrap();
+    assert_eq!(weights.dialect(), Dialect::QuantizationMetadata);
+    let weights = Weights::open(&path, Component::Vae).unwrap();
+    assert_eq!(weights.dialect(), Dialect::Dense);
+    assert!(Weights::open(&path, Component::TextEncoder).is_err());
 }
 
 #[test]

@@ -240,11 +240,22 @@ fn a_scale_without_weight() {
 }
 
 #[test]
-fn a_scale_of_a_dense_weight() {
-    let file = marked(transformer(""))
-        .bf16("img_in.weight", &[1, 2], &[1.0, 1.0])
-        .f32("img_in.scale_weight", &[], &[1.0]);
-    assert!(matches!(fault(&file), DialectError::ScaleOnDense { .. }));
+fn a_scale_of_a_dense_weight_must_be_one() {
+    let file = |scale: f32| {
+        marked(transformer(""))
+            .bf16("img_in.weight", &[1, 2], &[1.0, 1.0])
+            .f32("img_in.scale_weight", &[], &[scale])
+    };
+    let weights = open(&file(1.0)).unwrap();
+    assert_eq!(weights.format("img_in.weight"), WeightFormat::Dense);
+    let fault = fault(&file(0.5));
+    assert!(matches!(fault, DialectError::ScaleOnDense { .. }));
+    assert!(
+        fault
+            .to_string()
+            .contains("is 0.5, for a weight stored as BF16"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -270,14 +281,97 @@ fn an_fp8_weight_without_scale_among_scaled_ones() {
 }
 
 #[test]
-fn scales_for_rows_or_blocks() {
-    for shape in [[2].as_slice(), &[2, 1], &[1, 1], &[0]] {
+fn one_scale_for_the_tensor_or_for_each_row() {
+    for (shape, values) in [
+        ([].as_slice(), [0.5].as_slice()),
+        (&[1], &[0.5]),
+        (&[1, 1], &[0.5]),
+        (&[2], &[0.5, 2.0]),
+        (&[2, 1], &[0.5, 2.0]),
+    ] {
+        let file = fp8_weight().f32("img_in.weight_scale", shape, values);
+        assert!(open(&file).is_ok(), "{shape:?}");
+    }
+    for shape in [
+        [0].as_slice(),
+        &[3],
+        &[1, 2],
+        &[2, 2],
+        &[2, 1, 2],
+        &[1, 2, 1],
+    ] {
         let file = fp8_weight().zeros("img_in.weight_scale", Dtype::F32, shape);
         assert!(
             matches!(fault(&file), DialectError::ScaleShape { .. }),
             "{shape:?}"
         );
     }
+    // One bad number among the rows' is told.
+    for bad in [f32::NAN, f32::INFINITY, 0.0, -1.0] {
+        let file = fp8_weight().f32("img_in.weight_scale", &[2], &[1.0, bad]);
+        assert!(
+            matches!(fault(&file), DialectError::ScaleValue { .. }),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn formats_with_bytes_behind_them_and_bare_names_are_read() {
+    let padded = format!("{E4M3_FORMAT}\0\0\0 \n\0");
+    for text in [
+        &padded,
+        "\"float8_e4m3fn\"",
+        "float8_e4m3fn",
+        "float8_e4m3fn\0\0",
+    ] {
+        let weights = open(&comfy(text)).unwrap();
+        assert_eq!(weights.dialect(), Dialect::ComfyQuant, "{text:?}");
+    }
+    let named = quantization_metadata("img_in");
+    let bare = r#"{"layers": {"img_in": "float8_e4m3fn"}}"#;
+    for text in [&format!("{named}\0\0"), bare, &format!("{bare}\n\0")] {
+        let file = fp8_weight()
+            .f32("img_in.weight_scale", &[], &[0.5])
+            .metadata("_quantization_metadata", text);
+        let weights = open(&file).unwrap();
+        assert_eq!(weights.dialect(), Dialect::QuantizationMetadata, "{text:?}");
+    }
+    let other = fault(&comfy("\"nvfp4\""));
+    assert!(
+        matches!(other, DialectError::UnsupportedFormat { .. }),
+        "{other}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_layers_that_are_not_needed_does_not_matter() {
+    let tower = "visual.blocks.0.attn.qkv";
+    let used = "model.layers.0.self_attn.q_proj";
+    let file = || {
+        crate::writer::text_encoder()
+            .zeros(&format!("{used}.weight"), E4M3, &[2, 2])
+            .f32(&format!("{used}.scale_weight"), &[], &[0.5])
+            .zeros(&format!("{tower}.weight"), E4M3, &[2, 2])
+    };
+    let open = |file: Writer| {
+        let dir = tempdir().unwrap();
+        let path = file.write(dir.path().join("x.safetensors"));
+        Weights::open(&path, Component::TextEncoder)
+    };
+    for file in [
+        file(),
+        file().f32(&format!("{tower}.scale_weight"), &[1, 2], &[1.0, 1.0]),
+        file().f32(&format!("{tower}.weight_scale_2"), &[], &[1.0]),
+        file().f32("visual.blocks.1.attn.qkv.scale_weight", &[], &[f32::NAN]),
+    ] {
+        let weights = open(file).unwrap();
+        assert_eq!(weights.dialect(), Dialect::LegacyScaled);
+    }
+    // A needed one still needs its scale.
+    let bare = "model.layers.0.self_attn.v_proj.weight";
+    let error = open(file().zeros(bare, E4M3, &[2, 2])).unwrap_err();
+    assert!(error.to_string().contains("has no scale"), "{error}");
 }
 
 #[test]

@@ -112,6 +112,80 @@ fn a_comfyui_tree() {
 }
 
 #[test]
+fn what_macos_leaves_beside_models_is_passed_over() {
+    let dir = tempdir().unwrap();
+    comfyui(dir.path());
+    let expected = ModelFiles::discover(dir.path()).unwrap();
+    for name in [
+        "vae/._vae.safetensors",
+        "diffusion_models/qwen/._fp8.safetensors",
+        "text_encoders/._x.safetensors.index.json",
+        "._c.safetensors",
+    ] {
+        write(dir.path().join(name), [0, 5, 22, 7]);
+    }
+    assert_eq!(ModelFiles::discover(dir.path()).unwrap(), expected);
+    let folder = dir.path().join("vae");
+    assert_eq!(Checkpoint::open(&folder).unwrap().entries().len(), 1);
+}
+
+#[test]
+fn endings_may_be_in_capitals() {
+    let dir = tempdir().unwrap();
+    transformer("").write(dir.path().join("diffusion_models/a.SAFETENSORS"));
+    vae().write(dir.path().join("vae/b.Safetensors"));
+    let found = ModelFiles::discover(dir.path()).unwrap();
+    assert!(
+        found.transformer.is_some() && found.vae.is_some(),
+        "{found:?}"
+    );
+    assert!(Checkpoint::open(&dir.path().join("vae")).is_ok());
+    let shard = vae().write(dir.path().join("model-00001-of-00002.SAFETENSORS"));
+    let error = checkpoint_error(&shard);
+    assert!(matches!(error, LoadError::ShardAlone { .. }), "{error}");
+}
+
+/// All models in one file.
+fn all_in_one() -> Writer {
+    let keys = [
+        "text_encoders.q.transformer.model.layers.0.self_attn.k_proj.bias",
+        "vae.decoder.middle.0.residual.0.gamma",
+    ];
+    let file = transformer("model.diffusion_model.");
+    keys.iter()
+        .fold(file, |file, key| file.f32(key, &[1], &[0.0]))
+}
+
+#[test]
+fn files_of_all_models_stand_in_for_those_that_are_not_there_alone() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let both = all_in_one().write(dir.join("checkpoints/qwen/all.safetensors"));
+    // Of another family, with the VAE that Qwen-Image's was made from.
+    vae()
+        .f32("model.diffusion_model.blocks.0.x", &[1], &[0.0])
+        .write(dir.join("checkpoints/wan.safetensors"));
+    let found = ModelFiles::discover(dir).unwrap();
+    let all = [&found.transformer, &found.text_encoder, &found.vae];
+    assert!(
+        all.iter().all(|path| path.as_ref() == Some(&both)),
+        "{found:?}"
+    );
+    let own = vae().write(dir.join("vae/vae.safetensors"));
+    let found = ModelFiles::discover(dir).unwrap();
+    assert_eq!((found.vae, found.transformer), (Some(own), Some(both)));
+    // Two are one too many, but only for what is not there alone.
+    all_in_one().write(dir.join("checkpoints/other.safetensors"));
+    let error = discover_error(dir);
+    assert!(
+        matches!(error, LoadError::SeveralCandidates { .. }),
+        "{error}"
+    );
+    comfyui(dir);
+    assert!(ModelFiles::discover(dir).is_ok());
+}
+
+#[test]
 fn comfyui_itself() {
     let dir = tempdir().unwrap();
     comfyui(&dir.path().join("models"));

@@ -157,6 +157,27 @@ fn dense_weights_keep_their_dtype() {
 }
 
 #[test]
+fn scales_of_rows_are_kept_or_multiplied() {
+    for shape in [[2].as_slice(), &[2, 1]] {
+        let file = fp8(Dtype::F8_E4M3).f32("img_in.weight_scale", shape, &[0.5, 4.0]);
+        let (module, report) = load_layers(&file, false).unwrap();
+        let Weight::Fp8(weight) = &module.img_in.weight else {
+            panic!("not FP8")
+        };
+        assert_eq!(values(&weight.scale), [0.5, 4.0]);
+        assert_eq!((report.tensors, report.bytes), (3, 8 + 6 + 8));
+    }
+    // Of what becomes f32, each row has its factor.
+    let weight = [0x38, 0xc0, 0x38, 0xc0];
+    let file = Writer::default()
+        .tensor("txt_norm.weight", Dtype::F8_E4M3, &[4], &weight)
+        .f32("txt_norm.weight_scale", &[4], &[1.0, 2.0, 3.0, 4.0])
+        .bf16("img_in.weight", &[2, 3], &[0.0; 6]);
+    let (module, _) = load_layers(&file, false).unwrap();
+    assert_eq!(values(&module.txt_norm.weight), [1.0, -4.0, 3.0, -8.0]);
+}
+
+#[test]
 fn everything_else_becomes_f32() {
     let norm = [1.0f32, 2.0, -0.5, 0.0];
     let bias = [0x38, 0xc0];

@@ -67,7 +67,7 @@ pub enum ConfigError {
     },
     /// Fewer layers than a published model of this width has, and no config that says so.
     #[error(
-        "{model}: the file holds {found} of the {published} {what} that a model of its width has: it was cut short, download it again (of a model that was made smaller, a config.json beside it or in its metadata must say {field} = {found})"
+        "{model}: the file holds {found} of the {published} {what} that a model of its width has: it was cut short, download it again; if the model was made smaller, its config (in a diffusers folder config.json, in a single file \"config\" in its metadata) must say {field} = {found}"
     )]
     CutShort {
         /// Which model.

@@ -5,6 +5,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use model::VaeDecoder;
 use model::pipeline;
 
+use super::damage::blame;
 use super::job::Job;
 use super::observer::{Interruptible, to_host};
 use super::run::{Loaded, Run};
@@ -77,7 +78,11 @@ pub(super) fn picture<B: ModelBackend>(
         trace.add_f32("image", &shape, &planes);
     }
     let rounding = picture.sampling.preset.rounding();
-    let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding)?;
+    let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding);
+    let image = image.map_err(|error| match error {
+        CliError::NotFinite => blame(&run.job.models.vae.weights, run.job.console, error),
+        error => error,
+    })?;
     let image = overlaid(run.job, image)?;
     let file = image.encode(
         picture.target.format(),

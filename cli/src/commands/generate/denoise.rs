@@ -8,6 +8,7 @@ use model::init_image::StartStyle;
 use model::pipeline::{self, AfterStep, Denoising, PipelineError};
 
 use super::adapters;
+use super::damage::blame;
 use super::draw::Encoded;
 use super::observer::{StepObserver, to_host};
 use super::run::{Loaded, Run};
@@ -97,17 +98,27 @@ pub(super) fn picture<B: ModelBackend>(
     if !matches!(latents, Err(PipelineError::Cancelled)) {
         transformer.check_files()?;
     }
-    let latents = latents.map_err(|error| match error {
-        PipelineError::NotFinite { step } => CliError::NotFinitePrediction {
-            path: job.models.transformer.weights.source().into(),
+    let dtype = run.setting.dtype;
+    let not_finite = |step| {
+        let weights = &job.models.transformer.weights;
+        let otherwise = CliError::NotFinitePrediction {
+            path: weights.source().into(),
             step,
             loras: !job.models.adapters.is_empty(),
-            dtype: run.setting.dtype,
-        },
+            dtype,
+        };
+        blame(weights, job.console, otherwise)
+    };
+    let latents = latents.map_err(|error| match error {
+        PipelineError::NotFinite { step } => not_finite(step),
         error => error.into(),
     })?;
     let shape = latents.dims();
     let values = to_host(latents)?;
+    if !values.iter().all(|value| value.is_finite()) {
+        // Only the first step was looked at.
+        return Err(not_finite(picture.schedule.steps() - picture.first));
+    }
     if let Some(trace) = &mut run.trace {
         trace.add_f32("latents.final", &shape, &values);
     }

@@ -5,6 +5,7 @@ use burn::tensor::TensorData;
 use model::pipeline;
 use model::tokenizer::PromptTokens;
 
+use super::damage::blame;
 use super::embeddings::Embeddings;
 use super::observer::{Interruptible, to_host};
 use super::picture::Picture;
@@ -46,7 +47,8 @@ impl OnBackend for Encode<'_, '_> {
             let values = to_host(embeds)?;
             loaded.check_files()?;
             if !values.iter().all(|value| value.is_finite()) {
-                return Err(CliError::NotFiniteEmbeds(weights.source().into()));
+                let otherwise = CliError::NotFiniteEmbeds(weights.source().into());
+                return Err(blame(weights, job.console, otherwise));
             }
             Ok(TensorData::new(values, shape))
         })?;

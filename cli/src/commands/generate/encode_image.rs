@@ -4,6 +4,7 @@ use backends::{ModelBackend, OnBackend};
 use burn::tensor::{DType, Tensor, TensorData};
 use model::pipeline;
 
+use super::damage::blame;
 use super::observer::{Interruptible, to_host};
 use super::run::Run;
 use crate::error::CliError;
@@ -52,7 +53,8 @@ impl OnBackend for EncodeImage<'_, '_> {
             drop(busy);
             loaded.check_files()?;
             if !moments.iter().all(|value| value.is_finite()) {
-                return Err(CliError::NotFiniteLatents);
+                let otherwise = CliError::NotFiniteLatents;
+                return Err(blame(weights, job.console, otherwise));
             }
             run.computed(computing, &loaded.planned);
             if let Some(trace) = &mut run.trace {

@@ -111,8 +111,9 @@ fn is_model_file(path: &Path) -> bool {
         "merges.txt",
     ];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_ascii_lowercase();
     let is_shard = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-    path.exists() && (is_shard || NAMES.contains(&&*name))
+    path.exists() && (is_shard || NAMES.contains(&name.as_str()))
 }
 
 /// The files that are read beside the models, with their flags.

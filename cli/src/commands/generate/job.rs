@@ -402,7 +402,8 @@ pub(super) fn open_models(
         }
     };
     let mut models = Models::open(&config.sources, |name| {
-        let chosen = config.sources.transformer.is_some();
+        let sources = &config.sources;
+        let chosen = sources.transformer.is_some() || sources.checkpoint.is_some();
         let notice = from
             .map(|from| from.check_model(name, chosen))
             .transpose()?;

@@ -16,6 +16,7 @@ use crate::console;
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::mapping_fault::Named;
+use crate::models;
 use crate::output::recipe::Recipe;
 use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
@@ -138,7 +139,11 @@ impl<'a> Run<'a> {
         let device_peak = peak.finish();
         drop(observer);
         let console = self.job.console;
-        console.note(&report.to_string());
+        console.note(&format!(
+            "{report}: {} {}",
+            weights.component(),
+            models::name(weights)
+        ));
         console.detail(&figures(&report));
         self.tell_memory::<B>("VRAM", device);
 
