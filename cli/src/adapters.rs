@@ -110,7 +110,10 @@ fn of_picture(
     let find = |lora: &UsedLora| {
         let UsedLora { file, weight, .. } = lora;
         let found = match models {
-            Some(models) => fitting(find_by_name(models, file)?, transformer),
+            Some(models) => {
+                let found = fitting(find_by_name(models, file)?, transformer);
+                of_digest(found, lora.digest.as_deref())
+            }
             None => Vec::new(),
         };
         let made_with = format!("it was made with the LoRA {file}");
@@ -132,6 +135,24 @@ fn of_picture(
         }
     };
     recorded.loras.iter().map(find).collect()
+}
+
+/// The one of several LoRAs of one name that has the recorded contents; all of them if not one
+/// alone has.
+fn of_digest(found: Vec<PathBuf>, recorded: Option<&str>) -> Vec<PathBuf> {
+    if found.len() < 2 || recorded.is_none() {
+        return found;
+    }
+    let is_it = |path: &&PathBuf| {
+        let lora = Lora::open(path).ok();
+        let digest = lora.and_then(|lora| file_digest::of_files(lora.files()).ok());
+        digest.as_deref() == recorded
+    };
+    let same: Vec<&PathBuf> = found.iter().filter(is_it).collect();
+    match same.as_slice() {
+        [only] => vec![PathBuf::clone(only)],
+        _ => found,
+    }
 }
 
 /// The Lightning LoRA to add to those that were named, if it is not among them. Where its name
@@ -184,17 +205,15 @@ pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
     loras
         .map(|(lora, weight)| {
             let source = lora.source();
-            let failed = |error| CliError::ModelFile(format!("{}: {error}", source.display()));
-            // Of a folder only the name is known.
-            let is_file = source.is_file();
+            // Of a folder earlier versions knew the name alone.
+            let stamp = source.is_file().then(|| stamp(source)).transpose();
             Ok(UsedLora {
                 file: lora.file_name(),
                 weight: *weight,
-                stamp: is_file.then(|| stamp(source)).transpose().map_err(failed)?,
-                digest: is_file
-                    .then(|| file_digest::of_file(source))
-                    .transpose()
-                    .map_err(failed)?,
+                stamp: stamp.map_err(|error| {
+                    CliError::ModelFile(format!("{}: {error}", source.display()))
+                })?,
+                digest: Some(file_digest::of_files(lora.files())?),
             })
         })
         .collect()

@@ -47,12 +47,18 @@ impl ModelDigests {
 
 fn of_weights(weights: &Weights) -> Result<String, CliError> {
     let files = weights.checkpoint().files().iter();
+    of_files(files.map(|file| file.path.as_path()))
+}
+
+/// The digest of several files together; that of the file where there is one.
+///
+/// # Errors
+/// [`CliError::ModelFile`] for a file that cannot be read.
+pub(crate) fn of_files<'a>(files: impl Iterator<Item = &'a Path>) -> Result<String, CliError> {
     let digest = |path: &Path| {
         of_file(path).map_err(|error| CliError::ModelFile(format!("{}: {error}", path.display())))
     };
-    let mut digests = files
-        .map(|file| digest(&file.path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut digests = files.map(digest).collect::<Result<Vec<_>, _>>()?;
     if let [only] = digests.as_slice() {
         return Ok(only.clone());
     }

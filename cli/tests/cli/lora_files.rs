@@ -207,6 +207,47 @@ fn a_folder_of_pefts_is_a_lora_with_its_settings() {
 }
 
 #[test]
+fn a_folders_matrices_and_settings_tell_it_from_another() {
+    let place = place();
+    let folder = place.path("models/loras/mine");
+    fs::create_dir(&folder).unwrap();
+    let file = style(&place, "base_model.model.", PEFT, false);
+    file.write(&folder.join("adapter_model.safetensors"));
+    let config = folder.join("adapter_config.json");
+    let flags = ["--lora", "mine", "--resume"];
+    let skips = || {
+        let said = place.generate(&flags).expect(0).stderr;
+        said.contains("already made")
+    };
+    let overwrite = ["--lora", "mine", "--overwrite"];
+    for alpha in [2, 4] {
+        let settings = json!({"r": 4, "lora_alpha": alpha});
+        fs::write(&config, settings.to_string()).unwrap();
+        place.generate(&overwrite).expect(0);
+        assert!(skips(), "{alpha}");
+    }
+    fs::remove_file(config).unwrap();
+    place
+        .generate(&["--lora", "mine", "-o", "out/plain.png"])
+        .expect(0);
+    assert!(bytes(&place, "out/plain.png") != bytes(&place, "out/x.png"));
+    let again = place.generate(&flags);
+    assert!(!again.stderr.contains("already made"), "{}", again.stderr);
+}
+
+#[test]
+fn a_recorded_lora_is_told_from_others_of_its_name_by_its_contents() {
+    let place = place();
+    place.generate(&["--lora", STYLE]).expect(0);
+    let loras = place.path("models/loras");
+    fs::create_dir(loras.join("a")).unwrap();
+    fs::copy(loras.join(EVERYWHERE), loras.join("a").join(STYLE)).unwrap();
+    let run = from(&place, "out/x.png", &["-o", "out/y.png"]).expect(0);
+    assert!(!run.stderr.contains("another file"), "{}", run.stderr);
+    assert_eq!(bytes(&place, "out/x.png"), bytes(&place, "out/y.png"));
+}
+
+#[test]
 fn loras_of_other_models_in_the_folder_do_not_stand_in_the_way() {
     let place = place();
     let loras = place.path("models/loras");
