@@ -124,8 +124,13 @@ fn a_lora_in_another_programs_prompt_is_used_if_it_is_found() {
         bytes(&place, "out/again.png"),
         bytes(&place, "out/style.png")
     );
-    // A flag counts more.
-    let run = from(&place, "w.png", &["--lora", "small_style:0", "-oout/y.png"]).expect(0);
+    // A flag counts more, and a negative prompt has none.
+    let prompts = "a red fox, <lora:small_style:0.5>\nNegative prompt: blurry <lora:neg:1>";
+    webui(&place, "n.png", prompts);
+    let flags = ["--lora", "small_style:0", "-oout/y.png"];
+    let run = from(&place, "n.png", &flags).expect(0);
+    let note = "note: <lora:small_style:0.5>, <lora:neg:1> in the prompts of n.png is left out";
+    assert!(notes(&run).contains(&note), "{}", run.stderr);
     assert!(!run.stderr.contains("is used, with"), "{}", run.stderr);
 
     // One that is not there, and one of another model.

@@ -1,5 +1,7 @@
 //! LoRAs that prompts name, which here are no part of prompts.
 
+use std::collections::HashSet;
+
 use super::request::Request;
 use crate::args::GenerateConfig;
 use crate::lora_tag::{LoraTag, take_out};
@@ -8,8 +10,8 @@ use crate::lora_tag::{LoraTag, take_out};
 const LISTED: usize = 3;
 
 /// Takes `<lora:NAME:WEIGHT>` out of prompts and negative prompts, and adds a notice that says what
-/// does it instead. The prompts of a picture that this program made are drawn as they were. Those
-/// of another program's say by themselves which LoRAs are used.
+/// does it instead. The prompts of a picture that this program made are drawn as they were. LoRAs
+/// that the prompt of another program's names are used where they can be, which is told elsewhere.
 pub(super) fn leave_out(
     requests: &mut [Request],
     config: &GenerateConfig,
@@ -22,7 +24,10 @@ pub(super) fn leave_out(
         })
     };
     let own = from.is_some_and(|from| from.recipe.is_some());
-    let mut typed: Vec<LoraTag> = Vec::new();
+    let named = config.sources.loras.named.as_ref();
+    let named = named.map_or(&[][..], |named| &named.tags);
+    let mut seen = HashSet::new();
+    let (mut typed, mut foreign) = (Vec::new(), Vec::new());
     for request in requests {
         for text in [Some(&mut request.prompt), request.negative_prompt.as_mut()] {
             let Some(text) = text.filter(|text| !(own && recorded(text))) else {
@@ -32,29 +37,42 @@ pub(super) fn leave_out(
             if tags.is_empty() {
                 continue;
             }
-            if !recorded(text) {
-                typed.extend(
-                    tags.into_iter()
-                        .filter(|tag| !typed.contains(tag))
-                        .collect::<Vec<_>>(),
-                );
-            }
+            let found = if recorded(text) {
+                &mut foreign
+            } else {
+                &mut typed
+            };
+            let new = |tag: &LoraTag| !named.contains(tag) && seen.insert(tag.text.clone());
+            found.extend(tags.into_iter().filter(new));
             *text = rest;
         }
     }
     notices.extend(notice(&typed));
+    if let (Some(from), Some(shown)) = (from, listed(&foreign)) {
+        notices.push(format!(
+            "{shown} in the prompts of {} is left out",
+            from.path.display()
+        ));
+    }
+}
+
+/// The first tags of several, and how many there are.
+fn listed(tags: &[LoraTag]) -> Option<String> {
+    let texts: Vec<&str> = tags.iter().map(|tag| tag.text.as_str()).collect();
+    match texts.len() {
+        0 => None,
+        1..=LISTED => Some(texts.join(", ")),
+        count => Some(format!(
+            "{} and {} more",
+            texts[..LISTED].join(", "),
+            count - LISTED
+        )),
+    }
 }
 
 /// What is to be known of tags in prompts.
 fn notice(tags: &[LoraTag]) -> Option<String> {
-    let texts: Vec<&str> = tags.iter().map(|tag| tag.text.as_str()).collect();
-    let mut shown = texts.get(..LISTED.min(texts.len()))?.join(", ");
-    if texts.is_empty() {
-        return None;
-    }
-    if texts.len() > LISTED {
-        shown.push_str(&format!(" and {} more", texts.len() - LISTED));
-    }
+    let shown = listed(tags)?;
     let flags: Vec<String> = tags.iter().take(LISTED).map(flag).collect();
     Some(format!(
         "a prompt adds no LoRA here, and {shown} is left out of it; tip: {}",
