@@ -44,9 +44,17 @@ pub(crate) fn tokenizer() -> impl Iterator<Item = (&'static str, &'static [u8])>
     FILES.into_iter().filter_map(name)
 }
 
-/// What the user is told when it is used.
+/// What the user is told when it is used unasked.
 pub(crate) const NOTICE: &str = "no models given: drawing with the built-in demo model, which \
     knows simple shapes and scenes; `qwen-image download` fetches the real one";
+
+/// How the name of its transformer begins in recipes.
+const NAME: &str = "qwen_image_demo";
+
+/// Whether a picture with this name of a transformer in its recipe is the demo model's.
+pub(crate) fn is_its_name(model: &str) -> bool {
+    model.starts_with(NAME)
+}
 
 /// How the temporary folders' names begin.
 const PREFIX: &str = "qwen-image-demo-";

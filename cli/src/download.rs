@@ -18,12 +18,11 @@ mod state;
 mod verify;
 
 pub(crate) use cache::folder_of as repository_in_cache;
-pub(crate) use catalogue::{TRANSFORMER_FOLDER, Variant};
+pub(crate) use catalogue::{REPOSITORIES, TRANSFORMER_FOLDER, Variant};
 pub(crate) use error::DownloadError;
 pub(crate) use fetch::fetch;
 pub(crate) use hub::{Hub, shown};
 pub(crate) use listing::Listing;
 pub(crate) use offline::Known;
-pub(crate) use partial::is_partial;
 pub(crate) use state::{Planned, State};
 pub(crate) use verify::verify;

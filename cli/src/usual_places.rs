@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use loader::{Component, ModelFiles, Weights};
 
 use crate::args::Environment;
-use crate::download::{TRANSFORMER_FOLDER, is_partial, repository_in_cache};
+use crate::download::{REPOSITORIES, TRANSFORMER_FOLDER, repository_in_cache};
+use crate::known_models;
 
 /// The repository that diffusers loads Qwen-Image from.
 const DIFFUSERS: &str = "Qwen/Qwen-Image";
@@ -15,12 +16,16 @@ const DIFFUSERS: &str = "Qwen/Qwen-Image";
 /// What the usual places hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum UsualPlaces {
-    /// Nothing.
+    /// Nothing, and nothing tells that it was ever otherwise.
     Empty,
     /// A model.
     Models(PathBuf),
-    /// A download that is not finished.
+    /// A download by this program that is not finished.
     Unfinished(PathBuf),
+    /// A part of a repository that models come from, in the cache of huggingface_hub.
+    InPart(PathBuf),
+    /// Nothing; real models were used, or a download was begun, in this place.
+    Elsewhere(PathBuf),
 }
 
 impl UsualPlaces {
@@ -34,12 +39,26 @@ impl UsualPlaces {
             return Self::Models(folder.to_owned());
         }
         let cache = environment.hub_cache();
-        if let Some(snapshot) = cache.and_then(|cache| diffusers_snapshot(&cache)) {
+        if let Some(snapshot) = cache.as_deref().and_then(diffusers_snapshot) {
             return Self::Models(snapshot);
         }
-        match downloads {
-            Some(folder) if is_unfinished(&folder) => Self::Unfinished(folder),
-            _ => Self::Empty,
+        // Whatever else there may be, `download` has made its folder.
+        if let Some(folder) = downloads.filter(|folder| folder.is_dir()) {
+            return Self::Unfinished(folder);
+        }
+        let in_cache = |cache: PathBuf| {
+            let mut repositories = REPOSITORIES.iter();
+            repositories.find_map(|name| {
+                let repository = cache.join(repository_in_cache(name));
+                repository.is_dir().then_some(repository)
+            })
+        };
+        if let Some(repository) = cache.and_then(in_cache) {
+            return Self::InPart(repository);
+        }
+        match known_models::recall(environment) {
+            Some(place) => Self::Elsewhere(place),
+            None => Self::Empty,
         }
     }
 }
@@ -51,12 +70,6 @@ fn has_transformer(models: &Path) -> bool {
         // macOS leaves `._` files beside others.
         name.to_ascii_lowercase().ends_with(".safetensors") && !name.starts_with("._")
     })
-}
-
-/// Whether a `models` tree holds a part of a file.
-fn is_unfinished(models: &Path) -> bool {
-    let mut folders = fs::read_dir(models).into_iter().flatten().flatten();
-    folders.any(|folder| names_in(&folder.path()).any(|name| is_partial(&name)))
 }
 
 fn names_in(folder: &Path) -> impl Iterator<Item = String> {

@@ -58,6 +58,23 @@ impl Environment<'_> {
         Some(self.home()?.join(place))
     }
 
+    /// The user's folder for what a program remembers from run to run: XDG_STATE_HOME, or the
+    /// system's own.
+    pub(crate) fn state_folder(self) -> Option<PathBuf> {
+        if let Some(folder) = self.absolute("XDG_STATE_HOME") {
+            return Some(folder);
+        }
+        if cfg!(windows) {
+            return self.absolute("LOCALAPPDATA");
+        }
+        let place = if cfg!(target_os = "macos") {
+            "Library/Application Support"
+        } else {
+            ".local/state"
+        };
+        Some(self.home()?.join(place))
+    }
+
     /// The folder of huggingface_hub: HF_HOME, or `huggingface` in the cache folder.
     pub(crate) fn hub_home(self) -> Option<PathBuf> {
         let given = self.get("HF_HOME").map(PathBuf::from);

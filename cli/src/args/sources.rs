@@ -25,6 +25,8 @@ pub(crate) struct ModelSources {
     pub(crate) tokenizer: Option<PathBuf>,
     /// `--lora` and `--lightning`.
     pub(crate) loras: LoraConfig,
+    /// Whether the user asked for the demo model.
+    pub(crate) demo_asked: bool,
 }
 
 impl ModelSources {
@@ -32,7 +34,8 @@ impl ModelSources {
     /// hold; adds a notice where that or the demo model is used unasked.
     ///
     /// # Errors
-    /// [`CliError::Usage`] naming the flags that are missing.
+    /// [`CliError::Usage`] naming the flags that are missing; [`CliError::ModelFile`] where
+    /// nothing is named and not found, and real models are or were somewhere.
     pub(super) fn resolve(
         args: SourceArgs,
         loras: LoraConfig,
@@ -47,6 +50,7 @@ impl ModelSources {
             vae: args.vae,
             tokenizer: args.tokenizer,
             loras,
+            demo_asked: args.demo,
         };
         if args.demo {
             return Ok(sources);
@@ -55,7 +59,7 @@ impl ModelSources {
             sources.models = environment.models_variable();
         }
         if sources.missing().next().is_some() {
-            sources.look_around(environment, notices);
+            sources.look_around(environment, notices)?;
         }
         sources.check_complete()?;
         if !sources.is_demo() && sources.tokenizer.is_none() {
@@ -64,24 +68,49 @@ impl ModelSources {
         Ok(sources)
     }
 
-    /// Takes the models of a usual place for those that are not named.
-    fn look_around(&mut self, environment: Environment<'_>, notices: &mut Vec<String>) {
-        match UsualPlaces::look(environment) {
-            UsualPlaces::Models(folder) => {
-                notices.push(format!(
-                    "using the models in {} (--models names others, --demo the built-in demo \
-                     model)",
-                    folder.display()
-                ));
-                self.models = Some(folder);
-            }
-            UsualPlaces::Unfinished(folder) if self.is_demo() => notices.push(format!(
-                "the download to {} is not finished: run `qwen-image download` to go on with it; \
-                 drawing with the built-in demo model",
+    /// Takes the models of a usual place for those that are not named. The demo model is only for
+    /// who has no others.
+    fn look_around(
+        &mut self,
+        environment: Environment<'_>,
+        notices: &mut Vec<String>,
+    ) -> Result<(), CliError> {
+        let found = UsualPlaces::look(environment);
+        if let UsualPlaces::Models(folder) = found {
+            notices.push(format!(
+                "using the models in {} (--models names others, --demo the built-in demo model)",
+                folder.display()
+            ));
+            self.models = Some(folder);
+            return Ok(());
+        }
+        if !self.is_demo() {
+            return Ok(());
+        }
+        let refused = |what: String| {
+            Err(CliError::ModelFile(format!(
+                "{what}; --demo draws with the built-in demo model"
+            )))
+        };
+        match found {
+            UsualPlaces::Unfinished(folder) => refused(format!(
+                "the download to {} is not finished: `qwen-image download` goes on with it",
                 folder.display()
             )),
-            _ if self.is_demo() => notices.push(crate::demo::NOTICE.to_owned()),
-            _ => {}
+            UsualPlaces::InPart(repository) => refused(format!(
+                "no models are named, and {} holds a part of some: `qwen-image download` fetches \
+                 what is missing, --models DIR names a folder",
+                repository.display()
+            )),
+            UsualPlaces::Elsewhere(place) => refused(format!(
+                "no models are named, and those in {} were used before: name a folder by --models \
+                 DIR or in QWEN_IMAGE_MODELS",
+                place.display()
+            )),
+            UsualPlaces::Models(_) | UsualPlaces::Empty => {
+                notices.push(crate::demo::NOTICE.to_owned());
+                Ok(())
+            }
         }
     }
 
@@ -95,6 +124,7 @@ impl ModelSources {
             vae,
             tokenizer,
             loras: _,
+            demo_asked: _,
         } = self;
         [
             models,

@@ -13,6 +13,7 @@ use crate::download::{
 };
 use crate::error::CliError;
 use crate::interrupt;
+use crate::known_models;
 use crate::progress::{ByteProgress, Progress};
 
 /// Fetches what is missing and prints the path of each file to stdout.
@@ -29,6 +30,10 @@ pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
             stderr_line("stopping; Ctrl-C again ends at once");
         }
     });
+    if !config.dry_run {
+        // Whatever becomes of the download, the demo model is not what was wanted.
+        known_models::remember(environment, &config.models);
+    }
     let asked = Hub::of(environment)
         .map_err(CliError::from)
         .and_then(|hub| Ok((plan(&config, &hub, console)?, hub)));

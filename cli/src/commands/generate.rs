@@ -35,6 +35,7 @@ use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::input::InitPicture;
 use crate::interrupt;
+use crate::known_models;
 use crate::models::Models;
 use crate::plan::{PhaseName, Plan, Setting, Subject, dtype_str};
 use crate::survey::Survey;
@@ -68,9 +69,15 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         return dry_run::run(&config, requests, Where::Device(selection), false, console);
     }
     files::check_writable(&config, &requests)?;
+    replacing::check_demo(&config, &requests)?;
     let selection = config.compute.choose(&config.sources)?;
     let device = selection.device;
     let (job, setting) = settle(&config, requests, Where::Device(selection), console)?;
+    if !config.sources.is_demo() {
+        let transformer = job.models.transformer.weights.source();
+        let models = config.sources.models.as_deref();
+        known_models::remember(environment, models.unwrap_or(transformer));
+    }
     if job.pictures.is_empty() {
         console.note("nothing is left to do");
         return job.run(&device, setting, Embeddings::default());

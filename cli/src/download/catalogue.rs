@@ -15,6 +15,9 @@ const COMFYUI: &str = "Comfy-Org/Qwen-Image_ComfyUI";
 const LIGHTNING: &str = "lightx2v/Qwen-Image-Lightning";
 const QWEN: &str = "Qwen/Qwen-Image";
 
+/// The repositories that models come from.
+pub(crate) const REPOSITORIES: [&str; 3] = [QWEN, COMFYUI, LIGHTNING];
+
 /// A file of a repository, and the folder of the tree that it goes to under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Source {

@@ -46,7 +46,7 @@ pub(super) fn length_of_any(place: &Path) -> u64 {
 }
 
 /// Whether a file of this name is a partial file.
-pub(crate) fn is_partial(name: &str) -> bool {
+fn is_partial(name: &str) -> bool {
     name.ends_with(SUFFIX)
 }
 

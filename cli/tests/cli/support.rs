@@ -35,6 +35,8 @@ pub(crate) fn program() -> Command {
     }
     // A file has no folders in it: nothing is kept from one test for another.
     command.env("QWEN_IMAGE_CACHE", env!("CARGO_BIN_EXE_qwen-image"));
+    // Nor is it remembered that there were models.
+    command.env("XDG_STATE_HOME", env!("CARGO_BIN_EXE_qwen-image"));
     // A home without models, which is not there.
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-home");
     for variable in ["HOME", "USERPROFILE", "APPDATA"] {

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::job::Job;
 use super::picture::held_by;
-use crate::args::PromptSource;
+use super::request::Request;
+use crate::args::{GenerateConfig, PromptSource};
+use crate::demo;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
+use crate::output::metadata::PictureFile;
 use crate::output::names::Existing;
 use crate::output::recipe::Recipe;
 
@@ -44,6 +47,44 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
         job.total,
         first.display()
     )))
+}
+
+/// Refuses the demo model where nobody asked for it and images are there that another model has
+/// drawn, or that it would replace.
+///
+/// # Errors
+/// [`CliError::ModelFile`] naming the first of them.
+pub(super) fn check_demo(config: &GenerateConfig, requests: &[Request]) -> Result<(), CliError> {
+    if !config.sources.is_demo() || config.sources.demo_asked {
+        return Ok(());
+    }
+    // Names that follow recipes are no other model's.
+    let targets = requests.iter().map(|request| &request.target);
+    let mut targets = targets.filter(|target| !target.waits_for_digest());
+    let found = targets.find_map(|target| {
+        let replaces = target.existing != Existing::Avoided;
+        let mut existing = target.existing().into_iter();
+        existing.find(|path| is_not_the_demos(path, replaces))
+    });
+    match found {
+        Some(path) => Err(CliError::ModelFile(format!(
+            "no models are named, and {} is there, which the demo model has not drawn: name a \
+             folder of models by --models DIR or in QWEN_IMAGE_MODELS, or another --output; \
+             --demo draws with the built-in demo model",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a file is another model's picture, or `or_else` for one that does not tell.
+fn is_not_the_demos(path: &Path, or_else: bool) -> bool {
+    let recipe = PictureFile::open(path).and_then(|file| file.recipe_json());
+    let recipe = recipe.ok().flatten();
+    match recipe.as_ref().and_then(|recipe| recipe["model"].as_str()) {
+        Some(model) => !demo::is_its_name(model),
+        None => or_else,
+    }
 }
 
 /// The pictures of which the names follow the recipes.
