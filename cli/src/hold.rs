@@ -6,6 +6,8 @@
 pub(crate) enum Point {
     /// A denoising step is done.
     Step,
+    /// An image is denoised, and its latents are kept.
+    Denoised,
     /// A part of a model file is read.
     Read,
     /// A part of a file is written.
@@ -27,6 +29,7 @@ pub(crate) fn at(point: Point) {
     let mut parts = wanted.splitn(3, ',');
     let name = match point {
         Point::Step => "step",
+        Point::Denoised => "denoised",
         Point::Read => "read",
         Point::Write => "write",
     };

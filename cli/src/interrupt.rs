@@ -11,18 +11,51 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// Starts listening; `on_first` runs at the first Ctrl-C, on a thread of its own. SIGTERM and
 /// SIGHUP count as Ctrl-C.
 ///
-/// A process started with one of them ignored (`nohup`, a background job of a script) keeps it
-/// ignored; the others then end it at once, which leaves no partial file either, since files
-/// appear by a rename.
+/// A process that was started with SIGHUP ignored (`nohup`) or SIGINT (a background job of a
+/// script) keeps ignoring it, and listens to the others.
 pub(crate) fn listen(on_first: impl Fn() + Send + 'static) {
-    // The error means just that: a handler other than the default is there, and stays.
-    let _ = ctrlc::try_set_handler(move || {
+    let handler = move || {
         if REQUESTED.swap(true, Ordering::SeqCst) {
             demo::discard();
             std::process::exit(ExitCode::Interrupted as i32);
         }
         on_first();
-    });
+    };
+    #[cfg(unix)]
+    let ignored = ignored::find();
+    // Without a handler a signal ends the process at once, which leaves no partial file either,
+    // since files appear by a rename.
+    let _ = ctrlc::set_handler(handler);
+    #[cfg(unix)]
+    ignored::ignore(ignored);
+}
+
+#[cfg(unix)]
+mod ignored {
+    use std::ptr;
+
+    /// Signals that whoever starts a process may want it not to heed.
+    const SIGNALS: [libc::c_int; 2] = [libc::SIGINT, libc::SIGHUP];
+
+    /// Those of them that this process was started to ignore.
+    pub(super) fn find() -> Vec<libc::c_int> {
+        let is_ignored = |signal: &libc::c_int| {
+            // SAFETY: all zeros is a value of this C structure.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            // SAFETY: with no new action the call only writes to `action`.
+            let found = unsafe { libc::sigaction(*signal, ptr::null(), &raw mut action) };
+            found == 0 && action.sa_sigaction == libc::SIG_IGN
+        };
+        SIGNALS.into_iter().filter(is_ignored).collect()
+    }
+
+    /// Ignores these again.
+    pub(super) fn ignore(signals: Vec<libc::c_int>) {
+        for signal in signals {
+            // SAFETY: no handler of Rust's runs for a signal that is ignored.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+    }
 }
 
 /// Whether Ctrl-C was pressed.

@@ -16,6 +16,7 @@ mod file_digest;
 mod hold;
 mod input;
 mod interrupt;
+mod kept_latents;
 mod known_models;
 mod lora_tag;
 mod mapping_fault;

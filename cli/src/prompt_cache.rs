@@ -5,8 +5,10 @@
 //! device and what is computed in, and this very build of the program: with any other of them, it
 //! is another entry. A cache that cannot be read or written is none, and never an error.
 
-mod entry;
+pub(crate) mod entry;
 mod identity;
+
+pub(crate) use identity::add_build;
 
 use std::fs::{self, File};
 use std::io::Read;

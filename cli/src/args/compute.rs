@@ -14,6 +14,8 @@ use crate::running_on;
 
 /// The variable that stands for `--vram-limit`.
 const LIMIT_VARIABLE: &str = "QWEN_IMAGE_VRAM_LIMIT";
+/// For tests on the processor, where the decoder always has room beside the transformer.
+const ONE_MODEL_VARIABLE: &str = "QWEN_IMAGE_TEST_ONE_MODEL";
 /// That flag.
 const LIMIT_FLAG: &str = "--vram-limit";
 
@@ -38,6 +40,8 @@ pub(crate) struct ComputeConfig {
     pub(crate) vae_tiling: VaeTiling,
     /// Whether the processor uses weights in their files, or reads them first.
     pub(crate) weights: Method,
+    /// Whether the decoder is never beside the transformer, whatever is free.
+    pub(crate) one_model: bool,
 }
 
 impl ComputeConfig {
@@ -86,6 +90,7 @@ impl ComputeConfig {
             } else {
                 Method::InPlace
             },
+            one_model: environment.get(ONE_MODEL_VARIABLE).is_some(),
         })
     }
 

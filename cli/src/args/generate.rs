@@ -91,6 +91,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) from: Option<Recorded>,
     /// Where embeddings of earlier runs are, if they may be used.
     pub(crate) prompt_cache: Option<PathBuf>,
+    /// Where latents wait for the decoder, if they may.
+    pub(crate) latents: Option<PathBuf>,
     /// Where the model files are.
     pub(crate) sources: ModelSources,
     /// Where and how to compute.
@@ -294,6 +296,8 @@ impl GenerateConfig {
             (None, Some(prompt)) => PromptSource::One(prompt),
             (None, None) => PromptSource::Longest,
         };
+        // A record of a run is of all its phases.
+        let of_all_phases = args.trace.is_some() || args.report.is_some();
         let config = Self {
             prompt,
             negative_prompt,
@@ -310,15 +314,9 @@ impl GenerateConfig {
             resume,
             overwrite: args.pictures.overwrite,
             from,
-            // A record of a run is of all its phases.
-            prompt_cache: if args.pictures.no_prompt_cache
-                || args.trace.is_some()
-                || args.report.is_some()
-            {
-                None
-            } else {
-                cache_folder(environment)
-            },
+            prompt_cache: cache_folder(environment, "prompts")
+                .filter(|_| !of_all_phases && !args.pictures.no_prompt_cache),
+            latents: cache_folder(environment, "latents").filter(|_| !of_all_phases),
             compute,
             sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,
             dry_run: args.dry_run,
@@ -351,11 +349,11 @@ fn batch_count(value: i64) -> Result<usize, CliError> {
     checks::ranged("--batch-count", value, 1..=checks::MAX_BATCH)
 }
 
-/// Where embeddings are kept between runs.
-fn cache_folder(environment: Environment<'_>) -> Option<PathBuf> {
+/// Where something is kept between runs.
+fn cache_folder(environment: Environment<'_>, what: &str) -> Option<PathBuf> {
     let own = environment.get(CACHE_VARIABLE).map(PathBuf::from);
     let folder = own.or_else(|| Some(dirs::cache_dir()?.join("qwen-image-burn")));
-    Some(folder?.join("prompts"))
+    Some(folder?.join(what))
 }
 
 fn usage<T>(message: impl Into<String>) -> Result<T, CliError> {

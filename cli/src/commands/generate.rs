@@ -27,6 +27,7 @@ mod run;
 mod seed;
 mod start;
 mod texts;
+mod waiting;
 
 pub(crate) use dry_run::plan;
 

@@ -42,6 +42,18 @@ pub(crate) struct Plan {
     pub(crate) advice: Vec<Advice>,
     /// Phases that nothing makes fit on this device.
     pub(crate) beyond_help: Vec<PhaseName>,
+    /// When images are written.
+    pub(crate) images_written: Written,
+}
+
+/// When the images of a run are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Written {
+    /// Each as soon as it is made: the decoder stays beside the transformer.
+    AsTheyAreMade,
+    /// When all are denoised. Until then their latents wait on disk.
+    AtTheEnd,
 }
 
 impl Plan {
@@ -54,14 +66,19 @@ impl Plan {
         } else {
             advice::advice(subject, &work, &setting, &phases)
         };
-        Self {
+        let mut plan = Self {
             work,
             setting,
             phases,
             fits,
             advice,
             beyond_help,
+            images_written: Written::AtTheEnd,
+        };
+        if work.images > 1 && plan.decodes_beside() {
+            plan.images_written = Written::AsTheyAreMade;
         }
+        plan
     }
 
     /// One phase, if it is part of the work.
@@ -123,6 +140,9 @@ impl Plan {
         else {
             return false;
         };
+        if self.setting.one_model {
+            return false;
+        }
         // Pages of a mapped file are given back by themselves; what is left is small.
         if decode.mapped_bytes > 0 {
             return true;

@@ -181,7 +181,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         PhasePlan::new(name, model, bytes, setting, working)
     };
     let vae = &subject.vae;
-    let vae_phase = |name, bytes: &ModelBytes, memory: VaeMemory| {
+    let vae_phase = |name, bytes: &ModelBytes, memory: VaeMemory, beside: Option<u64>| {
         let needs = |tiling| {
             let numerics = setting.numerics(setting.place);
             memory(&vae.config, work.width, work.height, tiling, numerics)
@@ -189,7 +189,19 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         let weights = bytes.loaded.total() - mapped(bytes, setting.place, setting);
         let available = setting.available(setting.place);
         let spare = available.map(|available| available.saturating_sub(weights));
-        let tiling = tiling(setting.vae_tiling, needs, spare);
+        let tiles = |spare| tiling(setting.vae_tiling, needs, spare);
+        // Smaller tiles that leave the transformer where it is are better than images that wait.
+        let room = spare
+            .zip(beside)
+            .and_then(|(spare, beside)| spare.checked_sub(beside));
+        let tiling = room
+            .map(|room| (tiles(Some(room)), room))
+            .filter(|(tiling, room)| needs(*tiling) <= *room)
+            .map_or_else(|| tiles(spare), |(tiling, _)| tiling);
+        let tiling = match name {
+            PhaseName::Decode => work.decoder_tiling.unwrap_or(tiling),
+            _ => tiling,
+        };
         PhasePlan {
             tiling,
             ..phase(name, Component::Vae, bytes, needs(tiling))
@@ -204,7 +216,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
     let encode_image = subject
         .vae_encoder
         .as_ref()
-        .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder));
+        .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder, None));
     let denoise = PhasePlan {
         adapter_bytes,
         ..phase(
@@ -214,7 +226,9 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
             denoising,
         )
     };
-    let decode = vae_phase(PhaseName::Decode, &vae.bytes, memory::vae_decoder);
+    let wanted = work.images > 1 && setting.place == Place::Device && !setting.one_model;
+    let beside = wanted.then_some(denoise.peak_bytes);
+    let decode = vae_phase(PhaseName::Decode, &vae.bytes, memory::vae_decoder, beside);
     std::iter::once(encode)
         .chain(encode_image)
         .chain([denoise, decode])

@@ -117,6 +117,9 @@ pub(crate) struct Setting {
     /// What the transformer's FP8 weights are multiplied with.
     #[serde(skip)]
     pub(crate) arithmetic: Arithmetic,
+    /// Whether the decoder is never beside the transformer.
+    #[serde(skip)]
+    pub(crate) one_model: bool,
 }
 
 /// [`DeviceChoice`] for JSON.
@@ -198,6 +201,7 @@ impl Setting {
             weights: compute.weights,
             kernels: facts.kernels,
             arithmetic: compute.arithmetic,
+            one_model: compute.one_model,
         }
     }
 

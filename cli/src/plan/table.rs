@@ -6,6 +6,7 @@ use loader::Method;
 use model::vae::Tiling;
 
 use super::Plan;
+use super::Written;
 use super::budget::RUNTIME_ALLOWANCE;
 use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Chosen, Place, Setting};
@@ -231,11 +232,17 @@ fn notes(text: &mut String, plan: &Plan) {
     }
     line(
         text,
-        if plan.work.images > 1 && plan.decodes_beside() {
-            "The VAE stays beside the transformer, so that each image is written as it is made. \
-             Working memory is an estimate."
-        } else {
-            "One model is in memory at a time. Working memory is an estimate."
+        match plan.images_written {
+            Written::AsTheyAreMade => {
+                "The VAE stays beside the transformer, so that each image is written as it is \
+                 made. Working memory is an estimate."
+            }
+            Written::AtTheEnd if plan.work.images > 1 => {
+                "One model is in memory at a time: images are written at the end, and until then \
+                 their latents wait on disk, for the next run if this one is killed. Working \
+                 memory is an estimate."
+            }
+            Written::AtTheEnd => "One model is in memory at a time. Working memory is an estimate.",
         },
     );
 }

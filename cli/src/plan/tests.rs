@@ -12,7 +12,7 @@ use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Place, Setting};
 use super::subject::{AdapterSizes, Described, ModelBytes, Subject};
 use super::work::Work;
-use super::{Advice, Plan};
+use super::{Advice, Plan, Written};
 use crate::args::VaeTiling;
 
 mod advice;
@@ -84,6 +84,7 @@ fn work(width: u32, height: u32) -> Work {
         text_tokens: 512,
         guided: true,
         images: 1,
+        decoder_tiling: None,
     }
 }
 
@@ -104,6 +105,7 @@ fn setting(total: u64) -> Setting {
         weights: loader::Method::InPlace,
         kernels: backends::KernelSet::Portable,
         arithmetic: Arithmetic::Exact,
+        one_model: false,
     }
 }
 
@@ -170,6 +172,52 @@ fn the_decoder_stays_beside_the_transformer_where_both_have_room() {
         ..processor
     };
     assert!(!Plan::new(&subject(), work(64, 64), read).decodes_beside());
+}
+
+#[test]
+fn tiles_let_the_decoder_stay_where_the_whole_image_would_not() {
+    let several = Work {
+        images: 2,
+        ..work(1328, 1328)
+    };
+    let plan = |work, total| {
+        let setting = Setting {
+            vae_tiling: VaeTiling::Auto,
+            ..setting(total)
+        };
+        Plan::new(&subject(), work, setting)
+    };
+    let decode = |plan: &Plan| *phase(plan, PhaseName::Decode);
+    let ample = plan(several, 80 * GIB);
+    assert_eq!(decode(&ample).tiling, Tiling::Whole);
+    let denoise = phase(&ample, PhaseName::Denoise).peak_bytes;
+    let total = denoise + decode(&ample).peak_bytes - 1;
+    let tiled = plan(several, total);
+    assert!(matches!(decode(&tiled).tiling, Tiling::Tiles { .. }));
+    assert!(tiled.decodes_beside());
+    assert_eq!(tiled.images_written, Written::AsTheyAreMade);
+    assert!(
+        tiled
+            .table()
+            .contains("each image is written as it is made")
+    );
+    // One image waits for nobody, and is decoded as well as can be.
+    assert_eq!(decode(&plan(work(1328, 1328), total)).tiling, Tiling::Whole);
+    // Where even tiles do not fit, images wait, and are decoded as well as can be.
+    let waits = plan(several, denoise);
+    assert!(waits.fits && !waits.decodes_beside());
+    assert_eq!(decode(&waits).tiling, Tiling::Whole);
+    assert_eq!(waits.images_written, Written::AtTheEnd);
+    assert!(waits.table().contains("written at the end"));
+    // What was settled stays, whatever is free later.
+    let settled = Work {
+        decoder_tiling: Some(decode(&tiled).tiling),
+        ..several
+    };
+    assert_eq!(
+        decode(&plan(settled, 80 * GIB)).tiling,
+        decode(&tiled).tiling
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use model::latents::TokenGrid;
 use model::tokenizer::{MAX_SEQUENCE_LENGTH, PromptTokens, Tokenizer};
+use model::vae::Tiling;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -21,6 +22,9 @@ pub(crate) struct Work {
     pub(crate) guided: bool,
     /// Images, made one after the other.
     pub(crate) images: usize,
+    /// The decoder's tiles, where they are settled already.
+    #[serde(skip)]
+    pub(crate) decoder_tiling: Option<Tiling>,
 }
 
 impl Work {

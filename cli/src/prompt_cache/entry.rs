@@ -1,4 +1,4 @@
-//! One file of the cache: a safetensors file with `embeds`, F32, and in its metadata the key and
+//! One file of a cache: a safetensors file with `values`, F32, and in its metadata the key and
 //! the checksum of the values.
 
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-const TENSOR: &str = "embeds";
+const TENSOR: &str = "values";
 const KEY: &str = "key";
 const CHECKSUM: &str = "sha256";
 
 /// The file's bytes; `None` for a shape that is not the values'.
-pub(super) fn write(values: &[f32], shape: &[usize], key: &str) -> Option<Vec<u8>> {
+pub(crate) fn write(values: &[f32], shape: &[usize], key: &str) -> Option<Vec<u8>> {
     let bytes: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())
@@ -26,7 +26,7 @@ pub(super) fn write(values: &[f32], shape: &[usize], key: &str) -> Option<Vec<u8
 }
 
 /// The values of a file; `None` unless it is whole and of this key and shape.
-pub(super) fn read(file: &[u8], key: &str, shape: &[usize]) -> Option<Vec<f32>> {
+pub(crate) fn read(file: &[u8], key: &str, shape: &[usize]) -> Option<Vec<f32>> {
     let (_, header) = SafeTensors::read_metadata(file).ok()?;
     let metadata = header.metadata().as_ref()?;
     let tensors = SafeTensors::deserialize(file).ok()?;

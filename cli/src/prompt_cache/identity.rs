@@ -19,8 +19,7 @@ use crate::plan::Setting;
 /// A file that cannot be looked at.
 pub(super) fn of(models: &Models, device: &DeviceChoice, setting: &Setting) -> io::Result<Sha256> {
     let mut hash = Sha256::new();
-    // Kernels are part of the program: another build may round otherwise.
-    add_file(&mut hash, &std::env::current_exe()?)?;
+    add_build(&mut hash)?;
     let encoder = &models.text_encoder;
     add_text(&mut hash, &format!("{:?}", encoder.config));
     for file in encoder.weights.checkpoint().files() {
@@ -37,6 +36,14 @@ pub(super) fn of(models: &Models, device: &DeviceChoice, setting: &Setting) -> i
     let numerics = setting.numerics(setting.encoder_place);
     add_text(&mut hash, &format!("{numerics:?} {:?}", setting.weights));
     Ok(hash)
+}
+
+/// This program's own file. Kernels are part of it: another build may round otherwise.
+///
+/// # Errors
+/// A file that cannot be looked at.
+pub(crate) fn add_build(hash: &mut Sha256) -> io::Result<()> {
+    add_file(hash, &std::env::current_exe()?)
 }
 
 /// A file's path, size and times.

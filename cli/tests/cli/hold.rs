@@ -29,15 +29,20 @@ pub(crate) struct Ended {
 }
 
 impl Held {
-    /// Starts the program and returns when it reaches `point` (`step`, `read`, `write`) for the
+    /// Starts the program and returns when it reaches `point` (`step`, `denoised`, `read`, `write`) for the
     /// `time`-th time, counted from 1. It listens to Ctrl-C.
     #[track_caller]
     pub(crate) fn at(point: &str, time: u32, command: &Command) -> Self {
+        Self::at_as_started(point, time, interruptible(command))
+    }
+
+    /// The same of a command that may ignore signals.
+    #[track_caller]
+    pub(crate) fn at_as_started(point: &str, time: u32, mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hold");
         let made = Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());
-        let mut command = interruptible(command);
         command.env(
             "QWEN_IMAGE_HOLD",
             format!("{point},{time},{}", path.display()),
@@ -51,6 +56,24 @@ impl Held {
             child,
             pipe,
         }
+    }
+
+    /// Sends a signal, such as `TERM`, and returns at once.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(id)
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Sends a signal, and returns when the program has said that it stops.
+    #[track_caller]
+    pub(crate) fn stop(&mut self, name: &str) {
+        self.signal(name);
+        self.read_until("stopping");
     }
 
     /// Presses Ctrl-C, and returns when the program has said that it stops.

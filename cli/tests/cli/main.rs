@@ -26,6 +26,8 @@ mod init_image_files;
 mod init_image_mask;
 mod inspect;
 mod interrupt;
+#[cfg(unix)]
+mod killed;
 mod library;
 mod lora;
 mod lora_files;

@@ -91,6 +91,7 @@ pub(super) fn picture<B: ModelBackend>(
     )?;
     interrupt::check()?;
     let path = atomic_file::write_target(&picture.target, &file)?;
+    run.waiting.written(index);
     if let Some(previews) = &mut run.previews {
         previews.end(index);
     }

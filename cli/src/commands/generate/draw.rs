@@ -6,7 +6,9 @@ use burn::tensor::TensorData;
 use super::run::Run;
 use super::{decode, denoise};
 use crate::error::CliError;
+use crate::hold;
 use crate::interrupt;
+use crate::plan::PhaseName;
 
 /// Denoises and decodes all pictures.
 pub(super) struct Draw<'r, 'a> {
@@ -30,7 +32,11 @@ impl OnBackend for Draw<'_, '_> {
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, encoded } = self;
         let several = run.job.pictures.len() > 1;
-        if several && run.plan_now::<B>(&device).decodes_beside() {
+        let plan = run.plan_now::<B>(&device);
+        if several && plan.decodes_beside() && !run.waiting.complete() {
+            if let Some(decode) = plan.phase(PhaseName::Decode) {
+                run.settle_tiling(decode.tiling);
+            }
             picture_by_picture::<B>(run, &encoded, &device)?;
         } else {
             model_by_model::<B>(run, &encoded, &device)?;
@@ -49,7 +55,10 @@ fn picture_by_picture<B: ModelBackend>(
     let transformer = denoise::load::<B>(run, device)?;
     let mut vae = None;
     for index in 0..run.job.pictures.len() {
-        let latents = denoise::picture(run, &transformer, encoded, index, device)?;
+        let latents = match run.waiting.take(index) {
+            Some(latents) => latents,
+            None => denoise::picture(run, &transformer, encoded, index, device)?,
+        };
         let vae = match &mut vae {
             Some(vae) => vae,
             none => {
@@ -67,34 +76,48 @@ fn picture_by_picture<B: ModelBackend>(
 }
 
 /// With one model in memory at a time. The latents wait in host memory, so that any number of
-/// pictures leaves the device's to the models; those of pictures that are denoised when the work
-/// is ended early are still decoded.
+/// pictures leaves the device's to the models, and on disk, where the next run finds them if this
+/// one is killed; those of pictures that are denoised when the work is ended early are still
+/// decoded.
 fn model_by_model<B: ModelBackend>(
     run: &mut Run<'_>,
     encoded: &Encoded,
     device: &B::Device,
 ) -> Result<(), CliError> {
-    let transformer = denoise::load::<B>(run, device)?;
+    let count = run.job.pictures.len();
     let mut waiting = Vec::new();
     let mut ended = Ok(());
-    for index in 0..run.job.pictures.len() {
-        match denoise::picture(run, &transformer, encoded, index, device) {
-            Ok(latents) => waiting.push(latents),
-            Err(error) => {
-                ended = Err(error);
-                break;
+    if run.waiting.complete() {
+        let found = (0..count).filter_map(|index| Some((index, run.waiting.take(index)?)));
+        waiting.extend(found);
+    } else {
+        let transformer = denoise::load::<B>(run, device)?;
+        for index in 0..count {
+            if let Some(latents) = run.waiting.take(index) {
+                waiting.push((index, latents));
+                continue;
+            }
+            if ended.is_err() {
+                continue;
+            }
+            match denoise::picture(run, &transformer, encoded, index, device) {
+                Ok(latents) => {
+                    run.waiting.keep(run.job, index, &latents);
+                    hold::at(hold::Point::Denoised);
+                    waiting.push((index, latents));
+                }
+                Err(error) => ended = Err(error),
             }
         }
+        run.unload::<B, _>(transformer, device)?;
     }
-    run.unload::<B, _>(transformer, device)?;
     if waiting.is_empty() {
         return ended;
     }
     if ended.is_err() {
-        let done = waiting.len();
         run.job.console.note(&format!(
-            "stopped; decoding what is denoised, {done} of {}; Ctrl-C ends that too",
-            run.job.pictures.len()
+            "stopped; decoding what is denoised, {} of {count}; Ctrl-C ends that too",
+            waiting.len()
         ));
         interrupt::forget();
     }
@@ -104,11 +127,11 @@ fn model_by_model<B: ModelBackend>(
 
 fn decode_all<B: ModelBackend>(
     run: &mut Run<'_>,
-    latents: Vec<TensorData>,
+    latents: Vec<(usize, TensorData)>,
     device: &B::Device,
 ) -> Result<(), CliError> {
     let vae = decode::load::<B>(run, device)?;
-    for (index, latents) in latents.into_iter().enumerate() {
+    for (index, latents) in latents {
         decode::picture(run, &vae, latents, index, device)?;
     }
     run.unload::<B, _>(vae, device)

@@ -17,6 +17,7 @@ use super::replacing::{self, ByRecipe};
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
+use super::waiting::Waiting;
 use crate::adapters::lightning_is_assumed;
 use crate::args::GenerateConfig;
 use crate::bad_lines::BadLines;
@@ -241,6 +242,7 @@ impl<'a> Job<'a> {
                 .iter()
                 .any(|picture| picture.negative.is_some()),
             images: self.pictures.len(),
+            decoder_tiling: None,
         };
         work.with_texts(&self.texts)
     }
@@ -341,13 +343,18 @@ impl<'a> Job<'a> {
             device,
             Prepare(self.console, self.config.compute.arithmetic, setting.dtype),
         )?;
-        let embeds = if embeds.complete() {
-            embeds.into_all()?
+        run.waiting = Waiting::of(self, device);
+        let (embeds, moments) = if run.waiting.complete() {
+            (Vec::new(), Vec::new())
         } else {
-            let run = &mut *run;
-            backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
+            let embeds = if embeds.complete() {
+                embeds.into_all()?
+            } else {
+                let run = &mut *run;
+                backends::dispatch(&self.encoder_device(device), Encode { run, embeds })??
+            };
+            (embeds, backends::dispatch(device, EncodeImage(run))??)
         };
-        let moments = backends::dispatch(device, EncodeImage(run))??;
         let draw = Draw {
             run,
             encoded: Encoded { embeds, moments },

@@ -6,11 +6,13 @@ use std::time::Instant;
 use backends::{DeviceMemory, ModelBackend};
 use burn::module::Module;
 use loader::{Component, HeldFiles, LoadReport, Weights};
+use model::vae::Tiling;
 
 use super::device_peak::DevicePeak;
 use super::job::Job;
 use super::leak::leaked;
 use super::preview::Previews;
+use super::waiting::Waiting;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
@@ -42,6 +44,8 @@ pub(super) struct Run<'a> {
     made_told: usize,
     /// Previews, if asked for.
     pub(super) previews: Option<Previews>,
+    /// Latents on disk.
+    pub(super) waiting: Waiting,
     subject: Subject,
     work: Work,
 }
@@ -103,6 +107,7 @@ impl<'a> Run<'a> {
             subject: Subject::of(&job.models),
             work: job.work(),
             previews: Previews::of(job)?,
+            waiting: Waiting::default(),
         })
     }
 
@@ -110,6 +115,12 @@ impl<'a> Run<'a> {
     pub(super) fn plan_now<B: ModelBackend>(&self, device: &B::Device) -> Plan {
         let setting = self.setting.now::<B>(device);
         Plan::new(&self.subject, self.work, setting)
+    }
+
+    /// Decodes in these tiles from now on, whatever is free later: beside the transformer there is
+    /// no room for larger ones.
+    pub(super) fn settle_tiling(&mut self, tiling: Tiling) {
+        self.work.decoder_tiling = Some(tiling);
     }
 
     /// Loads the model of a phase, once it is sure to fit, and tells of it.
