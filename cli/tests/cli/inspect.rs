@@ -133,12 +133,16 @@ fn a_folder_shows_all_that_is_in_it() {
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         sources.map(name).collect()
     };
-    let loras = ["small_everywhere.safetensors", "small_style.safetensors"];
+    let loras = [
+        "small_everywhere.safetensors",
+        "small_patterns.safetensors",
+        "small_style.safetensors",
+    ];
     let models = json(&place.path("models"));
     assert_eq!(models["checkpoints"].as_array().unwrap().len(), 3);
     assert_eq!(sources(&models, "loras"), loras);
     let text = inspect(&place.path("models"), &[]).expect(0).stdout;
-    assert_eq!(text.split("\n\n").count(), 6, "{text}");
+    assert_eq!(text.split("\n\n").count(), 7, "{text}");
     assert_eq!(sources(&json(&place.path("models/loras")), "loras"), loras);
 
     let tokenizer = json(&place.path("models/tokenizer"));
