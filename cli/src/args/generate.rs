@@ -283,7 +283,7 @@ impl GenerateConfig {
         {
             from.check_init_image()?;
         }
-        let image = ImageInput::resolve(args.image, recipe)?;
+        let image = ImageInput::resolve(args.image, recorded)?;
         let quality = checks::ranged(
             "--quality",
             args.pictures.quality.unwrap_or(QUALITY),

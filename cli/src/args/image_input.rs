@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::checks;
 use crate::error::CliError;
-use crate::output::recipe::Recipe;
+use crate::output::recorded::Recorded;
 
 /// Where `--help` lists them.
 const HEADING: &str = "Start from a picture";
@@ -71,7 +71,7 @@ impl ImageInput {
     /// [`CliError::Usage`], naming the flag.
     pub(super) fn resolve(
         args: ImageInputArgs,
-        recorded: Option<&Recipe>,
+        recorded: Option<&Recorded>,
     ) -> Result<Option<Self>, CliError> {
         let usage = |message: String| Err(CliError::Usage(message));
         if let Some(strength) = args.strength
@@ -98,14 +98,14 @@ impl ImageInput {
                 None => Ok(None),
             };
         };
-        let recorded_crop = recorded.and_then(|recipe| recipe.mask_crop);
+        let recorded_crop = recorded.and_then(|from| from.recipe.as_ref()?.mask_crop);
         Ok(Some(Self {
             init_image,
             mask_crop: mask_crop.or(recorded_crop.filter(|_| args.mask.is_some())),
             mask: args.mask,
             strength: args
                 .strength
-                .or(recorded.and_then(|recipe| recipe.strength))
+                .or(recorded.and_then(|from| from.strength))
                 .unwrap_or(STRENGTH),
         }))
     }

@@ -99,16 +99,15 @@ impl LoraConfig {
     /// # Errors
     /// [`CliError::Usage`] for a weight that is none.
     pub(super) fn resolve(args: &LoraArgs, recorded: Option<&Recorded>) -> Result<Self, CliError> {
-        let recipe = recorded.and_then(|from| Some((&from.path, from.recipe.as_ref()?)));
         let asked = args.lightning.map(LightningSteps::steps);
         let another = |lora: &UsedLora| {
             let steps = lightning_steps(Path::new(&lora.file));
             asked.is_some() && steps.is_some() && steps != asked
         };
-        let used = recipe.filter(|_| args.loras.is_empty());
-        let used = used.map(|(picture, recipe)| RecordedLoras {
-            picture: picture.clone(),
-            loras: recipe
+        let used = recorded.filter(|_| args.loras.is_empty());
+        let used = used.map(|from| RecordedLoras {
+            picture: from.path.clone(),
+            loras: from
                 .loras
                 .iter()
                 .filter(|lora| !another(lora))
@@ -128,7 +127,7 @@ impl LoraConfig {
                 .collect::<Result<_, _>>()?,
             recorded: used.filter(|used| !used.loras.is_empty()),
             named: named.filter(|named| !named.tags.is_empty()),
-            lightning: asked.or(recipe.and_then(|(_, recipe)| recipe.lightning)),
+            lightning: asked.or(recorded.and_then(|from| from.lightning)),
         })
     }
 

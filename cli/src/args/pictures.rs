@@ -8,8 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Many pictures, and pictures again")]
 pub(crate) struct PicturesArgs {
-    /// Make the picture of this file again: PNG, WebP or JPEG with this program's metadata or
-    /// webui's. Flags given beside it count more
+    /// Make the picture of this file again: PNG, WebP or JPEG with the recipe of this program, of
+    /// ComfyUI (its standard nodes), of webui or of others. Flags given beside it count more
     #[arg(long, value_name = "FILE", conflicts_with = "prompt_file")]
     pub(crate) from: Option<PathBuf>,
 

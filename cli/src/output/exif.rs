@@ -9,11 +9,13 @@ use std::io::Cursor;
 use exif::experimental::Writer;
 use exif::{Field, In, Rational, Reader, Tag, Value};
 
-use super::metadata::Metadata;
+use super::metadata::{Metadata, PARAMETERS, RECIPE};
+use super::texts::Texts;
 
 /// What the tags' values begin with (EXIF 2.3, section 4.6.5, `UserComment`).
 const UNICODE: &[u8; 8] = b"UNICODE\0";
 const ASCII: &[u8; 8] = b"ASCII\0\0\0";
+const JIS: &[u8; 8] = b"JIS\0\0\0\0\0";
 const UNDEFINED: &[u8; 8] = &[0; 8];
 /// What our `MakerNote` begins with.
 const MAKER: &str = "qwen-image-burn ";
@@ -101,11 +103,11 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// The `parameters` text and the recipe's JSON in an EXIF block, each where it is there.
+/// The texts of an EXIF block that may tell how an image was made.
 ///
 /// # Errors
 /// What is wrong with the block.
-pub(super) fn read(block: Vec<u8>) -> Result<(Option<String>, Option<String>), String> {
+pub(super) fn read(block: Vec<u8>) -> Result<Texts, String> {
     let block = match block.strip_prefix(HEADER) {
         Some(rest) => rest.to_vec(),
         None => block,
@@ -116,52 +118,133 @@ pub(super) fn read(block: Vec<u8>) -> Result<(Option<String>, Option<String>), S
         .read_raw(block)
         .or_else(|error| error.distill_partial_result(|_| ()))
         .map_err(|error| format!("EXIF: {error}"))?;
-    let bytes = |tag| match &exif.get_field(tag, In::PRIMARY)?.value {
-        Value::Undefined(bytes, _) => Some(bytes.as_slice()),
-        _ => None,
-    };
-    let parameters = bytes(Tag::UserComment).and_then(comment);
-    let recipe = bytes(Tag::MakerNote)
-        .and_then(|note| {
-            let earlier = || note.strip_prefix(EARLIER_MAKER);
-            note.strip_prefix(MAKER.as_bytes()).or_else(earlier)
-        })
-        .map(|json| String::from_utf8_lossy(json).into_owned());
-    Ok((parameters, recipe))
+    let mut texts = Texts::default();
+    let value = |tag| exif.get_field(tag, In::PRIMARY).and_then(text_bytes);
+    if let Some(bytes) = value(Tag::UserComment) {
+        match comment(&bytes) {
+            Ok(Some(text)) => texts.add(PARAMETERS, text),
+            Ok(None) => {}
+            Err(what) => texts.set_unread(what),
+        }
+    }
+    let note = value(Tag::MakerNote);
+    let json = note.as_ref().and_then(|note| {
+        let earlier = || note.strip_prefix(EARLIER_MAKER);
+        note.strip_prefix(MAKER.as_bytes()).or_else(earlier)
+    });
+    if let Some(json) = json {
+        texts.add(RECIPE, String::from_utf8_lossy(json).into_owned());
+    }
+    // ComfyUI has its two texts in tags that are meant for a camera's make and model.
+    for field in exif.fields().filter(|field| field.ifd_num == In::PRIMARY) {
+        let Value::Ascii(_) = field.value else {
+            continue;
+        };
+        let Some(text) = text_bytes(field).map(|bytes| plain(&bytes)) else {
+            continue;
+        };
+        let named = text
+            .split_once(':')
+            .filter(|(_, json)| json.trim_start().starts_with('{'));
+        match named {
+            Some((name, json)) => texts.add(name, json.to_owned()),
+            // SwarmUI's older versions write their object there.
+            None if text.starts_with('{') => texts.add(PARAMETERS, text),
+            None if field.tag == Tag::Software => texts.add("software", text),
+            None => {}
+        }
+    }
+    Ok(texts)
 }
 
-/// The text of a `UserComment`; `None` for an empty one or one in an encoding that is not read.
-fn comment(bytes: &[u8]) -> Option<String> {
-    let (code, text) = bytes.split_first_chunk::<8>()?;
-    let text = match code {
-        UNICODE => utf16(text),
-        ASCII | UNDEFINED => String::from_utf8_lossy(text).into_owned(),
-        _ => return None,
+/// The bytes of a field that has text in it.
+fn text_bytes(field: &Field) -> Option<Vec<u8>> {
+    match &field.value {
+        Value::Undefined(bytes, _) | Value::Byte(bytes) => Some(bytes.clone()),
+        Value::Ascii(parts) => Some(parts.join(&0)),
+        _ => None,
+    }
+}
+
+/// The text of a `UserComment`; `None` for an empty one.
+///
+/// # Errors
+/// What it is, for one in an encoding that is not read.
+fn comment(bytes: &[u8]) -> Result<Option<String>, &'static str> {
+    let Some((code, text)) = bytes.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let text = if code.eq_ignore_ascii_case(UNICODE) {
+        match text.is_ascii() && !text.contains(&0) {
+            // Some programs put UTF-8 behind this name.
+            true => plain(text),
+            false => utf16(text),
+        }
+    } else if code == JIS {
+        // Escape sequences change to other characters than ASCII's.
+        if !text.is_ascii() || text.contains(&0x1b) {
+            return Err("an EXIF comment in the encoding JIS");
+        }
+        plain(text)
+    } else if code.eq_ignore_ascii_case(ASCII) || code == UNDEFINED {
+        plain(text)
+    } else {
+        // Some programs leave the code out.
+        plain(bytes)
     };
     let text = text.trim_end_matches(['\0', ' ']);
-    (!text.is_empty()).then(|| text.to_owned())
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// UTF-16 in the byte order in which it is text: the specification leaves it open, and programs
-/// differ.
+/// Text whose encoding nobody tells: UTF-16 where it has a byte order mark or many zeros, UTF-8
+/// where it is that, and else Latin-1.
+fn plain(bytes: &[u8]) -> String {
+    let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
+    let zeros = bytes[..end].iter().filter(|byte| **byte == 0).count();
+    if marked || zeros * 4 > end {
+        return utf16(bytes);
+    }
+    match str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
+/// UTF-16 in the byte order that its mark tells, or else in which it is text: the specification
+/// leaves it open, and programs differ.
 fn utf16(bytes: &[u8]) -> String {
     let (pairs, _) = bytes.as_chunks::<2>();
     // Spaces, line ends, digits and Latin letters have a zero byte; parameters are full of them.
     let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();
-    let unit = if zeros(1) > zeros(0) {
+    let little = match pairs.first() {
+        Some([0xff, 0xfe]) => true,
+        Some([0xfe, 0xff]) => false,
+        _ => zeros(1) > zeros(0),
+    };
+    let unit = if little {
         u16::from_le_bytes
     } else {
         u16::from_be_bytes
     };
     let units: Vec<u16> = pairs.iter().map(|&pair| unit(pair)).collect();
-    String::from_utf16_lossy(&units)
+    let text = String::from_utf16_lossy(&units);
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{ASCII, EARLIER_MAKER, HEADER, MAKER, UNICODE, comment, read, write};
-    use crate::output::metadata::Metadata;
+    use super::{
+        ASCII, EARLIER_MAKER, HEADER, JIS, MAKER, UNDEFINED, UNICODE, comment, read, write,
+    };
+    use crate::output::metadata::{Metadata, PARAMETERS, RECIPE};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -171,9 +254,9 @@ mod tests {
         };
         let block = write(&metadata, None).unwrap();
         let recipe = |block: Vec<u8>| {
-            let (parameters, recipe) = read(block).unwrap();
-            assert_eq!(parameters.as_ref(), Some(&metadata.parameters));
-            serde_json::from_str::<serde_json::Value>(&recipe.unwrap()).unwrap()
+            let texts = read(block).unwrap();
+            assert_eq!(texts.get(PARAMETERS), Some(metadata.parameters.as_str()));
+            serde_json::from_str::<serde_json::Value>(texts.get(RECIPE).unwrap()).unwrap()
         };
         let expected = serde_json::json!({"prompt": "一只猫 🦊"});
         assert_eq!(recipe(block.clone()), expected);
@@ -206,7 +289,7 @@ mod tests {
         let place = |bytes: &[u8]| bytes.windows(16).position(|at| at == MAKER.as_bytes());
         let at = place(&block).unwrap();
         block[at..at + 16].copy_from_slice(EARLIER_MAKER);
-        assert_eq!(read(block).unwrap().1, Some(metadata.recipe));
+        assert_eq!(read(block).unwrap().get(RECIPE), Some("{\"a\":1}"));
     }
 
     #[test]
@@ -239,17 +322,61 @@ mod tests {
 
     #[test]
     fn comments_of_other_programs_are_read() {
-        let le: Vec<u8> = "a cat, 猫"
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        let text = |code: &[u8; 8], text: &[u8]| comment(&[code, text].concat());
-        assert_eq!(text(UNICODE, &le).as_deref(), Some("a cat, 猫"));
+        let wide = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        let text = |code: &[u8; 8], text: &[u8]| comment(&[code, text].concat()).unwrap();
+        for code in [UNICODE, b"Unicode\0", UNDEFINED] {
+            for mark in ["", "\u{feff}"] {
+                for unit in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
+                    let bytes = wide(&format!("{mark}a cat, 猫\nSteps: 2"), unit);
+                    let found = text(code, &bytes);
+                    assert_eq!(
+                        found.as_deref(),
+                        Some("a cat, 猫\nSteps: 2"),
+                        "{code:?} {mark:?}"
+                    );
+                }
+            }
+        }
+        // A mark decides where no zero byte tells.
+        let marked = wide("\u{feff}狐猫", u16::to_le_bytes);
+        assert_eq!(text(UNICODE, &marked).as_deref(), Some("狐猫"));
+        assert_eq!(text(UNICODE, b"{\"a\": 1}").as_deref(), Some("{\"a\": 1}"));
         assert_eq!(text(ASCII, b"a cat\0").as_deref(), Some("a cat"));
-        assert_eq!(text(&[0; 8], b"a cat").as_deref(), Some("a cat"));
-        assert_eq!(text(b"JIS\0\0\0\0\0", b"a cat"), None);
+        assert_eq!(text(ASCII, "猫".as_bytes()).as_deref(), Some("猫"));
+        assert_eq!(text(ASCII, b"caf\xe9").as_deref(), Some("café"));
+        assert_eq!(text(UNDEFINED, b"a cat").as_deref(), Some("a cat"));
+        assert_eq!(text(JIS, b"a cat").as_deref(), Some("a cat"));
+        assert!(comment(&[JIS.as_slice(), b"\x1b$BG-"].concat()).is_err());
+        let bare = b"{\"mflux_version\": \"1\"}";
+        assert_eq!(comment(bare).unwrap().unwrap().as_bytes(), bare);
         assert_eq!(text(ASCII, b""), None);
-        assert_eq!(comment(b"short"), None);
+        assert_eq!(comment(b"short"), Ok(None));
+    }
+
+    #[test]
+    fn comfyuis_texts_are_where_it_writes_them() {
+        let ascii = |tag, text: &str| exif::Field {
+            tag,
+            ifd_num: exif::In::PRIMARY,
+            value: exif::Value::Ascii(vec![text.into()]),
+        };
+        let fields = [
+            ascii(exif::Tag::Make, "workflow:{\"nodes\": []}"),
+            ascii(exif::Tag::Model, "Prompt:{\"3\": {}}"),
+            ascii(exif::Tag::Software, "ComfyUI: 0.3"),
+        ];
+        let mut writer = exif::experimental::Writer::new();
+        for field in &fields {
+            writer.push_field(field);
+        }
+        let mut block = std::io::Cursor::new(Vec::new());
+        writer.write(&mut block, false).unwrap();
+        let texts = read(block.into_inner()).unwrap();
+        assert_eq!(texts.get("prompt"), Some("{\"3\": {}}"));
+        assert_eq!(texts.get("workflow"), Some("{\"nodes\": []}"));
+        assert_eq!(texts.get("software"), Some("ComfyUI: 0.3"));
     }
 
     #[test]

@@ -10,15 +10,15 @@ use serde_json::Value;
 use super::exif;
 use super::format::Format;
 use super::parameters;
+use super::png_texts;
 use super::recipe::Recipe;
+use super::texts::{Texts, XMP};
 use crate::error::CliError;
 
 /// Where image tools look for generation parameters among a PNG's texts.
-pub(super) const PARAMETERS: &str = "parameters";
+pub(crate) const PARAMETERS: &str = "parameters";
 /// Where the recipe is among them.
 pub(super) const RECIPE: &str = "qwen-image-burn";
-/// The longest text that is read.
-const MAX_TEXT_BYTES: usize = 4 << 20;
 /// The largest JPEG or WebP file that is read: these are held in memory.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 /// The most metadata that a JPEG file holds: a segment, less its length and its name.
@@ -77,10 +77,8 @@ pub(crate) struct PictureFile {
     pub(crate) width: u32,
     /// Pixels down.
     pub(crate) height: u32,
-    /// The `parameters` text.
-    pub(crate) parameters: Option<String>,
-    /// The recipe's JSON.
-    recipe: Option<String>,
+    /// The texts that may tell how it was made.
+    pub(crate) texts: Texts,
 }
 
 impl PictureFile {
@@ -95,18 +93,17 @@ impl PictureFile {
             file.seek(SeekFrom::Start(0)).map_err(words)?;
             let damaged = |reason| format!("is damaged or no {}: {reason}", format.as_str());
             let picture = match format {
-                Format::Png => read_png(file),
+                Format::Png => png_texts::read(file),
                 Format::Jpeg => read_exif(file, ImageFormat::Jpeg),
                 Format::WebP => read_exif(file, ImageFormat::WebP),
             };
-            let (size, (parameters, recipe)) = picture.map_err(damaged)?;
+            let (size, texts) = picture.map_err(damaged)?;
             Ok::<_, String>(Self {
                 path: path.to_owned(),
                 format,
                 width: size.0,
                 height: size.1,
-                parameters,
-                recipe,
+                texts,
             })
         };
         open().map_err(|reason| input(path, &reason))
@@ -140,11 +137,11 @@ impl PictureFile {
     /// # Errors
     /// [`CliError::Input`] for what is no JSON.
     pub(crate) fn recipe_json(&self) -> Result<Option<Value>, CliError> {
-        let parse = |json: &String| {
+        let parse = |json: &str| {
             serde_json::from_str(json)
                 .map_err(|error| input(&self.path, &format!("its recipe is damaged: {error}")))
         };
-        self.recipe.as_ref().map(parse).transpose()
+        self.texts.get(RECIPE).map(parse).transpose()
     }
 
     /// The recipe, where this program made the picture.
@@ -152,7 +149,7 @@ impl PictureFile {
     /// # Errors
     /// [`CliError::Input`] for one that is damaged or of a newer version.
     pub(crate) fn recipe(&self) -> Result<Option<Recipe>, CliError> {
-        let parse = |json: &String| {
+        let parse = |json: &str| {
             Recipe::from_json(json).map_err(|error| {
                 let reason = format!(
                     "its recipe is damaged, or a newer version of this program wrote it: {error}"
@@ -160,7 +157,7 @@ impl PictureFile {
                 input(&self.path, &reason)
             })
         };
-        self.recipe.as_ref().map(parse).transpose()
+        self.texts.get(RECIPE).map(parse).transpose()
     }
 }
 
@@ -191,50 +188,7 @@ fn words(error: std::io::Error) -> String {
     }
 }
 
-type Found = ((u32, u32), (Option<String>, Option<String>));
-
-fn read_png(file: File) -> Result<Found, String> {
-    let limits = png::Limits {
-        bytes: 2 * MAX_TEXT_BYTES,
-    };
-    let decoder = png::Decoder::new_with_limits(BufReader::new(file), limits);
-    let text = |error: png::DecodingError| error.to_string();
-    let mut reader = decoder.read_info().map_err(text)?;
-    let mut found = png_texts(reader.info())?;
-    if found.0.is_none() && found.1.is_none() {
-        // Texts may also come behind the pixels.
-        reader.finish().map_err(text)?;
-        found = png_texts(reader.info())?;
-    }
-    let info = reader.info();
-    Ok(((info.width, info.height), found))
-}
-
-fn png_texts(info: &png::Info<'_>) -> Result<(Option<String>, Option<String>), String> {
-    let find = |keyword: &str| {
-        let plain = info.uncompressed_latin1_text.iter();
-        if let Some(chunk) = plain.into_iter().find(|chunk| chunk.keyword == keyword) {
-            return Ok(Some(chunk.text.clone()));
-        }
-        let mut utf8 = info.utf8_text.iter();
-        if let Some(chunk) = utf8.find(|chunk| chunk.keyword == keyword) {
-            let mut chunk = chunk.clone();
-            let inflated = chunk.decompress_text_with_limit(MAX_TEXT_BYTES);
-            return inflated.and_then(|()| chunk.get_text()).map(Some);
-        }
-        let mut packed = info.compressed_latin1_text.iter();
-        if let Some(chunk) = packed.find(|chunk| chunk.keyword == keyword) {
-            let mut chunk = chunk.clone();
-            let inflated = chunk.decompress_text_with_limit(MAX_TEXT_BYTES);
-            return inflated.and_then(|()| chunk.get_text()).map(Some);
-        }
-        Ok(None)
-    };
-    let text = |error: png::DecodingError| error.to_string();
-    Ok((find(PARAMETERS).map_err(text)?, find(RECIPE).map_err(text)?))
-}
-
-fn read_exif(file: File, format: ImageFormat) -> Result<Found, String> {
+fn read_exif(file: File, format: ImageFormat) -> Result<((u32, u32), Texts), String> {
     let length = file.metadata().map_err(words)?.len();
     if length > MAX_FILE_BYTES {
         return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
@@ -243,9 +197,10 @@ fn read_exif(file: File, format: ImageFormat) -> Result<Found, String> {
     reader.limits(Limits::default());
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let block = decoder.exif_metadata().map_err(|error| error.to_string())?;
-    let found = match block {
-        Some(block) => exif::read(block)?,
-        None => (None, None),
-    };
-    Ok((decoder.dimensions(), found))
+    let mut texts = block.map(exif::read).transpose()?.unwrap_or_default();
+    // A fault in what another program alone may look at is no fault of the file.
+    if let Ok(Some(xmp)) = decoder.xmp_metadata() {
+        texts.add(XMP, String::from_utf8_lossy(&xmp).into_owned());
+    }
+    Ok((decoder.dimensions(), texts))
 }

@@ -1,15 +1,15 @@
 //! The `parameters` text that stable-diffusion-webui writes into its images and other tools read:
 //! the prompt, a `Negative prompt:` line, and one line of `key: value` pairs.
 
+pub(crate) mod parsed;
+
 use std::fmt::Write;
 
 use model::scheduler::ScheduleKind;
 
 use super::recipe::{Recipe, UsedLora};
 use crate::args::{Preset, SamplerName, Sampling};
-
-/// What the negative prompt's line begins with.
-const NEGATIVE: &str = "Negative prompt:";
+use parsed::{NEGATIVE, Parsed};
 
 /// The text of a recipe.
 pub(crate) fn text(recipe: &Recipe) -> String {
@@ -132,71 +132,6 @@ pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
     })
 }
 
-/// The parts of such a text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parsed {
-    /// The prompt.
-    pub(super) prompt: String,
-    /// The negative prompt, where there is one.
-    pub(super) negative_prompt: Option<String>,
-    pairs: Vec<(String, String)>,
-}
-
-impl Parsed {
-    /// The value of a key.
-    pub(super) fn value(&self, key: &str) -> Option<&str> {
-        let mut pairs = self.pairs.iter();
-        let (_, value) = pairs.find(|(name, _)| name == key)?;
-        Some(value)
-    }
-}
-
-/// Takes a text apart; `None` for one without a line of `Steps: …, key: value`.
-pub(super) fn parse(text: &str) -> Option<Parsed> {
-    let lines: Vec<&str> = text.lines().collect();
-    let at = lines.iter().rposition(|line| line.starts_with("Steps: "))?;
-    let (body, rest) = lines.split_at(at);
-    let negative = body
-        .iter()
-        .position(|line| line.starts_with(NEGATIVE))
-        .unwrap_or(body.len());
-    let (prompt, negative) = body.split_at(negative);
-    let negative = negative.join("\n");
-    Some(Parsed {
-        prompt: prompt.join("\n"),
-        negative_prompt: negative.strip_prefix(NEGATIVE).map(|text| {
-            // The line always has this space; an empty prompt may have lost it.
-            text.strip_prefix(' ').unwrap_or(text).to_owned()
-        }),
-        pairs: pairs(rest.first()?),
-    })
-}
-
-/// `key: value, key: "a, b"` by key.
-fn pairs(line: &str) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    let mut rest = line;
-    while let Some((key, after)) = rest.split_once(':') {
-        let after = after.trim_start();
-        // A quoted value is a JSON string, and may hold the separators.
-        let mut quoted = serde_json::Deserializer::from_str(after).into_iter::<String>();
-        let value = match quoted.next() {
-            Some(Ok(value)) => {
-                rest = after.get(quoted.byte_offset()..).unwrap_or_default();
-                rest = rest.split_once(',').map_or("", |(_, rest)| rest);
-                value
-            }
-            _ => {
-                let (value, next) = after.split_once(',').unwrap_or((after, ""));
-                rest = next;
-                value.trim().to_owned()
-            }
-        };
-        pairs.push((key.trim().to_owned(), value));
-    }
-    pairs
-}
-
 /// A value that holds the format's own separators is written as a JSON string, as webui does.
 fn quoted(value: &str) -> String {
     if value.contains([',', ':', '\n', '"']) {
@@ -209,7 +144,8 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{parse, sampling, text};
+    use super::parsed::parse;
+    use super::{sampling, text};
     use model::scheduler::ScheduleKind;
 
     use crate::args::{Preset, SamplerName};

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::metadata::{PictureFile, input};
-use super::parameters;
+use super::foreign::{self, Foreign};
+use super::metadata::{PARAMETERS, PictureFile, input};
+use super::parameters::{self, parsed};
 use super::recipe::{Recipe, UsedLora};
+use super::texts::Texts;
 use crate::args::Sampling;
 use crate::error::CliError;
 use crate::input::Stamp;
@@ -24,7 +26,7 @@ pub(crate) struct Recorded {
     pub(crate) height: Option<i64>,
     /// Denoising steps.
     pub(crate) steps: Option<i64>,
-    /// How it was sampled, where this program made it.
+    /// How it was sampled, where that is told and can be done here.
     pub(crate) sampling: Option<Sampling>,
     /// Guidance scale.
     pub(crate) cfg_scale: Option<f64>,
@@ -32,14 +34,20 @@ pub(crate) struct Recorded {
     pub(crate) seed: Option<i128>,
     /// All of it, where this program made the picture.
     pub(crate) recipe: Option<Recipe>,
+    /// How much of the image that it started from was changed.
+    pub(crate) strength: Option<f64>,
+    /// Its LoRAs.
+    pub(crate) loras: Vec<UsedLora>,
     /// The steps of the Lightning LoRA, where one is told.
     pub(crate) lightning: Option<usize>,
     /// What this program's text tells of without telling enough, where the recipe is gone.
     lost: Vec<Lost>,
     /// Name of the model, where it is told.
     model: Option<String>,
-    /// Whether another program made it.
-    foreign: bool,
+    /// Settings of this program's text that are not understood.
+    left: Vec<String>,
+    /// What another program says of it, where one made it.
+    foreign: Option<Foreign>,
 }
 
 /// A field of the `parameters` text that a picture cannot be made again from.
@@ -64,8 +72,8 @@ const INSUFFICIENT: [(&str, &[&str]); 8] = [
 ];
 
 impl Recorded {
-    /// Reads it from a picture of this program's, or from one with the `parameters` text that
-    /// stable-diffusion-webui and others write.
+    /// Reads it from a picture of this program's, or from one of another program whose recipe is
+    /// understood.
     ///
     /// # Errors
     /// [`CliError::Input`]: the file is missing, damaged, or does not tell.
@@ -74,19 +82,58 @@ impl Recorded {
         if let Some(recipe) = file.recipe()? {
             return Self::of_recipe(path, recipe);
         }
-        let Some(text) = &file.parameters else {
-            return Err(input(
+        Self::of_texts(path, &file.texts)
+    }
+
+    fn of_texts(path: &Path, texts: &Texts) -> Result<Self, CliError> {
+        if let Some(text) = own_text(texts) {
+            return Ok(Self::of_own_text(path, text));
+        }
+        match Self::foreign_of(texts) {
+            Ok(Some(foreign)) => Ok(Self::of_foreign(path, foreign)),
+            Ok(None) => Err(input(
                 path,
                 "holds no generation parameters: its program wrote none, or they were removed",
-            ));
-        };
-        Self::of_text(path, text).ok_or_else(|| {
-            input(
-                path,
-                "its generation parameters are not understood: they have no line \
-                 `Steps: …, Seed: …`",
-            )
-        })
+            )),
+            Err(reason) => Err(input(path, &reason)),
+        }
+    }
+
+    /// What another program says in a file's texts; `None` where there is nothing of the kind.
+    ///
+    /// # Errors
+    /// What the file holds that is not read.
+    pub(crate) fn foreign_of(texts: &Texts) -> Result<Option<Foreign>, String> {
+        if own_text(texts).is_some() {
+            return Ok(None);
+        }
+        match (foreign::recognise(texts)?, texts.what_there_is()) {
+            (None, Some(there)) => Err(format!("holds no recipe that is read, only {there}")),
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn of_foreign(path: &Path, foreign: Foreign) -> Self {
+        let found = foreign.clone();
+        Self {
+            path: path.to_owned(),
+            prompt: found.prompt,
+            negative_prompt: found.negative_prompt,
+            width: found.width,
+            height: found.height,
+            steps: found.steps,
+            sampling: found.sampling,
+            cfg_scale: found.cfg_scale,
+            seed: found.seed,
+            strength: found.strength,
+            loras: found.loras,
+            lightning: found.lightning,
+            lost: Vec::new(),
+            model: found.model,
+            recipe: None,
+            left: Vec::new(),
+            foreign: Some(foreign),
+        }
     }
 
     fn of_recipe(path: &Path, recipe: Recipe) -> Result<Self, CliError> {
@@ -103,53 +150,57 @@ impl Recorded {
             sampling: Some(recipe.sampling()),
             cfg_scale: Some(recipe.cfg_scale),
             seed: recipe.seed.map(i128::from),
+            strength: recipe.strength,
+            loras: recipe.loras.clone(),
             lightning: recipe.lightning,
             lost: Vec::new(),
             model: Some(recipe.model.clone()),
             recipe: Some(recipe),
-            foreign: false,
+            left: Vec::new(),
+            foreign: None,
         })
     }
 
-    fn of_text(path: &Path, text: &str) -> Option<Self> {
-        let text = parameters::parse(text)?;
-        let number = |key: &str| text.value(key)?.trim().parse().ok();
-        let (width, height) = text
-            .value("Size")
-            .and_then(|size| size.split_once('x'))
-            .unzip();
-        let side = |side: Option<&str>| side?.trim().parse().ok();
-        let scale = text.value("CFG scale");
-        let seed = text.value("Seed");
-        let ours = text
-            .value("Version")
-            .is_some_and(|version| version.starts_with("qwen-image-burn"));
+    /// What is told by this program's text without the recipe beside it.
+    fn of_own_text(path: &Path, text: parsed::Parsed) -> Self {
         let lost = |(key, flags): (&'static str, _)| {
             let value = text.value(key)?.to_owned();
             Some(Lost { key, value, flags })
         };
-        Some(Self {
+        let found = Foreign::of_parameters(&text);
+        let sampling = parameters::sampling(&text);
+        let left = [
+            ("Steps", found.steps.is_some()),
+            ("Size", found.width.is_some()),
+            ("CFG scale", found.cfg_scale.is_some()),
+            ("Seed", found.seed.is_some()),
+            ("Sampler", sampling.is_some()),
+        ];
+        let left = left.into_iter().filter_map(|(key, is_taken)| {
+            let value = text.value(key).filter(|_| !is_taken)?;
+            Some(format!("{key}: {value}"))
+        });
+        Self {
             path: path.to_owned(),
-            lightning: number("Lightning").filter(|_| ours),
-            lost: if ours {
-                INSUFFICIENT.into_iter().filter_map(lost).collect()
-            } else {
-                Vec::new()
-            },
-            width: side(width),
-            height: side(height),
-            steps: text
-                .value("Steps")
+            width: found.width,
+            height: found.height,
+            steps: found.steps,
+            sampling,
+            cfg_scale: found.cfg_scale,
+            seed: found.seed,
+            strength: found.strength,
+            loras: Vec::new(),
+            lightning: text
+                .value("Lightning")
                 .and_then(|steps| steps.trim().parse().ok()),
-            sampling: ours.then(|| parameters::sampling(&text)).flatten(),
-            cfg_scale: scale.and_then(|scale| scale.trim().parse().ok()),
-            seed: seed.and_then(|seed| seed.trim().parse().ok()),
+            lost: INSUFFICIENT.into_iter().filter_map(lost).collect(),
+            left: left.collect(),
             recipe: None,
-            model: text.value("Model").map(str::to_owned),
-            foreign: !ours,
+            model: found.model,
+            foreign: None,
             prompt: text.prompt,
             negative_prompt: text.negative_prompt,
-        })
+        }
     }
 
     /// Refuses a picture of this program's that another one has written anew without the recipe,
@@ -201,7 +252,10 @@ impl Recorded {
     /// [`CliError::Input`] that names that picture, its mask and the flags.
     pub(crate) fn check_init_image(&self) -> Result<(), CliError> {
         let recipe = self.recipe.as_ref();
-        let Some(init) = recipe.and_then(|recipe| recipe.init_image.as_ref()) else {
+        let own = recipe.and_then(|recipe| Some(recipe.init_image.as_ref()?.name.as_str()));
+        let foreign = self.foreign.as_ref();
+        let foreign = foreign.and_then(|foreign| foreign.init_image.as_deref());
+        let Some(init) = own.or(foreign) else {
             return Ok(());
         };
         let mask = recipe.and_then(|recipe| recipe.mask.as_ref());
@@ -210,10 +264,7 @@ impl Recorded {
         });
         Err(input(
             &self.path,
-            &format!(
-                "it was made from the picture {}: name that file with --init-image{mask}",
-                init.name
-            ),
+            &format!("it was made from the picture {init}: name that file with --init-image{mask}"),
         ))
     }
 
@@ -299,19 +350,21 @@ impl Recorded {
     pub(crate) fn check_model(&self, here: &str, chosen: bool) -> Result<Option<String>, CliError> {
         let path = self.path.display();
         let model = self.model.as_deref().unwrap_or("an unknown model");
-        if self.foreign {
-            return Ok(Some(format!(
-                "{path} was made by another program with {model}; its prompts, size, steps, CFG \
-                 scale and seed are taken, and the picture will be another"
-            )));
+        if let Some(foreign) = &self.foreign {
+            return Ok(Some(format!("{path} {}", foreign.note(here))));
         }
+        let left = (!self.left.is_empty()).then(|| {
+            let left = self.left.join(", ");
+            format!("{path} has settings that are not understood and not taken: {left}")
+        });
         if self.model.as_deref().is_none_or(|model| model == here) {
-            return Ok(None);
+            return Ok(left);
         }
         if chosen {
-            return Ok(Some(format!(
-                "{path} was made with {model}; with {here} the picture will be another"
-            )));
+            let other =
+                format!("{path} was made with {model}; with {here} the picture will be another");
+            let both: Vec<String> = left.into_iter().chain([other]).collect();
+            return Ok(Some(both.join("; ")));
         }
         Err(input(
             &self.path,
@@ -323,15 +376,24 @@ impl Recorded {
     }
 }
 
+/// This program's `parameters` text.
+fn own_text(texts: &Texts) -> Option<parsed::Parsed> {
+    let text = texts.get(PARAMETERS).and_then(parsed::parse)?;
+    let version = text.value("Version")?;
+    version.starts_with("qwen-image-burn").then_some(text)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::path::Path;
 
-    use super::Recorded;
+    use super::{PARAMETERS, Recorded, Texts};
 
     fn read(text: &str) -> Option<Recorded> {
-        Recorded::of_text(Path::new("x.png"), text)
+        let mut texts = Texts::default();
+        texts.add(PARAMETERS, text.to_owned());
+        Recorded::of_texts(Path::new("x.png"), &texts).ok()
     }
 
     #[test]
@@ -354,6 +416,7 @@ mod tests {
         assert_eq!(found.seed, Some(965_400_086));
         let note = found.check_model("qwen", false).unwrap().unwrap();
         assert!(note.contains("v1-5") && note.contains("x.png"), "{note}");
+        assert!(note.contains("not taken: Schedule type: Karras;"), "{note}");
     }
 
     #[test]
@@ -362,9 +425,19 @@ mod tests {
         assert_eq!(found.prompt, "fox");
         assert_eq!((found.steps, found.seed, found.width), (None, None, None));
         assert_eq!(found.negative_prompt, None);
+        let note = found.check_model("qwen", false).unwrap().unwrap();
+        let left = "not taken: Steps: many, Seed: -, Size: 12;";
+        assert!(note.contains(left), "{note}");
         for text in ["", "only a prompt", "Steps", "Steps:", "\n\n"] {
             assert!(read(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_not_understood_of_our_own_text_is_told() {
+        let own = "fox\nSteps: 2, Sampler: LMS, Seed: x, Size: 16x16, Version: qwen-image-burn 9";
+        let note = read(own).unwrap().check_model("a", false).unwrap().unwrap();
+        assert!(note.contains("not taken: Seed: x, Sampler: LMS"), "{note}");
     }
 
     #[test]

@@ -118,7 +118,14 @@ fn another_programs_parameters_are_taken_as_far_as_they_go() {
     let run = from(&place, "webui.png", &["-oout/y.png"]).expect(0);
     assert!(run.stderr.contains("v1-5-pruned"), "{}", run.stderr);
     place
-        .generate(&["-n", "blurry", "--cfg-scale=3", "--seed=77", "-oout/z.png"])
+        .generate(&[
+            "-n",
+            "blurry",
+            "--cfg-scale=3",
+            "--seed=77",
+            "--sampler=dpmpp2m",
+            "-oout/z.png",
+        ])
         .expect(0);
     assert_eq!(bytes(&place, "out/y.png"), bytes(&place, "out/z.png"));
     // A value that cannot be used is the file's fault, and a flag mends it.

@@ -16,6 +16,7 @@ mod flags;
 mod folder_scheduler;
 mod formats;
 mod from;
+mod from_others;
 mod from_recipe;
 #[cfg(all(unix, debug_assertions))]
 mod hold;

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use image::ImageFormat;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::line;
 use crate::console::printable;
 use crate::error::CliError;
 use crate::output::json_path::lossy;
-use crate::output::metadata::PictureFile;
+use crate::output::metadata::{PARAMETERS, PictureFile};
+use crate::output::recorded::Recorded;
 
 #[derive(Debug, Serialize)]
 struct Inspection<'a> {
@@ -31,6 +32,12 @@ struct Described<'a> {
     parameters: Option<&'a str>,
     /// This program's own record.
     recipe: Option<Value>,
+    /// What is understood of another program's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    foreign: Option<Map<String, Value>>,
+    /// Why there is a record and it is not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_read: Option<String>,
 }
 
 /// The description of a picture's file, as text or as JSON.
@@ -39,13 +46,21 @@ struct Described<'a> {
 /// [`CliError::Input`] for a damaged file.
 pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     let file = PictureFile::open(path)?;
+    let recipe = file.recipe_json()?;
+    let (foreign, not_read) = match Recorded::foreign_of(&file.texts) {
+        _ if recipe.is_some() => (None, None),
+        Ok(foreign) => (foreign.map(|foreign| foreign.facts()), None),
+        Err(reason) => (None, Some(reason)),
+    };
     let described = Described {
         path: &file.path,
         format: file.format.as_str(),
         width: file.width,
         height: file.height,
-        parameters: file.parameters.as_deref(),
-        recipe: file.recipe_json()?,
+        parameters: file.texts.get(PARAMETERS),
+        recipe,
+        foreign,
+        not_read,
     };
     if !json {
         return Ok(as_text(&described));
@@ -78,18 +93,36 @@ fn as_text(picture: &Described<'_>) -> String {
     text.push('\n');
     let size = format!("{}, {}x{}", picture.format, picture.width, picture.height);
     line(&mut text, "picture", &size);
-    match (&picture.recipe, picture.parameters) {
-        (Some(Value::Object(fields)), _) => {
-            for (field, value) in fields {
-                line(&mut text, &printable(field), &printable(&value.to_string()));
-            }
-        }
+    let parameters = picture
+        .parameters
+        .filter(|text| !text.trim_start().starts_with('{'));
+    match (&picture.recipe, parameters) {
+        (Some(Value::Object(fields)), _) => facts(&mut text, fields, |_| true),
         (_, Some(parameters)) => {
             for parameter in parameters.lines() {
                 let _ = writeln!(text, "  {}", printable(parameter));
             }
+            let fields = picture.foreign.iter();
+            let added = |name: &str| matches!(name, "made_by" | "not_taken");
+            fields.for_each(|fields| facts(&mut text, fields, added));
         }
-        _ => line(&mut text, "parameters", "none in the file"),
+        _ => match &picture.foreign {
+            Some(fields) => facts(&mut text, fields, |_| true),
+            None if picture.not_read.is_none() => {
+                line(&mut text, "parameters", "none in the file");
+            }
+            None => {}
+        },
+    }
+    if let Some(reason) = &picture.not_read {
+        line(&mut text, "not read", &printable(reason));
     }
     text
+}
+
+/// A line for each field that is wanted.
+fn facts(text: &mut String, fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) {
+    for (field, value) in fields.iter().filter(|(field, _)| wanted(field)) {
+        line(text, &printable(field), &printable(&value.to_string()));
+    }
 }

@@ -100,7 +100,7 @@ fn every_format_keeps_pixels_and_texts() {
         let found = PictureFile::open(&path).unwrap();
         assert_eq!(found.format, format);
         assert_eq!((found.width, found.height), (24, 16));
-        assert_eq!(found.parameters.as_deref(), Some("一只猫, fox"));
+        assert_eq!(found.texts.get("parameters"), Some("一只猫, fox"));
         // `{}` is no recipe, and that is told.
         let error = found.recipe().unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("recipe"), "{error}");

@@ -43,6 +43,8 @@ const ELSEWHERE: [(&str, &str); 21] = [
     ("file_name", "output"),
     ("path", "output"),
 ];
+/// The most faults of an object that are told.
+const MOST_FAULTS: usize = 4;
 /// How like two names must be for one to be meant by the other.
 const LIKENESS: f64 = 0.75;
 
@@ -65,12 +67,16 @@ pub(super) fn read(
             faults.push(fault.to_string());
         }
     }
+    if prompt.is_none() && !fields.iter().any(|(field, _)| field == "prompt") {
+        faults.insert(0, "has no `prompt`".to_owned());
+    }
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
+    if more > 0 {
+        faults.push(format!("and {more} more"));
+    }
     match prompt {
         Some(prompt) if faults.is_empty() => Ok((prompt, own)),
-        None if !fields.iter().any(|(field, _)| field == "prompt") => {
-            faults.insert(0, "has no `prompt`".to_owned());
-            Err(faults.join("; "))
-        }
         _ => Err(faults.join("; ")),
     }
 }

@@ -176,6 +176,10 @@ fn wrong_lines_are_named() {
         ("{\"prompt\": \"a\"", "no JSON object"),
         ("{\"prompt\": \"a\"},", "comma"),
         ("{\"prompt\": \"a\",}", "trailing comma"),
+        (
+            "{\"1\": {}, \"2\": {}, \"3\": {}, \"4\": {}}",
+            "; and 1 more",
+        ),
         ("// a remark", "remark"),
         ("[1]", "no JSON object"),
         ("12", "no JSON object"),
