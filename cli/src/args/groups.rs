@@ -34,7 +34,7 @@ pub(crate) struct SizeArgs {
 pub(crate) struct SourceArgs {
     /// Folder with the model files: a ComfyUI `models` tree or a diffusers folder
     /// [default: the one in QWEN_IMAGE_MODELS, else what `download` fetched, else Qwen/Qwen-Image
-    /// in the cache of huggingface_hub, else the built-in demo model]
+    /// in the cache of huggingface_hub, else, where there never were any, the built-in demo model]
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
 
