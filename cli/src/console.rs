@@ -59,6 +59,15 @@ pub(crate) fn stdout(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// The width of the terminal that stderr is; the usual one where that is not known.
+pub(crate) fn columns() -> usize {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    match size {
+        Some((terminal_size::Width(columns), _)) if columns > 0 => usize::from(columns),
+        _ => 80,
+    }
+}
+
 /// `text` as one line without control characters, which a terminal would obey.
 pub(crate) fn printable(text: &str) -> String {
     text.trim_end()

@@ -110,17 +110,17 @@ fn fetch(hub: &Hub, file: &Planned, console: Console) -> Result<(), CliError> {
         State::Missing { partial: 1.. } => format!("Resuming {name}, {}", format_bytes(size)),
         _ => format!("Downloading {name}, {}", format_bytes(size)),
     };
-    let bar = match file.state {
+    let mut bar = match file.state {
         State::Cached(_) => None,
         _ => Some(Progress::new(console).bytes(&message)),
     };
     Ok(download::fetch(hub, file, &mut |done| {
-        show(bar.as_ref(), done, size)
+        show(bar.as_mut(), done, size)
     })?)
 }
 
 /// Shows how far a file is, and asks whether to go on.
-fn show(bar: Option<&ByteProgress>, done: u64, size: u64) -> ControlFlow<()> {
+fn show(bar: Option<&mut ByteProgress>, done: u64, size: u64) -> ControlFlow<()> {
     if let Some(bar) = bar {
         bar.show(done, size);
     }
@@ -140,8 +140,8 @@ fn verify(file: &mut Planned, console: Console) -> Result<(), CliError> {
     };
     let size = file.entry.size;
     let message = format!("Checking {}, {}", file.source.name(), format_bytes(size));
-    let bar = Progress::new(console).bytes(&message);
-    let right = download::verify(file, &mut |done| show(Some(&bar), done, size))?;
+    let mut bar = Progress::new(console).bytes(&message);
+    let right = download::verify(file, &mut |done| show(Some(&mut bar), done, size))?;
     drop(bar);
     if !right {
         let there = there.display();

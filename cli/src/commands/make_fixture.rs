@@ -100,7 +100,7 @@ fn make_file(
         Filling::Holes => "sparse".to_owned(),
         Filling::Random { .. } => format_bytes(file.layout.file_len()),
     };
-    let bar = progress.bytes(&format!("Writing the {}, {size}", file.what));
+    let mut bar = progress.bytes(&format!("Writing the {}, {size}", file.what));
     let watch = &mut |done, total| {
         bar.show(done, total);
         if interrupt::requested() {

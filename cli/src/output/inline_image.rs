@@ -42,8 +42,7 @@ impl Protocol {
         };
         let is_set = |name| environment.get(name).is_some();
         let (term, program) = (text("TERM"), text("TERM_PROGRAM"));
-        // A multiplexer keeps escape sequences that it does not know from the terminal.
-        let direct = !is_set("TMUX") && !term.starts_with("screen") && !term.starts_with("tmux");
+        let direct = multiplexer(environment).is_none();
         let kitty = is_set("KITTY_WINDOW_ID")
             || term.contains("kitty")
             || term.contains("ghostty")
@@ -55,8 +54,10 @@ impl Protocol {
             .iter()
             .any(|name| term.starts_with(name))
             || term.contains("sixel");
-        let true_colour = ["truecolor", "24bit"].contains(&text("COLORTERM").as_str());
-        if direct && kitty {
+        let true_colour = has_true_colour(environment);
+        if term == "dumb" {
+            None
+        } else if direct && kitty {
             Some(Self::Kitty)
         } else if direct && iterm {
             Some(Self::Iterm)
@@ -69,10 +70,41 @@ impl Protocol {
         }
     }
 
+    /// Why a terminal shows no pictures, and what would make it show them.
+    pub(crate) fn why_not(environment: Environment<'_>) -> String {
+        let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+        if is_dumb {
+            return "this terminal shows no pictures: TERM is dumb".to_owned();
+        }
+        if has_true_colour(environment) {
+            return "this terminal shows no pictures but by colours, and NO_COLOR is set; tip: \
+                    unset NO_COLOR"
+                .to_owned();
+        }
+        match multiplexer(environment) {
+            Some(name) => format!(
+                "{name} keeps pictures from the terminal; tip: COLORTERM=truecolor has them \
+                 drawn in blocks of 24-bit colour, if {name} passes those on (for tmux: set -as \
+                 terminal-features ',*:RGB')"
+            ),
+            None => "this terminal shows no pictures that this program knows of; tip: if it \
+                     shows 24-bit colours, COLORTERM=truecolor has them drawn in blocks"
+                .to_owned(),
+        }
+    }
+
     /// The bytes that draw a picture where the cursor is at the start of a line, and leave it below
     /// the picture. With `again`, the picture takes the place of the one just drawn.
-    pub(crate) fn draw(self, image: &RgbImage, png: &[u8], number: usize, again: bool) -> String {
-        let (columns, rows) = cells(image);
+    /// The terminal is `width` columns wide.
+    pub(crate) fn draw(
+        self,
+        image: &RgbImage,
+        png: &[u8],
+        number: usize,
+        again: bool,
+        width: usize,
+    ) -> String {
+        let (columns, rows) = cells(image, width);
         let mut text = String::new();
         if !again {
             // The room is made first, since the terminal scrolls when it comes to its end.
@@ -98,10 +130,32 @@ impl Protocol {
     }
 }
 
-/// Columns and rows of text for a picture, as large as the limits let it be.
-fn cells(image: &RgbImage) -> (u32, u32) {
+/// The program that keeps escape sequences that it does not know from the terminal, if there is
+/// one.
+fn multiplexer(environment: Environment<'_>) -> Option<&'static str> {
+    let term = environment.get("TERM").unwrap_or_default();
+    let term = term.to_string_lossy();
+    if environment.get("TMUX").is_some() || term.starts_with("tmux") {
+        Some("tmux")
+    } else if environment.get("STY").is_some() || term.starts_with("screen") {
+        Some("screen")
+    } else {
+        None
+    }
+}
+
+/// Whether the terminal says that it has 24-bit colours.
+fn has_true_colour(environment: Environment<'_>) -> bool {
+    let value = environment.get("COLORTERM").unwrap_or_default();
+    value == "truecolor" || value == "24bit"
+}
+
+/// Columns and rows of text for a picture, as large as the limits and the terminal let it be.
+fn cells(image: &RgbImage, terminal: usize) -> (u32, u32) {
     let (width, height) = (image.width.max(1), image.height.max(1));
-    let columns = (MAX_ROWS * HALVES * width / height).clamp(1, MAX_COLUMNS);
+    let most = u32::try_from(terminal).unwrap_or(MAX_COLUMNS);
+    let most = most.saturating_sub(1).clamp(1, MAX_COLUMNS);
+    let columns = (MAX_ROWS * HALVES * width / height).clamp(1, most);
     let rows = (columns * height).div_ceil(width * HALVES);
     (columns, rows.clamp(1, MAX_ROWS))
 }
@@ -207,6 +261,8 @@ mod tests {
             (&[("TERM", "mlterm-256color")], Some(Sixel)),
             (&[("TERM", "alacritty"), colour], Some(HalfBlocks)),
             (&[colour, ("NO_COLOR", "1")], None),
+            (&[colour, ("TERM", "dumb")], None),
+            (&[("TERM", "xterm-kitty"), ("STY", "1.x")], None),
             (&[("KITTY_WINDOW_ID", "1"), ("TMUX", "x")], None),
             (
                 &[("TERM", "xterm-kitty"), ("TMUX", "x"), colour],
@@ -218,35 +274,79 @@ mod tests {
     }
 
     #[test]
+    fn what_would_show_pictures_is_named() {
+        let why = |variables: &[(&str, &str)]| {
+            let look_up = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            Protocol::why_not(Environment(&look_up))
+        };
+        for (variables, parts) in [
+            (
+                &[("TERM", "xterm-kitty"), ("TMUX", "x")][..],
+                ["tmux", "COLORTERM=truecolor"],
+            ),
+            (
+                &[("TERM", "screen-256color")],
+                ["screen keeps", "COLORTERM=truecolor"],
+            ),
+            (
+                &[("TERM", "xterm")],
+                ["shows no pictures", "COLORTERM=truecolor"],
+            ),
+            (
+                &[("COLORTERM", "24bit"), ("NO_COLOR", "1")],
+                ["shows no pictures", "unset NO_COLOR"],
+            ),
+            (
+                &[("TERM", "dumb"), ("TMUX", "x")],
+                ["shows no pictures", "TERM is dumb"],
+            ),
+        ] {
+            for part in parts {
+                assert!(
+                    why(variables).contains(part),
+                    "{variables:?}: {}",
+                    why(variables)
+                );
+            }
+        }
+    }
+
+    #[test]
     fn pictures_keep_their_shape_within_the_limits() {
-        assert_eq!(cells(&image(32, 32)), (32, 16));
-        assert_eq!(cells(&image(166, 166)), (32, 16));
-        assert_eq!(cells(&image(40, 24)), (53, 16));
-        assert_eq!(cells(&image(100, 2)), (64, 1));
-        assert_eq!(cells(&image(1, 1000)), (1, 16));
+        assert_eq!(cells(&image(32, 32), 80), (32, 16));
+        assert_eq!(cells(&image(166, 166), 80), (32, 16));
+        assert_eq!(cells(&image(40, 24), 80), (53, 16));
+        assert_eq!(cells(&image(100, 2), 80), (64, 1));
+        assert_eq!(cells(&image(1, 1000), 80), (1, 16));
+        // A narrow terminal has less room.
+        assert_eq!(cells(&image(40, 24), 40), (39, 12));
+        assert_eq!(cells(&image(40, 24), 0), (1, 1));
     }
 
     #[test]
     fn kitty_gets_the_file_in_chunks() {
         let png = vec![7; 5000];
-        let text = Protocol::Kitty.draw(&image(8, 8), &png, 3, false);
+        let text = Protocol::Kitty.draw(&image(8, 8), &png, 3, false, 80);
         assert!(text.starts_with(&"\n".repeat(16)));
         assert_eq!(text.matches("\x1b_G").count(), 2);
         assert!(text.contains(",m=1;") && text.contains("\x1b_Gm=0;"));
-        let again = Protocol::Kitty.draw(&image(8, 8), &png, 3, true);
+        let again = Protocol::Kitty.draw(&image(8, 8), &png, 3, true, 80);
         assert!(text.ends_with(&again), "the same picture in the same place");
     }
 
     #[test]
     fn iterm_gets_the_file_and_its_size() {
-        let text = Protocol::Iterm.draw(&image(8, 8), b"png", 0, true);
+        let text = Protocol::Iterm.draw(&image(8, 8), b"png", 0, true, 80);
         let sequence = "\x1b]1337;File=inline=1;size=3;width=32;height=16;";
         assert!(text.contains(sequence) && text.contains(":cG5n\x07"));
     }
 
     #[test]
     fn sixels_hold_the_picture_at_the_size_of_its_characters() {
-        let text = Protocol::Sixel.draw(&image(8, 8), &[], 0, true);
+        let text = Protocol::Sixel.draw(&image(8, 8), &[], 0, true, 80);
         let (_, sequence) = text.split_once("\x1b7").unwrap();
         let (sequence, _) = sequence.split_once("\x1b8").unwrap();
         let drawn = SixelImage::decode(sequence.as_bytes()).unwrap();
@@ -264,7 +364,7 @@ mod tests {
     fn half_blocks_show_two_pixels_a_character() {
         let mut tall = image(1, 32);
         tall.pixels = (0..96).collect();
-        let text = Protocol::HalfBlocks.draw(&tall, &[], 0, true);
+        let text = Protocol::HalfBlocks.draw(&tall, &[], 0, true, 80);
         assert_eq!(text.matches('\u{2580}').count(), 16);
         assert!(text.contains("\x1b[38;2;0;1;2;48;2;3;4;5m\u{2580}"));
         assert!(text.contains("\x1b[38;2;90;91;92;48;2;93;94;95m\u{2580}\x1b[0m"));

@@ -52,4 +52,6 @@ mod row_scales;
 mod safetensors_file;
 mod sampling;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod usual_places;

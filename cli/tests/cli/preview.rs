@@ -61,6 +61,15 @@ fn without_a_terminal_nothing_is_shown_and_that_is_told() {
     assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'));
 }
 
+/// What the program writes to a terminal in two steps with a preview of each.
+#[cfg(unix)]
+fn on_terminal(variables: &[(&str, &str)]) -> String {
+    let place = Place::new();
+    let mut command = place.command();
+    command.args(["--output=out/x.png", "--preview=1", "--preview-inline"]);
+    crate::terminal::shown(command, 80, variables)
+}
+
 #[cfg(unix)]
 #[test]
 fn a_terminal_that_shows_pictures_is_sent_them() {
@@ -70,55 +79,12 @@ fn a_terminal_that_shows_pictures_is_sent_them() {
     assert_eq!(iterm.matches("\x1b]1337;File=inline=1").count(), 2);
     let plain = on_terminal(&[("TERM", "xterm")]);
     assert!(plain.contains("shows no pictures"), "{plain}");
+    let tmux = on_terminal(&[
+        ("TERM", "tmux-256color"),
+        ("TMUX", "/tmp/tmux-0/default,1,0"),
+    ]);
+    assert!(tmux.contains("tip: COLORTERM=truecolor"), "{tmux}");
     assert!(!plain.contains("\x1b_G") && !plain.contains("1337"));
-}
-
-/// What the program writes to a terminal in two steps with a preview of each.
-#[cfg(unix)]
-fn on_terminal(variables: &[(&str, &str)]) -> String {
-    use std::fs::File;
-    use std::io::Read;
-    use std::os::fd::{FromRawFd, OwnedFd};
-    use std::process::Stdio;
-
-    let place = Place::new();
-    let (mut ours, mut theirs) = (0, 0);
-    // SAFETY: the two descriptors outlive the call, and the other arguments may be null.
-    let opened = unsafe {
-        libc::openpty(
-            &mut ours,
-            &mut theirs,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    assert_eq!(opened, 0);
-    // SAFETY: both were just opened, and belong to nobody else.
-    let (mut ours, theirs) = unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
-    let mut command = place.command();
-    for variable in [
-        "TERM_PROGRAM",
-        "LC_TERMINAL",
-        "COLORTERM",
-        "KITTY_WINDOW_ID",
-        "TMUX",
-    ] {
-        command.env_remove(variable);
-    }
-    command
-        .args(["--output=out/x.png", "--preview=1", "--preview-inline"])
-        .envs(variables.iter().copied())
-        .stdout(Stdio::null())
-        .stderr(theirs);
-    let mut child = command.spawn().unwrap();
-    // Ours would be a second end that keeps the terminal open.
-    drop(command);
-    let mut shown = Vec::new();
-    // A terminal whose other end is closed is an error on some systems.
-    let _ = ours.read_to_end(&mut shown);
-    assert!(child.wait().unwrap().success());
-    String::from_utf8_lossy(&shown).into_owned()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Noise becomes latents.
 
+use std::time::Instant;
+
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use model::Transformer;
@@ -55,10 +57,11 @@ pub(super) fn picture<B: ModelBackend>(
         1 => "Denoising".to_owned(),
         total => format!("Denoising image {} of {total}", picture.place + 1),
     };
+    let share = run.time.begin(index, Instant::now());
     let mut observer = StepObserver {
         progress: run
             .progress
-            .steps(&message, picture.schedule.steps() - picture.first),
+            .steps(&message, picture.schedule.steps() - picture.first, share),
         trace: run.trace.as_mut(),
         previews: run
             .previews

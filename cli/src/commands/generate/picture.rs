@@ -241,6 +241,14 @@ impl Picture {
         kind.model_calls(self.schedule.steps() - self.first)
     }
 
+    /// What a step costs compared with those of other pictures, and the steps.
+    pub(super) fn step_costs(&self) -> (f64, usize) {
+        let steps = self.schedule.steps() - self.first;
+        let passes = self.model_calls() * (1 + usize::from(self.negative.is_some()));
+        let work = passes as f64 * self.grid().tokens() as f64;
+        (work / steps.max(1) as f64, steps)
+    }
+
     /// The size in tokens.
     pub(super) fn grid(&self) -> TokenGrid {
         TokenGrid::of_image(self.width as usize, self.height as usize)

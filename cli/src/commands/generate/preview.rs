@@ -9,7 +9,7 @@ use model::preview::LatentRgb;
 
 use super::job::Job;
 use crate::args::{Environment, Verbosity};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::error::CliError;
 use crate::output::image::{RgbImage, Rounding};
 use crate::output::inline_image::Protocol;
@@ -102,7 +102,8 @@ impl PicturePreviews<'_> {
         };
         self.write(&png);
         if let Some(protocol) = self.run.protocol {
-            let text = protocol.draw(&image, &png, self.number, self.shown);
+            let width = console::columns();
+            let text = protocol.draw(&image, &png, self.number, self.shown, width);
             progress.aside(|| {
                 // Without stderr there is nobody to show it to.
                 let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -134,9 +135,11 @@ fn protocol(console: Console) -> Option<Protocol> {
         console.note("note: --preview-inline has no effect: stderr is not a terminal");
         return None;
     }
-    let protocol = Protocol::of(Environment::of_process());
+    let environment = Environment::of_process();
+    let protocol = Protocol::of(environment);
     if protocol.is_none() {
-        console.note("note: --preview-inline has no effect: this terminal shows no pictures");
+        let why = Protocol::why_not(environment);
+        console.note(&format!("note: --preview-inline has no effect: {why}"));
     }
     protocol
 }

@@ -11,6 +11,7 @@ use model::vae::Tiling;
 use super::device_peak::DevicePeak;
 use super::job::Job;
 use super::leak::leaked;
+use super::picture::Picture;
 use super::preview::Previews;
 use super::waiting::Waiting;
 use crate::args::format_bytes;
@@ -24,7 +25,7 @@ use crate::output::report::{ImageRecord, Phase, Unload};
 use crate::output::trace::Trace;
 use crate::panics;
 use crate::plan::{Budget, PhaseName, PhasePlan, Plan, Setting, Subject, Work};
-use crate::progress::Progress;
+use crate::progress::{Progress, RunTime};
 
 /// What a run knows and has gathered.
 pub(super) struct Run<'a> {
@@ -34,6 +35,8 @@ pub(super) struct Run<'a> {
     pub(super) setting: Setting,
     /// Displays.
     pub(super) progress: Progress,
+    /// How long all images take.
+    pub(super) time: RunTime,
     /// Times and memory so far.
     pub(super) phases: Vec<Phase>,
     /// What was written so far.
@@ -100,6 +103,7 @@ impl<'a> Run<'a> {
             job,
             setting,
             progress: Progress::new(job.console),
+            time: RunTime::of(job.pictures.iter().map(Picture::step_costs)),
             phases: Vec::new(),
             images: Vec::new(),
             trace: job.config.trace.is_some().then(Trace::default),
