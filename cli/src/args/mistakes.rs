@@ -80,9 +80,11 @@ pub(super) fn one_dash_flag(arguments: &[OsString]) -> Option<String> {
             .get_arguments()
             .any(|flag| flag.is_allow_hyphen_values_set() && flag_is(flag, before));
         let letters = argument.strip_prefix('-').unwrap_or_default();
-        if !is_text && letters.len() > 1 && !letters.starts_with('-') {
-            let long = format!("-{argument}");
-            let name = long.split_once('=').map_or(long.as_str(), |(name, _)| name);
+        let long = format!("-{argument}");
+        let name = long.split_once('=').map_or(long.as_str(), |(name, _)| name);
+        // One letter is a short flag, with its value behind a sign of equality too.
+        let is_short = name.chars().count() == 3;
+        if !is_text && !is_short && letters.len() > 1 && !letters.starts_with('-') {
             let tip = if has_flag(command, name) {
                 Some(format!("here it is '{name}'"))
             } else {

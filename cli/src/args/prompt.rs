@@ -35,11 +35,12 @@ impl PromptArgs {
     }
 
     /// The prompt, if one is given. The last of several counts, with a notice: a script can add to
-    /// a shorter one's flags, and somebody who hoped for two pictures is told.
+    /// a shorter one's flags, and somebody who hoped for two pictures is told. An empty one is
+    /// drawn, as diffusers draws it, with a notice too.
     ///
     /// # Errors
-    /// [`CliError::Usage`] for an empty prompt, for one without quotes, and for what is no prompt
-    /// but the name of a flag or a file.
+    /// [`CliError::Usage`] for a prompt without quotes, and for what is no prompt but the name of a
+    /// flag or a file.
     pub(super) fn prompt(&self, notices: &mut Vec<String>) -> Result<Option<String>, CliError> {
         let prompt = last("--prompt", &self.prompt, notices)?;
         let words = self.words.join(" ");
@@ -80,9 +81,9 @@ impl PromptArgs {
             }
         };
         if prompt.is_empty() {
-            return usage(
-                "the prompt is empty (is a shell variable unset?); tip: a prompt of one space, \
-                 \" \", draws without one"
+            notices.push(
+                "the prompt is empty (is a shell variable unset?): what is drawn is left to the \
+                 model"
                     .to_owned(),
             );
         }
@@ -254,8 +255,6 @@ mod tests {
             ),
             (&["a fox", "true"], "tip: leave it out"),
             (&["help"], "--help"),
-            (&["-p", ""], "the prompt is empty"),
-            (&[""], "tip: a prompt of one space"),
             (
                 &["-p", "--steps", "4"],
                 "--prompt has no text: behind it comes '--steps'",
@@ -270,6 +269,16 @@ mod tests {
             let refused = read(line).unwrap_err();
             assert!(refused.contains(tip), "{line:?}: {refused}");
             assert!(!refused.contains('\n'), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_empty_prompt_is_drawn_and_told_of() {
+        for line in [&["-p", ""][..], &[""]] {
+            let (prompt, notices) = read(line).unwrap();
+            assert_eq!(prompt.as_deref(), Some(""));
+            assert!(notices[0].contains("the prompt is empty"), "{notices:?}");
+            assert!(notices[0].contains("variable unset"), "{notices:?}");
         }
     }
 

@@ -193,6 +193,7 @@ fn a_long_flag_with_one_dash_is_told() {
     for line in [
         &["generate", "-p", "-steps", "-s5", "-qofox.png"][..],
         &["generate", "-pfox", "-nblurry", "-W64", "-H48", "-b2"],
+        &["generate", "-p=fox", "-n=blurry", "-W=64", "-b=2"],
         &["generate", "--", "-steps"],
         &["-steps"],
     ] {
