@@ -119,8 +119,6 @@ impl<B: ModelBackend> Decoder<B> {
                 return None;
             }
             x = self.level(level, x);
-            // The maps of the next level are of another size.
-            B::memory_cleanup(&x.device());
         }
         let Some(plan) = plan else {
             return Some(x);
@@ -141,7 +139,8 @@ impl<B: ModelBackend> Decoder<B> {
     }
 
     /// The steps of one resolution: the upsampler into it, its residual blocks, and in the end
-    /// the norm and convolution of the output.
+    /// the norm and convolution of the output. Memory that they worked in is freed, since the maps
+    /// of the next level, and of the next tile, are of another size.
     fn level(&self, index: usize, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
         for upsampler in self.upsamplers_into(index) {
             x = upsampler.forward(x);
@@ -152,6 +151,7 @@ impl<B: ModelBackend> Decoder<B> {
         if index + 1 == self.up_blocks.len() {
             x = self.conv_out.forward(self.norm_out.forward_silu(x));
         }
+        B::memory_cleanup(&x.device());
         x
     }
 

@@ -135,7 +135,6 @@ impl<B: ModelBackend> Encoder<B> {
     ) -> Option<Tensor<B, 4>> {
         let [_, _, height, width] = pixels.dims();
         let plan = encoder_plan(tiling, &self.levels(), [height, width]);
-        let device = pixels.device();
         let levels = self.blocks();
         let (mut x, tiled) = match plan {
             None => (pixels, 0),
@@ -160,8 +159,6 @@ impl<B: ModelBackend> Encoder<B> {
                 return None;
             }
             x = self.level(index, level, x);
-            // The maps of the next level are of another size.
-            B::memory_cleanup(&device);
         }
         if cancelled() {
             return None;
@@ -171,7 +168,8 @@ impl<B: ModelBackend> Encoder<B> {
     }
 
     /// The steps of one resolution: at the first the image's convolution, its residual blocks, and
-    /// the downsampler out of it.
+    /// the downsampler out of it. Memory that they worked in is freed, since the maps of the next
+    /// level, and of the next tile, are of another size.
     fn level(&self, index: usize, blocks: &[DownBlock<B>], mut x: Tensor<B, 4>) -> Tensor<B, 4> {
         if index == 0 {
             x = self.conv_in.forward(x);
@@ -179,6 +177,7 @@ impl<B: ModelBackend> Encoder<B> {
         for block in blocks {
             x = block.forward(x);
         }
+        B::memory_cleanup(&x.device());
         x
     }
 

@@ -59,15 +59,14 @@ fn picture_by_picture<B: ModelBackend>(
             Some(latents) => latents,
             None => denoise::picture(run, &transformer, encoded, index, device)?,
         };
+        // What denoising worked in is the decoder's now, and the other way round.
+        B::release_unused(device);
         let vae = match &mut vae {
             Some(vae) => vae,
-            none => {
-                // What denoising worked in is the decoder's now.
-                B::release_unused(device);
-                none.insert(decode::load::<B>(run, device)?)
-            }
+            none => none.insert(decode::load::<B>(run, device)?),
         };
         decode::picture(run, vae, latents, index, device)?;
+        B::release_unused(device);
     }
     if let Some(vae) = vae {
         run.unload::<B, _>(vae, device)?;
