@@ -84,6 +84,15 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_run_has_done_is_no_work_of_this_one() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let mut run = RunTime::of([(0.0, 0), (1.0, 10), (1.0, 10)].into_iter());
+        let second = run.begin(1, began).unwrap();
+        assert_eq!(second.left(10, after(8)), Some(Duration::from_secs(8)));
+    }
+
+    #[test]
     fn a_single_image_is_the_whole_run() {
         let mut run = RunTime::of([(1.0, 10)].into_iter());
         assert!(run.begin(0, Instant::now()).is_none());

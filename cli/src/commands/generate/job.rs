@@ -17,7 +17,6 @@ use super::replacing::{self, ByRecipe};
 use super::request::Request;
 use super::run::Run;
 use super::texts::Texts;
-use super::waiting::Waiting;
 use crate::adapters::lightning_is_assumed;
 use crate::args::GenerateConfig;
 use crate::bad_lines::BadLines;
@@ -343,7 +342,7 @@ impl<'a> Job<'a> {
             device,
             Prepare(self.console, self.config.compute.arithmetic, setting.dtype),
         )?;
-        run.waiting = Waiting::of(self, device);
+        run.look_for_latents(device);
         let (embeds, moments) = if run.waiting.complete() {
             (Vec::new(), Vec::new())
         } else {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use backends::{DeviceMemory, ModelBackend};
+use backends::{DeviceChoice, DeviceMemory, ModelBackend};
 use burn::module::Module;
 use loader::{Component, HeldFiles, LoadReport, Weights};
 use model::vae::Tiling;
@@ -113,6 +113,19 @@ impl<'a> Run<'a> {
             previews: Previews::of(job)?,
             waiting: Waiting::default(),
         })
+    }
+
+    /// Finds the latents that an earlier run has left, which are no work of this one.
+    pub(super) fn look_for_latents(&mut self, device: &DeviceChoice) {
+        self.waiting = Waiting::of(self.job, device);
+        let images = self.job.pictures.iter().enumerate();
+        self.time = RunTime::of(images.map(|(index, image)| {
+            if self.waiting.holds(index) {
+                (0.0, 0)
+            } else {
+                image.step_costs()
+            }
+        }));
     }
 
     /// The plan with the memory that there is now.

@@ -68,6 +68,11 @@ impl Waiting {
         self.found.iter().all(Option::is_some)
     }
 
+    /// Whether an earlier run has left the latents of a picture counted from 0.
+    pub(super) fn holds(&self, index: usize) -> bool {
+        self.found.get(index).is_some_and(Option::is_some)
+    }
+
     /// What an earlier run has left of a picture counted from 0.
     pub(super) fn take(&mut self, index: usize) -> Option<TensorData> {
         self.found.get_mut(index)?.take()
