@@ -27,6 +27,8 @@ mod flex_tensor;
 mod gpu_probe;
 #[cfg(feature = "cubecl")]
 mod kernel_cache;
+#[cfg(all(test, feature = "flex"))]
+mod test_random;
 
 pub use device::{
     BackendKind, BackendReport, DeviceChoice, DeviceError, Selection, choose, list, select,

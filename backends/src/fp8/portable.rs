@@ -220,16 +220,12 @@ mod tests {
     //! The processor's own kernels against the portable bodies on the same processor.
 
     use burn::module::Param;
-    use burn::tensor::Distribution;
     use burn_flex::Flex;
 
     use super::*;
     use crate::fp8::{Arithmetic, Fp8Ops};
+    use crate::test_random::random;
     use crate::weight::{Fp8Weight, Weight};
-
-    fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
-    }
 
     /// All finite codes in turn.
     fn codes(shape: [usize; 2], format: Fp8Format) -> Tensor<Flex, 2, Int> {

@@ -6,13 +6,16 @@
 #![cfg(feature = "flex")]
 
 mod fused;
+#[path = "../../src/test_random.rs"]
+mod test_random;
 mod uploads;
 mod weights;
 
 use backends::device::{BackendKind, DeviceChoice, probe};
 use backends::{ModelBackend, OnBackend, dispatch};
-use burn::tensor::{Distribution, Tensor};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::Tensor;
+use burn_flex::Flex;
+use test_random::random;
 
 const PORTABLE: [BackendKind; 4] = [
     BackendKind::Rocm,
@@ -38,10 +41,6 @@ fn everywhere(test: impl OnBackend<Output = ()> + Copy + Send) {
         );
         eprintln!("skipped: no portable GPU backend of this build has a device");
     }
-}
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice)
 }
 
 /// The same values on a device.

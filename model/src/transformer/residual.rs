@@ -142,17 +142,26 @@ pub(super) fn as_one<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use backends::fused::modulated_layer_norm;
     use backends::{Activation, Activations, Arithmetic, Fp8Format, Fp8Weight, Weight};
     use burn::module::{Param, ParamId};
-    use burn::tensor::{DType, Distribution, TensorData};
+    use burn::tensor::{DType, TensorData};
     use burn_flex::Flex;
 
     use super::*;
     use crate::linear::Linear;
+    use crate::noise::NoiseGenerator;
+
+    thread_local! {
+        /// Each test has a thread of its own, and so the same numbers at each run.
+        static NOISE: RefCell<NoiseGenerator> = RefCell::new(NoiseGenerator::new(0));
+    }
 
     fn random(shape: [usize; 3]) -> Tensor<Flex, 3> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+        let values = NOISE.with_borrow_mut(|noise| noise.draw(shape.iter().product()));
+        Tensor::from_data(TensorData::new(values, shape), &Default::default())
     }
 
     fn modulation() -> Modulation<Flex> {

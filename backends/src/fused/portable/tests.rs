@@ -1,15 +1,12 @@
 //! The processor's own kernels against the portable bodies on the same processor.
 
-use burn::tensor::{Distribution, TensorPrimitive};
+use burn::tensor::TensorPrimitive;
 use burn_flex::Flex;
 
 use super::*;
 use crate::fp8::{Activations, Arithmetic, Fp8Ops};
 use crate::fused::{self, Sequence};
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
-}
+use crate::test_random::random;
 
 fn close<const D: usize>(
     what: &str,
