@@ -12,7 +12,7 @@ use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, empty};
-use crate::fp8::portable::is_by_row;
+use crate::fp8::by_row::is_by_row;
 use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format};
 
 /// Up to so many rows the codes are read once and used as they are.

@@ -30,8 +30,8 @@ impl Fp8Ops for Cuda {
         format: Fp8Format,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        if fp8::portable::is_by_row::<Self>(&scale) {
-            return fp8::portable::fp8_linear_by_row::<Self>(x, weight, scale, format, epilogue);
+        if fp8::by_row::is_by_row::<Self>(&scale) {
+            return fp8::by_row::fp8_linear_by_row::<Self>(x, weight, scale, format, epilogue);
         }
         let codes = Fp8Codes {
             codes: weight.clone(),
@@ -54,8 +54,8 @@ impl Fp8Ops for Cuda {
         format: Fp8Format,
         epilogue: Epilogue<Self>,
     ) -> FloatTensor<Self> {
-        if fp8::portable::is_by_row::<Self>(&scale) {
-            let call = fp8::portable::fp8_linear_rounded_by_row::<Self>;
+        if fp8::by_row::is_by_row::<Self>(&scale) {
+            let call = fp8::by_row::fp8_linear_rounded_by_row::<Self>;
             return call(x, weight, scale, format, epilogue);
         }
         let codes = Fp8Codes {

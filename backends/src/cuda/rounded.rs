@@ -11,7 +11,7 @@ use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, finish, in_dtype};
 use super::tensor::{Element, Tensor, contiguous, dims, empty};
-use crate::fp8::portable::is_by_row;
+use crate::fp8::by_row::is_by_row;
 use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.

@@ -1,5 +1,7 @@
 //! FP8 weights: the codes, and linear layers that read them where they lie.
 
+#[cfg(any(feature = "cuda", all(test, feature = "flex")))]
+pub(crate) mod by_row;
 mod codec;
 #[cfg(feature = "flex")]
 mod decode;

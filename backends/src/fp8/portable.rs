@@ -7,7 +7,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData, TensorPrimitive};
 
 use super::codec::Fp8Format;
-use super::ops::{Activation, Epilogue, Fp8Ops, RoundedRows};
+use super::ops::{Activation, Epilogue};
 use crate::fused::FusedOps;
 
 /// Weight elements decoded at a time: 64 MiB as `f32`.
@@ -103,60 +103,6 @@ pub(crate) fn scaled_rows<B: Backend>(
     y.cast(dtype).into_primitive().tensor()
 }
 
-/// Whether a scale is one for each row of a weight.
-#[cfg(feature = "cuda")]
-pub(crate) fn is_by_row<B: Backend>(scale: &FloatTensor<B>) -> bool {
-    use burn::tensor::TensorMetadata;
-    scale.shape().num_elements() != 1
-}
-
-/// [`Fp8Ops::fp8_linear`] with a scale for each row of the weight, for devices whose kernels know one
-/// for the whole: the product without scales, rounded to `x`'s dtype, and then the factors of its
-/// columns.
-#[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
-pub(crate) fn fp8_linear_by_row<B: Fp8Ops>(
-    x: FloatTensor<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    let one = ones::<B>(&scale);
-    let y = B::fp8_linear(x, weight, one, format, Epilogue::NONE);
-    by_column::<B>(y, scale, epilogue)
-}
-
-/// The same of [`Fp8Ops::fp8_linear_rounded`].
-#[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
-pub(crate) fn fp8_linear_rounded_by_row<B: Fp8Ops>(
-    x: RoundedRows<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    let one = ones::<B>(&scale);
-    let y = B::fp8_linear_rounded(x, weight, one, format, Epilogue::NONE);
-    by_column::<B>(y, scale, epilogue)
-}
-
-/// A scale of 1, where another one is.
-fn ones<B: Backend>(scale: &FloatTensor<B>) -> FloatTensor<B> {
-    let scale = float::<B, 1>(scale.clone());
-    let one = Tensor::<B, 1>::ones([1], (&scale.device(), DType::F32));
-    one.into_primitive().tensor()
-}
-
-fn by_column<B: FusedOps>(
-    y: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    let y = float::<B, 2>(y);
-    let dtype: FloatDType = y.dtype().into();
-    finish(float(scaled(y, scale, dtype)), epilogue)
-}
-
 /// See [`Fp8Ops::dense_rows`](super::Fp8Ops::dense_rows).
 pub(crate) fn dense_rows<B: Backend>(
     weight: FloatTensor<B>,
@@ -222,6 +168,7 @@ mod tests {
     use burn::module::Param;
     use burn_flex::Flex;
 
+    use super::super::by_row::{fp8_linear_by_row, fp8_linear_rounded_by_row};
     use super::*;
     use crate::fp8::{Arithmetic, Fp8Ops};
     use crate::test_random::random;
