@@ -1,5 +1,7 @@
 //! Texts as a shell takes them, for the command lines that messages propose.
 
+use crate::console::beginning;
+
 /// The longest text that a message repeats.
 const MAX_SHOWN: usize = 60;
 
@@ -25,9 +27,5 @@ pub(super) fn word(text: &str) -> String {
 
 /// At most the beginning of a text.
 pub(super) fn start(text: &str) -> String {
-    let mut start: String = text.chars().take(MAX_SHOWN).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
+    beginning(text, MAX_SHOWN)
 }

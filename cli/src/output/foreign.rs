@@ -13,6 +13,7 @@ use super::parameters::parsed::{self, Parsed};
 use super::recipe::UsedLora;
 use super::texts::{Texts, XMP};
 use crate::args::{SamplerName, Sampling};
+use crate::console::beginning;
 use graph::Graph;
 
 /// The most settings that a note names.
@@ -220,11 +221,7 @@ fn json_of<T: Serialize>(value: &T) -> Value {
 /// The beginning of a value, on one line.
 fn shown(value: &str) -> String {
     let line = value.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut start: String = line.chars().take(MAX_SHOWN).collect();
-    if start.len() < line.len() {
-        start.push('…');
-    }
-    start
+    beginning(&line, MAX_SHOWN)
 }
 
 /// The solver of a name that webui, ComfyUI or stable-diffusion.cpp has for it.

@@ -4,25 +4,16 @@ use std::fs;
 use std::process::Command;
 
 use crate::hold::Held;
+use crate::prompt_file;
 use crate::support::{Place, Run, interruptible, program};
 
 /// `generate` of 16x16 images in two steps each, as on a card where the VAE has no room beside the
 /// transformer.
 fn command(place: &Place, more: &[&str]) -> Command {
-    let mut command = program();
+    let mut command = prompt_file::command(place, more);
     command
-        .current_dir(place.path(""))
         .env("QWEN_IMAGE_CACHE", place.path("cache"))
-        .env("QWEN_IMAGE_TEST_ONE_MODEL", "1")
-        .args([
-            "generate",
-            "--models=models",
-            "--backend=flex",
-            "-W16",
-            "-H16",
-            "--steps=2",
-        ])
-        .args(more);
+        .env("QWEN_IMAGE_TEST_ONE_MODEL", "1");
     command
 }
 

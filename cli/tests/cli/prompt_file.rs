@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Place, Run, program};
 
 /// `generate` of 16x16 images in two steps, without a prompt.
-fn command(place: &Place, more: &[&str]) -> Command {
+pub(crate) fn command(place: &Place, more: &[&str]) -> Command {
     let mut command = program();
     command
         .current_dir(place.path(""))

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Own;
 use crate::args::{Sampling, checks};
+use crate::console::beginning;
 use crate::error::CliError;
 
 /// The longest part of a wrong value that is shown.
@@ -149,11 +150,7 @@ fn wrong(what: &str, value: &Value, expected: &str) -> CliError {
 
 /// At most the beginning of a text.
 fn shown(text: &str) -> String {
-    let mut start: String = text.chars().take(MAX_SHOWN).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
+    beginning(text, MAX_SHOWN)
 }
 
 #[cfg(test)]
