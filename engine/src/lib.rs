@@ -1,0 +1,1 @@
+//! Qwen-Image as an application core, for a command line, a server or a test.
