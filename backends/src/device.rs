@@ -176,7 +176,7 @@ pub fn probe(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => crate::cuda::probe::devices(),
         #[cfg(any(feature = "rocm", feature = "wgpu"))]
-        _ => crate::gpu_probe::devices(kind),
+        _ => crate::cube::probe::devices(kind),
         #[cfg(not(any(feature = "rocm", feature = "wgpu")))]
         _ => Err(DeviceError::NotCompiledIn(kind)),
     }

@@ -21,7 +21,7 @@ where
     W: OnBackend<Output: Send + 'static> + Send,
 {
     #[cfg(feature = "cubecl")]
-    crate::kernel_cache::use_for_cubecl();
+    crate::cube::kernel_cache::use_for_cubecl();
     match choice.kind {
         #[cfg(feature = "flex")]
         BackendKind::Flex => Ok(work.run::<burn_flex::Flex>(burn_flex::FlexDevice)),
@@ -43,7 +43,7 @@ where
         BackendKind::Vulkan | BackendKind::Metal | BackendKind::WebGpu
             if choice.kind.compiled_in() =>
         {
-            let device = crate::gpu_probe::wgpu_device(choice);
+            let device = crate::cube::probe::wgpu_device(choice);
             Ok(work.run::<burn_wgpu::Wgpu>(device))
         }
         kind => Err(DeviceError::NotCompiledIn(kind)),

@@ -17,16 +17,12 @@ pub mod storage;
 pub mod upload;
 pub mod weight;
 
-#[cfg(any(feature = "rocm", feature = "wgpu"))]
+#[cfg(feature = "cubecl")]
 mod cube;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "flex")]
-mod flex_tensor;
-#[cfg(any(feature = "rocm", feature = "wgpu"))]
-mod gpu_probe;
-#[cfg(feature = "cubecl")]
-mod kernel_cache;
+mod flex;
 #[cfg(all(test, feature = "flex"))]
 mod test_random;
 

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::kernel_cache;
+use crate::cube::kernel_cache;
 
 /// One compiled text.
 pub(super) struct Entry {

@@ -23,7 +23,37 @@ mod rotate;
 mod round;
 mod rounded;
 mod scratch;
+mod sink;
 mod streams;
 mod tensor;
 
-pub(crate) use engine::{in_exact_memory, near, prepare};
+use burn_cuda::Cuda;
+
+use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
+use crate::upload::UploadError;
+
+pub(crate) use engine::near;
+
+impl DeviceStorage for Cuda {
+    const HOST_MEMORY: bool = false;
+
+    const KERNELS: KernelSet = KernelSet::Cuda;
+
+    type Sink = sink::CudaSink;
+
+    fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
+        Self::Sink::new(device)
+    }
+
+    fn memory(device: &Self::Device) -> Option<DeviceMemory> {
+        probe::memory(device.index)
+    }
+
+    fn prepare(device: &Self::Device) -> Result<(), String> {
+        engine::prepare(device).map_err(|error| error.to_string())
+    }
+
+    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+        engine::in_exact_memory(device, work)
+    }
+}

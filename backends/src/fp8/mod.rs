@@ -3,13 +3,7 @@
 #[cfg(any(feature = "cuda", all(test, feature = "flex")))]
 pub(crate) mod by_row;
 mod codec;
-#[cfg(feature = "flex")]
-mod decode;
-#[cfg(feature = "flex")]
-mod flex;
 mod layer;
-#[cfg(all(feature = "flex", target_arch = "x86_64"))]
-mod narrow;
 mod norm_call;
 mod ops;
 pub(crate) mod portable;

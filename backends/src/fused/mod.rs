@@ -3,18 +3,8 @@
 //! Statistics (means, norms, softmax, rotation angles) are always in f32, whatever the dtype of
 //! the activations.
 
-#[cfg(feature = "flex")]
-mod flex;
-#[cfg(feature = "flex")]
-mod flex_attention;
-#[cfg(feature = "flex")]
-mod flex_channel_norm;
-#[cfg(feature = "flex")]
-mod flex_conv;
 mod ops;
 pub(crate) mod portable;
-#[cfg(feature = "flex")]
-mod vector_math;
 
 pub use ops::{FusedOps, Rotation, Turned};
 

@@ -35,7 +35,7 @@ impl HostBuffer {
 
     /// Keeps `pin` for as long as the memory is mapped.
     #[cfg(feature = "cuda")]
-    pub(super) fn pinned_by(mut self, pin: Box<dyn Any + Send>) -> Self {
+    pub(crate) fn pinned_by(mut self, pin: Box<dyn Any + Send>) -> Self {
         self.pin = Some(pin);
         self
     }

@@ -5,14 +5,6 @@
 //! then the sink owns the buffer, so that nobody can change what is still being copied; and when
 //! all buffers are with the sink, the reader has to wait: that is all the flow control there is.
 
-#[cfg(feature = "cubecl")]
-mod cube;
-#[cfg(feature = "cubecl")]
-mod cube_memory;
-#[cfg(feature = "cuda")]
-mod cuda;
-#[cfg(feature = "flex")]
-mod host;
 mod host_buffer;
 mod null;
 
@@ -22,12 +14,6 @@ use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
-#[cfg(feature = "cubecl")]
-pub use cube::CubeSink;
-#[cfg(feature = "cuda")]
-pub use cuda::CudaSink;
-#[cfg(feature = "flex")]
-pub use host::HostSink;
 pub use host_buffer::HostBuffer;
 pub use null::NullSink;
 
@@ -163,7 +149,11 @@ impl MemoryId {
 impl Piece {
     /// Checks that the piece lies in its buffer and in its memory of `size` bytes (`None` if
     /// there is no such memory); gives the bytes to copy.
-    fn of<'a>(&self, buffer: &'a [u8], size: Option<usize>) -> Result<&'a [u8], UploadError> {
+    pub(crate) fn of<'a>(
+        &self,
+        buffer: &'a [u8],
+        size: Option<usize>,
+    ) -> Result<&'a [u8], UploadError> {
         let end = self.offset.checked_add(self.source.len());
         let fits = end.zip(size).is_some_and(|(end, size)| end <= size);
         let bytes = buffer.get(self.source.clone()).filter(|_| fits);
@@ -177,7 +167,7 @@ impl Piece {
 
 /// The error for memory that is not there, or not of the size of the tensor it is to become.
 #[cfg(any(feature = "flex", feature = "cubecl"))]
-fn not_of_size(memory: MemoryId, bytes: usize) -> UploadError {
+pub(crate) fn not_of_size(memory: MemoryId, bytes: usize) -> UploadError {
     UploadError::OutOfBounds {
         memory: memory.0,
         start: 0,

@@ -6,12 +6,12 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::flex_attention::scaled_attention;
-use super::flex_channel_norm::channel_norm;
-use super::flex_conv::conv_same;
-use super::ops::{FusedOps, Rotation};
+use super::attention::scaled_attention;
+use super::channel_norm::channel_norm;
+use super::conv::conv_same;
+use super::tensor::{in_dtype, to_f32};
 use super::vector_math::{gelu_tanh, silu, sum_of};
-use crate::flex_tensor::{in_dtype, to_f32};
+use crate::fused::{FusedOps, Rotation};
 
 /// Elements that a thread takes at a time: 64 KiB, so that a second pass finds them in cache.
 const CHUNK: usize = 16 << 10;

@@ -7,19 +7,19 @@ use burn_cubecl::cubecl::prelude::ComputeClient;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::{MemoryId, UploadError, not_of_size};
+use crate::upload::{MemoryId, UploadError, not_of_size};
 
 /// The memory that a sink has taken of one device.
-pub(super) struct CubeMemory<R: CubeRuntime> {
-    pub(super) client: ComputeClient<R>,
-    pub(super) device: R::Device,
+pub(crate) struct CubeMemory<R: CubeRuntime> {
+    pub(crate) client: ComputeClient<R>,
+    pub(crate) device: R::Device,
     /// Handle and size in bytes; none once it is a tensor.
     memories: Vec<Option<(Handle, usize)>>,
 }
 
 impl<R: CubeRuntime> CubeMemory<R> {
     /// Nothing taken yet.
-    pub(super) fn new(device: &R::Device) -> Self {
+    pub(crate) fn new(device: &R::Device) -> Self {
         Self {
             client: R::client(device),
             device: device.clone(),
@@ -32,7 +32,7 @@ impl<R: CubeRuntime> CubeMemory<R> {
     ///
     /// # Errors
     /// [`UploadError::Device`].
-    pub(super) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
+    pub(crate) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // A device has no memory of no size.
         let size = bytes.max(1).next_multiple_of(4);
         let client = self.client.clone();
@@ -45,7 +45,7 @@ impl<R: CubeRuntime> CubeMemory<R> {
     }
 
     /// Memory that is no tensor yet, and its size.
-    pub(super) fn get(&self, memory: MemoryId) -> Option<(&Handle, usize)> {
+    pub(crate) fn get(&self, memory: MemoryId) -> Option<(&Handle, usize)> {
         let (handle, bytes) = self.memories.get(memory.index())?.as_ref()?;
         Some((handle, *bytes))
     }
@@ -54,7 +54,7 @@ impl<R: CubeRuntime> CubeMemory<R> {
     ///
     /// # Errors
     /// [`UploadError::OutOfBounds`] if it is one already or is of another size.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         memory: MemoryId,
         shape: &[usize],
@@ -77,12 +77,12 @@ impl<R: CubeRuntime> CubeMemory<R> {
     ///
     /// # Errors
     /// [`UploadError::Device`].
-    pub(super) fn wait(&self) -> Result<(), UploadError> {
+    pub(crate) fn wait(&self) -> Result<(), UploadError> {
         block_on(self.client.sync()).map_err(failed)
     }
 }
 
 /// A failure of CubeCL's.
-pub(super) fn failed(error: impl std::fmt::Debug) -> UploadError {
+pub(crate) fn failed(error: impl std::fmt::Debug) -> UploadError {
     UploadError::Device(format!("{error:?}"))
 }

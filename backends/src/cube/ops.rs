@@ -1,17 +1,33 @@
-//! ROCm, Vulkan, Metal and WebGPU: the portable bodies of all operations, but for weights in
-//! formats that not every GPU has a type for.
-
-mod decode;
-mod linear;
+//! The backends of ROCm, Vulkan, Metal and WebGPU.
 
 use burn::tensor::FloatDType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
+use super::linear;
+use super::sink::CubeSink;
 use crate::fp8::{Epilogue, Fp8Format, Fp8Ops};
 use crate::fused::FusedOps;
+use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
+use crate::upload::UploadError;
 
-macro_rules! read_weights_as_words {
-    ($backend:ty) => {
+macro_rules! cube_backend {
+    ($backend:ty, $runtime:ty) => {
+        impl DeviceStorage for $backend {
+            const HOST_MEMORY: bool = false;
+
+            const KERNELS: KernelSet = KernelSet::Portable;
+
+            type Sink = CubeSink<$runtime>;
+
+            fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {
+                Ok(Self::Sink::new(device))
+            }
+
+            fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
+                None
+            }
+        }
+
         impl FusedOps for $backend {}
 
         impl Fp8Ops for $backend {
@@ -55,6 +71,6 @@ macro_rules! read_weights_as_words {
 }
 
 #[cfg(feature = "rocm")]
-read_weights_as_words!(burn_rocm::Rocm);
+cube_backend!(burn_rocm::Rocm, burn_cubecl::cubecl::hip::HipRuntime);
 #[cfg(feature = "wgpu")]
-read_weights_as_words!(burn_wgpu::Wgpu);
+cube_backend!(burn_wgpu::Wgpu, burn_cubecl::cubecl::wgpu::WgpuRuntime);

@@ -12,8 +12,8 @@ use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement};
 
-use super::cube_memory::CubeMemory;
-use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError};
+use super::memory::CubeMemory;
+use crate::upload::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError};
 
 /// Buffers whose copies may wait in the device's queue, and so lie in host memory once more.
 const QUEUED: usize = 4;

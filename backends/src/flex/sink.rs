@@ -6,8 +6,10 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
 use burn_flex::{Flex, FlexDevice};
 
-use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
 use crate::host_memory;
+use crate::upload::{
+    DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size,
+};
 
 /// Tensors in anonymous memory of this process.
 #[derive(Debug)]

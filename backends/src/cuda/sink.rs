@@ -12,9 +12,11 @@ use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
-use super::cube_memory::{self, CubeMemory};
-use super::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size};
-use crate::cuda::probe;
+use super::probe;
+use crate::cube::memory::{self, CubeMemory};
+use crate::upload::{
+    DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size,
+};
 
 /// Device memory that stays free beside the tensors: kernels and the driver's own needs.
 const RESERVE: u64 = 64 << 20;
@@ -74,7 +76,7 @@ impl DeviceSink for CudaSink {
         let (handle, _) = self.memory.get(id).ok_or_else(|| not_of_size(id, bytes))?;
         let resource = self.memory.client.get_resource(handle.clone());
         self.pointers
-            .push(resource.map_err(cube_memory::failed)?.resource().ptr);
+            .push(resource.map_err(memory::failed)?.resource().ptr);
         self.unordered = true;
         Ok(id)
     }

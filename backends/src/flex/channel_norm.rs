@@ -6,14 +6,14 @@ use burn_flex::{FlexTensor, Layout};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
+use super::tensor::{in_dtype, to_f32};
 use super::vector_math::silu;
-use crate::flex_tensor::{in_dtype, to_f32};
 
 /// Most pixels in a strip. Long runs are needed: planes lie a power of two bytes apart, and a
 /// cache holds few lines of such addresses.
 const STRIP: usize = 4 << 10;
 
-/// See [`channel_norm`](super::channel_norm).
+/// See [`channel_norm`](crate::fused::channel_norm).
 pub(super) fn channel_norm(x: FlexTensor, gamma: FlexTensor, silu: bool) -> FlexTensor {
     let dtype = x.dtype();
     let (x, gamma) = (to_f32(x), to_f32(gamma));

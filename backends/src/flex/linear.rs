@@ -9,12 +9,11 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::codec::Fp8Format;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
 #[cfg(target_arch = "x86_64")]
 use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
-use super::ops::{Activation, Epilogue, Fp8Ops};
-use crate::flex_tensor::{in_dtype, to_f32};
+use super::tensor::{in_dtype, to_f32};
+use crate::fp8::{Activation, Epilogue, Fp8Format, Fp8Ops};
 use crate::fused::FusedOps;
 
 /// Weight rows in a tile when `x` has many rows: each tile packs `x` anew, so a tile must be

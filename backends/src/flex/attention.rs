@@ -8,8 +8,8 @@ use burn_flex::{FlexTensor, Layout};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
+use super::tensor::{in_dtype, to_f32};
 use super::vector_math::{exp, max_of, sum_of};
-use crate::flex_tensor::{in_dtype, to_f32};
 
 /// Scores in a block: 1 MiB, half of a current core's second-level cache.
 const BLOCK_SCORES: usize = 256 << 10;
@@ -17,7 +17,7 @@ const BLOCK_SCORES: usize = 256 << 10;
 /// Fewest and most query rows in a block: a product with fewer rows re-reads the keys too often.
 const BLOCK_ROWS: std::ops::RangeInclusive<usize> = 64..=256;
 
-/// See [`attention`](super::attention).
+/// See [`attention`](crate::fused::attention).
 pub(super) fn scaled_attention(
     q: FlexTensor,
     k: FlexTensor,

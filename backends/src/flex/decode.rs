@@ -3,7 +3,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::codec::Fp8Format;
+use crate::fp8::Fp8Format;
 
 /// Decodes FP8 codes into `values`, exactly; both slices have one length.
 pub(super) fn decode_fp8(codes: &[u8], values: &mut [f32], format: Fp8Format) {

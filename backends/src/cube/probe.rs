@@ -113,7 +113,7 @@ fn ask<T>(
     question: impl FnOnce() -> T + std::panic::UnwindSafe,
 ) -> Result<T, DeviceError> {
     // The question is CubeCL's first use, after which it takes no configuration.
-    crate::kernel_cache::use_for_cubecl();
+    super::kernel_cache::use_for_cubecl();
     // Two at a time would each put back what the other had set.
     static HOOK: Mutex<()> = Mutex::new(());
     let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);

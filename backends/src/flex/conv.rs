@@ -10,7 +10,7 @@ use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
-use crate::flex_tensor::{in_dtype, to_f32};
+use super::tensor::{in_dtype, to_f32};
 
 /// Accumulators in a block of output rows: 1 MiB, half of a current core's second-level cache.
 const BLOCK_ELEMENTS: usize = 256 << 10;
@@ -18,7 +18,7 @@ const BLOCK_ELEMENTS: usize = 256 << 10;
 /// Fewest pixels in a block: a product with fewer columns is too narrow for its kernel.
 const BLOCK_PIXELS: usize = 512;
 
-/// See [`conv_same`](super::conv_same).
+/// See [`conv_same`](crate::fused::conv_same).
 pub(super) fn conv_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
     let dtype = x.dtype();
     let (x, weight, bias) = (to_f32(x), to_f32(weight), to_f32(bias));
