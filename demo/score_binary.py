@@ -4,7 +4,7 @@
 
 Caption number i is drawn with seed i, as the training's own score does. `--reference N` also
 draws N of the captions through diffusers' QwenImagePipeline in float32, from the same files, and
-prints how far the pictures lie apart. `--keep DIR` keeps the pictures, `--json FILE` adds the
+prints how far the images lie apart. `--keep DIR` keeps the images, `--json FILE` adds the
 numbers to a JSON file.
 """
 
@@ -54,7 +54,7 @@ def draw(args, folder: Path, index: int, entry: dict) -> np.ndarray:
 
 
 def compare(args, entries, images) -> dict:
-    """Levels of 0..255 between the program's pictures and the reference pipeline's."""
+    """Levels of 0..255 between the program's images and the reference pipeline's."""
     import reference
 
     pipe = reference.exported(args.models)
@@ -67,7 +67,7 @@ def compare(args, entries, images) -> dict:
         largest, differing, total = max(largest, int(gaps.max())), differing + int((gaps > 0).sum()), total + gaps.size
         same = bool(score.check(np.array(image), entry)) == bool(score.check(images[index], entry))
         print(f"{index:3} largest difference {gaps.max()} levels, {100 * (gaps > 0).mean():.3f} % of values differ, same verdict: {same}")
-    return {"pictures": len(chosen), "largest difference in levels": largest, "share of colour values that differ": differing / total}
+    return {"images": len(chosen), "largest difference in levels": largest, "share of colour values that differ": differing / total}
 
 
 def main():

@@ -1,4 +1,4 @@
-//! The crates as a library: a prompt becomes a picture on whatever device there is.
+//! The crates as a library: a prompt becomes an image on whatever device there is.
 //!
 //! ```sh
 //! cargo run --release -p cli --example generate -- MODELS "a red fox" fox.png
@@ -24,10 +24,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 type Shapes<'a> = dyn Fn(&str) -> Option<Vec<usize>> + 'a;
 
 /// What to draw, with which models.
-pub(crate) struct Picture {
+pub(crate) struct DrawnImage {
     /// A ComfyUI `models` tree or a diffusers folder.
     pub(crate) models: PathBuf,
-    /// What the picture shows.
+    /// What the image shows.
     pub(crate) prompt: String,
     /// Pixels along each side.
     pub(crate) side: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Picture {
     pub(crate) seed: u64,
 }
 
-impl OnBackend for Picture {
+impl OnBackend for DrawnImage {
     /// The pixels, f32 `[3, side, side]` in [-1, 1].
     type Output = Result<Vec<f32>, Failure>;
 
@@ -111,14 +111,14 @@ fn load<B: ModelBackend, C, M: Module<B>>(
     Ok(loader::load(module, &weights, device, &mut ())?.0)
 }
 
-/// Draws a picture and writes it as a PNG.
+/// Draws an image and writes it as a PNG.
 ///
 /// # Errors
 /// Whatever stands in the way.
-pub(crate) fn draw(picture: Picture, output: &Path) -> Result<(), Failure> {
-    let side = picture.side;
+pub(crate) fn draw(image: DrawnImage, output: &Path) -> Result<(), Failure> {
+    let side = image.side;
     let device = backends::choose("auto", None)?;
-    let planes = backends::dispatch(&device, picture)??;
+    let planes = backends::dispatch(&device, image)??;
     let level = |value: f32| ((value * 0.5 + 0.5) * 255.0).round_ties_even() as u8;
     let pixels: Vec<u8> = (0..side * side)
         .flat_map(|pixel| [0, 1, 2].map(|plane| level(planes[plane * side * side + pixel])))
@@ -136,12 +136,12 @@ fn main() -> Result<(), Failure> {
     let [models, prompt, output] = arguments.as_slice() else {
         return Err("usage: generate MODELS PROMPT FILE.png".into());
     };
-    let picture = Picture {
+    let image = DrawnImage {
         models: models.into(),
         prompt: prompt.clone(),
         side: 1328,
         steps: 50,
         seed: 1,
     };
-    draw(picture, Path::new(output))
+    draw(image, Path::new(output))
 }

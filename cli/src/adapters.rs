@@ -31,7 +31,7 @@ pub(crate) fn open(
         .map(|(path, weight)| Ok((locate(path, models, transformer)?, *weight)))
         .collect::<Result<_, CliError>>()?;
     if let Some(recorded) = &sources.loras.recorded {
-        files.extend(of_picture(recorded, models, transformer)?);
+        files.extend(of_image(recorded, models, transformer)?);
     }
     if let Some(named) = &sources.loras.named {
         files.extend(of_prompt(named, models, transformer, notes)?);
@@ -61,7 +61,7 @@ fn of_prompt(
 ) -> Result<Vec<(PathBuf, f64)>, CliError> {
     let mut files = Vec::new();
     for tag in &named.tags {
-        let picture = named.picture.display();
+        let image = named.image.display();
         let found = match models {
             Some(models) => fitting(find_by_name(models, &tag.name)?, transformer),
             None => Vec::new(),
@@ -75,7 +75,7 @@ fn of_prompt(
             ([only], Some(weight)) => match loader::lora::check(only, transformer) {
                 Ok(()) => {
                     notes.push(format!(
-                        "{picture} names the LoRA {} in its prompt; {} is used, with a weight of \
+                        "{image} names the LoRA {} in its prompt; {} is used, with a weight of \
                          {weight}",
                         tag.name,
                         only.display()
@@ -90,7 +90,7 @@ fn of_prompt(
             }
         };
         notes.push(format!(
-            "{picture} names the LoRA {} in its prompt, which is left out: {fault} (--lora {} adds \
+            "{image} names the LoRA {} in its prompt, which is left out: {fault} (--lora {} adds \
              one)",
             tag.name,
             tag.value()
@@ -99,14 +99,14 @@ fn of_prompt(
     Ok(files)
 }
 
-/// The files of a picture's LoRAs. Their names are another's word, so they are looked for by name,
+/// The files of an image's LoRAs. Their names are another's word, so they are looked for by name,
 /// and only in the models folder's `loras`.
-fn of_picture(
+fn of_image(
     recorded: &RecordedLoras,
     models: Option<&Path>,
     transformer: &Weights,
 ) -> Result<Vec<(PathBuf, f64)>, CliError> {
-    let bad = |reason: String| CliError::Input(format!("{}: {reason}", recorded.picture.display()));
+    let bad = |reason: String| CliError::Input(format!("{}: {reason}", recorded.image.display()));
     let find = |lora: &UsedLora| {
         let UsedLora { file, weight, .. } = lora;
         let found = match models {
@@ -219,7 +219,7 @@ pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
         .collect()
 }
 
-/// A file's length and the SHA-256 of its beginning, by which pictures of earlier versions know
+/// A file's length and the SHA-256 of its beginning, by which images of earlier versions know
 /// their LoRAs.
 fn stamp(source: &Path) -> std::io::Result<String> {
     let file = File::open(source)?;

@@ -51,7 +51,7 @@ pub(crate) const NOTICE: &str = "no models given: drawing with the built-in demo
 /// How the name of its transformer begins in recipes.
 const NAME: &str = "qwen_image_demo";
 
-/// Whether a picture with this name of a transformer in its recipe is the demo model's.
+/// Whether an image with this name of a transformer in its recipe is the demo model's.
 pub(crate) fn is_its_name(model: &str) -> bool {
     model.starts_with(NAME)
 }

@@ -36,9 +36,9 @@ pub(crate) enum CliError {
     /// A model file other than a checkpoint is missing or does not fit.
     #[error("{0}")]
     ModelFile(String),
-    /// A picture to start from, or its mask, cannot be read.
+    /// An image to start from, or its mask, cannot be read.
     #[error("{}: {reason}", path.display())]
-    Picture {
+    ImageFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -71,7 +71,7 @@ pub(crate) enum CliError {
     },
     /// What waits in host memory is more than that.
     #[error(
-        "the prompts' embeddings and the latents of so many pictures take {} of host memory, and \
+        "the prompts' embeddings and the latents of so many images take {} of host memory, and \
          {} are free: split the prompt file",
         format_bytes(*needed), format_bytes(*available)
     )]
@@ -114,7 +114,7 @@ pub(crate) enum CliError {
         .0.display()
     )]
     NotFiniteEmbeds(PathBuf),
-    /// The transformer's numbers went out of range; the picture would be black.
+    /// The transformer's numbers went out of range; the image would be black.
     #[error(
         "{}: the transformer gave numbers that are not finite (NaN or infinity) at step {step}: {}",
         path.display(), not_finite_causes(*loras, *dtype)
@@ -180,7 +180,7 @@ impl CliError {
             Self::Load(_)
             | Self::Config { .. }
             | Self::ModelFile(_)
-            | Self::Picture { .. }
+            | Self::ImageFile { .. }
             | Self::Input(_)
             | Self::Tokenizer(_)
             | Self::NotFiniteEmbeds(_)
@@ -216,9 +216,9 @@ impl CliError {
         }
     }
 
-    /// What is wrong with a picture's file.
-    pub(crate) fn picture(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Picture {
+    /// What is wrong with an image's file.
+    pub(crate) fn image(path: &Path, reason: impl Into<String>) -> Self {
+        Self::ImageFile {
             path: path.to_owned(),
             reason: reason.into(),
         }

@@ -1,9 +1,9 @@
-//! Pictures that a run begins with: files become pixels of the size that is drawn.
+//! Images that a run begins with: files become pixels of the size that is drawn.
 
 mod crop;
 mod decode;
 mod file;
-mod init_picture;
+mod init_image;
 mod mask;
 mod resize;
 
@@ -13,4 +13,4 @@ mod tests;
 
 pub(crate) use crop::Region;
 pub(crate) use decode::Ground;
-pub(crate) use init_picture::{InitPicture, Stamp};
+pub(crate) use init_image::{InitImage, Stamp};

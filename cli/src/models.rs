@@ -16,7 +16,7 @@ use crate::output::recipe::UsedLora;
 use crate::tokenizer;
 use scheduler::Scheduler;
 
-/// Side of a picture of the published model, where nothing names another.
+/// Side of an image of the published model, where nothing names another.
 const DEFAULT_SIDE: u32 = 1328;
 /// Steps of the published model, where nothing names another number.
 const DEFAULT_STEPS: usize = 50;
@@ -124,7 +124,7 @@ impl Models {
         Ok(models)
     }
 
-    /// Finds the VAE's encoder too, which only a run that begins with a picture needs.
+    /// Finds the VAE's encoder too, which only a run that begins with an image needs.
     ///
     /// # Errors
     /// The VAE has none.

@@ -1,4 +1,4 @@
-"""Writes held_out.json: captions of pairs that training never shows, and what their pictures must hold."""
+"""Writes held_out.json: captions of pairs that training never shows, and what their images must hold."""
 
 import json
 import random

@@ -216,9 +216,9 @@ pub enum LoadError {
         /// What it is.
         found: Component,
     },
-    /// A VAE that cannot read pictures.
+    /// A VAE that cannot read images.
     #[error(
-        "{}: this VAE holds no encoder, which a run that begins with a picture needs: pass another \
+        "{}: this VAE holds no encoder, which a run that begins with an image needs: pass another \
          file with --vae",
         shown(file)
     )]

@@ -1,4 +1,4 @@
-//! Starting from a picture: its latents are noised to a level of the schedule, and denoised from
+//! Starting from an image: its latents are noised to a level of the schedule, and denoised from
 //! there on (Meng et al., "SDEdit", 2021). With a mask, what is to stay is put back after every
 //! step, at that step's noise level (Lugmayr et al., "RePaint", 2022, without its resampling).
 //!
@@ -31,7 +31,7 @@ pub enum StartStyle {
     ComfyUi,
 }
 
-/// The first of `steps` that is run, counted from 0, where a picture is changed by `strength`, from
+/// The first of `steps` that is run, counted from 0, where an image is changed by `strength`, from
 /// 0 (not at all) to 1 (wholly): as many steps are left out as `1 - strength` of them, rounded down.
 ///
 /// `None` if no step would be left.
@@ -41,13 +41,13 @@ pub fn first_step(steps: usize, strength: f64) -> Option<usize> {
     (first < steps).then_some(first)
 }
 
-/// A picture to start from, and the noise that goes with it, both f32
+/// An image to start from, and the noise that goes with it, both f32
 /// `[1, image tokens, features]`.
 #[derive(Clone, Debug)]
 pub struct InitImage<B: Backend> {
     clean: Tensor<B, 3>,
     noise: Tensor<B, 3>,
-    /// 1 where the picture is repainted.
+    /// 1 where the image is repainted.
     mask: Option<Tensor<B, 3>>,
 }
 
@@ -93,7 +93,7 @@ impl<B: Backend> InitImage<B> {
         self.noise.clone() * sigma + self.clean.clone() * (1.0 - sigma)
     }
 
-    /// `latents` f32 `[1, image tokens, features]` at the noise level `sigma`, with the picture
+    /// `latents` f32 `[1, image tokens, features]` at the noise level `sigma`, with the image
     /// where the mask says that it stays.
     pub fn put_back(&self, latents: Tensor<B, 3>, sigma: f32) -> Tensor<B, 3> {
         match &self.mask {
@@ -120,7 +120,7 @@ impl<B: Backend> InitImage<B> {
         self.noise.clone()
     }
 
-    /// The mask, f32 `[1, image tokens, features]`: 1 where the picture is repainted.
+    /// The mask, f32 `[1, image tokens, features]`: 1 where the image is repainted.
     pub fn mask(&self) -> Option<Tensor<B, 3>> {
         self.mask.clone()
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn without_noise_the_kept_part_is_the_picture() {
+    fn without_noise_the_kept_part_is_the_image() {
         let device = Default::default();
         let full = |value: f32| Tensor::<Flex, 4>::full([1, 16, 2, 2], value, &device);
         let grid = TokenGrid {

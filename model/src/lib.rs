@@ -5,7 +5,7 @@
 //! ([`text_encoder`]), and guides a multimodal diffusion transformer ([`transformer`]) that
 //! turns noise ([`noise`]) into latents, by the steps of a sampler ([`sampler`]) along a
 //! flow-matching schedule ([`scheduler`]); a variational autoencoder ([`vae`]) decodes them. A run
-//! may also begin with a picture ([`init_image`]). [`pipeline`] strings the phases together.
+//! may also begin with an image ([`init_image`]). [`pipeline`] strings the phases together.
 //!
 //! Modules and fields have the names of the reference's checkpoint keys. This crate knows no
 //! files but the tokenizer's: parameters are filled from outside through Burn's `ModuleMapper`.

@@ -1,4 +1,4 @@
-//! The numbers of `torch.randn` from a CPU generator, so that a seed gives the picture it gives
+//! The numbers of `torch.randn` from a CPU generator, so that a seed gives the image it gives
 //! in diffusers and ComfyUI.
 //!
 //! A Mersenne Twister (Matsumoto & Nishimura, 1998) and the Box-Muller transform (1958), which

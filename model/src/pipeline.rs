@@ -31,7 +31,7 @@ pub enum PipelineError {
     /// The observer asked to stop.
     #[error("interrupted")]
     Cancelled,
-    /// The numbers left the range of their dtype; the picture would be black.
+    /// The numbers left the range of their dtype; the image would be black.
     #[error("the transformer gave numbers that are not finite at step {step}")]
     NotFinite {
         /// Counted from 1.

@@ -1,7 +1,7 @@
-//! Latents as a small picture, without the VAE.
+//! Latents as a small image, without the VAE.
 //!
 //! A latent pixel stands for 8 x 8 pixels, and a linear map of its channels gives about their mean
-//! colour: good enough to see what a picture will be, at the cost of a few thousand
+//! colour: good enough to see what an image will be, at the cost of a few thousand
 //! multiplications.
 
 use serde::Deserialize;

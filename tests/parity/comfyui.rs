@@ -74,7 +74,7 @@ impl Observer<Flex> for Comparing<'_> {
 }
 
 #[test]
-fn a_picture_is_that_of_comfyui() {
+fn an_image_is_that_of_comfyui() {
     let trace = Trace::open("preset_comfyui.safetensors");
     let case = cases().into_iter().find(|case| case.name == "odd_grid");
     let case = case.expect("the case with an odd grid");
@@ -145,7 +145,7 @@ fn a_picture_is_that_of_comfyui() {
 }
 
 #[test]
-fn a_picture_that_starts_from_another_is_that_of_comfyui() {
+fn an_image_that_starts_from_another_is_that_of_comfyui() {
     let trace = Trace::open("preset_comfyui_starts.safetensors");
     let image_trace = Trace::open("image_traces/img2img.safetensors");
     let case = cases().into_iter().find(|case| case.name == "odd_grid");
@@ -161,7 +161,7 @@ fn a_picture_that_starts_from_another_is_that_of_comfyui() {
     };
     let (prompt, negative) = (embed("A (red) fox"), embed(""));
     let grid = TokenGrid::of_image(48, 32);
-    // The same picture as that case's.
+    // The same image as that case's.
     let pixels = recorded::<Flex, 4>(&image_trace, "pixels", &device);
     let posterior = encode_image(&models.vae_encoder(), pixels, Tiling::Whole, &());
     let posterior = posterior.expect("a posterior");

@@ -1,4 +1,4 @@
-//! The pipelines that begin with a picture, case by case.
+//! The pipelines that begin with an image, case by case.
 
 use burn::tensor::Tensor;
 use model::SchedulerConfig;

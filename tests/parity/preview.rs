@@ -1,4 +1,4 @@
-//! Previews show the picture to come.
+//! Previews show the image to come.
 
 use burn::tensor::{FloatDType, Tensor};
 use model::latents::TokenGrid;
@@ -32,7 +32,7 @@ impl Observer<Flex> for Keeping {
 }
 
 #[test]
-fn the_last_preview_of_the_demo_model_is_the_picture_at_an_eighth() {
+fn the_last_preview_of_the_demo_model_is_the_image_at_an_eighth() {
     let cases = cases();
     let case = cases.iter().find(|case| case.name == "demo").expect("one");
     let device = Default::default();

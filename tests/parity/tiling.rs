@@ -21,7 +21,7 @@ fn distance(tiled: Tensor<Flex, 4>, whole: &Tensor<Flex, 4>) -> f32 {
 }
 
 #[test]
-fn tiles_give_the_picture_of_the_reference() {
+fn tiles_give_the_image_of_the_reference() {
     let mut models = 0;
     let mut seen = Vec::new();
     for case in cases() {

@@ -76,7 +76,7 @@ fn moments_are_those_of_the_reference() {
 }
 
 #[test]
-fn larger_pictures_are_the_same_in_tiles() {
+fn larger_images_are_the_same_in_tiles() {
     // With halos on all sides.
     let (ImageCase { case, .. }, trace) = deep().remove(0);
     let device = Default::default();

@@ -49,7 +49,7 @@ def record_calls(pipe, name: str, calls: list):
     setattr(pipe, name, recorded)
 
 
-def run(pipe, case: ImageCase, pictures: Path) -> dict[str, torch.Tensor]:
+def run(pipe, case: ImageCase, images: Path) -> dict[str, torch.Tensor]:
     recorder = capture.Recorder()
     watch_encoder(recorder, pipe.vae, case.deep)
 
@@ -70,7 +70,7 @@ def run(pipe, case: ImageCase, pictures: Path) -> dict[str, torch.Tensor]:
     if case.mask:
         record_calls(pipe, "prepare_mask_latents", masks)
 
-    # The pipeline hands its latents over before it puts the masked picture's back: a step's result is what
+    # The pipeline hands its latents over before it puts the masked image's back: a step's result is what
     # the next one starts from.
     inputs = []
 
@@ -81,12 +81,12 @@ def run(pipe, case: ImageCase, pictures: Path) -> dict[str, torch.Tensor]:
     finals = []
     record_calls(pipe, "_unpack_latents", finals)
 
-    extra = {"mask_image": Image.open(pictures / case.mask)} if case.mask else {}
+    extra = {"mask_image": Image.open(images / case.mask)} if case.mask else {}
     if case.mask_crop is not None:
         extra["padding_mask_crop"] = case.mask_crop
     try:
         image = pipe(
-            image=Image.open(pictures / case.image),
+            image=Image.open(images / case.image),
             prompt=case.prompt,
             negative_prompt=case.negative,
             true_cfg_scale=case.cfg,

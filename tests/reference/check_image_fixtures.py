@@ -1,4 +1,4 @@
-"""Shows that the fixtures that begin with a picture can tell a right port from a wrong one. Writes nothing.
+"""Shows that the fixtures that begin with an image can tell a right port from a wrong one. Writes nothing.
 
 Prints how far each of a list of porting mistakes moves the results of the cases that must notice it.
 """
@@ -127,11 +127,11 @@ def main():
 
     def run(name, mistake=None):
         pipe = capture_image.build_pipeline(args.fixtures, cases[name])
-        pictures = args.fixtures / "pictures"
+        images = args.fixtures / "images"
         if mistake is None:
-            return floats(capture_image.run(pipe, cases[name], pictures))
+            return floats(capture_image.run(pipe, cases[name], images))
         with mistake.made_in(pipe):
-            return floats(capture_image.run(pipe, cases[name], pictures))
+            return floats(capture_image.run(pipe, cases[name], images))
 
     references = {name: run(name) for name in (*CHANGED, *MASKED, *CROPPED)}
     failures = []

@@ -1,4 +1,4 @@
-"""The cases that begin with a picture: img2img, and inpainting where there is a mask."""
+"""The cases that begin with an image: img2img, and inpainting where there is a mask."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from cases import COMFY, DEMO, DEMO_MODELS, DIFFUSERS, FOX, STORED
 @dataclass
 class ImageCase:
     name: str
-    image: str  # below fixtures/pictures
+    image: str  # below fixtures/images
     mask: str | None = None
     mask_crop: int | None = None
     strength: float = 0.6
@@ -31,7 +31,7 @@ class ImageCase:
 
 CASES = [
     ImageCase("img2img", "scene_48x32.png", deep=True),
-    # Another shape than the picture's: resized, as the image processor does it.
+    # Another shape than the image's: resized, as the image processor does it.
     ImageCase(
         "img2img_resized", "scene_61x45.png", strength=0.5, negative=None, width=80, height=48, steps=4, seed=7, deep=True
     ),
@@ -52,7 +52,7 @@ CASES = [
         models="diffusers",
         files=DIFFUSERS,
     ),
-    # The part around the mask alone, at a border of the picture.
+    # The part around the mask alone, at a border of the image.
     ImageCase("inpaint_crop", "scene_61x45.png", mask="spot_61x45.png", mask_crop=4, seed=13),
     # A part that is too narrow for the shape, so that its sides are filled up.
     ImageCase(

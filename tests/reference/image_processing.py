@@ -1,4 +1,4 @@
-"""What Pillow and diffusers' image processors make of pictures and masks: digests of resized samples, the cells of
+"""What Pillow and diffusers' image processors make of images and masks: digests of resized samples, the cells of
 masks, and parts that are cropped, filled up and put back.
 
 Pillow must be older than 13, which resizes columns before rows for some sizes.
@@ -75,7 +75,7 @@ def write_resizes(path: Path):
 
 
 def processors() -> tuple[VaeImageProcessor, VaeImageProcessor]:
-    """Those of diffusers' QwenImageInpaintPipeline, for pictures and for masks."""
+    """Those of diffusers' QwenImageInpaintPipeline, for images and for masks."""
     common = {"vae_scale_factor": 16, "vae_latent_channels": 16}
     mask = VaeImageProcessor(**common, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
     return VaeImageProcessor(**common), mask
@@ -96,7 +96,7 @@ def write_masks(path: Path):
 
 
 # Sizes, what is marked, its grey, padding and targets: in the middle and at all borders, wider and
-# higher than there is room for, all of it, a single pixel, and hardly any picture.
+# higher than there is room for, all of it, a single pixel, and hardly any image.
 CROPS = [
     ((61, 45), (20, 10, 30, 22), 255, 4, (48, 32)),
     ((61, 45), (20, 10, 30, 22), 255, 0, (32, 48)),
@@ -127,14 +127,14 @@ def write_crops(path: Path, scene: Image.Image):
     image_processor, mask_processor = processors()
     rows = []
     for size, marked, grey, padding, target in CROPS:
-        picture = scene.resize(size, Image.Resampling.BICUBIC)
+        image = scene.resize(size, Image.Resampling.BICUBIC)
         mask = Image.new("L", size)
         mask.paste(grey, marked)
         region = mask_processor.get_crop_region(mask, *target, pad=padding)
-        filled = image_processor.resize(picture.crop(region), target[1], target[0], resize_mode="fill")
+        filled = image_processor.resize(image.crop(region), target[1], target[0], resize_mode="fill")
         filled_mask = mask_processor.resize(mask.crop(region), target[1], target[0], resize_mode="fill").convert("L")
-        drawn = ImageOps.mirror(picture).resize(target, Image.Resampling.BICUBIC)
-        overlaid = image_processor.apply_overlay(mask, picture, drawn, region)
+        drawn = ImageOps.mirror(image).resize(target, Image.Resampling.BICUBIC)
+        overlaid = image_processor.apply_overlay(mask, image, drawn, region)
         row = {"size": size, "marked": marked, "grey": grey, "padding": padding, "to": target, "region": region}
         digests = {"filled": digest(filled), "mask": digest(filled_mask), "overlaid": digest(overlaid)}
         rows.append({**row, **digests})
@@ -144,10 +144,10 @@ def write_crops(path: Path, scene: Image.Image):
 def write_overlay(path: Path):
     """Every grey of a mask, over pixels of every kind."""
     rng = np.random.Generator(np.random.PCG64(5))
-    picture, drawn = (Image.fromarray(rng.integers(0, 256, (24, 64, 3), dtype=np.uint8)) for _ in range(2))
+    image, drawn = (Image.fromarray(rng.integers(0, 256, (24, 64, 3), dtype=np.uint8)) for _ in range(2))
     mask = Image.fromarray(np.arange(24 * 64).reshape(24, 64).astype(np.uint8))
-    overlaid = processors()[0].apply_overlay(mask, picture, drawn, (0, 0, 64, 24))
-    images = {"picture": picture, "mask": mask.convert("RGB"), "drawn": drawn, "overlaid": overlaid}
+    overlaid = processors()[0].apply_overlay(mask, image, drawn, (0, 0, 64, 24))
+    images = {"image": image, "mask": mask.convert("RGB"), "drawn": drawn, "overlaid": overlaid}
     st_file.write(path, {name: torch.from_numpy(np.array(image)) for name, image in images.items()})
 
 

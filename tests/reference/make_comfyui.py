@@ -5,10 +5,10 @@ Differences from diffusers' pipeline: levels from a table of the training steps 
 `<|im_start|>` or `<|start_header_id|>` is taken without the template, the part to drop is searched
 for in the ids, and nothing is cut; 8-bit levels are truncated.
 
-From a picture: the mean of its posterior and the seed's first noise; with a denoise of D the last
+From an image: the mean of its posterior and the seed's first noise; with a denoise of D the last
 steps of a schedule of steps / D; a noise mask, whose shares of latent pixels are interpolated between
-the mask's pixels, mixes what the model is shown with the noised picture, and what it predicts with the
-picture itself.
+the mask's pixels, mixes what the model is shown with the noised image, and what it predicts with the
+image itself.
 """
 
 from pathlib import Path
@@ -171,23 +171,23 @@ STARTS = [
 
 @torch.no_grad()
 def write_starts(path: Path, root: Path):
-    """Runs that begin with a picture, as `NAME/...`."""
+    """Runs that begin with an image, as `NAME/...`."""
     pipe = build(root, START)
     height, width = capture.latent_size(START)
     pack = lambda latents: pipe._pack_latents(latents.view(1, 1, 16, height, width), 1, 16, height, width)
-    picture = np.array(Image.open(root / "pictures/scene_48x32.png"))
-    pixels = torch.from_numpy(picture).movedim(-1, 0)[None, :, None] / 255.0 * 2.0 - 1.0
+    image = np.array(Image.open(root / "images/scene_48x32.png"))
+    pixels = torch.from_numpy(image).movedim(-1, 0)[None, :, None] / 255.0 * 2.0 - 1.0
     mean, deviation = statistics(pipe.vae)
-    picture = pack((pipe.vae.encode(pixels).latent_dist.mean - mean) / deviation)
+    image = pack((pipe.vae.encode(pixels).latent_dist.mean - mean) / deviation)
     noise = pack(capture.draw_noise(START))
     velocity = make_samplers.predictor(pipe, [START.prompt, START.negative], START, plain)
-    trace = {"image_latents": picture, "noise": noise}
+    trace = {"image_latents": image, "noise": noise}
     for name, part, mask, sampler in STARTS:
         levels = make_samplers.schedule("simple", int(STEPS / part), START.width, START.height)[-(STEPS + 1) :]
         trace[f"{name}/sigmas"] = torch.from_numpy(levels)
         share = None
         if mask:
-            greys = torch.from_numpy(np.array(Image.open(root / "pictures" / mask)))
+            greys = torch.from_numpy(np.array(Image.open(root / "images" / mask)))
             trace[f"{name}/greys"] = greys
             size = {"size": (height, width), "mode": "bilinear"}
             share = torch.nn.functional.interpolate(greys[None, None] / 255.0, **size).expand(1, 16, height, width)
@@ -196,11 +196,11 @@ def write_starts(path: Path, root: Path):
         def denoised(latents, sigma):
             shown = latents
             if share is not None:
-                shown = latents * share + (noise * sigma + picture * (1.0 - sigma)) * (1.0 - share)
+                shown = latents * share + (noise * sigma + image * (1.0 - sigma)) * (1.0 - share)
             found = shown - sigma * velocity(shown, sigma)
-            return found if share is None else found * share + picture * (1.0 - share)
+            return found if share is None else found * share + image * (1.0 - share)
 
-        latents = noise * levels[0].item() + picture * (1.0 - levels[0].item())
+        latents = noise * levels[0].item() + image * (1.0 - levels[0].item())
         trace[f"{name}/latents.start"] = latents
         for step, (sigma, following) in enumerate(zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True)):
             slope = (latents - denoised(latents, sigma)) / sigma

@@ -1,4 +1,4 @@
-"""Makes the fixtures of the cases that begin with a picture. See README.md for the command."""
+"""Makes the fixtures of the cases that begin with an image. See README.md for the command."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import capture_image
-import pictures
+import init_images
 import st_file
 from image_cases import CASES
 
@@ -26,9 +26,9 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
-    folder = args.out / "pictures"
+    folder = args.out / "images"
     if not args.only:
-        pictures.write_all(folder)
+        init_images.write_all(folder)
     manifest = []
     for case in CASES:
         pipe = capture_image.build_pipeline(args.out, case)
@@ -51,8 +51,8 @@ def main():
                 "cfg": case.cfg,
                 "seed": case.seed,
                 "trace": file,
-                "image": f"pictures/{case.image}",
-                "mask": case.mask and f"pictures/{case.mask}",
+                "image": f"images/{case.image}",
+                "mask": case.mask and f"images/{case.mask}",
                 "mask_crop": case.mask_crop,
                 "strength": case.strength,
                 "deep": ["vae_encoder"] if case.deep else [],

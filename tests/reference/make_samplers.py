@@ -61,7 +61,7 @@ LEVELS = [
     [0.83, 0.7, 0.45, 0.31, 0.1],
 ]
 
-# Changes to Qwen-Image's scheduler_config.json, and the steps of a picture of 1024x512 pixels.
+# Changes to Qwen-Image's scheduler_config.json, and the steps of an image of 1024x512 pixels.
 FOLDERS = [
     ({}, 7),
     ({"use_beta_sigmas": True}, 7),

@@ -42,7 +42,7 @@ pub struct Case {
     pub deep: Vec<String>,
 }
 
-/// One run of the reference's pipelines that begin with a picture.
+/// One run of the reference's pipelines that begin with an image.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ImageCase {
     /// What it has in common with the others.
@@ -50,12 +50,12 @@ pub struct ImageCase {
     pub case: Case,
     image: PathBuf,
     mask: Option<PathBuf>,
-    /// How much of the picture is changed, from 0 to 1.
+    /// How much of the image is changed, from 0 to 1.
     pub strength: f64,
 }
 
 impl ImageCase {
-    /// The picture's file.
+    /// The image's file.
     pub fn image(&self) -> PathBuf {
         fixture(&self.image)
     }
@@ -145,7 +145,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// All cases that begin with a picture.
+/// All cases that begin with an image.
 pub fn image_cases() -> Vec<ImageCase> {
     let cases = listed("image_cases.json");
     assert!(cases.len() >= 8, "fixtures are missing");

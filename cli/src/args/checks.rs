@@ -13,7 +13,7 @@ use crate::error::CliError;
 pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
 const MAX_CFG_SCALE: f64 = 100.0;
 
-/// The most pictures of each prompt.
+/// The most images of each prompt.
 pub(super) const MAX_BATCH: usize = 1000;
 /// The most steps between previews; no schedule has more.
 pub(super) const MAX_INTERVAL: usize = 1000;
@@ -42,7 +42,7 @@ pub(super) fn parse_steps(text: &str) -> Result<i64, String> {
     parsed(text, &whole_in(&STEPS))
 }
 
-/// A number of pictures for clap.
+/// A number of images for clap.
 pub(super) fn parse_count(text: &str) -> Result<i64, String> {
     parsed(text, &whole_in(&(1..=MAX_BATCH)))
 }
@@ -142,7 +142,7 @@ pub(crate) fn seed(what: &str, value: i128) -> Result<u64, CliError> {
 }
 
 /// A side in pixels, rounded down to a multiple of 16 with a notice, as the reference pipeline
-/// does, so that the same numbers give the same picture.
+/// does, so that the same numbers give the same image.
 pub(crate) fn side(what: &str, value: i64, notices: &mut Vec<String>) -> Result<u32, CliError> {
     let side = match u32::try_from(value) {
         Ok(side) if (SIDE_MULTIPLE..=MAX_SIDE).contains(&side) => side,

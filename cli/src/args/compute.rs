@@ -94,7 +94,7 @@ impl ComputeConfig {
         })
     }
 
-    /// The device that the user means. A demo-sized picture is done on the processor before a
+    /// The device that the user means. A demo-sized image is done on the processor before a
     /// GPU has compiled its kernels, so for the demo model `auto` does not look for one.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ const DRAWING: Table = &[
     (
         "prompts prompt-2 prompt2",
         Say(
-            "'--prompt \"…\"' is one prompt; '--prompt-file FILE' draws a picture for each line of \
+            "'--prompt \"…\"' is one prompt; '--prompt-file FILE' draws an image for each line of \
              a file",
         ),
     ),
@@ -83,7 +83,7 @@ const DRAWING: Table = &[
     ("noise-seed random-seed manual-seed generator", Is("--seed")),
     (
         "seeds",
-        Say("'--seed 1 --batch-count 3' makes pictures with the seeds 1, 2 and 3"),
+        Say("'--seed 1 --batch-count 3' makes images with the seeds 1, 2 and 3"),
     ),
     ("auto-seeds", Is("--batch-count")),
     (
@@ -118,7 +118,7 @@ const DRAWING: Table = &[
         "max-sequence-length",
         Say("the first 512 tokens of a prompt are taken"),
     ),
-    // A picture to start from.
+    // An image to start from.
     (
         "image i init-img init input-image input image-path img source-image init-images \
          start-image from-image",
@@ -126,7 +126,7 @@ const DRAWING: Table = &[
     ),
     (
         "ref-image r reference-image image-paths ref-images edit-image",
-        Say("pictures are not edited by an instruction here; '--init-image FILE' starts from one"),
+        Say("images are not edited by an instruction here; '--init-image FILE' starts from one"),
     ),
     (
         "denoise denoising-strength denoising denoise-strength img2img-strength \
@@ -253,7 +253,7 @@ const DRAWING: Table = &[
     ),
     (
         "disable-metadata no-metadata metadata-off",
-        Say("every picture holds its recipe; `exiftool -all=` removes it from a file"),
+        Say("every image holds its recipe; `exiftool -all=` removes it from a file"),
     ),
     (
         "config-from-metadata config metadata workflow load-metadata from-image-metadata",

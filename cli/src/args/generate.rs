@@ -30,7 +30,7 @@ const QUALITY: i64 = 95;
 /// Where the prompts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PromptSource {
-    /// This is the only one; of a picture that is made again it may be empty.
+    /// This is the only one; of an image that is made again it may be empty.
     One(String),
     /// None is known, and the longest is assumed: for a plan.
     Longest,
@@ -67,7 +67,7 @@ pub(crate) struct GenerateConfig {
     pub(crate) size: ImageSize,
     /// Denoising steps, as the schedule can have them; `None` leaves them to the model.
     pub(crate) steps: Option<usize>,
-    /// How noise becomes a picture.
+    /// How noise becomes an image.
     pub(crate) sampling: Sampling,
     /// Which parts of that are not left to the models folder.
     pub(crate) asked: Asked,
@@ -83,11 +83,11 @@ pub(crate) struct GenerateConfig {
     pub(crate) quality: u8,
     /// Whether it was asked for.
     pub(crate) quality_given: bool,
-    /// Whether pictures that are there already are skipped.
+    /// Whether images that are there already are skipped.
     pub(crate) resume: bool,
-    /// Whether files that hold other pictures are replaced.
+    /// Whether files that hold other images are replaced.
     pub(crate) overwrite: bool,
-    /// The picture that is made again.
+    /// The image that is made again.
     pub(crate) from: Option<Recorded>,
     /// Where embeddings of earlier runs are, if they may be used.
     pub(crate) prompt_cache: Option<PathBuf>,
@@ -99,7 +99,7 @@ pub(crate) struct GenerateConfig {
     pub(crate) compute: ComputeConfig,
     /// Whether to print the memory plan and load nothing.
     pub(crate) dry_run: bool,
-    /// A picture to start from.
+    /// An image to start from.
     pub(crate) image: Option<ImageInput>,
     /// A file with the noise to start from.
     pub(crate) noise: Option<PathBuf>,
@@ -116,20 +116,20 @@ pub(crate) struct GenerateConfig {
 }
 
 impl GenerateConfig {
-    /// Checks every flag and combination of flags, and reads the picture of `--from`.
+    /// Checks every flag and combination of flags, and reads the image of `--from`.
     ///
     /// # Errors
     /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
-    /// picture.
+    /// image.
     pub(crate) fn resolve(
         args: GenerateArgs,
         environment: Environment<'_>,
     ) -> Result<Self, CliError> {
-        let from_file = args.pictures.from.is_some() || args.pictures.prompt_file.is_some();
+        let from_file = args.images.from.is_some() || args.images.prompt_file.is_some();
         if !(from_file || args.prompt.is_given()) {
             return usage(
                 "no prompt is given; tip: qwen-image generate \"a red circle\" (or --prompt-file \
-                 FILE, or --from PICTURE)",
+                 FILE, or --from IMAGE)",
             );
         }
         Self::of_plan(args, environment)
@@ -146,10 +146,10 @@ impl GenerateConfig {
         let mut notices = Vec::new();
         let prompt = args.prompt.prompt(&mut notices)?;
         let negative_prompt = args.prompt.negative_prompt(&mut notices)?.cloned();
-        let from = args.pictures.from.as_deref().map(Recorded::read);
+        let from = args.images.from.as_deref().map(Recorded::read);
         let from = from.transpose()?;
         let recorded = from.as_ref();
-        // A value that comes from the picture and not from a flag is the picture's fault.
+        // A value that comes from the image and not from a flag is the image's fault.
         let blame = |given: bool, error: CliError| match (recorded, error) {
             (Some(from), CliError::Usage(reason)) if !given => {
                 CliError::Input(format!("{}: {reason}", from.path.display()))
@@ -192,7 +192,7 @@ impl GenerateConfig {
             && args.loras.lightning.is_some()
         {
             let listed = sampling.schedule.listed_steps();
-            // The levels of a picture without Lightning, or of one of other steps.
+            // The levels of an image without Lightning, or of one of other steps.
             if from.lightning.is_none() || listed.is_some_and(|listed| listed != steps) {
                 sampling.schedule = sampling.preset.schedule(lightning);
             }
@@ -244,11 +244,9 @@ impl GenerateConfig {
         {
             from.check_noise()?;
         }
-        let file = args.pictures.prompt_file;
-        if args.pictures.resume && file.is_none() && seed.is_none() {
-            return usage(
-                "--resume needs --seed: with a random one every run makes other pictures",
-            );
+        let file = args.images.prompt_file;
+        if args.images.resume && file.is_none() && seed.is_none() {
+            return usage("--resume needs --seed: with a random one every run makes other images");
         }
         // A run that is to be continued has the same seeds each time.
         let seed = seed.or(file.is_some().then_some(0));
@@ -259,7 +257,7 @@ impl GenerateConfig {
         ] {
             if file.as_deref() == Some(Path::new("-")) {
                 return usage(format!(
-                    "{flag} -: standard output has the pictures' paths; name a file (./- is one \
+                    "{flag} -: standard output has the images' paths; name a file (./- is one \
                      too)"
                 ));
             }
@@ -286,11 +284,11 @@ impl GenerateConfig {
         let image = ImageInput::resolve(args.image, recorded)?;
         let quality = checks::ranged(
             "--quality",
-            args.pictures.quality.unwrap_or(QUALITY),
+            args.images.quality.unwrap_or(QUALITY),
             checks::QUALITIES,
         )?;
         let prompt = prompt.or_else(|| recorded.map(|from| from.prompt.clone()));
-        let resume = args.pictures.resume || file.is_some();
+        let resume = args.images.resume || file.is_some();
         let prompt = match (file, prompt) {
             (Some(file), _) => PromptSource::File(file),
             (None, Some(prompt)) => PromptSource::One(prompt),
@@ -310,12 +308,12 @@ impl GenerateConfig {
             count,
             output: OutputNames::parse(args.output.as_deref())?,
             quality: quality as u8,
-            quality_given: args.pictures.quality.is_some(),
+            quality_given: args.images.quality.is_some(),
             resume,
-            overwrite: args.pictures.overwrite,
+            overwrite: args.images.overwrite,
             from,
             prompt_cache: cache_folder(environment, "prompts")
-                .filter(|_| !of_all_phases && !args.pictures.no_prompt_cache),
+                .filter(|_| !of_all_phases && !args.images.no_prompt_cache),
             latents: cache_folder(environment, "latents").filter(|_| !of_all_phases),
             compute,
             sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,

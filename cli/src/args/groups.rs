@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 /// Help heading of flags about what is drawn.
-pub(super) const PICTURE: &str = "Picture";
+pub(super) const IMAGE: &str = "Image";
 /// Help heading of flags about which files the models are.
 pub(super) const MODELS: &str = "Models";
 /// Help heading of flags about where and how to compute.
@@ -15,7 +15,7 @@ pub(super) const OUTPUT: &str = "Output";
 
 /// How large the image is.
 #[derive(Debug, Args)]
-#[command(next_help_heading = PICTURE)]
+#[command(next_help_heading = IMAGE)]
 pub(crate) struct SizeArgs {
     /// Width in pixels, rounded down to a multiple of 16
     /// [default: the model's, 1328 for Qwen-Image]

@@ -1,4 +1,4 @@
-//! The flags about a picture to start from.
+//! The flags about an image to start from.
 
 use std::path::PathBuf;
 
@@ -9,27 +9,27 @@ use crate::error::CliError;
 use crate::output::recorded::Recorded;
 
 /// Where `--help` lists them.
-const HEADING: &str = "Start from a picture";
+const HEADING: &str = "Start from an image";
 /// The strength where none is given, as in diffusers.
 const STRENGTH: f64 = 0.6;
 /// The most pixels around a masked part: as many as the longest side that is read.
 const MAX_MASK_CROP: usize = 32_768;
 
-/// A picture to start from.
+/// An image to start from.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ImageInputArgs {
-    /// Start from this picture (PNG, JPEG, WebP, BMP, GIF, TIFF) instead of noise alone; the image
+    /// Start from this image (PNG, JPEG, WebP, BMP, GIF, TIFF) instead of noise alone; the image
     /// takes its size unless -W and -H give another, and transparent parts are white
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) init_image: Option<PathBuf>,
 
-    /// Repaint only where this picture is white, or where it is transparent if it is not black and
+    /// Repaint only where this image is white, or where it is transparent if it is not black and
     /// white itself, and leave the rest of the init image; it is stretched to the image's size
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) mask: Option<PathBuf>,
 
     /// Draw only the masked part with this many pixels around it, at the size of -W and -H, and put
-    /// it back into the init image, whose size the written picture has
+    /// it back into the init image, whose size the written image has
     #[arg(
         long,
         value_name = "PX",
@@ -50,10 +50,10 @@ pub(crate) struct ImageInputArgs {
     pub(crate) strength: Option<f64>,
 }
 
-/// A picture to start from, checked.
+/// An image to start from, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ImageInput {
-    /// The picture.
+    /// The image.
     pub(crate) init_image: PathBuf,
     /// White where it is repainted.
     pub(crate) mask: Option<PathBuf>,
@@ -64,8 +64,8 @@ pub(crate) struct ImageInput {
 }
 
 impl ImageInput {
-    /// Checks the flags, and takes the strength and the mask's crop from a picture that is made again
-    /// where they give none; `None` without a picture to start from.
+    /// Checks the flags, and takes the strength and the mask's crop from an image that is made again
+    /// where they give none; `None` without an image to start from.
     ///
     /// # Errors
     /// [`CliError::Usage`], naming the flag.

@@ -66,19 +66,19 @@ impl LightningSteps {
 pub(crate) struct LoraConfig {
     /// Paths or names of the user's, and weights.
     pub(crate) loras: Vec<(PathBuf, f64)>,
-    /// Those of a picture that is made again, where the user names none.
+    /// Those of an image that is made again, where the user names none.
     pub(crate) recorded: Option<RecordedLoras>,
-    /// Those that the prompt of another program's picture names, where the user names none.
+    /// Those that the prompt of another program's image names, where the user names none.
     pub(crate) named: Option<NamedLoras>,
     /// The steps of `--lightning`.
     pub(crate) lightning: Option<usize>,
 }
 
-/// The LoRAs that a picture was made with.
+/// The LoRAs that an image was made with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RecordedLoras {
-    /// The picture's file.
-    pub(crate) picture: PathBuf,
+    /// The image's file.
+    pub(crate) image: PathBuf,
     /// LoRAs by their files' names; at least one.
     pub(crate) loras: Vec<UsedLora>,
 }
@@ -86,14 +86,14 @@ pub(crate) struct RecordedLoras {
 /// The LoRAs that a prompt of another program's names. They may be another model's.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NamedLoras {
-    /// The picture's file.
-    pub(crate) picture: PathBuf,
+    /// The image's file.
+    pub(crate) image: PathBuf,
     /// The tags in the prompt; at least one.
     pub(crate) tags: Vec<LoraTag>,
 }
 
 impl LoraConfig {
-    /// The flags, checked; where `--lora` or `--lightning` is not among them, what a picture that
+    /// The flags, checked; where `--lora` or `--lightning` is not among them, what an image that
     /// is made again was made with. The Lightning LoRA of another number of steps is left out.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl LoraConfig {
         };
         let used = recorded.filter(|_| args.loras.is_empty());
         let used = used.map(|from| RecordedLoras {
-            picture: from.path.clone(),
+            image: from.path.clone(),
             loras: from
                 .loras
                 .iter()
@@ -116,7 +116,7 @@ impl LoraConfig {
         });
         let foreign = recorded.filter(|from| from.recipe.is_none() && args.loras.is_empty());
         let named = foreign.map(|from| NamedLoras {
-            picture: from.path.clone(),
+            image: from.path.clone(),
             tags: LoraTag::all(&from.prompt),
         });
         Ok(Self {

@@ -22,7 +22,7 @@ impl PlanConfig {
     ///
     /// # Errors
     /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
-    /// picture of `--from`.
+    /// image of `--from`.
     pub(crate) fn resolve(args: PlanArgs, environment: Environment<'_>) -> Result<Self, CliError> {
         if args.vram_total.is_some() && args.generate.compute.backend == BackendName::Flex {
             return Err(CliError::Usage(

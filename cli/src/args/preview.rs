@@ -10,8 +10,8 @@ use crate::error::CliError;
 #[derive(Debug, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(crate) struct PreviewArgs {
-    /// Every N steps, write what the picture will be to FILE.preview.png beside it: an eighth of
-    /// its size, at next to no cost. Removed when the picture is there
+    /// Every N steps, write what the image will be to FILE.preview.png beside it: an eighth of
+    /// its size, at next to no cost. Removed when the image is there
     #[arg(long, value_name = "N", value_parser = checks::parse_interval, allow_negative_numbers = true)]
     pub(crate) preview: Option<i64>,
 

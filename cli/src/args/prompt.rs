@@ -2,24 +2,24 @@
 
 use clap::{Args, CommandFactory};
 
-use super::groups::PICTURE;
+use super::groups::IMAGE;
 use super::raw::Cli;
 use super::shell::{quoted, start};
 use crate::error::CliError;
 
-/// What the picture shows, and what it does not.
+/// What the image shows, and what it does not.
 #[derive(Debug, Args)]
-#[command(next_help_heading = PICTURE)]
+#[command(next_help_heading = IMAGE)]
 pub(crate) struct PromptArgs {
-    /// What the picture shows, in quotes
-    #[arg(value_name = "PROMPT", help_heading = PICTURE)]
+    /// What the image shows, in quotes
+    #[arg(value_name = "PROMPT", help_heading = IMAGE)]
     words: Vec<String>,
 
     /// The same as PROMPT
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Vec<String>,
 
-    /// What the picture should not show [default: a single space]
+    /// What the image should not show [default: a single space]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     negative_prompt: Vec<String>,
 
@@ -35,7 +35,7 @@ impl PromptArgs {
     }
 
     /// The prompt, if one is given. The last of several counts, with a notice: a script can add to
-    /// a shorter one's flags, and somebody who hoped for two pictures is told. An empty one is
+    /// a shorter one's flags, and somebody who hoped for two images is told. An empty one is
     /// drawn, as diffusers draws it, with a notice too.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ fn last<'a>(
     if let [.., before, last] = texts {
         notices.push(format!(
             "{flag} is given {} times and the last one counts, {} (before it {}); --prompt-file \
-             FILE draws a picture for each line of a file",
+             FILE draws an image for each line of a file",
             texts.len(),
             shown(last),
             shown(before)
@@ -170,7 +170,7 @@ fn check_no_file(word: &str) -> Result<(), CliError> {
     let flags = match ending.as_str() {
         "txt" | "jsonl" | "ndjson" => "--prompt-file draws its lines",
         "png" | "jpg" | "jpeg" | "webp" => {
-            "--from draws its picture again, --init-image starts from it"
+            "--from draws its image again, --init-image starts from it"
         }
         "safetensors" => "--transformer and --lora take model files",
         _ => "a flag says what a file is for",

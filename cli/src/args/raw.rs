@@ -6,15 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::checks;
 use super::download::DownloadArgs;
-use super::groups::{BackendName, COMPUTE, ComputeArgs, OUTPUT, PICTURE, SizeArgs, SourceArgs};
+use super::groups::{BackendName, COMPUTE, ComputeArgs, IMAGE, OUTPUT, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
+use super::images::ImagesArgs;
 use super::lora::LoraArgs;
-use super::pictures::PicturesArgs;
 use super::preview::PreviewArgs;
 use super::prompt::PromptArgs;
 use super::sampling::SamplingArgs;
 
-/// Qwen-Image: a prompt becomes a picture.
+/// Qwen-Image: a prompt becomes an image.
 #[derive(Debug, Parser)]
 #[command(name = "qwen-image", version, about, propagate_version = true)]
 pub(crate) struct Cli {
@@ -55,14 +55,14 @@ pub(crate) enum Command {
     ///
     /// The files have the header of the published ones, byte for byte their size, and random
     /// weights (30 GB in all) or, with --sparse, none (no disk space). With the demo model's
-    /// tokenizer beside them, `generate --models DIR` runs on them; the picture is noise.
+    /// tokenizer beside them, `generate --models DIR` runs on them; the image is noise.
     #[command(hide = true)]
     MakeFixture(MakeFixtureArgs),
 }
 
 /// Flags of `generate`.
 #[derive(Debug, Args)]
-#[command(next_help_heading = PICTURE)]
+#[command(next_help_heading = IMAGE)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) prompt: PromptArgs,
@@ -122,7 +122,7 @@ pub(crate) struct GenerateArgs {
     pub(crate) dry_run: bool,
 
     /// Start from this noise instead of the seed's: safetensors with `noise`, F32 [1, 1, 16, h, w]
-    #[arg(help_heading = PICTURE, long, value_name = "FILE")]
+    #[arg(help_heading = IMAGE, long, value_name = "FILE")]
     pub(crate) noise: Option<PathBuf>,
 
     /// Write every intermediate tensor to this safetensors file
@@ -142,12 +142,12 @@ pub(crate) struct GenerateArgs {
     pub(crate) verbose: bool,
 
     #[command(flatten)]
-    pub(crate) pictures: PicturesArgs,
+    pub(crate) images: ImagesArgs,
 }
 
 /// Flags of `plan`: those of `generate`, whose plan it is, and where it would run.
 #[derive(Debug, Args)]
-#[command(next_help_heading = PICTURE)]
+#[command(next_help_heading = IMAGE)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) generate: GenerateArgs,
@@ -172,7 +172,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A .safetensors file, an index.json, or a folder of either, of a whole model or of a
-    /// ComfyUI `models` tree; or a picture, to see how it was made
+    /// ComfyUI `models` tree; or an image, to see how it was made
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
 

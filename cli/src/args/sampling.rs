@@ -1,4 +1,4 @@
-//! How noise becomes a picture: the sampler, its noise levels, and whose habits are followed.
+//! How noise becomes an image: the sampler, its noise levels, and whose habits are followed.
 
 use clap::{Args, ValueEnum};
 use model::guidance::GuidanceRule;
@@ -29,7 +29,7 @@ pub(crate) struct SamplingArgs {
     /// shift=S, simple, simple=S, beta, beta=S, or a list, sigmas=1,0.75,0.5
     /// [default: the model's, dynamic for Qwen-Image; simple with --preset comfyui]
     ///
-    /// dynamic: as the model's scheduler config has it, shifted by the size of the picture.
+    /// dynamic: as the model's scheduler config has it, shifted by the size of the image.
     /// dynamic-beta, dynamic-karras, dynamic-exponential: its first and last level, and diffusers'
     /// schedule of that name between them.
     /// shift=S: equal distances with a shift of S. simple, beta: ComfyUI's schedulers of these
@@ -38,7 +38,7 @@ pub(crate) struct SamplingArgs {
     #[arg(help_heading = SAMPLING, long, value_name = "SCHEDULE", value_parser = schedule)]
     pub(crate) schedule: Option<ScheduleKind>,
 
-    /// Whose picture to make, where diffusers and ComfyUI would make different ones
+    /// Whose image to make, where diffusers and ComfyUI would make different ones
     /// [default: diffusers]
     #[arg(help_heading = SAMPLING, long, value_enum, ignore_case = true, value_name = "NAME")]
     pub(crate) preset: Option<Preset>,
@@ -75,7 +75,7 @@ pub(crate) enum Preset {
     ComfyUi,
 }
 
-/// How a picture is sampled, settled.
+/// How an image is sampled, settled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Sampling {
     /// The solver.
@@ -86,7 +86,7 @@ pub(crate) struct Sampling {
     pub(crate) preset: Preset,
 }
 
-/// Which parts of a [`Sampling`] were asked for: by flags, by a picture that is made again, by a
+/// Which parts of a [`Sampling`] were asked for: by flags, by an image that is made again, by a
 /// preset of other levels than the model's, or by a Lightning LoRA. The rest is left to the models
 /// folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Asked {
     pub(crate) fn of(args: &SamplingArgs, recorded: Option<&Sampling>, lightning: bool) -> Self {
         let preset = args.preset.or(recorded.map(|from| from.preset));
         let all = lightning || preset == Some(Preset::ComfyUi);
-        // A preset that is asked for brings its schedule, not the picture's.
+        // A preset that is asked for brings its schedule, not the image's.
         let recorded_schedule = recorded.is_some() && args.preset.is_none();
         Self {
             sampler: all || args.sampler.is_some() || recorded.is_some(),
@@ -117,7 +117,7 @@ fn schedule(text: &str) -> Result<ScheduleKind, ScheduleKindError> {
 }
 
 impl Sampling {
-    /// What flags say; where they say nothing, what is recorded of a picture that is to be made
+    /// What flags say; where they say nothing, what is recorded of an image that is to be made
     /// again; then the preset, which has levels of its own for Lightning.
     pub(crate) fn resolve(args: SamplingArgs, recorded: Option<&Self>, lightning: bool) -> Self {
         let recorded_schedule = || recorded.map(|from| from.schedule.clone());
@@ -189,7 +189,7 @@ impl Preset {
         }
     }
 
-    /// Where the middle of the picture lies.
+    /// Where the middle of the image lies.
     pub(crate) const fn centring(self) -> RopeCentring {
         match self {
             Self::Diffusers => RopeCentring::Diffusers,

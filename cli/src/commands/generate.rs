@@ -12,13 +12,13 @@ mod embeddings;
 mod encode;
 mod encode_image;
 mod files;
+mod image_job;
 mod job;
 mod leak;
 mod lightning;
 mod lora_tags;
 mod noise_file;
 mod observer;
-mod picture;
 mod preview;
 mod prompt_file;
 mod replacing;
@@ -34,7 +34,7 @@ pub(crate) use dry_run::plan;
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
-use crate::input::InitPicture;
+use crate::input::InitImage;
 use crate::interrupt;
 use crate::known_models;
 use crate::models::Models;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         let models = config.sources.models.as_deref();
         known_models::remember(environment, models.unwrap_or(transformer));
     }
-    if job.pictures.is_empty() {
+    if job.images.is_empty() {
         console.note("nothing is left to do");
         return job.run(&device, setting, Embeddings::default());
     }
@@ -97,7 +97,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     job.run(&device, setting, embeds)
 }
 
-/// What is asked for, picture by picture; tells what the user should know of it.
+/// What is asked for, image by image; tells what the user should know of it.
 fn requests(
     config: &GenerateConfig,
     seed: u64,
@@ -120,9 +120,9 @@ fn settle<'a>(
     console: Console,
 ) -> Result<(Job<'a>, Setting), CliError> {
     let ground = config.sampling.preset.image_ground();
-    let read = |image| InitPicture::read(image, ground);
+    let read = |image| InitImage::read(image, ground);
     let init = config.image.as_ref().map(read).transpose()?;
-    for notice in init.iter().flat_map(InitPicture::notices) {
+    for notice in init.iter().flat_map(InitImage::notices) {
         console.note(&format!("note: {notice}"));
     }
     let models = job::open_models(config, init.as_ref(), console)?;
@@ -156,7 +156,7 @@ fn settle<'a>(
     Ok((job, setting))
 }
 
-/// Says that the picture which is made again had noise levels of other constants.
+/// Says that the image which is made again had noise levels of other constants.
 fn other_constants(
     config: &GenerateConfig,
     models: &Models,

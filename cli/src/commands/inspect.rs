@@ -1,7 +1,7 @@
 //! `inspect`: what a checkpoint is.
 
+mod image;
 mod lora;
-mod picture;
 mod read;
 
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ use crate::error::CliError;
 use crate::interrupt;
 use crate::models::{Part, text_encoder_part, transformer_part, vae_part};
 use crate::output::json_path::lossy;
-use crate::output::metadata::PictureFile;
+use crate::output::metadata::ImageFile;
 use crate::survey::{self, Sizes};
 use read::Target;
 
@@ -59,14 +59,14 @@ struct DescribedTokenizer {
 /// # Errors
 /// What makes the files unusable; [`CliError::Stdout`].
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    if PictureFile::is_one(&args.path) {
+    if ImageFile::is_one(&args.path) {
         if args.read {
             return Err(CliError::Usage(format!(
-                "--read is about checkpoints, and {} is a picture",
+                "--read is about checkpoints, and {} is an image",
                 args.path.display()
             )));
         }
-        return console::stdout(&picture::describe(&args.path, args.json)?);
+        return console::stdout(&image::describe(&args.path, args.json)?);
     }
     let inspector = Inspector {
         target: Target::of(args)?,
@@ -87,11 +87,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     console::stdout(&text)
 }
 
-/// The error for a file that is no checkpoint but a picture of a kind that has no place for a recipe.
+/// The error for a file that is no checkpoint but an image of a kind that has no place for a recipe.
 fn without_recipe(path: &Path) -> Option<CliError> {
-    let kind = picture::other_kind(path)?;
+    let kind = image::other_kind(path)?;
     Some(CliError::Input(format!(
-        "{}: is a {kind} picture, which holds no recipe: PNG, JPEG and WebP files do",
+        "{}: is a {kind} image, which holds no recipe: PNG, JPEG and WebP files do",
         path.display()
     )))
 }

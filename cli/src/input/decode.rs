@@ -1,4 +1,4 @@
-//! A picture's bytes to 8-bit RGB.
+//! An image's bytes to 8-bit RGB.
 
 use std::io::Cursor;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ const MAX_DECODER_BYTES: u64 = 16 * MAX_PIXELS;
 /// What lies behind transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ground {
-    /// Paper, for a picture.
+    /// Paper, for an image.
     White,
     /// Nothing painted, for a mask.
     Black,
@@ -35,16 +35,16 @@ pub(crate) enum Ground {
 /// as Pillow does it.
 ///
 /// # Errors
-/// [`CliError::Picture`] if it is none, of a kind that is not read, damaged, cut short, or too
+/// [`CliError::ImageFile`] if it is none, of a kind that is not read, damaged, cut short, or too
 /// large.
 pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, CliError> {
-    let bad = |reason: String| CliError::picture(path, reason);
+    let bad = |reason: String| CliError::image(path, reason);
     if bytes.is_empty() {
         return Err(bad("is empty".to_owned()));
     }
     let format = image::guess_format(bytes).ok();
     let format = format.filter(ImageFormat::reading_enabled).ok_or_else(|| {
-        bad("is not a picture of a kind that is read: PNG, JPEG, WebP, BMP, GIF or TIFF".to_owned())
+        bad("is not an image of a kind that is read: PNG, JPEG, WebP, BMP, GIF or TIFF".to_owned())
     })?;
     let whole = match format {
         ImageFormat::Jpeg => has_end(bytes),
@@ -75,7 +75,7 @@ pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, CliError
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     decoder.set_limits(limits).map_err(damaged)?;
-    // Damaged metadata leaves a picture as it lies.
+    // Damaged metadata leaves an image as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);

@@ -1,4 +1,4 @@
-//! A picture's file, read whole and within bounds.
+//! An image's file, read whole and within bounds.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,12 @@ use crate::error::CliError;
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// Everything in a picture's file.
+/// Everything in an image's file.
 ///
 /// # Errors
-/// [`CliError::Picture`] if it cannot be read, is no regular file, or is too large for a picture.
+/// [`CliError::ImageFile`] if it cannot be read, is no regular file, or is too large for an image.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    let bad = |reason: String| CliError::picture(path, reason);
+    let bad = |reason: String| CliError::image(path, reason);
     let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
     if !metadata.is_file() {
         return Err(bad("is not a file".to_owned()));
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         .map_err(|error| bad(error.to_string()))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(bad(format!(
-            "is too large for a picture: more than {} MiB",
+            "is too large for an image: more than {} MiB",
             MAX_FILE_BYTES >> 20
         )));
     }

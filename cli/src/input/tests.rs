@@ -11,17 +11,17 @@ use image::RgbImage;
 use safetensors::SafeTensors;
 
 use super::decode::{Ground, opaque};
-use super::{InitPicture, decode};
+use super::{InitImage, decode};
 use crate::args::{ImageInput, ImageSize};
 use crate::error::CliError;
 
-fn pictures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/pictures")
+fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/images")
 }
 
-/// The pictures of a safetensors file by name, u8 `[height, width, 3]`.
+/// The images of a safetensors file by name, u8 `[height, width, 3]`.
 fn recorded(file: &str) -> Vec<(String, RgbImage)> {
-    let bytes = std::fs::read(pictures().join(file)).unwrap();
+    let bytes = std::fs::read(images().join(file)).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let tensors = tensors.tensors().into_iter();
     tensors
@@ -46,26 +46,26 @@ fn distance(a: &RgbImage, b: &RgbImage) -> (u8, f64) {
     (largest, sum / distances.len() as f64)
 }
 
-/// A file's picture as one to start from.
+/// A file's image as one to start from.
 fn read(bytes: &[u8], path: &Path) -> Result<RgbImage, CliError> {
     Ok(opaque(decode::decode(bytes, path)?, Ground::White))
 }
 
-/// A picture and a mask to start from, below the folder of pictures.
+/// An image and a mask to start from, below the folder of images.
 fn input(init_image: &str, mask: Option<&str>, mask_crop: Option<u32>) -> ImageInput {
     ImageInput {
-        init_image: pictures().join(init_image),
-        mask: mask.map(|mask| pictures().join(mask)),
+        init_image: images().join(init_image),
+        mask: mask.map(|mask| images().join(mask)),
         mask_crop,
         strength: 0.6,
     }
 }
 
 #[test]
-fn every_kind_of_picture_is_read() {
+fn every_kind_of_image_is_read() {
     let all = recorded("formats.safetensors");
     for (name, expected) in &all {
-        let path = pictures().join(name);
+        let path = images().join(name);
         let bytes = std::fs::read(&path).unwrap();
         let found = read(&bytes, &path).unwrap();
         let (largest, mean) = distance(&found, expected);
@@ -88,10 +88,10 @@ fn every_kind_of_picture_is_read() {
 #[test]
 fn what_is_cut_short_is_refused() {
     for (name, _) in recorded("formats.safetensors") {
-        let path = pictures().join(&name);
+        let path = images().join(&name);
         let bytes = std::fs::read(&path).unwrap();
         for length in (0..bytes.len()).step_by(37).chain([bytes.len() / 2]) {
-            // A prefix that still is a picture is none too short: it must be the same one.
+            // A prefix that still is an image is none too short: it must be the same one.
             if let Ok(found) = read(&bytes[..length], &path) {
                 let whole = read(&bytes, &path).unwrap();
                 assert_eq!(found, whole, "{name} up to {length} of {}", bytes.len());
@@ -109,10 +109,10 @@ fn what_is_cut_short_is_refused() {
 
 #[test]
 fn what_follows_the_end_of_a_jpeg_does_not_matter() {
-    let path = pictures().join("rgb.jpg");
+    let path = images().join("rgb.jpg");
     let bytes = std::fs::read(&path).unwrap();
     let whole = read(&bytes, &path).unwrap();
-    // A scan of another picture that is cut short.
+    // A scan of another image that is cut short.
     let film = [&bytes, [0, 1, 2, 0xff, 0xda, 0, 3, 0].as_slice()].concat();
     assert_eq!(read(&film, &path).unwrap(), whole);
     let cut = &bytes[..bytes.len() - 2];
@@ -123,7 +123,7 @@ fn what_follows_the_end_of_a_jpeg_does_not_matter() {
 #[test]
 fn damaged_bytes_never_panic() {
     for (name, _) in recorded("formats.safetensors") {
-        let path = pictures().join(&name);
+        let path = images().join(&name);
         let bytes = std::fs::read(&path).unwrap();
         for place in (0..bytes.len()).step_by(3) {
             let mut damaged = bytes.clone();
@@ -135,7 +135,7 @@ fn damaged_bytes_never_panic() {
 
 #[test]
 fn what_is_transparent_is_white_unless_its_own_colours_count() {
-    let path = pictures().join("alpha.png");
+    let path = images().join("alpha.png");
     let bytes = std::fs::read(&path).unwrap();
     // The alpha rises from 0 at the top to 255 below.
     let of = |ground| opaque(decode::decode(&bytes, &path).unwrap(), ground);
@@ -146,15 +146,15 @@ fn what_is_transparent_is_white_unless_its_own_colours_count() {
     let bottom = |image: &RgbImage| *image.get_pixel(23, 15);
     let pairs = bottom(&own).0.into_iter().zip(bottom(&white).0);
     assert!(pairs.into_iter().all(|(a, b)| a.abs_diff(b) < 16));
-    let whole = std::fs::read(pictures().join("rgb.png")).unwrap();
+    let whole = std::fs::read(images().join("rgb.png")).unwrap();
     assert_eq!(own, read(&whole, &path).unwrap());
 }
 
 #[test]
-fn the_size_is_the_pictures_own_unless_asked() {
+fn the_size_is_the_images_own_unless_asked() {
     let size = |name: &str, width, height| {
-        let picture = InitPicture::read(&input(name, None, None), Ground::White).unwrap();
-        picture.size(ImageSize { width, height })
+        let image = InitImage::read(&input(name, None, None), Ground::White).unwrap();
+        image.size(ImageSize { width, height })
     };
     let name = "scene_61x45.png";
     assert_eq!(size(name, None, None), (48, 32));
@@ -170,7 +170,7 @@ fn the_size_is_the_pictures_own_unless_asked() {
 }
 
 #[test]
-fn large_pictures_shrink_to_what_the_model_draws() {
+fn large_images_shrink_to_what_the_model_draws() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.png");
     for (size, drawn) in [
@@ -185,11 +185,11 @@ fn large_pictures_shrink_to_what_the_model_draws() {
             init_image: path.clone(),
             ..input("", None, None)
         };
-        let picture = InitPicture::read(&large, Ground::White);
+        let image = InitImage::read(&large, Ground::White);
         let size = ImageSize {
             width: None,
             height: None,
         };
-        assert_eq!(picture.unwrap().size(size), drawn);
+        assert_eq!(image.unwrap().size(size), drawn);
     }
 }

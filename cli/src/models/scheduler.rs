@@ -12,7 +12,7 @@ use crate::error::CliError;
 /// The largest scheduler_config.json that is read.
 const MAX_JSON_BYTES: u64 = 1 << 20;
 
-/// How the models folder's pictures are sampled, as far as nobody asks for something else.
+/// How the models folder's images are sampled, as far as nobody asks for something else.
 #[derive(Debug, Default)]
 pub(crate) struct Scheduler {
     folder: FolderScheduler,

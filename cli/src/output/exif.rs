@@ -1,6 +1,6 @@
 //! Generation parameters in EXIF, for formats without text chunks: the `parameters` text as UTF-16
 //! in `UserComment`, where stable-diffusion-webui writes it, and the recipe in `MakerNote`, which
-//! EXIF leaves to the program that makes the picture. A note of ASCII text alone is one that
+//! EXIF leaves to the program that makes the image. A note of ASCII text alone is one that
 //! exiftool knows, and does not warn of.
 
 use std::fmt::Write as _;

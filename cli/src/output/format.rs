@@ -1,9 +1,9 @@
-//! The formats that pictures are written in, by the extension of the file's name.
+//! The formats that images are written in, by the extension of the file's name.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// A file format for pictures.
+/// A file format for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Lossless, the default.

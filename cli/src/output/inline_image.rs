@@ -1,4 +1,4 @@
-//! Pictures in the terminal: kitty's graphics protocol, iTerm2's inline images, sixels, or half
+//! Images in the terminal: kitty's graphics protocol, iTerm2's inline images, sixels, or half
 //! blocks in 24-bit colour.
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use icy_sixel::SixelImage;
 use super::image::RgbImage;
 use crate::args::Environment;
 
-/// Most columns and rows of the terminal that a picture takes.
+/// Most columns and rows of the terminal that an image takes.
 const MAX_COLUMNS: u32 = 64;
 const MAX_ROWS: u32 = 16;
 /// Rows of pixels in a row of text: a character is about twice as high as wide.
@@ -20,7 +20,7 @@ const CELL: (u32, u32) = (8, 16);
 /// Most bytes of base64 in one of kitty's escape sequences.
 const KITTY_CHUNK: usize = 4096;
 
-/// How a terminal is shown a picture.
+/// How a terminal is shown an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// <https://sw.kovidgoyal.net/kitty/graphics-protocol/>
@@ -34,7 +34,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// What the terminal of this environment understands, if it shows pictures at all.
+    /// What the terminal of this environment understands, if it shows images at all.
     pub(crate) fn of(environment: Environment<'_>) -> Option<Self> {
         let text = |name| {
             let value = environment.get(name);
@@ -70,31 +70,31 @@ impl Protocol {
         }
     }
 
-    /// Why a terminal shows no pictures, and what would make it show them.
+    /// Why a terminal shows no images, and what would make it show them.
     pub(crate) fn why_not(environment: Environment<'_>) -> String {
         let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
         if is_dumb {
-            return "this terminal shows no pictures: TERM is dumb".to_owned();
+            return "this terminal shows no images: TERM is dumb".to_owned();
         }
         if has_true_colour(environment) {
-            return "this terminal shows no pictures but by colours, and NO_COLOR is set; tip: \
+            return "this terminal shows no images but by colours, and NO_COLOR is set; tip: \
                     unset NO_COLOR"
                 .to_owned();
         }
         match multiplexer(environment) {
             Some(name) => format!(
-                "{name} keeps pictures from the terminal; tip: COLORTERM=truecolor has them \
+                "{name} keeps images from the terminal; tip: COLORTERM=truecolor has them \
                  drawn in blocks of 24-bit colour, if {name} passes those on (for tmux: set -as \
                  terminal-features ',*:RGB')"
             ),
-            None => "this terminal shows no pictures that this program knows of; tip: if it \
+            None => "this terminal shows no images that this program knows of; tip: if it \
                      shows 24-bit colours, COLORTERM=truecolor has them drawn in blocks"
                 .to_owned(),
         }
     }
 
-    /// The bytes that draw a picture where the cursor is at the start of a line, and leave it below
-    /// the picture. With `again`, the picture takes the place of the one just drawn.
+    /// The bytes that draw an image where the cursor is at the start of a line, and leave it below
+    /// the image. With `again`, the image takes the place of the one just drawn.
     /// The terminal is `width` columns wide.
     pub(crate) fn draw(
         self,
@@ -150,7 +150,7 @@ fn has_true_colour(environment: Environment<'_>) -> bool {
     value == "truecolor" || value == "24bit"
 }
 
-/// Columns and rows of text for a picture, as large as the limits and the terminal let it be.
+/// Columns and rows of text for an image, as large as the limits and the terminal let it be.
 fn cells(image: &RgbImage, terminal: usize) -> (u32, u32) {
     let (width, height) = (image.width.max(1), image.height.max(1));
     let most = u32::try_from(terminal).unwrap_or(MAX_COLUMNS);
@@ -160,7 +160,7 @@ fn cells(image: &RgbImage, terminal: usize) -> (u32, u32) {
     (columns, rows.clamp(1, MAX_ROWS))
 }
 
-/// Sends the file in chunks. A second picture of the same number replaces the first; no answer is
+/// Sends the file in chunks. A second image of the same number replaces the first; no answer is
 /// asked for, and the cursor stays.
 fn kitty(text: &mut String, png: &[u8], columns: u32, rows: u32, number: usize) {
     let encoded = BASE64.encode(png);
@@ -181,7 +181,7 @@ fn kitty(text: &mut String, png: &[u8], columns: u32, rows: u32, number: usize) 
     }
 }
 
-/// The picture at another size, as sixels; nothing where it has no pixels.
+/// The image at another size, as sixels; nothing where it has no pixels.
 fn sixels(image: &RgbImage, width: u32, height: u32) -> String {
     let mut pixels = Vec::with_capacity(4 * (width * height) as usize);
     for row in 0..height {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_show_pictures_is_named() {
+    fn what_would_show_images_is_named() {
         let why = |variables: &[(&str, &str)]| {
             let look_up = |name: &str| {
                 let found = variables.iter().find(|(known, _)| *known == name);
@@ -293,15 +293,15 @@ mod tests {
             ),
             (
                 &[("TERM", "xterm")],
-                ["shows no pictures", "COLORTERM=truecolor"],
+                ["shows no images", "COLORTERM=truecolor"],
             ),
             (
                 &[("COLORTERM", "24bit"), ("NO_COLOR", "1")],
-                ["shows no pictures", "unset NO_COLOR"],
+                ["shows no images", "unset NO_COLOR"],
             ),
             (
                 &[("TERM", "dumb"), ("TMUX", "x")],
-                ["shows no pictures", "TERM is dumb"],
+                ["shows no images", "TERM is dumb"],
             ),
         ] {
             for part in parts {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_keep_their_shape_within_the_limits() {
+    fn images_keep_their_shape_within_the_limits() {
         assert_eq!(cells(&image(32, 32), 80), (32, 16));
         assert_eq!(cells(&image(166, 166), 80), (32, 16));
         assert_eq!(cells(&image(40, 24), 80), (53, 16));
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(text.matches("\x1b_G").count(), 2);
         assert!(text.contains(",m=1;") && text.contains("\x1b_Gm=0;"));
         let again = Protocol::Kitty.draw(&image(8, 8), &png, 3, true, 80);
-        assert!(text.ends_with(&again), "the same picture in the same place");
+        assert!(text.ends_with(&again), "the same image in the same place");
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn sixels_hold_the_picture_at_the_size_of_its_characters() {
+    fn sixels_hold_the_image_at_the_size_of_its_characters() {
         let text = Protocol::Sixel.draw(&image(8, 8), &[], 0, true, 80);
         let (_, sequence) = text.split_once("\x1b7").unwrap();
         let (sequence, _) = sequence.split_once("\x1b8").unwrap();

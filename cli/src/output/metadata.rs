@@ -1,4 +1,4 @@
-//! What a picture's file says of how it was made.
+//! What an image's file says of how it was made.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -24,7 +24,7 @@ const MAX_FILE_BYTES: u64 = 512 << 20;
 /// The most metadata that a JPEG file holds: a segment, less its length and its name.
 const MAX_JPEG_BYTES: usize = 65_535 - 2 - 6;
 
-/// How a picture was made, as it is written into its file.
+/// How an image was made, as it is written into its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
     /// stable-diffusion-webui's `parameters` text.
@@ -48,7 +48,7 @@ impl Metadata {
     /// Refuses what a format cannot hold, before anything is computed.
     ///
     /// # Errors
-    /// [`CliError::Usage`] naming the picture's file.
+    /// [`CliError::Usage`] naming the image's file.
     pub(crate) fn check_fits(&self, path: &Path) -> Result<(), CliError> {
         if Format::of(path) != Some(Format::Jpeg) {
             return Ok(());
@@ -66,9 +66,9 @@ impl Metadata {
     }
 }
 
-/// A picture's file, of which only the metadata was read.
+/// An image's file, of which only the metadata was read.
 #[derive(Debug)]
-pub(crate) struct PictureFile {
+pub(crate) struct ImageFile {
     /// Where it is.
     pub(crate) path: PathBuf,
     /// What it is.
@@ -81,23 +81,23 @@ pub(crate) struct PictureFile {
     pub(crate) texts: Texts,
 }
 
-impl PictureFile {
+impl ImageFile {
     /// Reads a file's metadata.
     ///
     /// # Errors
-    /// [`CliError::Input`] naming the file: it is missing, damaged, or no picture.
+    /// [`CliError::Input`] naming the file: it is missing, damaged, or no image.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let open = || {
             let (mut file, format) = sniff(path)?;
             let format = format.ok_or("is no PNG, JPEG or WebP file")?;
             file.seek(SeekFrom::Start(0)).map_err(words)?;
             let damaged = |reason| format!("is damaged or no {}: {reason}", format.as_str());
-            let picture = match format {
+            let image = match format {
                 Format::Png => png_texts::read(file),
                 Format::Jpeg => read_exif(file, ImageFormat::Jpeg),
                 Format::WebP => read_exif(file, ImageFormat::WebP),
             };
-            let (size, texts) = picture.map_err(damaged)?;
+            let (size, texts) = image.map_err(damaged)?;
             Ok::<_, String>(Self {
                 path: path.to_owned(),
                 format,
@@ -127,7 +127,7 @@ impl PictureFile {
         last().is_ok_and(|last| last == end)
     }
 
-    /// Whether a file begins as a picture does; `false` also for what cannot be read.
+    /// Whether a file begins as an image does; `false` also for what cannot be read.
     pub(crate) fn is_one(path: &Path) -> bool {
         sniff(path).is_ok_and(|(_, format)| format.is_some())
     }
@@ -144,7 +144,7 @@ impl PictureFile {
         self.texts.get(RECIPE).map(parse).transpose()
     }
 
-    /// The recipe, where this program made the picture.
+    /// The recipe, where this program made the image.
     ///
     /// # Errors
     /// [`CliError::Input`] for one that is damaged or of a newer version.

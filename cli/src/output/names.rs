@@ -54,7 +54,7 @@ impl Target {
         Format::of(&self.path).unwrap_or(Format::Png)
     }
 
-    /// The files that may hold this picture already: its own, and those with a number that a name
+    /// The files that may hold this image already: its own, and those with a number that a name
     /// gets that must not overwrite.
     pub(crate) fn existing(&self) -> Vec<PathBuf> {
         let own = std::iter::once(self.path.clone());
@@ -158,7 +158,7 @@ impl OutputNames {
             (Some(_), Some(_)) => name.to_owned(),
             (Some(_), None) => {
                 return Err(CliError::Usage(format!(
-                    "{what} {text}: pictures are PNG, WebP or JPEG files; give a name that ends \
+                    "{what} {text}: images are PNG, WebP or JPEG files; give a name that ends \
                      in .png, .webp or .jpg"
                 )));
             }

@@ -104,7 +104,7 @@ fn schedule(kind: &ScheduleKind) -> String {
     }
 }
 
-/// How the picture of a text of this program's was sampled; `None` where a value is not one of
+/// How the image of a text of this program's was sampled; `None` where a value is not one of
 /// those that are written.
 pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
     let label = text.value("Sampler")?;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_to_start_from_is_named() {
+    fn an_image_to_start_from_is_named() {
         let stamp = |name: &str| {
             Some(Stamp {
                 name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The file beside a picture that shows what it will be.
+//! The file beside an image that shows what it will be.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -11,11 +11,11 @@ use crate::error::CliError;
 /// The keyword of the text that tells a preview from every other PNG.
 const KEYWORD: &str = "qwen-image-burn-preview";
 /// The text.
-const TEXT: &str = "removed when the picture is there";
+const TEXT: &str = "removed when the image is there";
 
-/// Where the preview of a picture goes: `fox.png` has `fox.preview.png`.
-pub(crate) fn path_of(picture: &Path) -> PathBuf {
-    picture.with_extension("preview.png")
+/// Where the preview of an image goes: `fox.png` has `fox.preview.png`.
+pub(crate) fn path_of(image: &Path) -> PathBuf {
+    image.with_extension("preview.png")
 }
 
 /// A preview as a PNG, compressed quickly, that says that it is one.
@@ -73,10 +73,10 @@ pub(crate) struct PreviewFile {
 }
 
 impl PreviewFile {
-    /// The one of a picture, not written yet.
-    pub(crate) fn of(picture: &Path) -> Self {
+    /// The one of an image, not written yet.
+    pub(crate) fn of(image: &Path) -> Self {
         Self {
-            path: path_of(picture),
+            path: path_of(image),
             written: false,
         }
     }
@@ -99,7 +99,7 @@ impl PreviewFile {
 impl Drop for PreviewFile {
     fn drop(&mut self) {
         if self.written {
-            // The picture, or the reason why there is none, is what the user wants to hear of.
+            // The image, or the reason why there is none, is what the user wants to hear of.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn only_a_preview_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let picture = folder.path().join("fox.png");
-        let path = path_of(&picture);
+        let image = folder.path().join("fox.png");
+        let path = path_of(&image);
         check_free(&path).unwrap();
         let png = encode(&RgbImage {
             width: 2,
@@ -127,7 +127,7 @@ mod tests {
         .unwrap();
         fs::write(&path, &png).unwrap();
         check_free(&path).unwrap();
-        let mut preview = PreviewFile::of(&picture);
+        let mut preview = PreviewFile::of(&image);
         preview.write(&png).unwrap();
         drop(preview);
         assert!(!path.exists());
@@ -135,7 +135,7 @@ mod tests {
             fs::write(&path, users).unwrap();
             assert!(check_free(&path).is_err());
             // One that came after the check is safe, too.
-            let mut preview = PreviewFile::of(&picture);
+            let mut preview = PreviewFile::of(&image);
             assert!(preview.write(&png).is_err());
             drop(preview);
             assert_eq!(fs::read(&path).unwrap(), users);

@@ -1,4 +1,4 @@
-//! The recipe of a picture: everything needed to make it again.
+//! The recipe of an image: everything needed to make it again.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::args::{LightningSteps, MAX_WEIGHT, Preset, STEPS, SamplerName, Sampli
 use crate::error::CliError;
 use crate::input::Stamp;
 
-/// How a picture is made. Equal recipes give equal pictures on the same device.
+/// How an image is made. Equal recipes give equal images on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
@@ -46,7 +46,7 @@ pub(crate) struct Recipe {
     /// Name of the file that the noise came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) noise: Option<String>,
-    /// The picture that it starts from.
+    /// The image that it starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) init_image: Option<Stamp>,
     /// The mask of what is repainted.
@@ -55,7 +55,7 @@ pub(crate) struct Recipe {
     /// The pixels around the masked part that were drawn with it, where only that part was drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mask_crop: Option<u32>,
-    /// How much of the picture is changed.
+    /// How much of the image is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) strength: Option<f64>,
     /// Name of the transformer's file without its extension.
@@ -117,7 +117,7 @@ impl UsedLora {
 }
 
 impl Recipe {
-    /// How the picture was sampled.
+    /// How the image was sampled.
     pub(crate) fn sampling(&self) -> Sampling {
         Sampling {
             sampler: self.sampler,
@@ -134,7 +134,7 @@ impl Recipe {
         serde_json::to_string(self).map_err(|error| CliError::Internal(format!("recipe: {error}")))
     }
 
-    /// What tells this recipe from every other: the digest of all that makes the picture.
+    /// What tells this recipe from every other: the digest of all that makes the image.
     ///
     /// # Errors
     /// As of [`Self::to_json`].
@@ -142,7 +142,7 @@ impl Recipe {
         Ok(format!("{:x}", Sha256::digest(self.to_json()?)))
     }
 
-    /// From JSON. A field that is not known may change the picture, so it is an error.
+    /// From JSON. A field that is not known may change the image, so it is an error.
     ///
     /// # Errors
     /// What is wrong with the text.

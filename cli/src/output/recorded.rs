@@ -1,9 +1,9 @@
-//! What a picture's file asks for when its picture is to be made again.
+//! What an image's file asks for when its image is to be made again.
 
 use std::path::{Path, PathBuf};
 
 use super::foreign::{self, Foreign};
-use super::metadata::{PARAMETERS, PictureFile, input};
+use super::metadata::{ImageFile, PARAMETERS, input};
 use super::parameters::{self, parsed};
 use super::recipe::{Recipe, UsedLora};
 use super::texts::Texts;
@@ -11,10 +11,10 @@ use crate::args::Sampling;
 use crate::error::CliError;
 use crate::input::Stamp;
 
-/// How a picture was made, as far as its file tells.
+/// How an image was made, as far as its file tells.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    /// The picture's file.
+    /// The image's file.
     pub(crate) path: PathBuf,
     /// The prompt.
     pub(crate) prompt: String,
@@ -32,7 +32,7 @@ pub(crate) struct Recorded {
     pub(crate) cfg_scale: Option<f64>,
     /// Seed of the noise.
     pub(crate) seed: Option<i128>,
-    /// All of it, where this program made the picture.
+    /// All of it, where this program made the image.
     pub(crate) recipe: Option<Recipe>,
     /// How much of the image that it started from was changed.
     pub(crate) strength: Option<f64>,
@@ -50,7 +50,7 @@ pub(crate) struct Recorded {
     foreign: Option<Foreign>,
 }
 
-/// A field of the `parameters` text that a picture cannot be made again from.
+/// A field of the `parameters` text that an image cannot be made again from.
 #[derive(Debug)]
 struct Lost {
     key: &'static str,
@@ -72,13 +72,13 @@ const INSUFFICIENT: [(&str, &[&str]); 8] = [
 ];
 
 impl Recorded {
-    /// Reads it from a picture of this program's, or from one of another program whose recipe is
+    /// Reads it from an image of this program's, or from one of another program whose recipe is
     /// understood.
     ///
     /// # Errors
     /// [`CliError::Input`]: the file is missing, damaged, or does not tell.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
-        let file = PictureFile::open(path)?;
+        let file = ImageFile::open(path)?;
         if let Some(recipe) = file.recipe()? {
             return Self::of_recipe(path, recipe);
         }
@@ -203,7 +203,7 @@ impl Recorded {
         }
     }
 
-    /// Refuses a picture of this program's that another one has written anew without the recipe,
+    /// Refuses an image of this program's that another one has written anew without the recipe,
     /// unless flags say what is lost; `given` tells whether one is there.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl Recorded {
         ))
     }
 
-    /// Refuses a picture that started from a file's noise.
+    /// Refuses an image that started from a file's noise.
     ///
     /// # Errors
     /// [`CliError::Input`] that names the noise file.
@@ -246,10 +246,10 @@ impl Recorded {
         }
     }
 
-    /// Refuses a picture that started from another, whose file only the user knows.
+    /// Refuses an image that started from another, whose file only the user knows.
     ///
     /// # Errors
-    /// [`CliError::Input`] that names that picture, its mask and the flags.
+    /// [`CliError::Input`] that names that image, its mask and the flags.
     pub(crate) fn check_init_image(&self) -> Result<(), CliError> {
         let recipe = self.recipe.as_ref();
         let own = recipe.and_then(|recipe| Some(recipe.init_image.as_ref()?.name.as_str()));
@@ -264,11 +264,11 @@ impl Recorded {
         });
         Err(input(
             &self.path,
-            &format!("it was made from the picture {init}: name that file with --init-image{mask}"),
+            &format!("it was made from the image {init}: name that file with --init-image{mask}"),
         ))
     }
 
-    /// Compares the pictures that this one started from with those at hand. Returns what the user
+    /// Compares the images that this one started from with those at hand. Returns what the user
     /// should know.
     pub(crate) fn check_stamps(
         &self,
@@ -283,7 +283,7 @@ impl Recorded {
             return None;
         }
         Some(format!(
-            "{} was made from another picture or mask; the result will be another",
+            "{} was made from another image or mask; the result will be another",
             self.path.display()
         ))
     }
@@ -341,12 +341,12 @@ impl Recorded {
         })
     }
 
-    /// Compares the model with the one at hand. Another program's picture is another model's in
+    /// Compares the model with the one at hand. Another program's image is another model's in
     /// any case; `chosen` says that the user named this one's file. Returns what the user should
     /// know.
     ///
     /// # Errors
-    /// [`CliError::Input`] for another model than the picture's.
+    /// [`CliError::Input`] for another model than the image's.
     pub(crate) fn check_model(&self, here: &str, chosen: bool) -> Result<Option<String>, CliError> {
         let path = self.path.display();
         let model = self.model.as_deref().unwrap_or("an unknown model");
@@ -362,7 +362,7 @@ impl Recorded {
         }
         if chosen {
             let other =
-                format!("{path} was made with {model}; with {here} the picture will be another");
+                format!("{path} was made with {model}; with {here} the image will be another");
             let both: Vec<String> = left.into_iter().chain([other]).collect();
             return Ok(Some(both.join("; ")));
         }

@@ -22,19 +22,19 @@ pub(crate) struct Report {
     pub(crate) device: usize,
     /// `f32` or `bf16`.
     pub(crate) dtype: &'static str,
-    /// Pixels across, of the first picture; each has its own in `images`.
+    /// Pixels across, of the first image; each has its own in `images`.
     pub(crate) width: u32,
-    /// Pixels down, of the first picture.
+    /// Pixels down, of the first image.
     pub(crate) height: u32,
-    /// Denoising steps of the first picture.
+    /// Denoising steps of the first image.
     pub(crate) steps: usize,
-    /// How often the transformer was asked for a prediction for the first picture; 0 where it was
+    /// How often the transformer was asked for a prediction for the first image; 0 where it was
     /// there already.
     pub(crate) model_calls: usize,
-    /// `sampler`, `schedule` and `preset` of the first picture.
+    /// `sampler`, `schedule` and `preset` of the first image.
     #[serde(flatten)]
     pub(crate) sampling: Sampling,
-    /// Guidance scale of the first picture.
+    /// Guidance scale of the first image.
     pub(crate) cfg_scale: f64,
     /// Whether each of these predictions ran the model twice.
     pub(crate) guided: bool,

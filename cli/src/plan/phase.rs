@@ -17,7 +17,7 @@ use super::work::Work;
 pub(crate) enum PhaseName {
     /// Text to embeddings.
     Encode,
-    /// The picture to start from to latents, where there is one.
+    /// The image to start from to latents, where there is one.
     EncodeImage,
     /// Noise to latents.
     Denoise,

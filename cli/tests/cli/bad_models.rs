@@ -1,4 +1,4 @@
-//! Files of the right model that would give a wrong picture: numbers that are not finite, and configs
+//! Files of the right model that would give a wrong image: numbers that are not finite, and configs
 //! that ask for what is not computed here.
 
 use serde_json::json;
@@ -64,7 +64,7 @@ fn numbers_in_a_file_that_are_not_finite() {
         });
         place.refuses(&[], &[key, "not finite", ".safetensors"]);
     }
-    // The VAE's encoder, in a run that begins with a picture.
+    // The VAE's encoder, in a run that begins with an image.
     let place = Place::new();
     let key = "encoder.conv1.bias";
     edit(place.vae(), |file| {
@@ -75,9 +75,9 @@ fn numbers_in_a_file_that_are_not_finite() {
         };
         entry.bytes[..bytes.len()].copy_from_slice(&bytes);
     });
-    let picture = fixtures().join("pictures/scene_48x32.png");
+    let image = fixtures().join("images/scene_48x32.png");
     place.refuses(
-        &["--init-image", picture.to_str().unwrap()],
+        &["--init-image", image.to_str().unwrap()],
         &[key, "not finite", ".safetensors"],
     );
 }

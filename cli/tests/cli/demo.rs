@@ -3,16 +3,16 @@
 use std::f64::consts::FRAC_PI_4;
 use std::fs::{self, File};
 
+use super::drawn::{DrawnImage, Region};
 #[cfg(all(unix, debug_assertions))]
 use super::hold::Held;
-use super::picture::{Picture, Region};
 use super::support::{Run, program};
 
-/// The picture that the first command of a newcomer gives, with this prompt.
+/// The image that the first command of a newcomer gives, with this prompt.
 #[track_caller]
-fn draw(prompt: &str, more: &[&str]) -> (Picture, Run) {
+fn draw(prompt: &str, more: &[&str]) -> (DrawnImage, Run) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("picture.png");
+    let path = folder.path().join("image.png");
     let mut command = program();
     command
         .args(["generate", "--backend=flex", "--prompt", prompt])
@@ -20,7 +20,7 @@ fn draw(prompt: &str, more: &[&str]) -> (Picture, Run) {
         .arg(&path)
         .args(more);
     let run = Run::from(command.output().unwrap()).expect(0);
-    (Picture::open(&path), run)
+    (DrawnImage::open(&path), run)
 }
 
 /// Whether `value` is within `margin` of `expected`.
@@ -36,10 +36,10 @@ fn only(mut regions: Vec<Region>) -> Region {
 
 #[test]
 fn a_red_circle_on_a_blue_background() {
-    let (picture, run) = draw("a red circle on a blue background", &[]);
+    let (image, run) = draw("a red circle on a blue background", &[]);
     assert!(run.stderr.contains("built-in demo model"), "{}", run.stderr);
-    assert_eq!(picture.background(), "blue");
-    let circle = only(picture.regions("red"));
+    assert_eq!(image.background(), "blue");
+    let circle = only(image.regions("red"));
     assert!(about(circle.fill, FRAC_PI_4, 0.05), "{circle:?}");
     assert!(about(circle.aspect, 1.0, 0.15), "{circle:?}");
     assert!(
@@ -47,19 +47,19 @@ fn a_red_circle_on_a_blue_background() {
         "{circle:?}"
     );
     assert!((0.05..0.3).contains(&circle.area), "{circle:?}");
-    let field = only(picture.regions("blue"));
+    let field = only(image.regions("blue"));
     assert!(about(field.area + circle.area, 1.0, 0.03), "{field:?}");
 }
 
 #[test]
 fn a_blue_square_above_an_orange_triangle() {
     let prompt = "a blue square above an orange triangle on a white background";
-    let (picture, _) = draw(prompt, &[]);
-    assert_eq!(picture.background(), "white");
-    let square = only(picture.regions("blue"));
+    let (image, _) = draw(prompt, &[]);
+    assert_eq!(image.background(), "white");
+    let square = only(image.regions("blue"));
     assert!(square.fill > 0.88, "{square:?}");
     assert!(about(square.aspect, 1.0, 0.15), "{square:?}");
-    let triangle = only(picture.regions("orange"));
+    let triangle = only(image.regions("orange"));
     assert!(about(triangle.fill, 0.5, 0.08), "{triangle:?}");
     assert!(
         square.y < 0.45 && triangle.y > 0.55,
@@ -68,11 +68,11 @@ fn a_blue_square_above_an_orange_triangle() {
 }
 
 #[test]
-fn two_purple_hearts_in_a_wide_picture() {
+fn two_purple_hearts_in_a_wide_image() {
     let prompt = "two purple hearts on a yellow background";
-    let (picture, _) = draw(prompt, &["--width=320", "--height=192"]);
-    assert_eq!(picture.background(), "yellow");
-    let hearts = picture.regions("purple");
+    let (image, _) = draw(prompt, &["--width=320", "--height=192"]);
+    assert_eq!(image.background(), "yellow");
+    let hearts = image.regions("purple");
     assert_eq!(hearts.len(), 2, "{hearts:?}");
     for heart in &hearts {
         assert!((0.5..0.75).contains(&heart.fill), "{heart:?}");
@@ -82,10 +82,10 @@ fn two_purple_hearts_in_a_wide_picture() {
 
 #[test]
 fn the_checks_tell_one_prompt_from_another() {
-    let (picture, _) = draw("a green triangle on a pink background", &[]);
-    assert_eq!(picture.background(), "pink");
-    assert!(picture.regions("red").is_empty());
-    let triangle = only(picture.regions("green"));
+    let (image, _) = draw("a green triangle on a pink background", &[]);
+    assert_eq!(image.background(), "pink");
+    assert!(image.regions("red").is_empty());
+    let triangle = only(image.regions("green"));
     assert!(!about(triangle.fill, FRAC_PI_4, 0.05), "{triangle:?}");
 }
 

@@ -27,11 +27,11 @@ fn the_flags_of_generate_are_grouped_by_topic() {
         }
     }
     for (flag, expected) in [
-        ("--prompt", "Picture"),
-        ("--width", "Picture"),
-        ("--steps", "Picture"),
-        ("--seed", "Picture"),
-        ("--noise", "Picture"),
+        ("--prompt", "Image"),
+        ("--width", "Image"),
+        ("--steps", "Image"),
+        ("--seed", "Image"),
+        ("--noise", "Image"),
         ("--models", "Models"),
         ("--demo", "Models"),
         ("--backend", "Compute"),
@@ -167,7 +167,7 @@ fn every_command_has_a_manual_page() {
         assert!(page.is_ascii(), "{name}");
     }
     let generate = fs::read_to_string(pages.join("qwen-image-generate.1")).unwrap();
-    assert!(generate.contains("What the picture shows"));
+    assert!(generate.contains("What the image shows"));
     for part in [
         "QWEN_IMAGE_VRAM_LIMIT",
         "COLORTERM",

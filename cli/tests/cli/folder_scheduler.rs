@@ -92,23 +92,23 @@ fn other_constants_are_used_and_recorded() {
     let place = with(&json!({"time_shift_type": "linear"}));
     draw(&place, &[]).expect(0);
     let linear = sigmas(&place);
-    // The shift of a 48x32 picture's 6 tokens is the number itself, not its exponential.
+    // The shift of a 48x32 image's 6 tokens is the number itself, not its exponential.
     let mu = 0.5 + (0.9 - 0.5) / (8192.0 - 256.0) * (6.0 - 256.0);
     let shifted = |sigma: f64| mu / (mu + 1.0 / sigma - 1.0);
     let stretch = (1.0 - shifted(0.25)) / (1.0 - 0.02);
     let expected = 1.0 - (1.0 - shifted(0.5)) / stretch;
     assert!((f64::from(linear[2]) - expected).abs() < 1e-5, "{linear:?}");
     let inspect = |place: &Place| -> String {
-        let picture = place.path("out/x.png");
-        let run = Run::from(program().arg("inspect").arg(picture).output().unwrap());
+        let image = place.path("out/x.png");
+        let run = Run::from(program().arg("inspect").arg(image).output().unwrap());
         run.expect(0).stdout
     };
     let recorded = inspect(&place);
     assert!(recorded.contains("time_shift_type=linear"), "{recorded}");
-    // Such a picture is not the one of another folder.
-    let picture = place.path("out/x.png");
+    // Such an image is not the one of another folder.
+    let image = place.path("out/x.png");
     let published = Place::with("diffusers");
-    let again = draw(&published, &["--from", picture.to_str().unwrap()]).expect(0);
+    let again = draw(&published, &["--from", image.to_str().unwrap()]).expect(0);
     assert!(again.stderr.contains("other constants of the noise levels"));
     assert!(!inspect(&published).contains("time_shift_type"));
 }

@@ -46,7 +46,7 @@ fn the_extension_chooses_the_format_and_all_hold_the_same_metadata() {
 
     let json = |name: &str| -> Value {
         let run = inspect(&place, name, &["--json"]).expect(0);
-        serde_json::from_str::<Value>(&run.stdout).unwrap()["picture"].take()
+        serde_json::from_str::<Value>(&run.stdout).unwrap()["image"].take()
     };
     let png = json("out/a.png");
     assert_eq!(
@@ -110,7 +110,7 @@ fn exif_is_where_other_tools_look() {
 }
 
 #[test]
-fn inspect_shows_how_a_picture_was_made() {
+fn inspect_shows_how_a_image_was_made() {
     let place = Place::new();
     place.generate(&["--prompt=\u{1b}[2Jfox"]).expect(0);
     let run = inspect(&place, "out/x.png", &[]).expect(0);

@@ -1,12 +1,12 @@
-//! `--from`: a picture again.
+//! `--from`: an image again.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::{Place, Run, program};
 
-/// `generate --from` without any flag that the picture tells.
-pub(crate) fn from(place: &Place, picture: &str, more: &[&str]) -> Run {
+/// `generate --from` without any flag that the image tells.
+pub(crate) fn from(place: &Place, image: &str, more: &[&str]) -> Run {
     let mut command = program();
     command
         .current_dir(place.path(""))
@@ -15,7 +15,7 @@ pub(crate) fn from(place: &Place, picture: &str, more: &[&str]) -> Run {
             "--models=models",
             "--backend=flex",
             "--from",
-            picture,
+            image,
         ])
         .args(more);
     command.output().unwrap().into()
@@ -25,7 +25,7 @@ pub(crate) fn bytes(place: &Place, name: &str) -> Vec<u8> {
     fs::read(place.path(name)).unwrap()
 }
 
-/// A picture with this text under a keyword.
+/// An image with this text under a keyword.
 pub(crate) fn with_text(path: &Path, keyword: &str, text: &str) {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
@@ -39,13 +39,13 @@ pub(crate) fn with_text(path: &Path, keyword: &str, text: &str) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A picture of another program's with this text.
+/// An image of another program's with this text.
 pub(crate) fn foreign(path: &Path, text: &str) {
     with_text(path, "parameters", text);
 }
 
 #[test]
-fn every_format_gives_the_same_picture_again() {
+fn every_format_gives_the_same_image_again() {
     let place = Place::new();
     let flags = [
         "-n",

@@ -91,7 +91,7 @@ fn inspect(place: &Place, name: &str, more: &[&str]) -> String {
 
 fn json_of(place: &Place, name: &str) -> Value {
     let text = inspect(place, name, &["--json"]);
-    serde_json::from_str::<Value>(&text).unwrap()["picture"].take()
+    serde_json::from_str::<Value>(&text).unwrap()["image"].take()
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn what_a_file_holds_is_said_where_it_is_not_read() {
         (
             "prompt",
             &graphs[1],
-            &["the picture scene.png", "--init-image"],
+            &["the image scene.png", "--init-image"],
         ),
         (
             "workflow",

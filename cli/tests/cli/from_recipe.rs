@@ -8,16 +8,16 @@ use crate::from::{bytes, foreign, from, with_text};
 use crate::lora::{EVERYWHERE, FAST, STYLE, place};
 use crate::support::{Place, program};
 
-/// The recipe of a picture.
-pub(crate) fn recipe(place: &Place, picture: &str) -> Value {
+/// The recipe of an image.
+pub(crate) fn recipe(place: &Place, image: &str) -> Value {
     let run: crate::support::Run = program()
         .args(["inspect", "--json"])
-        .arg(place.path(picture))
+        .arg(place.path(image))
         .output()
         .unwrap()
         .into();
     let inspection: Value = serde_json::from_str(&run.expect(0).stdout).unwrap();
-    inspection["picture"]["recipe"].clone()
+    inspection["image"]["recipe"].clone()
 }
 
 /// The names of a recipe's LoRAs.
@@ -96,7 +96,7 @@ fn lora_and_lightning_are_each_taken_from_the_recipe() {
 }
 
 #[test]
-fn what_makes_the_picture_another_is_told() {
+fn what_makes_the_image_another_is_told() {
     let place = place();
     let folder = place.path("models/loras");
     place
@@ -132,7 +132,7 @@ fn listed_levels_and_lightning_have_the_same_steps() {
     );
     assert_eq!(recipe(&place, "out/x.png")["steps"], 4);
 
-    // A picture without Lightning has levels that are not for it.
+    // An image without Lightning has levels that are not for it.
     lightning(&place, &["--schedule=sigmas=1,0.5"]);
     from(&place, "out/x.png", &["-oout/a.png", "--lightning=4"]).expect(0);
     let again = recipe(&place, "out/a.png");

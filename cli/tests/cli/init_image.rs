@@ -1,4 +1,4 @@
-//! `--init-image`, `--mask` and `--strength`: the reference's pictures, and what is said of them.
+//! `--init-image`, `--mask` and `--strength`: the reference's images, and what is said of them.
 
 use std::fs::{self, File as StdFile};
 use std::io::BufReader;
@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::safetensors_file::File;
 use crate::support::{Place, Run, fixtures, program};
 
-/// A committed picture.
-pub(crate) fn picture(name: &str) -> String {
-    let path = fixtures().join("pictures").join(name);
+/// A committed image.
+pub(crate) fn image(name: &str) -> String {
+    let path = fixtures().join("images").join(name);
     path.to_str().unwrap().to_owned()
 }
 
@@ -88,7 +88,7 @@ impl Recorded {
         command
     }
 
-    /// Runs it and compares tensors and picture with the reference's.
+    /// Runs it and compares tensors and image with the reference's.
     pub(crate) fn check(&self, tolerance: f32, levels: u8) {
         let run: Run = self.command().output().unwrap().into();
         let run = run.expect(0);
@@ -129,19 +129,19 @@ impl Recorded {
 }
 
 #[test]
-fn a_changed_picture_is_the_references() {
+fn a_changed_image_is_the_references() {
     Recorded::new("demo_img2img").check(5e-5, 1);
     Recorded::new("img2img").check(5e-5, 1);
 }
 
 #[test]
-fn an_inpainted_picture_is_the_references() {
+fn an_inpainted_image_is_the_references() {
     Recorded::new("demo_inpaint").check(5e-5, 1);
     Recorded::new("inpaint").check(5e-5, 1);
 }
 
 #[test]
-fn resized_pictures_and_masks_are_the_references() {
+fn resized_images_and_masks_are_the_references() {
     Recorded::new("img2img_resized").check(5e-5, 1);
     Recorded::new("inpaint_resized").check(5e-5, 1);
 }
@@ -155,7 +155,7 @@ fn an_image_has_its_init_images_size_unless_asked_otherwise() {
             .args(["generate", "--backend=flex", "--models"])
             .arg(fixtures().join("comfyui"))
             .args(["-p", "a fox", "--steps=2", "--seed=1", "--init-image"])
-            .args([&picture("scene_61x45.png"), "--output"])
+            .args([&image("scene_61x45.png"), "--output"])
             .arg(place.path("out/x.png"))
             .args(more);
         let run = Run::from(command.output().unwrap()).expect(0);
@@ -173,13 +173,13 @@ fn an_image_has_its_init_images_size_unless_asked_otherwise() {
 }
 
 #[test]
-fn the_parameters_name_picture_mask_and_strength() {
+fn the_parameters_name_image_mask_and_strength() {
     let place = Place::new();
     let run = place.generate(&[
         "--init-image",
-        &picture("scene_48x32.png"),
+        &image("scene_48x32.png"),
         "--mask",
-        &picture("mask_48x32.png"),
+        &image("mask_48x32.png"),
         "--strength=0.5",
         "--report",
         "out/r.json",
@@ -224,7 +224,7 @@ fn the_parameters_name_picture_mask_and_strength() {
 }
 
 #[test]
-fn a_black_mask_leaves_the_picture_and_says_so() {
+fn a_black_mask_leaves_the_image_and_says_so() {
     let place = Place::new();
     let mask = place.path("black.png");
     let file = StdFile::create(&mask).unwrap();
@@ -235,7 +235,7 @@ fn a_black_mask_leaves_the_picture_and_says_so() {
     writer.finish().unwrap();
 
     let generate = |prompt: &str, output: &str| {
-        let scene = picture("scene_48x32.png");
+        let scene = image("scene_48x32.png");
         let flags = ["--init-image", &scene, "--mask", "black.png", "-p", prompt];
         let mut command = place.command();
         command.args(flags).args(["--output", output]);
@@ -249,9 +249,9 @@ fn a_black_mask_leaves_the_picture_and_says_so() {
 }
 
 #[test]
-fn each_picture_of_a_batch_draws_by_its_own_seed() {
+fn each_image_of_a_batch_draws_by_its_own_seed() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     let generate = |seed: &str, more: &[&str]| {
         let mut command = place.command();
         command
@@ -272,9 +272,9 @@ fn each_picture_of_a_batch_draws_by_its_own_seed() {
 }
 
 #[test]
-fn a_plan_has_the_picture_encoded() {
+fn a_plan_has_the_image_encoded() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     let run = place.generate(&["--dry-run", "--init-image", &scene]);
     let run = run.expect(0);
     let phases: Vec<&str> = run
@@ -295,7 +295,7 @@ fn a_plan_has_the_picture_encoded() {
 #[test]
 fn noise_from_a_file_takes_the_likeliest_latents() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     place
         .generate(&["--init-image", &scene, "--trace", "out/t.safetensors"])
         .expect(0);
@@ -324,7 +324,7 @@ fn noise_from_a_file_takes_the_likeliest_latents() {
 #[test]
 fn the_report_counts_the_steps_that_are_run() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     let calls = |more: &[&str]| {
         let flags = ["--steps=4", "--report=out/r.json"];
         place.generate(&[&flags[..], more].concat()).expect(0);
@@ -360,7 +360,7 @@ fn peak_memory(command: &mut Command) -> u64 {
 #[test]
 fn many_sizes_are_not_in_memory_at_once() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     let run = |sizes: u32| {
         let lines: String = (0..sizes)
             .map(|n| format!("{{\"prompt\":\"x\",\"width\":{}}}\n", 1024 + 16 * n))
@@ -381,6 +381,6 @@ fn many_sizes_are_not_in_memory_at_once() {
         peak_memory(&mut command)
     };
     let (one, many) = (run(1), run(20));
-    // A picture of this size is 12 MiB in f32.
+    // An image of this size is 12 MiB in f32.
     assert!(many < one + (64 << 20), "{one} and {many} bytes");
 }

@@ -1,15 +1,15 @@
-//! Flags and files about a picture to start from that are refused: one line, and nothing written.
+//! Flags and files about an image to start from that are refused: one line, and nothing written.
 
 use std::fs;
 
-use crate::init_image::picture;
+use crate::init_image::image;
 use crate::safetensors_file::edit;
 use crate::support::Place;
 
 #[test]
 fn flags_that_make_no_sense_are_refused() {
     let place = Place::new();
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     for (flags, parts) in [
         (vec!["--mask", &scene], ["--mask", "--init-image"]),
         (vec!["--strength", "0.5"], ["--strength", "--init-image"]),
@@ -52,13 +52,13 @@ fn flags_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn files_that_are_no_pictures_are_refused() {
+fn files_that_are_no_images_are_refused() {
     let place = Place::new();
-    let whole = fs::read(picture("scene_48x32.png")).unwrap();
-    let jpeg = fs::read(picture("rgb.jpg")).unwrap();
+    let whole = fs::read(image("scene_48x32.png")).unwrap();
+    let jpeg = fs::read(image("rgb.jpg")).unwrap();
     let files: [(&str, &[u8], &str); 7] = [
         ("empty.png", b"", "is empty"),
-        ("text.png", b"a red fox", "is not a picture"),
+        ("text.png", b"a red fox", "is not an image"),
         ("cut.png", &whole[..whole.len() / 2], "damaged or cut short"),
         ("head.png", &whole[..20], "damaged or cut short"),
         ("cut.jpg", &jpeg[..jpeg.len() - 40], "cut short"),
@@ -72,7 +72,7 @@ fn files_that_are_no_pictures_are_refused() {
     for (name, bytes, reason) in files {
         fs::write(place.path(name), bytes).unwrap();
         place.refuses(&["--init-image", name], &[name, reason]);
-        let scene = picture("scene_48x32.png");
+        let scene = image("scene_48x32.png");
         place.refuses(&["--init-image", &scene, "--mask", name], &[name, reason]);
     }
     place.refuses(&["--init-image", "none.png"], &["none.png", "No such file"]);
@@ -98,7 +98,7 @@ fn a_vae_without_an_encoder_is_refused_where_one_is_needed() {
         let in_encoder = |key: &str| key.starts_with("encoder.") || key.starts_with("conv1.");
         file.tensors.retain(|entry| !in_encoder(&entry.key));
     });
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     place.refuses(
         &["--init-image", &scene],
         &[
@@ -117,7 +117,7 @@ fn a_vae_whose_encoder_lacks_a_tensor_is_refused_before_anything_loads() {
         let bias = "encoder.head.2.bias";
         file.tensors.retain(|entry| entry.key != bias);
     });
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     place.refuses(
         &["--init-image", &scene],
         &["1 tensor missing", "encoder.conv_out.bias"],
@@ -131,7 +131,7 @@ fn the_help_lists_the_flags_under_a_heading_of_their_own() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let group = crate::support::under_heading(&text, "Start from a picture");
+    let group = crate::support::under_heading(&text, "Start from an image");
     let flags: Vec<&str> = group
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--"))

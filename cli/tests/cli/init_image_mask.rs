@@ -2,7 +2,7 @@
 
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 
-use crate::init_image::{picture, pixels};
+use crate::init_image::{image, pixels};
 use crate::support::Place;
 
 /// What is repainted, as a mask without an alpha channel has it.
@@ -12,7 +12,7 @@ fn grey(x: u32, y: u32) -> u8 {
 
 /// Draws with a mask of 48x32 pixels, and gives the pixels and what was said.
 fn draw(place: &Place, mask: &str) -> (Vec<u8>, String) {
-    let scene = picture("scene_48x32.png");
+    let scene = image("scene_48x32.png");
     let run = place
         .generate(&["--init-image", &scene, "--mask", mask])
         .expect(0);
@@ -31,7 +31,7 @@ fn a_hole_is_repainted_and_told() {
     mask.save(place.path("grey.png")).unwrap();
     let (expected, said) = draw(&place, "grey.png");
     assert!(!said.contains("transparent"), "{said}");
-    let scene = image::open(picture("scene_48x32.png")).unwrap().into_rgb8();
+    let scene = image::open(image("scene_48x32.png")).unwrap().into_rgb8();
     save(&place, "white.png", |x, y| {
         [255, 255, 255, 255 - grey(x, y)]
     });

@@ -117,9 +117,9 @@ fn a_path_that_is_no_text_is_shown_as_far_as_it_is_one() {
     let models = json(&folder);
     let path = models["tokenizer"]["path"].as_str().unwrap();
     assert!(path.ends_with("mod\u{fffd}els/tokenizer"), "{path}");
-    let picture = folder.join("x.png");
-    fs::copy(fixtures().join("pictures/alpha.png"), &picture).unwrap();
-    let path = &json(&picture)["picture"]["path"];
+    let image = folder.join("x.png");
+    fs::copy(fixtures().join("images/alpha.png"), &image).unwrap();
+    let path = &json(&image)["image"]["path"];
     assert!(path.as_str().unwrap().ends_with("mod\u{fffd}els/x.png"));
 }
 
@@ -220,7 +220,7 @@ fn what_cannot_be_inspected_is_exit_3() {
 }
 
 #[test]
-fn pictures_that_hold_no_recipe_are_told_apart_from_checkpoints() {
+fn images_that_hold_no_recipe_are_told_apart_from_checkpoints() {
     let place = Place::new();
     for (name, kind) in [("x.bmp", "BMP"), ("x.gif", "GIF"), ("x.tiff", "TIFF")] {
         let path = place.path(name);

@@ -10,19 +10,19 @@ use crate::support::Place;
 mod example;
 
 #[test]
-fn the_example_draws_the_programs_picture() {
+fn the_example_draws_the_programs_image() {
     let place = Place::new();
     let ours = ["--width=48", "--height=48", "--steps=2", "--seed=9"];
     place.generate(&ours).expect(0);
     let output = place.path("out/library.png");
-    let picture = example::Picture {
+    let image = example::DrawnImage {
         models: place.path("models"),
         prompt: "a red fox".to_owned(),
         side: 48,
         steps: 2,
         seed: 9,
     };
-    example::draw(picture, &output).unwrap();
+    example::draw(image, &output).unwrap();
     assert!(pixels(&output) == pixels(&place.path("out/x.png")));
 }
 

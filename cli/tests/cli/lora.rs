@@ -41,7 +41,7 @@ fn text_of(image: &Path) -> String {
 }
 
 #[test]
-fn a_lora_changes_the_picture_and_is_told() {
+fn a_lora_changes_the_image_and_is_told() {
     let place = place();
     let (plain, said) = prediction(&place, &[]);
     assert!(!said.contains("LoRA"), "{said}");
@@ -73,7 +73,7 @@ fn a_lora_changes_the_picture_and_is_told() {
 }
 
 #[test]
-fn several_loras_are_in_the_report_and_in_the_picture() {
+fn several_loras_are_in_the_report_and_in_the_image() {
     let place = place();
     let flags = [
         "--lora",

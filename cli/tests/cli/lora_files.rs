@@ -9,7 +9,7 @@ use crate::lora::{EVERYWHERE, FAST, STYLE, place};
 use crate::safetensors_file::{Entry, File};
 use crate::support::{Place, Run, program};
 
-/// Draws with a LoRA to `out/NAME.png` and returns the picture and what was said.
+/// Draws with a LoRA to `out/NAME.png` and returns the image and what was said.
 fn draw(place: &Place, name: &str, flags: &[&str]) -> (Vec<u8>, String) {
     let output = format!("out/{name}.png");
     let said = place
@@ -52,7 +52,7 @@ fn inspect(place: &Place, path: &str) -> Value {
 }
 
 #[test]
-fn every_programs_names_give_the_same_picture() {
+fn every_programs_names_give_the_same_image() {
     let place = place();
     let (expected, _) = draw(&place, "x", &["--lora", STYLE]);
     let (plain, _) = draw(&place, "plain", &[]);

@@ -88,7 +88,7 @@ fn negative_prompts_and_prompt_files_are_no_other() {
     assert!(note.ends_with("tip: --lora a:1 --lora b:2"), "{note}");
 }
 
-/// Another program's picture.
+/// Another program's image.
 fn webui(place: &Place, name: &str, prompt: &str) {
     foreign(
         &place.path(name),
@@ -178,7 +178,7 @@ fn a_lora_in_another_programs_prompt_is_used_if_it_is_found() {
 }
 
 #[test]
-fn a_picture_of_this_program_is_made_again_from_the_very_prompt() {
+fn an_image_of_this_program_is_made_again_from_the_very_prompt() {
     // Earlier versions drew such a prompt as it is.
     let place = place();
     let recipe = r#"{"prompt":"a red fox <lora:x:1>","width":48,"height":32,"steps":2,
@@ -186,6 +186,6 @@ fn a_picture_of_this_program_is_made_again_from_the_very_prompt() {
     with_text(&place.path("old.png"), "qwen-image-burn", recipe);
     let run = from(&place, "old.png", &["-oout/x.png"]).expect(0);
     assert!(notes(&run).is_empty(), "{}", run.stderr);
-    let picture = bytes(&place, "out/x.png");
-    assert!(String::from_utf8_lossy(&picture).contains("a red fox <lora:x:1>"));
+    let image = bytes(&place, "out/x.png");
+    assert!(String::from_utf8_lossy(&image).contains("a red fox <lora:x:1>"));
 }

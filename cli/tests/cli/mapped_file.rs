@@ -44,7 +44,7 @@ fn overwrite(path: &Path) {
 }
 
 #[test]
-fn a_mapped_file_that_is_written_to_gives_no_picture() {
+fn a_mapped_file_that_is_written_to_gives_no_image() {
     let place = Place::new();
     let (code, last) = disturbed(&place, &[], overwrite);
     assert_eq!(code, 3, "{last}");

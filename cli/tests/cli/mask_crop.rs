@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use crate::from::from;
 use crate::from_recipe::recipe;
-use crate::init_image::{Recorded, picture, pixels};
+use crate::init_image::{Recorded, image, pixels};
 use crate::support::Place;
 
 /// `--init-image` and `--mask` of a size, and `--mask-crop`.
 fn crop(size: &str, padding: &str) -> [String; 6] {
     [
         "--init-image".to_owned(),
-        picture(&format!("scene_{size}.png")),
+        image(&format!("scene_{size}.png")),
         "--mask".to_owned(),
-        picture(&format!("spot_{size}.png")),
+        image(&format!("spot_{size}.png")),
         "--mask-crop".to_owned(),
         padding.to_owned(),
     ]
@@ -30,7 +30,7 @@ fn generate(place: &Place, padding: &str, more: &[&str]) -> String {
 }
 
 #[test]
-fn a_cropped_picture_is_the_references() {
+fn a_cropped_image_is_the_references() {
     Recorded::new("demo_inpaint_crop").check(5e-5, 1);
     Recorded::new("inpaint_crop").check(5e-5, 1);
     Recorded::new("inpaint_crop_filled").check(5e-5, 1);
@@ -45,8 +45,8 @@ fn what_is_black_in_the_mask_is_the_init_image() {
     assert!(!said.contains("is resized"), "{said}");
     let (width, height, found) = pixels(&place.path("out/x.png"));
     assert_eq!((width, height), (61, 45));
-    let scene = image::open(picture("scene_61x45.png")).unwrap().into_rgb8();
-    let mask = image::open(picture("spot_61x45.png")).unwrap().into_luma8();
+    let scene = image::open(image("scene_61x45.png")).unwrap().into_rgb8();
+    let mask = image::open(image("spot_61x45.png")).unwrap().into_luma8();
     let pixels = found.chunks_exact(3).zip(scene.pixels()).zip(mask.pixels());
     let (mut kept, mut changed) = (0, 0);
     for ((found, before), mask) in pixels {
@@ -98,7 +98,7 @@ fn the_crop_is_recorded_and_made_again() {
 }
 
 #[test]
-fn another_crop_is_another_picture() {
+fn another_crop_is_another_image() {
     let place = Place::new();
     let skipped = |padding: &str| generate(&place, padding, &["--resume"]).contains("skipping ");
     assert!(!skipped("4"));
@@ -121,8 +121,8 @@ fn a_plan_is_of_the_size_that_is_drawn() {
 #[test]
 fn crops_that_make_no_sense_are_refused() {
     let place = Place::new();
-    let scene = picture("scene_61x45.png");
-    let spot = picture("spot_61x45.png");
+    let scene = image("scene_61x45.png");
+    let spot = image("spot_61x45.png");
     let start = ["--init-image", &scene];
     let usage = |more: &[&str], parts: &[&str]| {
         place.generate(more).expect_error(2, parts);

@@ -295,7 +295,7 @@ fn a_random_seed_is_told_and_gives_the_image_again() {
 }
 
 #[test]
-fn the_picture_is_the_references() {
+fn the_image_is_the_references() {
     let cases = fs::read_to_string(fixtures().join("cases.json")).unwrap();
     let cases: serde_json::Value = serde_json::from_str(&cases).unwrap();
     let cases = cases["cases"].as_array().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::init_image::picture;
+use crate::init_image::image;
 use crate::lora;
 use crate::support::Place;
 
@@ -10,7 +10,7 @@ use crate::support::Place;
 fn a_preview_takes_no_place_of_the_users() {
     let place = Place::new();
     let preview = place.path("out/x.preview.png");
-    let scene = fs::read(picture("scene_48x32.png")).unwrap();
+    let scene = fs::read(image("scene_48x32.png")).unwrap();
     place.generate(&["-oout/made.png"]).expect(0);
     let made = fs::read(place.path("out/made.png")).unwrap();
     for users in [&b"mine"[..], &scene, &made] {
@@ -54,9 +54,9 @@ fn a_preview_left_behind_by_a_killed_run_is_replaced() {
 fn a_file_is_the_same_however_it_is_spelled() {
     let place = Place::new();
     let fox = place.path("out/x.png");
-    let scene = fs::read(picture("scene_48x32.png")).unwrap();
+    let scene = fs::read(image("scene_48x32.png")).unwrap();
     fs::write(&fox, &scene).unwrap();
-    fs::copy(picture("mask_48x32.png"), place.path("mask.png")).unwrap();
+    fs::copy(image("mask_48x32.png"), place.path("mask.png")).unwrap();
     let whole = fox.to_str().unwrap();
     for (flags, parts) in [
         (

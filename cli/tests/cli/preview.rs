@@ -8,7 +8,7 @@ use crate::safetensors_file;
 use crate::support::Place;
 
 #[test]
-fn previews_leave_the_picture_as_it_is_and_nothing_behind() {
+fn previews_leave_the_image_as_it_is_and_nothing_behind() {
     let place = Place::new();
     place.generate(&[]).expect(0);
     let without = fs::read(place.path("out/x.png")).unwrap();
@@ -72,13 +72,13 @@ fn on_terminal(variables: &[(&str, &str)]) -> String {
 
 #[cfg(unix)]
 #[test]
-fn a_terminal_that_shows_pictures_is_sent_them() {
+fn a_terminal_that_shows_images_is_sent_them() {
     let kitty = on_terminal(&[("TERM", "xterm-kitty")]);
     assert_eq!(kitty.matches("\x1b_Ga=T").count(), 2, "one a step: {kitty}");
     let iterm = on_terminal(&[("TERM_PROGRAM", "iTerm.app")]);
     assert_eq!(iterm.matches("\x1b]1337;File=inline=1").count(), 2);
     let plain = on_terminal(&[("TERM", "xterm")]);
-    assert!(plain.contains("shows no pictures"), "{plain}");
+    assert!(plain.contains("shows no images"), "{plain}");
     let tmux = on_terminal(&[
         ("TERM", "tmux-256color"),
         ("TMUX", "/tmp/tmux-0/default,1,0"),

@@ -27,7 +27,7 @@ fn entries(place: &Place) -> Vec<PathBuf> {
     folder.map(|entry| entry.unwrap().path()).collect()
 }
 
-fn picture(place: &Place) -> Vec<u8> {
+fn image(place: &Place) -> Vec<u8> {
     fs::read(place.path("out/x.png")).unwrap()
 }
 
@@ -36,14 +36,14 @@ fn the_second_run_does_without_the_text_encoder_and_draws_the_same() {
     let place = Place::new();
     let first = generate(&place, &[]).expect(0);
     assert!(first.stderr.contains(LOADING), "{}", first.stderr);
-    let expected = picture(&place);
+    let expected = image(&place);
     // The prompt and the negative prompt.
     assert_eq!(entries(&place).len(), 2);
 
     let second = generate(&place, &[]).expect(0);
     assert!(second.stderr.contains(CACHED), "{}", second.stderr);
     assert!(!second.stderr.contains(LOADING), "{}", second.stderr);
-    assert_eq!(picture(&place), expected);
+    assert_eq!(image(&place), expected);
 
     // Of a new prompt only the negative prompt is known.
     let third = generate(&place, &["-p", "a cat"]).expect(0);
@@ -57,7 +57,7 @@ fn the_second_run_does_without_the_text_encoder_and_draws_the_same() {
 
     let without = generate(&place, &["--no-prompt-cache"]).expect(0);
     assert!(without.stderr.contains(LOADING), "{}", without.stderr);
-    assert_eq!(picture(&place), expected);
+    assert_eq!(image(&place), expected);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn records_are_of_all_phases() {
 fn another_text_encoder_or_tokenizer_is_not_served_from_it() {
     let place = Place::new();
     generate(&place, &[]).expect(0);
-    let before = picture(&place);
+    let before = image(&place);
     // Other weights in the same place.
     edit(place.text_encoder(), |file| {
         let bytes = &mut file.get_mut("model.norm.weight").bytes;
@@ -82,10 +82,10 @@ fn another_text_encoder_or_tokenizer_is_not_served_from_it() {
     });
     let run = generate(&place, &[]).expect(0);
     assert!(run.stderr.contains(LOADING), "{}", run.stderr);
-    let expected = picture(&place);
+    let expected = image(&place);
     assert_ne!(expected, before);
     generate(&place, &["--no-prompt-cache"]).expect(0);
-    assert_eq!(picture(&place), expected);
+    assert_eq!(image(&place), expected);
     let other = generate(&place, &["--no-mmap"]).expect(0);
     assert!(other.stderr.contains(LOADING), "{}", other.stderr);
 }
@@ -94,7 +94,7 @@ fn another_text_encoder_or_tokenizer_is_not_served_from_it() {
 fn a_damaged_entry_is_encoded_again() {
     let place = Place::new();
     generate(&place, &[]).expect(0);
-    let expected = picture(&place);
+    let expected = image(&place);
     for entry in entries(&place) {
         let mut bytes = fs::read(&entry).unwrap();
         let last = bytes.len() - 1;
@@ -103,10 +103,10 @@ fn a_damaged_entry_is_encoded_again() {
     }
     let run = generate(&place, &[]).expect(0);
     assert!(run.stderr.contains(LOADING), "{}", run.stderr);
-    assert_eq!(picture(&place), expected);
+    assert_eq!(image(&place), expected);
     let run = generate(&place, &[]).expect(0);
     assert!(run.stderr.contains(CACHED), "{}", run.stderr);
-    assert_eq!(picture(&place), expected);
+    assert_eq!(image(&place), expected);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn count(run: &Run, start: &str) -> usize {
 }
 
 #[test]
-fn each_line_is_a_picture_and_each_model_is_loaded_once() {
+fn each_line_is_a_image_and_each_model_is_loaded_once() {
     let place = Place::new();
     let text = "\u{feff}a fox\r\n\r\n# no prompt\r\n一只猫 🦊\r\na fox\r\n";
     fs::write(place.path("animals.txt"), text).unwrap();
@@ -63,7 +63,7 @@ fn each_line_is_a_picture_and_each_model_is_loaded_once() {
         .map(|image| &image["seed"])
         .collect();
     assert_eq!(seeds, [0, 1, 2]);
-    // Each is the picture that its prompt and seed give alone.
+    // Each is the image that its prompt and seed give alone.
     generate(&place, &["-p一只猫 🦊", "-s1", "-oout/alone.png"]).expect(0);
     assert_eq!(
         fs::read(place.path("out/alone.png")).unwrap(),
@@ -182,7 +182,7 @@ fn a_run_is_continued_where_it_ended() {
     assert_eq!(count(&rest, "skipping "), 1);
     assert_eq!(modified(&place, "1.png"), before);
 
-    // Other prompts, sizes or seeds are other pictures.
+    // Other prompts, sizes or seeds are other images.
     fs::write(place.path("p.txt"), "fox\nhen\ndog\n").unwrap();
     let flags = [&flags[..], &["--overwrite"]].concat();
     let changed = generate(&place, &flags).expect(0);
@@ -317,7 +317,7 @@ fn all_wrong_lines_are_told_at_once() {
 }
 
 #[test]
-fn a_dry_run_plans_for_the_largest_picture() {
+fn a_dry_run_plans_for_the_largest_image() {
     let place = Place::new();
     let lines = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"width\":96}\n";
     fs::write(place.path("p.jsonl"), lines).unwrap();
@@ -328,7 +328,7 @@ fn a_dry_run_plans_for_the_largest_picture() {
 
 #[cfg(all(unix, debug_assertions))]
 #[test]
-fn pictures_that_are_made_survive_ctrl_c_and_the_next_run_continues() {
+fn images_that_are_made_survive_ctrl_c_and_the_next_run_continues() {
     let place = Place::new();
     let lines = "{\"prompt\":\"a\"}\n\
         {\"prompt\":\"b\",\"width\":64,\"steps\":3}\n{\"prompt\":\"c\"}\n";

@@ -118,15 +118,15 @@ fn a_file_is_read_into_a_device() {
 }
 
 #[test]
-fn without_mapping_the_picture_is_the_same() {
+fn without_mapping_the_image_is_the_same() {
     let place = Place::new();
-    let picture = |more: &[&str]| {
+    let image = |more: &[&str]| {
         place.generate(more).expect(0);
         std::fs::read(place.path("out/x.png")).unwrap()
     };
-    let mapped = picture(&[]);
-    let read = picture(&["--no-mmap", "--report", "out/r.json"]);
-    assert!(mapped == read, "another picture");
+    let mapped = image(&[]);
+    let read = image(&["--no-mmap", "--report", "out/r.json"]);
+    assert!(mapped == read, "another image");
     let report = std::fs::read_to_string(place.path("out/r.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     let load = &report["phases"][2];

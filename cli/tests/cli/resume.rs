@@ -1,4 +1,4 @@
-//! `--resume`: which pictures are the same.
+//! `--resume`: which images are the same.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use crate::from_recipe::recipe;
 use crate::lora::{EVERYWHERE, STYLE, place};
 use crate::support::Place;
 
-/// Whether a run finds the picture of the one before.
+/// Whether a run finds the image of the one before.
 fn is_skipped(place: &Place, more: &[&str]) -> bool {
     let run = place.generate(&[&["--resume"], more].concat()).expect(0);
     run.stderr.contains("skipping ")
 }
 
 #[test]
-fn another_number_format_is_another_picture() {
+fn another_number_format_is_another_image() {
     let place = Place::new();
     assert!(!is_skipped(&place, &[]));
     // The processor's own format, named or not.
@@ -25,7 +25,7 @@ fn another_number_format_is_another_picture() {
 }
 
 #[test]
-fn a_picture_that_was_cut_is_made_again() {
+fn an_image_that_was_cut_is_made_again() {
     for name in ["out/x.png", "out/x.jpg", "out/x.webp"] {
         let place = Place::new();
         let file = place.path(name);
@@ -41,7 +41,7 @@ fn a_picture_that_was_cut_is_made_again() {
 }
 
 #[test]
-fn another_vae_or_text_encoder_is_another_picture() {
+fn another_vae_or_text_encoder_is_another_image() {
     let place = Place::new();
     assert!(!is_skipped(&place, &[]));
     assert!(is_skipped(&place, &[]));
@@ -53,7 +53,7 @@ fn another_vae_or_text_encoder_is_another_picture() {
 }
 
 #[test]
-fn another_lora_of_the_same_name_is_another_picture() {
+fn another_lora_of_the_same_name_is_another_image() {
     let place = place();
     let flags = ["--lora", STYLE];
     assert!(!is_skipped(&place, &flags));
@@ -114,7 +114,7 @@ fn change_the_end(file: &std::path::Path) {
 }
 
 #[test]
-fn other_contents_under_the_same_name_are_another_picture() {
+fn other_contents_under_the_same_name_are_another_image() {
     let place = place();
     let flags = ["--lora", STYLE];
     assert!(!is_skipped(&place, &flags));

@@ -91,7 +91,7 @@ fn scales_for_rows_are_exact() {
         // Activations rounded to FP8 take such weights too.
         place.generate(&["--fp8-compute"]).expect(0);
     }
-    // Without the scales it would be another picture.
+    // Without the scales it would be another image.
     let plain = Place::new();
     plain.generate(&trace).expect(0);
     let plain = tensors(&plain, &NAMES[..1]);

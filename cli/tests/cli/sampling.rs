@@ -29,7 +29,7 @@ fn fixture(name: &str) -> safetensors_file::File {
     safetensors_file::File::read(&fixtures().join(name))
 }
 
-/// A tensor of the trace beside the picture, compared with a fixture's.
+/// A tensor of the trace beside the image, compared with a fixture's.
 #[track_caller]
 fn compare(place: &Place, name: &str, expected: &[f32]) {
     let trace = safetensors_file::File::read(&place.path("out/t.safetensors"));
@@ -99,7 +99,7 @@ fn samplers_draw_what_the_reference_draws_and_say_so() {
 }
 
 #[test]
-fn the_preset_comfyui_draws_comfyuis_picture() {
+fn the_preset_comfyui_draws_comfyuis_image() {
     let place = Place::new();
     let flags = [
         [
@@ -132,8 +132,8 @@ fn the_preset_comfyui_draws_comfyuis_picture() {
 #[test]
 fn the_preset_comfyui_starts_from_an_image_as_ksampler_does() {
     let place = Place::new();
-    let pictures = fixtures().join("pictures");
-    let file = |name: &str| pictures.join(name).to_str().unwrap().to_owned();
+    let images = fixtures().join("images");
+    let file = |name: &str| images.join(name).to_str().unwrap().to_owned();
     let reference = fixture("preset_comfyui_starts.safetensors");
     for (name, strength, mask, sampler) in [
         ("img2img", "0.5", None, "euler"),
@@ -175,7 +175,7 @@ fn the_preset_comfyui_starts_from_an_image_as_ksampler_does() {
 #[test]
 fn the_preset_comfyui_runs_all_steps_whatever_the_strength() {
     let place = Place::new();
-    let scene = fixtures().join("pictures/scene_48x32.png");
+    let scene = fixtures().join("images/scene_48x32.png");
     let scene = scene.to_str().unwrap();
     let calls = |more: &[&str]| {
         let start = [
@@ -349,7 +349,7 @@ fn levels_met_twice_are_told_of() {
 }
 
 #[test]
-fn a_picture_is_made_again_as_it_was_sampled() {
+fn an_image_is_made_again_as_it_was_sampled() {
     let place = Place::new();
     let flags = [
         "--preset",

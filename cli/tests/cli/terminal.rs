@@ -72,7 +72,7 @@ fn lines(shown: &str) -> Vec<String> {
         .collect()
 }
 
-/// `generate` of three pictures.
+/// `generate` of three images.
 fn batch(place: &Place) -> Command {
     let mut command = place.command();
     command.args(["-b3", "--output=out/x.png"]);

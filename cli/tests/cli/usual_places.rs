@@ -251,7 +251,7 @@ fn the_demo_model_replaces_nothing_that_another_has_drawn() {
         assert!(files() == before);
     }
     assert_eq!(fs::read_dir(home.path("folder")).unwrap().count(), 2);
-    // Somebody's picture is not the demo's either; the demo's own is.
+    // Somebody's image is not the demo's either; the demo's own is.
     fs::write(home.path("mine.png"), "junk").unwrap();
     draw(&["-px", "-omine.png"]).expect_error(3, &["mine.png", "--output"]);
     for _ in 0..2 {

@@ -22,7 +22,7 @@ pub(crate) use vae::Half;
 pub enum Role {
     /// A parameter of the module, with its canonical name.
     Parameter(String),
-    /// Known, and not needed to make a picture from a prompt.
+    /// Known, and not needed to make an image from a prompt.
     Unused(Unused),
 }
 

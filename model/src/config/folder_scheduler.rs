@@ -195,7 +195,7 @@ impl Fields {
             let value = value.as_deref().unwrap_or(default);
             supported(field, value, allowed.contains(&value), why)
         };
-        let flow = "only flow matching makes Qwen-Image's pictures";
+        let flow = "only flow matching makes Qwen-Image's images";
         text(
             "prediction_type",
             &self.prediction_type,

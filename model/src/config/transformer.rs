@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_change_the_picture_are_refused() {
+    fn fields_that_change_the_image_are_refused() {
         for (field, value) in [
             ("guidance_embeds", serde_json::json!(true)),
             ("use_additional_t_cond", serde_json::json!(true)),

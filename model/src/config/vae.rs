@@ -100,7 +100,7 @@ impl Partial {
             ("out_channels", self.out_channels),
         ] {
             let channels = channels.unwrap_or(3);
-            supported(MODEL, field, channels, channels == 3, "pictures have 3")?;
+            supported(MODEL, field, channels, channels == 3, "images have 3")?;
         }
         let width = self.decoder_base_dim.or(self.base_dim);
         let why = "the decoder is as wide as the encoder";
@@ -150,7 +150,7 @@ impl VaeConfig {
             "input_channels",
             partial.input_channels.is_none_or(|channels| channels == 3)
                 && dimension(shapes, "decoder.conv_out.weight", 0).is_none_or(|out| out == 3),
-            "must be 3: pictures with an alpha channel are not supported",
+            "must be 3: images with an alpha channel are not supported",
         )?;
         let levels = count(shapes, LEVELS, &OF_A_LEVEL);
         let resnets_of = |level| format!("{LEVELS}.{level}.resnets");

@@ -226,7 +226,7 @@ mod tests {
                 let of = |tiling| vae_encoder(&vae, width, height, tiling, numerics);
                 let decoding = vae_decoder(&vae, width, height, Tiling::Whole, numerics);
                 let mut before = of(Tiling::Whole);
-                // In the mid block the picture and twice the moments wait, where decoding has the
+                // In the mid block the image and twice the moments wait, where decoding has the
                 // latents.
                 let waiting = F32 * 5 * u64::from(width) * u64::from(height);
                 assert!(before <= decoding + waiting, "{before} > {decoding}");

@@ -1,4 +1,4 @@
-//! Encoding and decoding pictures.
+//! Encoding and decoding images.
 
 use super::kernels::{Attention, F32};
 use super::{Kernels, Numerics};

@@ -10,7 +10,7 @@ use crate::config::VaeConfig;
 /// Bounds of the log variance, as in the reference's `DiagonalGaussianDistribution`.
 const LOG_VARIANCE: (f32, f32) = (-30.0, 20.0);
 
-/// What latents a picture may have.
+/// What latents an image may have.
 #[derive(Clone, Debug)]
 pub struct Posterior<B: Backend> {
     /// f32 `[batch, z_dim, h, w]`, not normalised.

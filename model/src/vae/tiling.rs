@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::levels::{Level, mid_elements};
 
-/// How much of the image the decoder's last levels work on at a time. The picture is the same.
+/// How much of the image the decoder's last levels work on at a time. The image is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tiling {
     /// All of it.

@@ -76,7 +76,7 @@ pub(super) fn sigmas(value: Option<&str>) -> String {
     format!("--schedule sigmas={levels}")
 }
 
-/// mflux says how much of a picture is kept, and not how much is changed.
+/// mflux says how much of an image is kept, and not how much is changed.
 pub(super) fn kept(value: Option<&str>) -> String {
     let kept = value.and_then(|value| value.parse::<f64>().ok());
     match kept.filter(|kept| (0.0..1.0).contains(kept)) {

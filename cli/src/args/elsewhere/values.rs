@@ -142,7 +142,7 @@ const VARIANTS: Table = &[
     ),
     (
         "edit qwenimageedit layered qwenimagelayered",
-        Say("this program draws with Qwen-Image; it does not edit pictures"),
+        Say("this program draws with Qwen-Image; it does not edit images"),
     ),
 ];
 

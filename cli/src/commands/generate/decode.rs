@@ -51,51 +51,51 @@ fn overlaid(job: &Job<'_>, drawn: RgbImage) -> Result<RgbImage, CliError> {
     })
 }
 
-/// Decodes the latents of a picture counted from 0, writes it and prints its path.
+/// Decodes the latents of an image counted from 0, writes it and prints its path.
 ///
 /// # Errors
 /// What goes wrong on the way; Ctrl-C.
-pub(super) fn picture<B: ModelBackend>(
+pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
     vae: &Loaded<VaeDecoder<B>>,
     latents: TensorData,
     index: usize,
     device: &B::Device,
 ) -> Result<(), CliError> {
-    let picture = &run.job.pictures[index];
+    let job = &run.job.images[index];
     let computing = run.compute::<B>(device);
     let busy = run.progress.busy("Decoding the image");
     let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
     let tiling = vae.planned.tiling;
     let pixels = B::in_exact_memory(device, || {
-        pipeline::decode(&vae.module, latents, picture.grid(), tiling, &Interruptible)
+        pipeline::decode(&vae.module, latents, job.grid(), tiling, &Interruptible)
     })?;
     let planes = to_host(pixels)?;
     drop(busy);
     vae.check_files()?;
     if let Some(trace) = &mut run.trace {
-        let shape = [1, 3, picture.height as usize, picture.width as usize];
+        let shape = [1, 3, job.height as usize, job.width as usize];
         trace.add_f32("image", &shape, &planes);
     }
-    let rounding = picture.sampling.preset.rounding();
-    let image = RgbImage::from_planes(&planes, picture.width, picture.height, rounding);
+    let rounding = job.sampling.preset.rounding();
+    let image = RgbImage::from_planes(&planes, job.width, job.height, rounding);
     let image = image.map_err(|error| match error {
         CliError::NotFinite => blame(&run.job.models.vae.weights, run.job.console, error),
         error => error,
     })?;
     let image = overlaid(run.job, image)?;
     let file = image.encode(
-        picture.target.format(),
+        job.target.format(),
         run.job.config.quality,
-        &Metadata::of(&picture.recipe)?,
+        &Metadata::of(&job.recipe)?,
     )?;
     interrupt::check()?;
-    let path = atomic_file::write_target(&picture.target, &file)?;
+    let path = atomic_file::write_target(&job.target, &file)?;
     run.waiting.written(index);
     if let Some(previews) = &mut run.previews {
         previews.end(index);
     }
     run.computed(computing, &vae.planned);
-    run.tell_made_before(picture.place)?;
-    run.tell(path, &picture.recipe, false)
+    run.tell_made_before(job.place)?;
+    run.tell(path, &job.recipe, false)
 }

@@ -36,11 +36,11 @@ pub(super) fn load<B: ModelBackend>(
     Ok(loaded)
 }
 
-/// The latents of a picture counted from 0, in host memory, guided by its texts.
+/// The latents of an image counted from 0, in host memory, guided by its texts.
 ///
 /// # Errors
 /// What goes wrong on the way; Ctrl-C.
-pub(super) fn picture<B: ModelBackend>(
+pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
     transformer: &Loaded<Transformer<B>>,
     encoded: &Encoded,
@@ -48,49 +48,51 @@ pub(super) fn picture<B: ModelBackend>(
     device: &B::Device,
 ) -> Result<TensorData, CliError> {
     let job = run.job;
-    let picture = &job.pictures[index];
+    let image_job = &job.images[index];
     let computing = run.compute::<B>(device);
     let on_device =
         |text: usize| Tensor::<B, 3>::from_data(encoded.embeds[text].clone(), (device, DType::F32));
-    let start = Start::<B>::of(run, picture, &encoded.moments, device)?;
+    let start = Start::<B>::of(run, image_job, &encoded.moments, device)?;
     let message = match job.total {
         1 => "Denoising".to_owned(),
-        total => format!("Denoising image {} of {total}", picture.place + 1),
+        total => format!("Denoising image {} of {total}", image_job.place + 1),
     };
     let share = run.time.begin(index, Instant::now());
     let mut observer = StepObserver {
-        progress: run
-            .progress
-            .steps(&message, picture.schedule.steps() - picture.first, share),
+        progress: run.progress.steps(
+            &message,
+            image_job.schedule.steps() - image_job.first,
+            share,
+        ),
         trace: run.trace.as_mut(),
         previews: run
             .previews
             .as_mut()
-            .map(|previews| previews.begin(index, &picture.target.path, picture.grid())),
+            .map(|previews| previews.begin(index, &image_job.target.path, image_job.grid())),
         failed: None,
     };
-    let prompt = on_device(picture.prompt);
+    let prompt = on_device(image_job.prompt);
     let image = start.image.as_ref();
-    let preset = picture.sampling.preset;
+    let preset = image_job.sampling.preset;
     let style = preset.start_style();
     let put_back = image
         .filter(|_| style == StartStyle::Diffusers)
         .map(|image| |latents, sigma| image.put_back(latents, sigma));
     let work = Denoising {
-        guidance: picture.negative.map(|text| Guidance {
+        guidance: image_job.negative.map(|text| Guidance {
             embeds: on_device(text),
-            scale: picture.cfg_scale,
+            scale: image_job.cfg_scale,
             rule: preset.guidance_rule(),
         }),
         centring: preset.centring(),
-        sampler: picture.sampling.sampler.kind(),
+        sampler: image_job.sampling.sampler.kind(),
         dtype: run.setting.dtype,
-        start: picture.first,
+        start: image_job.first,
         after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),
         steering: image
             .filter(|_| style == StartStyle::ComfyUi)
             .and_then(|image| image.steering()),
-        ..Denoising::new(prompt, start.latents, picture.grid(), &picture.schedule)
+        ..Denoising::new(prompt, start.latents, image_job.grid(), &image_job.schedule)
     };
     let latents = B::in_exact_memory(device, || {
         pipeline::denoise(&transformer.module, work, &mut observer)
@@ -120,7 +122,7 @@ pub(super) fn picture<B: ModelBackend>(
     let values = to_host(latents)?;
     if !values.iter().all(|value| value.is_finite()) {
         // Only the first step was looked at.
-        return Err(not_finite(picture.schedule.steps() - picture.first));
+        return Err(not_finite(image_job.schedule.steps() - image_job.first));
     }
     if let Some(trace) = &mut run.trace {
         trace.add_f32("latents.final", &shape, &values);

@@ -10,7 +10,7 @@ use crate::hold;
 use crate::interrupt;
 use crate::plan::PhaseName;
 
-/// Denoises and decodes all pictures.
+/// Denoises and decodes all images.
 pub(super) struct Draw<'r, 'a> {
     /// The run.
     pub(super) run: &'r mut Run<'a>,
@@ -18,7 +18,7 @@ pub(super) struct Draw<'r, 'a> {
     pub(super) encoded: Encoded,
 }
 
-/// What pictures are made from, in host memory.
+/// What images are made from, in host memory.
 pub(super) struct Encoded {
     /// The embeddings of the run's texts.
     pub(super) embeds: Vec<TensorData>,
@@ -31,13 +31,13 @@ impl OnBackend for Draw<'_, '_> {
 
     fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, encoded } = self;
-        let several = run.job.pictures.len() > 1;
+        let several = run.job.images.len() > 1;
         let plan = run.plan_now::<B>(&device);
         if several && plan.decodes_beside() && !run.waiting.complete() {
             if let Some(decode) = plan.phase(PhaseName::Decode) {
                 run.settle_tiling(decode.tiling);
             }
-            picture_by_picture::<B>(run, &encoded, &device)?;
+            one_by_one::<B>(run, &encoded, &device)?;
         } else {
             model_by_model::<B>(run, &encoded, &device)?;
         }
@@ -46,18 +46,18 @@ impl OnBackend for Draw<'_, '_> {
     }
 }
 
-/// With both models in memory, so that each picture is written as soon as it is denoised.
-fn picture_by_picture<B: ModelBackend>(
+/// With both models in memory, so that each image is written as soon as it is denoised.
+fn one_by_one<B: ModelBackend>(
     run: &mut Run<'_>,
     encoded: &Encoded,
     device: &B::Device,
 ) -> Result<(), CliError> {
     let transformer = denoise::load::<B>(run, device)?;
     let mut vae = None;
-    for index in 0..run.job.pictures.len() {
+    for index in 0..run.job.images.len() {
         let latents = match run.waiting.take(index) {
             Some(latents) => latents,
-            None => denoise::picture(run, &transformer, encoded, index, device)?,
+            None => denoise::image(run, &transformer, encoded, index, device)?,
         };
         // What denoising worked in is the decoder's now, and the other way round.
         B::release_unused(device);
@@ -65,7 +65,7 @@ fn picture_by_picture<B: ModelBackend>(
             Some(vae) => vae,
             none => none.insert(decode::load::<B>(run, device)?),
         };
-        decode::picture(run, vae, latents, index, device)?;
+        decode::image(run, vae, latents, index, device)?;
         B::release_unused(device);
     }
     if let Some(vae) = vae {
@@ -75,15 +75,15 @@ fn picture_by_picture<B: ModelBackend>(
 }
 
 /// With one model in memory at a time. The latents wait in host memory, so that any number of
-/// pictures leaves the device's to the models, and on disk, where the next run finds them if this
-/// one is killed; those of pictures that are denoised when the work is ended early are still
+/// images leaves the device's to the models, and on disk, where the next run finds them if this
+/// one is killed; those of images that are denoised when the work is ended early are still
 /// decoded.
 fn model_by_model<B: ModelBackend>(
     run: &mut Run<'_>,
     encoded: &Encoded,
     device: &B::Device,
 ) -> Result<(), CliError> {
-    let count = run.job.pictures.len();
+    let count = run.job.images.len();
     let mut waiting = Vec::new();
     let mut ended = Ok(());
     if run.waiting.complete() {
@@ -99,7 +99,7 @@ fn model_by_model<B: ModelBackend>(
             if ended.is_err() {
                 continue;
             }
-            match denoise::picture(run, &transformer, encoded, index, device) {
+            match denoise::image(run, &transformer, encoded, index, device) {
                 Ok(latents) => {
                     run.waiting.keep(run.job, index, &latents);
                     hold::at(hold::Point::Denoised);
@@ -131,7 +131,7 @@ fn decode_all<B: ModelBackend>(
 ) -> Result<(), CliError> {
     let vae = decode::load::<B>(run, device)?;
     for (index, latents) in latents {
-        decode::picture(run, &vae, latents, index, device)?;
+        decode::image(run, &vae, latents, index, device)?;
     }
     run.unload::<B, _>(vae, device)
 }

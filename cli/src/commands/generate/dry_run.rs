@@ -77,7 +77,7 @@ pub(super) fn run(
     console: Console,
 ) -> Result<(), CliError> {
     let (job, setting) = settle(config, requests, place, console)?;
-    if job.pictures.is_empty() {
+    if job.images.is_empty() {
         console.note("nothing is left to do");
         return if json {
             console::stdout("null\n")

@@ -7,8 +7,8 @@ use model::tokenizer::PromptTokens;
 
 use super::damage::blame;
 use super::embeddings::Embeddings;
+use super::image_job::ImageJob;
 use super::observer::{Interruptible, to_host};
-use super::picture::Picture;
 use super::run::Run;
 use crate::error::CliError;
 use crate::output::trace::Trace;
@@ -56,26 +56,26 @@ impl OnBackend for Encode<'_, '_> {
         drop(busy);
         run.computed(computing, &loaded.planned);
         run.unload::<B, _>(loaded, &device)?;
-        if let (Some(trace), [picture]) = (&mut run.trace, job.pictures.as_slice()) {
-            record(trace, picture, &job.texts, &embeds)?;
+        if let (Some(trace), [image]) = (&mut run.trace, job.images.as_slice()) {
+            record(trace, image, &job.texts, &embeds)?;
         }
         Ok(embeds)
     }
 }
 
-/// Adds a picture's tokens and embeddings to the trace.
+/// Adds an image's tokens and embeddings to the trace.
 fn record(
     trace: &mut Trace,
-    picture: &Picture,
+    image: &ImageJob,
     texts: &[PromptTokens],
     embeds: &[TensorData],
 ) -> Result<(), CliError> {
-    let ids = &texts[picture.prompt].ids;
+    let ids = &texts[image.prompt].ids;
     let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
     trace.add_i64("input_ids", &[1, ids.len()], &ids);
     let named = [
-        ("prompt_embeds", Some(picture.prompt)),
-        ("negative_prompt_embeds", picture.negative),
+        ("prompt_embeds", Some(image.prompt)),
+        ("negative_prompt_embeds", image.negative),
     ];
     for (name, text) in named {
         if let Some(text) = text {

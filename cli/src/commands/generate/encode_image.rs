@@ -1,4 +1,4 @@
-//! The picture to start from becomes a distribution of latents.
+//! The image to start from becomes a distribution of latents.
 
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -11,9 +11,9 @@ use crate::error::CliError;
 use crate::plan::PhaseName;
 use crate::survey;
 
-/// Loads the VAE's encoder, encodes the picture to start from at each size that is drawn, and drops
+/// Loads the VAE's encoder, encodes the image to start from at each size that is drawn, and drops
 /// it. The moments, f32 `[1, 2 * channels, height, width]` in the order of [`Job::starts`], wait in
-/// host memory. Without such a picture there is nothing to do.
+/// host memory. Without such an image there is nothing to do.
 ///
 /// [`Job::starts`]: super::job::Job::starts
 pub(super) struct EncodeImage<'r, 'a>(pub(super) &'r mut Run<'a>);

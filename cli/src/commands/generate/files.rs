@@ -25,7 +25,7 @@ pub(super) fn check_writable(
     let inputs = inputs(config);
     let usage = |message: String| Err(CliError::Usage(message));
 
-    // A picture that is made again may take its own place.
+    // An image that is made again may take its own place.
     let read = inputs.iter().filter(|(flag, _)| *flag != "--from");
     let read = read.map(|&(flag, path)| (flag, path));
     let written = records(config).map(|(flag, path)| (flag, path.as_path()));
@@ -85,7 +85,7 @@ pub(super) fn check_models(config: &GenerateConfig, models: &Models) -> Result<(
     Ok(())
 }
 
-/// What is written beside pictures, with its flags.
+/// What is written beside images, with its flags.
 fn records(config: &GenerateConfig) -> impl Iterator<Item = (&'static str, &PathBuf)> {
     let records = [("--trace", &config.trace), ("--report", &config.report)];
     records
@@ -118,10 +118,8 @@ fn is_model_file(path: &Path) -> bool {
 
 /// The files that are read beside the models, with their flags.
 fn inputs(config: &GenerateConfig) -> Vec<(&'static str, &Path)> {
-    let pictures = config.image.iter().flat_map(ImageInput::files);
-    let mut inputs: Vec<_> = pictures
-        .map(|(flag, path)| (flag, path.as_path()))
-        .collect();
+    let images = config.image.iter().flat_map(ImageInput::files);
+    let mut inputs: Vec<_> = images.map(|(flag, path)| (flag, path.as_path())).collect();
     if let Some(noise) = &config.noise {
         inputs.push(("--noise", noise));
     }

@@ -11,8 +11,8 @@ use super::draw::{Draw, Encoded};
 use super::embeddings::Embeddings;
 use super::encode::Encode;
 use super::encode_image::EncodeImage;
+use super::image_job::{ImageJob, Made, Prepared};
 use super::lightning;
-use super::picture::{Made, Picture, Prepared};
 use super::replacing::{self, ByRecipe};
 use super::request::Request;
 use super::run::Run;
@@ -23,7 +23,7 @@ use crate::bad_lines::BadLines;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::file_digest::ModelDigests;
-use crate::input::{InitPicture, Region};
+use crate::input::{InitImage, Region};
 use crate::models::Models;
 use crate::output::recipe::Recipe;
 use crate::output::report::Report;
@@ -50,7 +50,7 @@ impl OnBackend for Prepare {
     }
 }
 
-/// A size that the picture to start from is encoded at.
+/// A size that the image to start from is encoded at.
 #[derive(Debug)]
 pub(super) struct Start {
     /// Pixels across and down.
@@ -68,14 +68,14 @@ pub(super) struct Job<'a> {
     pub(super) console: Console,
     /// The files, none loaded.
     pub(super) models: Models,
-    /// The texts of all pictures, each once.
+    /// The texts of all images, each once.
     pub(super) texts: Vec<PromptTokens>,
-    /// The picture to start from, if there is one.
-    pub(super) init: Option<InitPicture>,
+    /// The image to start from, if there is one.
+    pub(super) init: Option<InitImage>,
     /// What is known of it at each size that is drawn; none without one.
     pub(super) starts: Vec<Start>,
-    /// The pictures that are to be made, in that order.
-    pub(super) pictures: Vec<Picture>,
+    /// The images that are to be made, in that order.
+    pub(super) images: Vec<ImageJob>,
     /// Those that are there already.
     pub(super) made: Vec<Made>,
     /// How many were asked for in all.
@@ -83,15 +83,15 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Reads the texts and the noise, and looks which pictures are there already. What is computed
-    /// in `dtype` is another picture than in another number format.
+    /// Reads the texts and the noise, and looks which images are there already. What is computed
+    /// in `dtype` is another image than in another number format.
     ///
     /// # Errors
     /// Whatever is wrong with a file.
     pub(super) fn prepare(
         config: &'a GenerateConfig,
         models: Models,
-        init: Option<InitPicture>,
+        init: Option<InitImage>,
         requests: Vec<Request>,
         dtype: FloatDType,
         console: Console,
@@ -99,7 +99,7 @@ impl<'a> Job<'a> {
         let digests = ModelDigests::of(&models)?;
         let models_here = (&models, &digests);
         let mut texts = Texts::default();
-        let (mut pictures, mut made) = (Vec::new(), Vec::new());
+        let (mut images, mut made) = (Vec::new(), Vec::new());
         let mut bad = BadLines::default();
         let total = requests.len();
         let mut by_recipe = ByRecipe::default();
@@ -121,30 +121,30 @@ impl<'a> Job<'a> {
                 }
             }
             match (prepared, origin) {
-                (Ok(Prepared::ToMake(picture)), _) => pictures.push(*picture),
-                (Ok(Prepared::Made(picture)), _) => {
-                    let path = picture.path.display();
+                (Ok(Prepared::ToMake(image)), _) => images.push(*image),
+                (Ok(Prepared::Made(image)), _) => {
+                    let path = image.path.display();
                     console.note(&format!("skipping {path}: already made"));
-                    made.push(*picture);
+                    made.push(*image);
                 }
                 (Err(error @ CliError::Usage(_)), Some(origin)) => bad.push(place, origin, error),
                 (Err(error), _) => return Err(error),
             }
         }
         bad.check()?;
-        if let (Some(from), Some(picture)) = (&config.from, pictures.first())
-            && let Some(notice) = from.check_contents(&picture.recipe)
+        if let (Some(from), Some(image)) = (&config.from, images.first())
+            && let Some(notice) = from.check_contents(&image.recipe)
         {
             console.note(&format!("note: {notice}"));
         }
         let starts = match &init {
-            Some(init) => starts(init, &pictures, console),
+            Some(init) => starts(init, &images, console),
             None => Vec::new(),
         };
         let job = Self {
             init,
             starts,
-            pictures,
+            images,
             made,
             total,
             config,
@@ -187,27 +187,27 @@ impl<'a> Job<'a> {
                  for {steps} steps; one named by --lora is taken for it"
             ));
         }
-        if let Some(notice) = lightning::notice(models, &self.pictures) {
+        if let Some(notice) = lightning::notice(models, &self.images) {
             self.console.note(&format!("note: {notice}"));
         }
-        for picture in &self.pictures {
-            let prompt = &self.texts[picture.prompt];
-            let (steps, asked) = (picture.schedule.steps(), picture.recipe.steps);
+        for image in &self.images {
+            let prompt = &self.texts[image.prompt];
+            let (steps, asked) = (image.schedule.steps(), image.recipe.steps);
             // Of levels that are listed only a part may be run.
-            if steps < asked && picture.sampling.schedule.listed_steps().is_none() {
+            if steps < asked && image.sampling.schedule.listed_steps().is_none() {
                 self.console.note(&format!(
                     "note: --schedule {} has {steps} different noise levels for {asked} steps",
-                    picture.sampling.schedule
+                    image.sampling.schedule
                 ));
             }
             self.console.detail(&format!(
                 "{}: {}x{}, {} steps of {}, schedule {}, {} prompt tokens",
-                picture.target.path.display(),
-                picture.width,
-                picture.height,
-                picture.schedule.steps(),
-                picture.sampling.sampler.label(),
-                picture.sampling.schedule,
+                image.target.path.display(),
+                image.width,
+                image.height,
+                image.schedule.steps(),
+                image.sampling.sampler.label(),
+                image.sampling.schedule,
                 prompt.kept
             ));
         }
@@ -229,18 +229,15 @@ impl<'a> Job<'a> {
 
     /// Its sizes, for a plan of its memory.
     pub(super) fn work(&self) -> Work {
-        let area = |picture: &&Picture| u64::from(picture.width) * u64::from(picture.height);
-        let largest = self.pictures.iter().max_by_key(area);
+        let area = |image: &&ImageJob| u64::from(image.width) * u64::from(image.height);
+        let largest = self.images.iter().max_by_key(area);
         let work = Work {
-            width: largest.map_or(0, |picture| picture.width),
-            height: largest.map_or(0, |picture| picture.height),
+            width: largest.map_or(0, |image| image.width),
+            height: largest.map_or(0, |image| image.height),
             encoder_tokens: 0,
             text_tokens: 0,
-            guided: self
-                .pictures
-                .iter()
-                .any(|picture| picture.negative.is_some()),
-            images: self.pictures.len(),
+            guided: self.images.iter().any(|image| image.negative.is_some()),
+            images: self.images.len(),
             decoder_tiling: None,
         };
         work.with_texts(&self.texts)
@@ -271,8 +268,8 @@ impl<'a> Job<'a> {
             .map(|text| 4 * channels * text.kept as u64)
             .sum();
         let features = self.models.transformer.config.in_channels as u64;
-        let latents = |picture: &Picture| 4 * features * picture.grid().tokens() as u64;
-        let latents: u64 = self.pictures.iter().map(latents).sum();
+        let latents = |image: &ImageJob| 4 * features * image.grid().tokens() as u64;
+        let latents: u64 = self.images.iter().map(latents).sum();
         let needed = embeds + if wait { latents } else { 0 };
         match host_memory::available() {
             Some(available) if needed > available => {
@@ -282,10 +279,10 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The recipe of the first picture that is made, or else of the first that is there.
+    /// The recipe of the first image that is made, or else of the first that is there.
     fn first(&self) -> Option<&Recipe> {
         let made = || self.made.first().map(|made| &made.recipe);
-        let first = self.pictures.first().map(|picture| &picture.recipe);
+        let first = self.images.first().map(|image| &image.recipe);
         first.or_else(made)
     }
 
@@ -312,7 +309,7 @@ impl<'a> Job<'a> {
     /// How far the work came before Ctrl-C, and how it goes on.
     fn interrupted(&self, run: &Run<'_>) -> CliError {
         let drawn = run.images.iter().filter(|image| !image.skipped);
-        let seed = self.pictures.first().map_or(0, |picture| picture.seed);
+        let seed = self.images.first().map_or(0, |image| image.seed);
         let again = match (self.config.resume, self.config.seed) {
             (true, _) => "the same command goes on with the rest".to_owned(),
             (false, Some(_)) => "with --resume, the same command goes on with the rest".to_owned(),
@@ -334,7 +331,7 @@ impl<'a> Job<'a> {
         device: &DeviceChoice,
         embeds: Embeddings,
     ) -> Result<(), CliError> {
-        if self.pictures.is_empty() {
+        if self.images.is_empty() {
             return Ok(());
         }
         let setting = run.setting;
@@ -376,10 +373,10 @@ impl<'a> Job<'a> {
                 width: first.width,
                 height: first.height,
                 steps: first.steps,
-                model_calls: self.pictures.first().map_or(0, Picture::model_calls),
+                model_calls: self.images.first().map_or(0, ImageJob::model_calls),
                 sampling: first.sampling(),
-                cfg_scale: match self.pictures.first() {
-                    Some(picture) => picture.cfg_scale,
+                cfg_scale: match self.images.first() {
+                    Some(image) => image.cfg_scale,
                     None => first.cfg_scale,
                 },
                 guided: first.negative_prompt.is_some(),
@@ -392,13 +389,13 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Opens the models' files and checks them, also against the picture that is made again.
+/// Opens the models' files and checks them, also against the image that is made again.
 ///
 /// # Errors
 /// Whatever is wrong with a file.
 pub(super) fn open_models(
     config: &GenerateConfig,
-    init: Option<&InitPicture>,
+    init: Option<&InitImage>,
     console: Console,
 ) -> Result<Models, CliError> {
     let from = config.from.as_ref();
@@ -431,19 +428,19 @@ pub(super) fn open_models(
     Ok(models)
 }
 
-/// The mask at each size that is drawn, with a note on what may surprise. The picture's own pixels
+/// The mask at each size that is drawn, with a note on what may surprise. The image's own pixels
 /// are many times as large, and are resized when they are encoded.
-fn starts(init: &InitPicture, pictures: &[Picture], console: Console) -> Vec<Start> {
+fn starts(init: &InitImage, images: &[ImageJob], console: Console) -> Vec<Start> {
     let mut starts = Vec::new();
     let mut seen = HashSet::new();
-    for picture in pictures {
-        let size = (picture.width, picture.height);
+    for image in images {
+        let size = (image.width, image.height);
         if !seen.insert(size) {
             continue;
         }
         let (width, height) = init.dimensions();
-        let drawn = format!("{}x{}", picture.width, picture.height);
-        if let Some(region) = init.region(picture.width, picture.height) {
+        let drawn = format!("{}x{}", image.width, image.height);
+        if let Some(region) = init.region(image.width, image.height) {
             let Region {
                 left,
                 top,
@@ -459,8 +456,8 @@ fn starts(init: &InitPicture, pictures: &[Picture], console: Console) -> Vec<Sta
                 "note: the init image of {width}x{height} pixels is resized to {drawn}"
             ));
         }
-        let style = picture.sampling.preset.start_style();
-        let mask = init.mask_at(picture.width, picture.height, style);
+        let style = image.sampling.preset.start_style();
+        let mask = init.mask_at(image.width, image.height, style);
         if mask.as_ref().is_some_and(LatentMask::keeps_all) {
             console.note("note: the mask is white nowhere, so nothing is repainted");
         }

@@ -2,36 +2,36 @@
 
 use model::SchedulerConfig;
 
-use super::picture::Picture;
+use super::image_job::ImageJob;
 use crate::args::LightningSteps;
 use crate::models::Models;
 
 /// What is to be known where a Lightning LoRA is used without what it was distilled for.
-pub(super) fn notice(models: &Models, pictures: &[Picture]) -> Option<String> {
+pub(super) fn notice(models: &Models, images: &[ImageJob]) -> Option<String> {
     if models.lightning.is_some() {
         return None;
     }
     let loras = models.adapters.loras().iter();
     let mut loras = loras.filter(|(_, weight)| *weight != 0.0);
     let (name, steps) = loras.find_map(|(lora, _)| Some((lora.name(), lora.lightning_steps()?)))?;
-    let others = pictures
+    let others = images
         .iter()
-        .find(|picture| picture.recipe.steps != steps || picture.negative.is_some());
-    let own_levels = |picture: &&Picture| {
-        picture.sampling.schedule.is_dynamic()
+        .find(|image| image.recipe.steps != steps || image.negative.is_some());
+    let own_levels = |image: &&ImageJob| {
+        image.sampling.schedule.is_dynamic()
             && *models.scheduler.constants() != SchedulerConfig::lightning()
     };
     let fault = match others {
-        Some(picture) => {
-            let steps = picture.recipe.steps;
-            let guidance = match picture.negative {
-                Some(_) => format!("with a CFG scale of {}", picture.recipe.cfg_scale),
+        Some(image) => {
+            let steps = image.recipe.steps;
+            let guidance = match image.negative {
+                Some(_) => format!("with a CFG scale of {}", image.recipe.cfg_scale),
                 None => "without guidance".to_owned(),
             };
             format!("this run has {steps} steps {guidance}")
         }
         None => {
-            pictures.iter().find(own_levels)?;
+            images.iter().find(own_levels)?;
             "this run has the model's own noise levels".to_owned()
         }
     };

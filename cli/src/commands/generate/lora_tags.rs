@@ -10,7 +10,7 @@ use crate::lora_tag::{LoraTag, take_out};
 const LISTED: usize = 3;
 
 /// Takes `<lora:NAME:WEIGHT>` out of prompts and negative prompts, and adds a notice that says what
-/// does it instead. The prompts of a picture that this program made are drawn as they were. LoRAs
+/// does it instead. The prompts of an image that this program made are drawn as they were. LoRAs
 /// that the prompt of another program's names are used where they can be, which is told elsewhere.
 pub(super) fn leave_out(
     requests: &mut [Request],

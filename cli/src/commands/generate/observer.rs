@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use model::pipeline::{Branch, Observer};
 
-use super::preview::PicturePreviews;
+use super::preview::ImagePreviews;
 use crate::error::CliError;
 use crate::interrupt;
 use crate::output::trace::Trace;
@@ -28,7 +28,7 @@ pub(super) struct StepObserver<'a> {
     /// Where tensors are kept, if asked for.
     pub(super) trace: Option<&'a mut Trace>,
     /// What is shown on the way, if asked for.
-    pub(super) previews: Option<PicturePreviews<'a>>,
+    pub(super) previews: Option<ImagePreviews<'a>>,
     /// The first tensor that could not be read back.
     pub(super) failed: Option<CliError>,
 }

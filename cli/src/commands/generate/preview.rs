@@ -1,4 +1,4 @@
-//! `--preview`: what a picture will be, while it is denoised.
+//! `--preview`: what an image will be, while it is denoised.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -23,13 +23,13 @@ pub(super) struct Previews {
     every: usize,
     protocol: Option<Protocol>,
     console: Console,
-    /// Of pictures that are not written yet, by their numbers.
+    /// Of images that are not written yet, by their numbers.
     files: BTreeMap<usize, PreviewFile>,
 }
 
-/// The previews of a picture that is being denoised.
+/// The previews of an image that is being denoised.
 #[derive(Debug)]
-pub(super) struct PicturePreviews<'a> {
+pub(super) struct ImagePreviews<'a> {
     run: &'a mut Previews,
     number: usize,
     grid: TokenGrid,
@@ -58,15 +58,15 @@ impl Previews {
         }))
     }
 
-    /// Begins those of a picture.
+    /// Begins those of an image.
     pub(super) fn begin(
         &mut self,
         number: usize,
-        picture: &Path,
+        image: &Path,
         grid: TokenGrid,
-    ) -> PicturePreviews<'_> {
-        self.files.insert(number, PreviewFile::of(picture));
-        PicturePreviews {
+    ) -> ImagePreviews<'_> {
+        self.files.insert(number, PreviewFile::of(image));
+        ImagePreviews {
             run: self,
             number,
             grid,
@@ -74,13 +74,13 @@ impl Previews {
         }
     }
 
-    /// Removes the preview of a picture that is written.
+    /// Removes the preview of an image that is written.
     pub(super) fn end(&mut self, number: usize) {
         self.files.remove(&number);
     }
 }
 
-impl PicturePreviews<'_> {
+impl ImagePreviews<'_> {
     /// Whether a step counted from 0 is shown.
     pub(super) fn is_due(&self, step: usize) -> bool {
         (step + 1).is_multiple_of(self.run.every) && self.run.files.contains_key(&self.number)
@@ -112,21 +112,21 @@ impl PicturePreviews<'_> {
         }
     }
 
-    /// Writes the file. A preview is no reason to lose the picture: where the file cannot be
+    /// Writes the file. A preview is no reason to lose the image: where the file cannot be
     /// written, there are no more of them.
     fn write(&mut self, png: &[u8]) {
         let Some(file) = self.run.files.get_mut(&self.number) else {
             return;
         };
         if let Err(error) = file.write(png) {
-            let line = format!("warning: no more previews of this picture: {error}");
+            let line = format!("warning: no more previews of this image: {error}");
             self.run.console.note(&line);
             self.run.files.remove(&self.number);
         }
     }
 }
 
-/// How the terminal shows pictures; tells where it does not.
+/// How the terminal shows images; tells where it does not.
 fn protocol(console: Console) -> Option<Protocol> {
     if console.verbosity() == Verbosity::Quiet {
         return None;

@@ -1,4 +1,4 @@
-//! `--prompt-file`: a picture for each line.
+//! `--prompt-file`: an image for each line.
 
 mod encoding;
 mod form;
@@ -40,18 +40,18 @@ pub(super) struct Own {
     pub(super) width: Option<u32>,
     /// Pixels down, a multiple of 16.
     pub(super) height: Option<u32>,
-    /// Seed of the first of its pictures.
+    /// Seed of the first of its images.
     pub(super) seed: Option<u64>,
     /// Denoising steps.
     pub(super) steps: Option<usize>,
     /// Guidance scale.
     pub(super) cfg_scale: Option<f64>,
-    /// Where the picture goes.
+    /// Where the image goes.
     pub(super) output: Option<PathBuf>,
 }
 
 impl Own {
-    /// The sides, where `all` has those of pictures without their own.
+    /// The sides, where `all` has those of images without their own.
     pub(super) fn size(&self, all: ImageSize) -> ImageSize {
         ImageSize {
             width: self.width.or(all.width),

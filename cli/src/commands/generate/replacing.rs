@@ -4,18 +4,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
+use super::image_job::held_by;
 use super::job::Job;
-use super::picture::held_by;
 use super::request::Request;
 use crate::args::{GenerateConfig, PromptSource};
 use crate::demo;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
-use crate::output::metadata::PictureFile;
+use crate::output::metadata::ImageFile;
 use crate::output::names::Existing;
 use crate::output::recipe::Recipe;
 
-/// Refuses pictures that would replace others, unless the user says so or has named the one file.
+/// Refuses images that would replace others, unless the user says so or has named the one file.
 ///
 /// # Errors
 /// [`CliError::Usage`] with their number and the first of them.
@@ -23,11 +23,11 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
     if job.config.overwrite {
         return Ok(());
     }
-    let pictures = job.pictures.iter();
-    let kept = pictures.filter(|picture| picture.target.existing == Existing::Kept);
-    let mut replaced = kept.filter(|picture| {
-        let path = &picture.target.path;
-        path.exists() && held_by(path, &picture.recipe).is_none()
+    let images = job.images.iter();
+    let kept = images.filter(|image| image.target.existing == Existing::Kept);
+    let mut replaced = kept.filter(|image| {
+        let path = &image.target.path;
+        path.exists() && held_by(path, &image.recipe).is_none()
     });
     let Some(first) = replaced.next() else {
         return Ok(());
@@ -77,9 +77,9 @@ pub(super) fn check_demo(config: &GenerateConfig, requests: &[Request]) -> Resul
     }
 }
 
-/// Whether a file is another model's picture, or `or_else` for one that does not tell.
+/// Whether a file is another model's image, or `or_else` for one that does not tell.
 fn is_not_the_demos(path: &Path, or_else: bool) -> bool {
-    let recipe = PictureFile::open(path).and_then(|file| file.recipe_json());
+    let recipe = ImageFile::open(path).and_then(|file| file.recipe_json());
     let recipe = recipe.ok().flatten();
     match recipe.as_ref().and_then(|recipe| recipe["model"].as_str()) {
         Some(model) => !demo::is_its_name(model),
@@ -87,16 +87,16 @@ fn is_not_the_demos(path: &Path, or_else: bool) -> bool {
     }
 }
 
-/// The pictures of which the names follow the recipes.
+/// The images of which the names follow the recipes.
 #[derive(Debug, Default)]
 pub(super) struct ByRecipe(HashMap<PathBuf, (String, Option<String>)>);
 
 impl ByRecipe {
-    /// Adds a picture and the line that asks for it. Returns the line that has asked for the same
-    /// picture before, if one has.
+    /// Adds an image and the line that asks for it. Returns the line that has asked for the same
+    /// image before, if one has.
     ///
     /// # Errors
-    /// [`CliError::Input`] for another picture of the same name.
+    /// [`CliError::Input`] for another image of the same name.
     pub(super) fn add(
         &mut self,
         path: &Path,
@@ -116,7 +116,7 @@ impl ByRecipe {
                     return Ok(Some(line));
                 }
                 Err(CliError::Input(format!(
-                    "{}: its picture {} is also that of {line}; give it an `output`",
+                    "{}: its image {} is also that of {line}; give it an `output`",
                     origin.unwrap_or_default(),
                     path.display()
                 )))

@@ -1,4 +1,4 @@
-//! What is asked for, picture by picture, before any model file is opened.
+//! What is asked for, image by image, before any model file is opened.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::output::file_key::file_key;
 use crate::output::format::Format;
 use crate::output::names::{OutputNames, Target};
 
-/// The most pictures of one run.
-const MAX_PICTURES: usize = 100_000;
+/// The most images of one run.
+const MAX_IMAGES: usize = 100_000;
 
-/// One picture as it is asked for.
+/// One image as it is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     /// The prompt.
@@ -25,7 +25,7 @@ pub(super) struct Request {
     pub(super) size: ImageSize,
     /// Denoising steps; the model's where there are none.
     pub(super) steps: Option<usize>,
-    /// How noise becomes the picture.
+    /// How noise becomes the image.
     pub(super) sampling: Sampling,
     /// Guidance scale.
     pub(super) cfg_scale: f64,
@@ -38,7 +38,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// All pictures that the flags ask for; `seed` is the first one's. Adds what the user should
+    /// All images that the flags ask for; `seed` is the first one's. Adds what the user should
     /// know of them.
     ///
     /// # Errors
@@ -89,9 +89,9 @@ fn of_file(
 ) -> Result<Vec<Request>, CliError> {
     let mut bad = BadLines::default();
     let lines = prompt_file::read(path, &config.sampling, notices, &mut bad)?;
-    if lines.len().saturating_mul(config.count) > MAX_PICTURES {
+    if lines.len().saturating_mul(config.count) > MAX_IMAGES {
         return Err(CliError::Usage(format!(
-            "{}: {} prompts with {} pictures each; at most {MAX_PICTURES} pictures are made in \
+            "{}: {} prompts with {} images each; at most {MAX_IMAGES} images are made in \
              one run: split the file",
             path.display(),
             lines.len(),
@@ -168,7 +168,7 @@ fn of_file(
     Ok(requests)
 }
 
-/// What the pictures of a file are called.
+/// What the images of a file are called.
 struct Names {
     /// Where the names that lines give begin.
     folder: PathBuf,
@@ -191,12 +191,12 @@ impl Names {
         }
     }
 
-    /// The default name of a picture counted from 0.
-    fn stem(&self, picture: usize) -> String {
-        format!("{}-{}", self.stem, picture + 1)
+    /// The default name of an image counted from 0.
+    fn stem(&self, image: usize) -> String {
+        format!("{}-{}", self.stem, image + 1)
     }
 
-    /// What a line's own pictures are called, if it says so.
+    /// What a line's own images are called, if it says so.
     fn own(&self, own: &Own) -> Result<Option<OutputNames>, CliError> {
         let output = own.output.as_ref();
         let parse = |output: &PathBuf| OutputNames::parse_as("`output`", &self.folder.join(output));
@@ -204,7 +204,7 @@ impl Names {
     }
 }
 
-/// Refuses two pictures in one file, as far as names are known before the models are.
+/// Refuses two images in one file, as far as names are known before the models are.
 fn check_distinct(requests: &[Request]) -> Result<(), BadLines> {
     let mut bad = BadLines::default();
     let mut seen: HashMap<PathBuf, &Request> = HashMap::new();
@@ -217,7 +217,7 @@ fn check_distinct(requests: &[Request]) -> Result<(), BadLines> {
         if let Some(other) = seen.insert(file_key(path), request) {
             let [first, second] = [other, request].map(|of| of.origin.as_deref().unwrap_or(""));
             let reason = format!(
-                "its picture {} is also that of {first}; give each an `output`, or --output a \
+                "its image {} is also that of {first}; give each an `output`, or --output a \
                  name with %d or %h",
                 path.display()
             );

@@ -9,15 +9,15 @@ use loader::{Component, HeldFiles, LoadReport, Weights};
 use model::vae::Tiling;
 
 use super::device_peak::DevicePeak;
+use super::image_job::ImageJob;
 use super::job::Job;
 use super::leak::leaked;
-use super::picture::Picture;
 use super::preview::Previews;
 use super::waiting::Waiting;
 use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
-use crate::input::InitPicture;
+use crate::input::InitImage;
 use crate::mapping_fault::Named;
 use crate::models;
 use crate::output::recipe::Recipe;
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
             job,
             setting,
             progress: Progress::new(job.console),
-            time: RunTime::of(job.pictures.iter().map(Picture::step_costs)),
+            time: RunTime::of(job.images.iter().map(ImageJob::step_costs)),
             phases: Vec::new(),
             images: Vec::new(),
             trace: job.config.trace.is_some().then(Trace::default),
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
     /// Finds the latents that an earlier run has left, which are no work of this one.
     pub(super) fn look_for_latents(&mut self, device: &DeviceChoice) {
         self.waiting = Waiting::of(self.job, device);
-        let images = self.job.pictures.iter().enumerate();
+        let images = self.job.images.iter().enumerate();
         self.time = RunTime::of(images.map(|(index, image)| {
             if self.waiting.holds(index) {
                 (0.0, 0)
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Prints the path of a finished picture, and notes it.
+    /// Prints the path of a finished image, and notes it.
     ///
     /// # Errors
     /// [`CliError::Stdout`].
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
         let init = self.job.init.as_ref();
         let whole = init.filter(|init| init.mask_crop.is_some());
         let drawn = (recipe.width, recipe.height);
-        let (width, height) = whole.map_or(drawn, InitPicture::dimensions);
+        let (width, height) = whole.map_or(drawn, InitImage::dimensions);
         self.images.push(ImageRecord {
             path,
             seed: recipe.seed,
@@ -270,8 +270,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Tells of the pictures of earlier runs whose place is before this one: paths are printed in
-    /// the order in which pictures were asked for.
+    /// Tells of the images of earlier runs whose place is before this one: paths are printed in
+    /// the order in which images were asked for.
     ///
     /// # Errors
     /// [`CliError::Stdout`].

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
 /// A random seed. It has 32 bits, since the noise depends on no more of it: any two that differ
-/// give different pictures, and there is less to type.
+/// give different images, and there is less to type.
 pub(super) fn random() -> u64 {
     // Each `RandomState` is keyed by the system's entropy.
     RandomState::new().hash_one((SystemTime::now(), std::process::id())) >> 32

@@ -87,7 +87,7 @@ fn examples(command: &str) -> &'static [Entry] {
         "qwen-image" => &[
             (
                 "qwen-image generate \"a red circle on a blue background\" -o circle.png",
-                "Draws a picture; without downloaded models, with the built-in demo model.",
+                "Draws an image; without downloaded models, with the built-in demo model.",
             ),
             (
                 "qwen-image download",
@@ -95,13 +95,13 @@ fn examples(command: &str) -> &'static [Entry] {
             ),
             (
                 "qwen-image plan --vram-total 24GB",
-                "Says whether a picture fits into the memory of a GPU.",
+                "Says whether an image fits into the memory of a GPU.",
             ),
         ],
         "generate" => &[
             (
                 "qwen-image generate \"a red circle on a blue background\" -o circle.png",
-                "Draws a picture of the model's own size.",
+                "Draws an image of the model's own size.",
             ),
             (
                 "qwen-image generate \"a fox in the snow\" -W 1664 -H 928 --steps 30 --seed 7 -o \
@@ -110,21 +110,21 @@ fn examples(command: &str) -> &'static [Entry] {
             ),
             (
                 "qwen-image generate \"a fox in the snow\" --lightning 4 -b 3 -o fox-%02d.png",
-                "Draws three pictures in four steps each.",
+                "Draws three images in four steps each.",
             ),
             (
                 "qwen-image generate --prompt-file prompts.txt -o fox-%03d.png",
-                "Draws a picture for each line of a file; the same command again goes on where it \
+                "Draws an image for each line of a file; the same command again goes on where it \
                  was stopped.",
             ),
             (
                 "qwen-image generate \"a fox in autumn\" --init-image fox.png --strength 0.5 -o \
                  autumn.png",
-                "Starts from a picture.",
+                "Starts from an image.",
             ),
             (
                 "qwen-image generate --from fox.png --steps 50 -o better.png",
-                "Draws the picture of a file again, in more steps.",
+                "Draws the image of a file again, in more steps.",
             ),
         ],
         "plan" => &[
@@ -152,7 +152,7 @@ fn examples(command: &str) -> &'static [Entry] {
                 "qwen-image inspect models",
                 "Says what the files of a models folder are.",
             ),
-            ("qwen-image inspect fox.png", "Says how a picture was made."),
+            ("qwen-image inspect fox.png", "Says how an image was made."),
             (
                 "qwen-image inspect --read --backend cuda transformer.safetensors",
                 "Reads a file into the memory of a GPU and says how fast.",

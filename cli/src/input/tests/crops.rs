@@ -4,16 +4,16 @@ use image::{GrayImage, Luma, RgbImage};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{input, pictures};
+use super::{images, input};
 use crate::input::crop::{Marked, Region, overlay, resize_and_fill};
 use crate::input::mask::greys;
 use crate::input::resize::{Filter, resize};
-use crate::input::{Ground, InitPicture};
+use crate::input::{Ground, InitImage};
 
 /// A rectangle that is masked, and what diffusers makes of it.
 #[derive(Debug, Deserialize)]
 struct Crop {
-    /// The picture's and the mask's size.
+    /// The image's and the mask's size.
     size: [u32; 2],
     /// Left, top, right and bottom of what is not black.
     marked: [u32; 4],
@@ -22,11 +22,11 @@ struct Crop {
     to: [u32; 2],
     /// Left, top, right and bottom.
     region: [u32; 4],
-    /// Of the picture's part at that size.
+    /// Of the image's part at that size.
     filled: String,
     /// Of the mask's.
     mask: String,
-    /// Of the picture with its own mirror image put back.
+    /// Of the image with its own mirror image put back.
     overlaid: String,
 }
 
@@ -36,15 +36,15 @@ fn digest(samples: &[u8]) -> String {
 
 #[test]
 fn crops_are_the_references() {
-    let text = std::fs::read(pictures().join("crops.json")).unwrap();
+    let text = std::fs::read(images().join("crops.json")).unwrap();
     let cases: Vec<Crop> = serde_json::from_slice(&text).unwrap();
     assert!(cases.len() >= 20);
-    let scene = image::open(pictures().join("scene_61x45.png"))
+    let scene = image::open(images().join("scene_61x45.png"))
         .unwrap()
         .into_rgb8();
     for case in cases {
         let [width, height] = case.size;
-        let picture = resize(&scene, width, height, Filter::Bicubic);
+        let image = resize(&scene, width, height, Filter::Bicubic);
         let [left, top, right, bottom] = case.marked;
         let mask = GrayImage::from_fn(width, height, |x, y| {
             let inside = (left..right).contains(&x) && (top..bottom).contains(&y);
@@ -61,30 +61,30 @@ fn crops_are_the_references() {
             height: bottom - top,
         };
         assert_eq!(region, expected, "{case:?}");
-        let filled = resize_and_fill(&region.of(&picture), across, down);
+        let filled = resize_and_fill(&region.of(&image), across, down);
         assert_eq!(digest(&filled), case.filled, "{case:?}");
         let filled = resize_and_fill(&region.of(&mask), across, down);
         assert_eq!(digest(&filled), case.mask, "{case:?}");
-        let drawn = image::imageops::flip_horizontal(&picture);
+        let drawn = image::imageops::flip_horizontal(&image);
         let drawn = resize(&drawn, across, down, Filter::Bicubic);
-        let found = overlay(&picture, &mask, region, &drawn);
+        let found = overlay(&image, &mask, region, &drawn);
         assert_eq!(digest(&found), case.overlaid, "{case:?}");
     }
 }
 
 #[test]
 fn a_soft_mask_blends_the_overlay_as_the_reference_does() {
-    let [picture, mask, drawn, expected] = ["picture", "mask", "drawn", "overlaid"].map(|name| {
+    let [image, mask, drawn, expected] = ["image", "mask", "drawn", "overlaid"].map(|name| {
         let all = super::recorded("overlay.safetensors");
         all.into_iter().find(|(found, _)| found == name).unwrap().1
     });
     let region = Region {
         left: 0,
         top: 0,
-        width: picture.width(),
-        height: picture.height(),
+        width: image.width(),
+        height: image.height(),
     };
-    let found = overlay(&picture, &greys(&mask), region, &drawn);
+    let found = overlay(&image, &greys(&mask), region, &drawn);
     assert!(found == expected);
 }
 
@@ -96,12 +96,12 @@ fn a_black_mask_has_nothing_to_crop_to() {
     GrayImage::new(48, 32).save(&black).unwrap();
     let mut input = input("scene_48x32.png", None, Some(4));
     input.mask = Some(black);
-    let error = InitPicture::read(&input, Ground::White).unwrap_err();
+    let error = InitImage::read(&input, Ground::White).unwrap_err();
     let error = error.to_string();
     assert!(error.contains("black.png: marks nothing"), "{error}");
     // Without the crop it is a mask that keeps all.
     input.mask_crop = None;
-    InitPicture::read(&input, Ground::White).unwrap();
+    InitImage::read(&input, Ground::White).unwrap();
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn thin_parts_keep_a_pixel() {
 }
 
 #[test]
-fn a_mask_of_another_size_is_stretched_to_the_picture() {
+fn a_mask_of_another_size_is_stretched_to_the_image() {
     let input = input("scene_61x45.png", Some("mask_30x40.png"), Some(2));
-    let init = InitPicture::read(&input, Ground::White).unwrap();
+    let init = InitImage::read(&input, Ground::White).unwrap();
     let notices: Vec<_> = init.notices().collect();
     let expected = "the mask mask_30x40.png of 30x40 pixels is stretched to the init image's 61x45";
     assert_eq!(notices, [expected]);

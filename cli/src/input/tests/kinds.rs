@@ -5,12 +5,12 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, Rgb32FImage};
 
-use super::{pictures, read};
+use super::{images, read};
 
 #[test]
 fn kinds_that_are_not_read_are_refused_by_name() {
     for name in ["float.tiff", "integers.tiff", "lab.tiff", "palette.tiff"] {
-        let path = pictures().join(name);
+        let path = images().join(name);
         let error = read(&std::fs::read(&path).unwrap(), &path).unwrap_err();
         let error = error.to_string();
         let expected = format!("{name}: is of a kind that is not read: ");

@@ -5,9 +5,9 @@ use model::init_image::{LatentMask, StartStyle};
 use model::latents::TokenGrid;
 use serde::Deserialize;
 
-use super::{input, pictures};
+use super::{images, input};
 use crate::input::mask::{AlphaUse, greys, of_image};
-use crate::input::{Ground, InitPicture};
+use crate::input::{Ground, InitImage};
 
 /// A mask at a size, as diffusers' mask processor has it.
 #[derive(Debug, Deserialize)]
@@ -21,13 +21,13 @@ struct Binarised {
 
 #[test]
 fn a_resized_mask_has_the_references_cells() {
-    let text = std::fs::read(pictures().join("masks.json")).unwrap();
+    let text = std::fs::read(images().join("masks.json")).unwrap();
     let cases: Vec<Binarised> = serde_json::from_slice(&text).unwrap();
     assert!(cases.len() >= 12);
     for case in cases {
-        let picture = input("scene_48x32.png", Some(&case.mask), None);
-        let picture = InitPicture::read(&picture, Ground::White).unwrap();
-        let found = picture.mask_at(case.width, case.height, StartStyle::Diffusers);
+        let image = input("scene_48x32.png", Some(&case.mask), None);
+        let image = InitImage::read(&image, Ground::White).unwrap();
+        let found = image.mask_at(case.width, case.height, StartStyle::Diffusers);
         let grid = TokenGrid::of_image(case.width as usize, case.height as usize);
         // Greys of which every latent pixel has 8 x 8.
         let columns = case.width as usize / 8;
@@ -45,10 +45,10 @@ fn a_resized_mask_has_the_references_cells() {
 }
 
 #[test]
-fn transparent_parts_of_a_picture_are_told_unless_there_is_a_mask() {
+fn transparent_parts_of_a_image_are_told_unless_there_is_a_mask() {
     let notices = |name: &str, mask: Option<&str>, ground| {
-        let picture = InitPicture::read(&input(name, mask, None), ground).unwrap();
-        picture.notices().collect::<Vec<_>>()
+        let image = InitImage::read(&input(name, mask, None), ground).unwrap();
+        image.notices().collect::<Vec<_>>()
     };
     for name in [
         "alpha.png",

@@ -4,7 +4,7 @@ use image::{GrayImage, ImageBuffer, Pixel, RgbImage};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{pictures, recorded};
+use super::{images, recorded};
 use crate::input::resize::{Filter, resize};
 
 /// A resize that Pillow has done, of samples that can be made anew.
@@ -49,7 +49,7 @@ where
 
 #[test]
 fn resizing_is_pillows_at_any_size() {
-    let text = std::fs::read(pictures().join("resizes.json")).unwrap();
+    let text = std::fs::read(images().join("resizes.json")).unwrap();
     let cases: Vec<Resize> = serde_json::from_slice(&text).unwrap();
     assert!(cases.len() >= 60);
     let other: Vec<_> = cases
@@ -72,7 +72,7 @@ fn resizing_is_pillows_at_any_size() {
 }
 
 #[test]
-fn resized_pictures_are_pillows() {
+fn resized_images_are_pillows() {
     let all = recorded("resizes.safetensors");
     let mut seen = 0;
     for (name, expected) in &all {

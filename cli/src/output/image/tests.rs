@@ -5,7 +5,7 @@ use image::ImageReader;
 
 use super::{Format, Metadata, RgbImage, Rounding};
 use crate::error::CliError;
-use crate::output::metadata::PictureFile;
+use crate::output::metadata::ImageFile;
 
 #[test]
 fn levels_round_half_to_even_and_clamp() {
@@ -97,7 +97,7 @@ fn every_format_keeps_pixels_and_texts() {
         let path = folder.path().join(name);
         let bytes = image.encode(format, 95, &metadata("一只猫, fox")).unwrap();
         fs::write(&path, &bytes).unwrap();
-        let found = PictureFile::open(&path).unwrap();
+        let found = ImageFile::open(&path).unwrap();
         assert_eq!(found.format, format);
         assert_eq!((found.width, found.height), (24, 16));
         assert_eq!(found.texts.get("parameters"), Some("一只猫, fox"));
@@ -198,7 +198,7 @@ fn damaged_files_are_errors_or_less_text_and_never_a_panic() {
         let path = folder.path().join("x");
         let open = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            PictureFile::open(&path)
+            ImageFile::open(&path)
         };
         for at in (0..bytes.len()).step_by(3) {
             let _ = open(&bytes[..at]);
@@ -208,8 +208,8 @@ fn damaged_files_are_errors_or_less_text_and_never_a_panic() {
         }
         assert!(open(&bytes[..20]).is_err(), "{format:?}");
     }
-    assert!(PictureFile::open(Path::new("/no/such.png")).is_err());
-    assert!(PictureFile::open(folder.path()).is_err());
+    assert!(ImageFile::open(Path::new("/no/such.png")).is_err());
+    assert!(ImageFile::open(folder.path()).is_err());
 }
 
 #[test]

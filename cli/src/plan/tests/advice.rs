@@ -131,7 +131,7 @@ fn tiles_are_advised_where_they_help_and_taken_where_they_may_be() {
 }
 
 #[test]
-fn a_picture_to_start_from_is_a_phase_that_tiles_like_decoding() {
+fn an_image_to_start_from_is_a_phase_that_tiles_like_decoding() {
     let mut subject = subject();
     subject.text_encoder.bytes = fp8(GIB);
     subject.transformer.bytes = fp8(GIB);

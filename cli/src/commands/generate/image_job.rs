@@ -1,4 +1,4 @@
-//! One picture of a run, settled: all that is left is to compute it.
+//! One image of a run, settled: all that is left is to compute it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,17 +14,17 @@ use super::texts::Texts;
 use crate::args::{GenerateConfig, Sampling};
 use crate::error::CliError;
 use crate::file_digest::ModelDigests;
-use crate::input::InitPicture;
+use crate::input::InitImage;
 use crate::models::{self, Models};
-use crate::output::metadata::{Metadata, PictureFile};
+use crate::output::metadata::{ImageFile, Metadata};
 use crate::output::names::Target;
 use crate::output::recipe::Recipe;
 use crate::plan::dtype_str;
 
-/// A picture to be computed.
+/// An image to be computed.
 #[derive(Debug)]
-pub(super) struct Picture {
-    /// Its place among all pictures, from 0.
+pub(super) struct ImageJob {
+    /// Its place among all images, from 0.
     pub(super) place: usize,
     /// The prompt's number among the run's texts.
     pub(super) prompt: usize,
@@ -52,10 +52,10 @@ pub(super) struct Picture {
     pub(super) recipe: Recipe,
 }
 
-/// A picture that an earlier run has made.
+/// An image that an earlier run has made.
 #[derive(Debug)]
 pub(super) struct Made {
-    /// Its place among all pictures, from 0.
+    /// Its place among all images, from 0.
     pub(super) place: usize,
     /// Its file.
     pub(super) path: PathBuf,
@@ -63,17 +63,17 @@ pub(super) struct Made {
     pub(super) recipe: Recipe,
 }
 
-/// A picture of which nothing is left to the model.
+/// An image of which nothing is left to the model.
 pub(super) enum Prepared {
     /// It is there already.
     Made(Box<Made>),
     /// It is to be made.
-    ToMake(Box<Picture>),
+    ToMake(Box<ImageJob>),
 }
 
 impl Prepared {
     /// Settles what the request leaves to the model and the device, whose number format is `dtype`,
-    /// reads the noise, and looks whether the picture is there already, if that is wanted.
+    /// reads the noise, and looks whether the image is there already, if that is wanted.
     ///
     /// # Errors
     /// Whatever is wrong with the request, the tokenizer, the noise file or the model's defaults.
@@ -83,7 +83,7 @@ impl Prepared {
         config: &GenerateConfig,
         (models, digests): (&Models, &ModelDigests),
         dtype: FloatDType,
-        init: Option<&InitPicture>,
+        init: Option<&InitImage>,
         texts: &mut Texts,
     ) -> Result<Self, CliError> {
         let (width, height) = match init {
@@ -164,7 +164,7 @@ impl Prepared {
         let style = request.sampling.preset.prompt_style();
         let mut number_of = |text: &str| texts.number_of(text, style, &models.tokenizer);
         let negative_prompt = recipe.negative_prompt.as_deref();
-        Ok(Self::ToMake(Box::new(Picture {
+        Ok(Self::ToMake(Box::new(ImageJob {
             place,
             prompt: number_of(&recipe.prompt)?,
             negative: negative_prompt.map(&mut number_of).transpose()?,
@@ -201,14 +201,14 @@ fn no_schedule(
         (ScheduleKind::Sigmas(_), _) => error.to_string(),
         (_, ScheduleError::NotFalling { sigma, .. }) => format!(
             "at {width}x{height} with {steps} steps its noise levels meet at {sigma}: take fewer \
-             steps, a smaller picture, or another schedule such as shift=3.1"
+             steps, a smaller image, or another schedule such as shift=3.1"
         ),
         _ => error.to_string(),
     };
     CliError::Usage(format!("--schedule {kind}: {why}"))
 }
 
-/// The file that holds this very picture, if there is one.
+/// The file that holds this very image, if there is one.
 fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
     target
         .existing()
@@ -216,32 +216,32 @@ fn already_made(target: &Target, recipe: &Recipe) -> Option<PathBuf> {
         .find(|path| held_by(path, recipe).is_some_and(|file| file.is_whole()))
 }
 
-/// A file that holds the picture of this recipe, perhaps in part.
-pub(super) fn held_by(path: &Path, recipe: &Recipe) -> Option<PictureFile> {
-    // Whatever is wrong with a file, it is not this picture.
-    let file = PictureFile::open(path).ok()?;
+/// A file that holds the image of this recipe, perhaps in part.
+pub(super) fn held_by(path: &Path, recipe: &Recipe) -> Option<ImageFile> {
+    // Whatever is wrong with a file, it is not this image.
+    let file = ImageFile::open(path).ok()?;
     let recorded = file.recipe().ok()??;
     recipe.is_recorded_as(&recorded).then_some(file)
 }
 
 impl Prepared {
-    /// The picture's file and its recipe.
+    /// The image's file and its recipe.
     pub(super) fn file(&self) -> (&Path, &Recipe) {
         match self {
             Self::Made(made) => (&made.path, &made.recipe),
-            Self::ToMake(picture) => (&picture.target.path, &picture.recipe),
+            Self::ToMake(image) => (&image.target.path, &image.recipe),
         }
     }
 }
 
-impl Picture {
+impl ImageJob {
     /// How often the transformer is asked for a prediction.
     pub(super) fn model_calls(&self) -> usize {
         let kind = self.sampling.sampler.kind();
         kind.model_calls(self.schedule.steps() - self.first)
     }
 
-    /// What a step costs compared with those of other pictures, and the steps.
+    /// What a step costs compared with those of other images, and the steps.
     pub(super) fn step_costs(&self) -> (f64, usize) {
         let steps = self.schedule.steps() - self.first;
         let passes = self.model_calls() * (1 + usize::from(self.negative.is_some()));

@@ -1,4 +1,4 @@
-//! Looks at a picture: which regions of which colour it has, and what shape they are.
+//! Looks at an image: which regions of which colour it has, and what shape they are.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -23,14 +23,14 @@ const COLOURS: [(&str, [u8; 3]); 12] = [
 /// Smaller regions are the blend of two colours along an edge.
 const SMALLEST: usize = 150;
 
-/// A picture as the nearest colour of each pixel.
-pub(crate) struct Picture {
+/// An image as the nearest colour of each pixel.
+pub(crate) struct DrawnImage {
     width: usize,
     height: usize,
     colours: Vec<&'static str>,
 }
 
-/// Connected pixels of one colour; lengths are fractions of the picture's sides.
+/// Connected pixels of one colour; lengths are fractions of the image's sides.
 #[derive(Debug)]
 pub(crate) struct Region {
     /// From the left to the middle of its box.
@@ -41,11 +41,11 @@ pub(crate) struct Region {
     pub(crate) aspect: f64,
     /// The part of its box that it fills: 1 for a square, π/4 for a circle, 1/2 for a triangle.
     pub(crate) fill: f64,
-    /// The part of the picture that it fills.
+    /// The part of the image that it fills.
     pub(crate) area: f64,
 }
 
-impl Picture {
+impl DrawnImage {
     /// Reads a PNG.
     pub(crate) fn open(path: &Path) -> Self {
         let decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));

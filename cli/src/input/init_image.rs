@@ -1,4 +1,4 @@
-//! The picture that a run begins with, and its mask.
+//! The image that a run begins with, and its mask.
 
 use std::path::Path;
 
@@ -28,39 +28,39 @@ pub(crate) struct Stamp {
     pub(crate) sha256: String,
 }
 
-/// A picture to start from, as its files have it.
+/// An image to start from, as its files have it.
 #[derive(Debug)]
-pub(crate) struct InitPicture {
-    /// The picture's file.
+pub(crate) struct InitImage {
+    /// The image's file.
     pub(crate) stamp: Stamp,
     /// The mask's file.
     pub(crate) mask_stamp: Option<Stamp>,
     /// How much of it is changed, above 0 and at most 1.
     pub(crate) strength: f64,
-    /// What lies behind the picture where it is transparent, if it is anywhere.
+    /// What lies behind the image where it is transparent, if it is anywhere.
     filled: Option<Ground>,
     /// How the mask's alpha channel was read, where it has holes.
     mask_alpha: Option<AlphaUse>,
     /// The pixels around the masked part that are drawn with it, where that part alone is drawn.
     pub(crate) mask_crop: Option<u32>,
-    /// The mask's own size, where it was stretched to the picture's to be cropped with it.
+    /// The mask's own size, where it was stretched to the image's to be cropped with it.
     mask_stretched: Option<(u32, u32)>,
-    picture: RgbImage,
+    image: RgbImage,
     mask: Option<RgbImage>,
     /// Where the mask is not black, if only that part is drawn.
     marked: Option<Marked>,
 }
 
-impl InitPicture {
-    /// Reads the files; `ground` lies behind what is transparent in the picture.
+impl InitImage {
+    /// Reads the files; `ground` lies behind what is transparent in the image.
     ///
     /// # Errors
-    /// [`CliError::Picture`] for one that is no picture, and for a mask that is black everywhere
+    /// [`CliError::ImageFile`] for one that is no image, and for a mask that is black everywhere
     /// where only what it marks would be drawn.
     pub(crate) fn read(input: &ImageInput, ground: Ground) -> Result<Self, CliError> {
-        let (stamp, picture) = read(&input.init_image)?;
-        let filled = has_holes(&picture).then_some(ground);
-        let picture = opaque(picture, ground);
+        let (stamp, image) = read(&input.init_image)?;
+        let filled = has_holes(&image).then_some(ground);
+        let image = opaque(image, ground);
         let mut init = Self {
             stamp,
             mask_stamp: None,
@@ -69,7 +69,7 @@ impl InitPicture {
             mask_alpha: None,
             mask_crop: input.mask_crop,
             mask_stretched: None,
-            picture,
+            image,
             mask: None,
             marked: None,
         };
@@ -83,7 +83,7 @@ impl InitPicture {
         Ok(init)
     }
 
-    /// The mask at the picture's size, if the two are to be cropped together.
+    /// The mask at the image's size, if the two are to be cropped together.
     fn croppable(&mut self, mask: RgbImage, path: &Path) -> Result<RgbImage, CliError> {
         if self.mask_crop.is_none() {
             return Ok(mask);
@@ -99,7 +99,7 @@ impl InitPicture {
         self.marked = Marked::of(&greys(&mask));
         if self.marked.is_none() {
             let reason = "marks nothing: it is black everywhere, so there is no part to crop to";
-            return Err(CliError::picture(path, reason));
+            return Err(CliError::image(path, reason));
         }
         Ok(mask)
     }
@@ -131,12 +131,12 @@ impl InitPicture {
         filled.into_iter().chain(alpha).chain(stretched)
     }
 
-    /// The picture's own width and height.
+    /// The image's own width and height.
     pub(crate) fn dimensions(&self) -> (u32, u32) {
-        self.picture.dimensions()
+        self.image.dimensions()
     }
 
-    /// The size of the image to be drawn: what is asked for, and else the picture's own, rounded
+    /// The size of the image to be drawn: what is asked for, and else the image's own, rounded
     /// down to whole tokens, or with its shape as large as the published model draws.
     pub(crate) fn size(&self, wanted: ImageSize) -> (u32, u32) {
         let (width, height) = self.dimensions();
@@ -151,17 +151,17 @@ impl InitPicture {
         (whole_tokens(across), whole_tokens(down))
     }
 
-    /// The part of the picture that is drawn at a size, where it is not the whole.
+    /// The part of the image that is drawn at a size, where it is not the whole.
     pub(crate) fn region(&self, width: u32, height: u32) -> Option<Region> {
         Some(self.marked?.region(self.mask_crop?, width, height))
     }
 
-    /// The picture, or the part of it that is drawn, at a size and as the VAE takes it:
+    /// The image, or the part of it that is drawn, at a size and as the VAE takes it:
     /// `[3, height, width]` in `[-1, 1]`.
     pub(crate) fn planes_at(&self, width: u32, height: u32) -> Vec<f32> {
-        let picture = self.at_size(&self.picture, width, height);
+        let image = self.at_size(&self.image, width, height);
         let plane = |channel: usize| {
-            let pixels = picture.pixels();
+            let pixels = image.pixels();
             pixels.map(move |pixel| 2.0 * (f32::from(pixel.0[channel]) / 255.0) - 1.0)
         };
         (0..3).flat_map(plane).collect()
@@ -184,7 +184,7 @@ impl InitPicture {
         })
     }
 
-    /// The picture or its mask, stretched to a size or cropped for it.
+    /// The image or its mask, stretched to a size or cropped for it.
     fn at_size(&self, image: &RgbImage, width: u32, height: u32) -> RgbImage {
         match self.region(width, height) {
             Some(region) => resize_and_fill(&region.of(image), width, height),
@@ -192,11 +192,11 @@ impl InitPicture {
         }
     }
 
-    /// The picture with what was drawn of its masked part in it; `None` where the whole was drawn.
+    /// The image with what was drawn of its masked part in it; `None` where the whole was drawn.
     pub(crate) fn overlaid(&self, drawn: &RgbImage) -> Option<RgbImage> {
         let region = self.region(drawn.width(), drawn.height())?;
         let mask = greys(self.mask.as_ref()?);
-        Some(crop::overlay(&self.picture, &mask, region, drawn))
+        Some(crop::overlay(&self.image, &mask, region, drawn))
     }
 }
 

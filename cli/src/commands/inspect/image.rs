@@ -1,4 +1,4 @@
-//! How a picture was made, by its file.
+//! How an image was made, by its file.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -13,12 +13,12 @@ use super::line;
 use crate::console::printable;
 use crate::error::CliError;
 use crate::output::json_path::lossy;
-use crate::output::metadata::{PARAMETERS, PictureFile};
+use crate::output::metadata::{ImageFile, PARAMETERS};
 use crate::output::recorded::Recorded;
 
 #[derive(Debug, Serialize)]
 struct Inspection<'a> {
-    picture: Described<'a>,
+    image: Described<'a>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,12 +40,12 @@ struct Described<'a> {
     not_read: Option<String>,
 }
 
-/// The description of a picture's file, as text or as JSON.
+/// The description of an image's file, as text or as JSON.
 ///
 /// # Errors
 /// [`CliError::Input`] for a damaged file.
 pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
-    let file = PictureFile::open(path)?;
+    let file = ImageFile::open(path)?;
     let recipe = file.recipe_json()?;
     let (foreign, not_read) = match Recorded::foreign_of(&file.texts) {
         _ if recipe.is_some() => (None, None),
@@ -65,13 +65,13 @@ pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     if !json {
         return Ok(as_text(&described));
     }
-    let inspection = Inspection { picture: described };
+    let inspection = Inspection { image: described };
     serde_json::to_string_pretty(&inspection)
         .map(|text| text + "\n")
         .map_err(|error| CliError::Internal(error.to_string()))
 }
 
-/// The kind of a picture that can be read to begin with, and never holds a recipe.
+/// The kind of an image that can be read to begin with, and never holds a recipe.
 pub(super) fn other_kind(path: &Path) -> Option<&'static str> {
     // A pipe would be waited for.
     if !path.is_file() {
@@ -88,33 +88,33 @@ pub(super) fn other_kind(path: &Path) -> Option<&'static str> {
     }
 }
 
-fn as_text(picture: &Described<'_>) -> String {
-    let mut text = printable(&picture.path.to_string_lossy());
+fn as_text(image: &Described<'_>) -> String {
+    let mut text = printable(&image.path.to_string_lossy());
     text.push('\n');
-    let size = format!("{}, {}x{}", picture.format, picture.width, picture.height);
-    line(&mut text, "picture", &size);
-    let parameters = picture
+    let size = format!("{}, {}x{}", image.format, image.width, image.height);
+    line(&mut text, "image", &size);
+    let parameters = image
         .parameters
         .filter(|text| !text.trim_start().starts_with('{'));
-    match (&picture.recipe, parameters) {
+    match (&image.recipe, parameters) {
         (Some(Value::Object(fields)), _) => facts(&mut text, fields, |_| true),
         (_, Some(parameters)) => {
             for parameter in parameters.lines() {
                 let _ = writeln!(text, "  {}", printable(parameter));
             }
-            let fields = picture.foreign.iter();
+            let fields = image.foreign.iter();
             let added = |name: &str| matches!(name, "made_by" | "not_taken");
             fields.for_each(|fields| facts(&mut text, fields, added));
         }
-        _ => match &picture.foreign {
+        _ => match &image.foreign {
             Some(fields) => facts(&mut text, fields, |_| true),
-            None if picture.not_read.is_none() => {
+            None if image.not_read.is_none() => {
                 line(&mut text, "parameters", "none in the file");
             }
             None => {}
         },
     }
-    if let Some(reason) = &picture.not_read {
+    if let Some(reason) = &image.not_read {
         line(&mut text, "not read", &printable(reason));
     }
     text

@@ -1,4 +1,4 @@
-"""Pictures to read: init images and masks, one file for each format, and what Pillow makes of them."""
+"""Images to read: init images and masks, one file for each format, and what Pillow makes of them."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 
 import image_processing
-import picture_kinds
+import image_kinds
 import st_file
 
 # Sources and targets (width, height): down, up, one axis each way, one axis only, by much, and a
@@ -36,7 +36,7 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 def mask(width: int, height: int) -> Image.Image:
-    """White where the picture is repainted, with soft greys beside it."""
+    """White where the image is repainted, with soft greys beside it."""
     image = Image.new("L", (width, height), 0)
     draw = ImageDraw.Draw(image)
     draw.ellipse((width * 0.35, height * 0.2, width * 0.95, height * 0.8), fill=255)
@@ -46,7 +46,7 @@ def mask(width: int, height: int) -> Image.Image:
 
 
 def spot(width: int, height: int) -> Image.Image:
-    """A small mask with a soft edge, near the picture's right border."""
+    """A small mask with a soft edge, near the image's right border."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     distance = np.hypot(x - 0.85 * width, y - 0.3 * height) / (0.13 * width)
     return Image.fromarray(np.clip(np.rint(255 * (1.5 - distance)), 0, 255).astype(np.uint8))
@@ -90,7 +90,7 @@ def pixels(image: Image.Image) -> torch.Tensor:
 
 
 def write_formats(folder: Path):
-    """A file of each kind, and its picture: upright, in RGB, what is transparent on white."""
+    """A file of each kind, and its image: upright, in RGB, what is transparent on white."""
     rgb = scene(24, 16)
     alpha = rgb.copy()
     alpha.putalpha(Image.linear_gradient("L").resize((24, 16)))
@@ -135,8 +135,8 @@ def write_formats(folder: Path):
     moving = {"save_all": True, "append_images": [rgb.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]}
     for name, options in [("moving.gif", {}), ("moving.webp", {"lossless": True}), ("moving.png", {}), ("moving.tiff", {})]:
         rgb.save(folder / name, **moving, **options)
-    picture_kinds.write_all(folder)
-    kinds = [*files, "moving.gif", "moving.webp", "moving.png", "moving.tiff", *picture_kinds.NAMES]
+    image_kinds.write_all(folder)
+    kinds = [*files, "moving.gif", "moving.webp", "moving.png", "moving.tiff", *image_kinds.NAMES]
     expected = {name: read(folder / name) for name in kinds}
     # Kinds that are refused.
     for name, mode in [("float.tiff", "F"), ("integers.tiff", "I")]:
