@@ -7,6 +7,7 @@ mod elsewhere;
 mod environment;
 mod generate;
 mod groups;
+mod hub;
 mod image_input;
 mod image_size;
 mod images;
@@ -25,7 +26,7 @@ mod sources;
 
 pub(crate) use checks::STEPS;
 pub(crate) use compute::ComputeConfig;
-pub(crate) use download::{DownloadArgs, DownloadConfig};
+pub(crate) use download::{DownloadArgs, DownloadConfig, Variant};
 pub(crate) use environment::Environment;
 pub(crate) use generate::{GenerateConfig, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};

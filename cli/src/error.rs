@@ -9,8 +9,8 @@ use model::pipeline::PipelineError;
 
 use crate::args::format_bytes;
 use crate::bad_lines::BadLines;
-use crate::download::DownloadError;
 use crate::exit::ExitCode;
+use crate::hints;
 use crate::output::atomic_file;
 
 /// Why a command failed: one line, and an exit code.
@@ -144,8 +144,8 @@ pub(crate) enum CliError {
         reason: String,
     },
     /// A file cannot be downloaded.
-    #[error(transparent)]
-    Download(#[from] DownloadError),
+    #[error("{}", hints::download(.0))]
+    Download(#[from] hub::Error),
     /// Stdout is full or broken.
     #[error("cannot write to stdout: {0}")]
     Stdout(std::io::Error),
@@ -197,7 +197,7 @@ impl CliError {
             }
             Self::Device(_) => ExitCode::NoDevice,
             Self::Interrupted | Self::InterruptedRun { .. } => ExitCode::Interrupted,
-            Self::Download(error) => error.exit_code(),
+            Self::Download(error) => of_download(error),
             Self::Pipeline(_)
             | Self::NotFinitePrediction { .. }
             | Self::DeviceFails(_)
@@ -269,6 +269,20 @@ impl From<PipelineError> for CliError {
             PipelineError::Cancelled => Self::Interrupted,
             error => Self::Pipeline(error),
         }
+    }
+}
+
+/// The exit code of a download that failed.
+fn of_download(error: &hub::Error) -> ExitCode {
+    use hub::Error;
+    match error {
+        Error::Endpoint(_) | Error::Offline | Error::Token { .. } => ExitCode::Usage,
+        Error::NoRepository { .. }
+        | Error::NoFile { .. }
+        | Error::Checksum { .. }
+        | Error::Occupied { .. } => ExitCode::BadModel,
+        Error::Cancelled => ExitCode::Interrupted,
+        _ => ExitCode::Failure,
     }
 }
 

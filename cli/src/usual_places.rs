@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hub::{REPOSITORIES, TRANSFORMER_FOLDER, cache};
 use loader::{Component, ModelFiles, Weights};
 
 use crate::args::Environment;
-use crate::download::{REPOSITORIES, TRANSFORMER_FOLDER, repository_in_cache};
 use crate::known_models;
 
 /// The repository that diffusers loads Qwen-Image from.
@@ -38,22 +38,21 @@ impl UsualPlaces {
         {
             return Self::Models(folder.to_owned());
         }
-        let cache = environment.hub_cache();
-        if let Some(snapshot) = cache.as_deref().and_then(diffusers_snapshot) {
+        let hub_cache = environment.hub_cache();
+        if let Some(snapshot) = hub_cache.as_deref().and_then(diffusers_snapshot) {
             return Self::Models(snapshot);
         }
         // Whatever else there may be, `download` has made its folder.
         if let Some(folder) = downloads.filter(|folder| folder.is_dir()) {
             return Self::Unfinished(folder);
         }
-        let in_cache = |cache: PathBuf| {
-            let mut repositories = REPOSITORIES.iter();
-            repositories.find_map(|name| {
-                let repository = cache.join(repository_in_cache(name));
-                repository.is_dir().then_some(repository)
-            })
+        let in_cache = |folder: PathBuf| {
+            let mut repositories = REPOSITORIES
+                .iter()
+                .map(|name| cache::repository(&folder, name));
+            repositories.find(|repository| repository.is_dir())
         };
-        if let Some(repository) = cache.and_then(in_cache) {
+        if let Some(repository) = hub_cache.and_then(in_cache) {
             return Self::InPart(repository);
         }
         match known_models::recall(environment) {
@@ -79,10 +78,8 @@ fn names_in(folder: &Path) -> impl Iterator<Item = String> {
 
 /// The snapshot that diffusers loads by default, if all its weights are there: a cache may hold any
 /// part of a repository.
-fn diffusers_snapshot(cache: &Path) -> Option<PathBuf> {
-    let repository = cache.join(repository_in_cache(DIFFUSERS));
-    let commit = fs::read_to_string(repository.join("refs").join("main")).ok()?;
-    let snapshot = repository.join("snapshots").join(commit.trim());
+fn diffusers_snapshot(hub_cache: &Path) -> Option<PathBuf> {
+    let snapshot = cache::snapshot(hub_cache, DIFFUSERS)?;
     if !snapshot.join("model_index.json").is_file() {
         return None;
     }

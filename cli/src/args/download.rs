@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Verbosity;
 use super::environment::Environment;
-use crate::download::{DownloadError, Variant};
+use crate::error::CliError;
 
 /// Flags of `download`.
 #[derive(Debug, Args)]
@@ -34,11 +34,39 @@ pub(crate) struct DownloadArgs {
     pub(crate) quiet: bool,
 }
 
+/// The sets of files by their names at the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// Qwen-Image, FP8 without scales: the file that most ComfyUI users have
+    Fp8,
+    /// Qwen-Image, FP8 with scales: closer to BF16 at the same size, and what LoRAs go with
+    Fp8Scaled,
+    /// Qwen-Image, BF16: twice the size
+    Bf16,
+    /// Qwen-Image-2512, FP8 without scales
+    #[value(name = "2512")]
+    V2512,
+    /// The Lightning LoRAs for 4 and 8 steps, with fp8-scaled unless a transformer is there
+    Lightning,
+}
+
+impl From<Variant> for hub::Variant {
+    fn from(variant: Variant) -> Self {
+        match variant {
+            Variant::Fp8 => Self::Fp8,
+            Variant::Fp8Scaled => Self::Fp8Scaled,
+            Variant::Bf16 => Self::Bf16,
+            Variant::V2512 => Self::V2512,
+            Variant::Lightning => Self::Lightning,
+        }
+    }
+}
+
 /// What `download` was asked to do.
 #[derive(Debug)]
 pub(crate) struct DownloadConfig {
     /// The set of files.
-    pub(crate) variant: Variant,
+    pub(crate) variant: hub::Variant,
     /// Where they go.
     pub(crate) models: PathBuf,
     /// Whether `generate` looks there by itself.
@@ -55,19 +83,25 @@ impl DownloadConfig {
     /// The flags, completed by QWEN_IMAGE_MODELS and the data folder.
     ///
     /// # Errors
-    /// [`DownloadError::NoFolder`].
+    /// There is no folder to put the files into.
     pub(crate) fn resolve(
         args: DownloadArgs,
         environment: Environment<'_>,
-    ) -> Result<Self, DownloadError> {
+    ) -> Result<Self, CliError> {
         let is_usual = args.models.is_none();
         let models = args
             .models
             .or_else(|| environment.models_variable())
             .or_else(|| environment.models_folder())
-            .ok_or(DownloadError::NoFolder)?;
+            .ok_or_else(|| {
+                CliError::Usage(
+                    "there is no home folder to put the models into: name a folder with --models \
+                     DIR"
+                    .to_owned(),
+                )
+            })?;
         Ok(Self {
-            variant: args.variant,
+            variant: args.variant.into(),
             models,
             is_usual,
             verify: args.verify,

@@ -133,7 +133,7 @@ fn unknown(command: &Command, typed: &str, arguments: &[String]) -> Option<Strin
 
 fn is_variant(typed: &str) -> bool {
     use clap::ValueEnum;
-    crate::download::Variant::from_str(typed, true).is_ok()
+    crate::args::Variant::from_str(typed, true).is_ok()
 }
 
 /// The tip on a command line whose first word is a flag.

@@ -1,16 +1,15 @@
 //! `download`: the published files come into a ComfyUI `models` tree.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use hub::{Asked, Hub, Known, Planned, Source, State, TRANSFORMER_FOLDER};
+use loader::published::Published;
+
 use crate::args::{DownloadArgs, DownloadConfig, Environment, Verbosity, format_bytes};
 use crate::console::{self, Console, stderr_line};
-use crate::download::{
-    self, DownloadError, Hub, Known, Listing, Planned, State, TRANSFORMER_FOLDER,
-};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::known_models;
@@ -34,11 +33,10 @@ pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
         // Whatever becomes of the download, the demo model is not what was wanted.
         known_models::remember(environment, &config.models);
     }
-    let asked = Hub::of(environment)
-        .map_err(CliError::from)
-        .and_then(|hub| Ok((plan(&config, &hub, console)?, hub)));
+    let asked =
+        Hub::new(environment.hub()).and_then(|hub| Ok((plan(&config, &hub, console)?, hub)));
     if config.dry_run
-        && let Err(CliError::Download(error)) = &asked
+        && let Err(error) = &asked
         && error.is_silence()
     {
         console.note("note: without the Hub, this is what the program itself knows of the files");
@@ -73,29 +71,24 @@ pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is to be had, and how much of it is there, with the licences.
-fn plan(config: &DownloadConfig, hub: &Hub, console: Console) -> Result<Vec<Planned>, CliError> {
-    let sources = config.variant.sources(&config.models);
-    let mut listings: BTreeMap<&'static str, Listing> = BTreeMap::new();
-    for source in &sources {
-        let name = source.repository;
-        if listings.contains_key(name) {
-            continue;
+/// Asks the Hub for the files, and notes the licence of each repository.
+fn plan(config: &DownloadConfig, hub: &Hub, console: Console) -> Result<Vec<Planned>, hub::Error> {
+    hub::plan(hub, config.variant, &config.models, &mut |asked| {
+        match asked {
+            Asked::Before(_) => return unless_interrupted(),
+            Asked::After(name, listing) => {
+                let licence = listing.licence.as_deref().unwrap_or("see the page");
+                console.note(&format!("{}: licence {licence}", hub.page(name)));
+            }
         }
-        check_interrupt()?;
-        let listing = hub.listing(name)?;
-        let licence = listing.licence.as_deref().unwrap_or("see the page");
-        console.note(&format!("{}: licence {licence}", hub.page(name)));
-        listings.insert(name, listing);
-    }
-    let planned = sources
-        .into_iter()
-        .map(|source| Planned::new(hub, &listings, source, &config.models));
-    Ok(planned.collect::<Result<_, _>>()?)
+        ControlFlow::Continue(())
+    })
 }
 
 fn fetch(hub: &Hub, file: &Planned, console: Console) -> Result<(), CliError> {
-    check_interrupt()?;
+    if unless_interrupted().is_break() {
+        return Err(hub::Error::Cancelled.into());
+    }
     let size = file.entry.size;
     let name = file.source.name();
     match &file.state {
@@ -114,7 +107,7 @@ fn fetch(hub: &Hub, file: &Planned, console: Console) -> Result<(), CliError> {
         State::Cached(_) => None,
         _ => Some(Progress::new(console).bytes(&message)),
     };
-    Ok(download::fetch(hub, file, &mut |done| {
+    Ok(hub::fetch(hub, file, &mut |done| {
         show(bar.as_mut(), done, size)
     })?)
 }
@@ -124,6 +117,10 @@ fn show(bar: Option<&mut ByteProgress>, done: u64, size: u64) -> ControlFlow<()>
     if let Some(bar) = bar {
         bar.show(done, size);
     }
+    unless_interrupted()
+}
+
+fn unless_interrupted() -> ControlFlow<()> {
     if interrupt::requested() {
         ControlFlow::Break(())
     } else {
@@ -141,7 +138,7 @@ fn verify(file: &mut Planned, console: Console) -> Result<(), CliError> {
     let size = file.entry.size;
     let message = format!("Checking {}, {}", file.source.name(), format_bytes(size));
     let mut bar = Progress::new(console).bytes(&message);
-    let right = download::verify(file, &mut |done| show(Some(&mut bar), done, size))?;
+    let right = hub::verify(file, &mut |done| show(Some(&mut bar), done, size))?;
     drop(bar);
     if !right {
         let there = there.display();
@@ -152,10 +149,6 @@ fn verify(file: &mut Planned, console: Console) -> Result<(), CliError> {
     Ok(())
 }
 
-fn check_interrupt() -> Result<(), DownloadError> {
-    interrupt::check().map_err(|_| DownloadError::Interrupted)
-}
-
 /// What `--dry-run` prints.
 fn table(planned: &[Planned], missing: u64) -> String {
     let mut text = String::new();
@@ -164,12 +157,12 @@ fn table(planned: &[Planned], missing: u64) -> String {
             State::Present => "there already".to_owned(),
             State::Cached(blob) => format!("to be linked from {}", blob.display()),
             State::Missing { partial: 0 } => {
-                format!("to be downloaded from {}", download::shown(&file.url))
+                format!("to be downloaded from {}", hub::shown(&file.url))
             }
             State::Missing { partial } => format!(
                 "{} there, the rest to be downloaded from {}",
                 format_bytes(*partial),
-                download::shown(&file.url)
+                hub::shown(&file.url)
             ),
         };
         let size = format_bytes(file.entry.size);
@@ -185,27 +178,40 @@ fn offline_table(config: &DownloadConfig) -> String {
     let mut text = String::new();
     let (mut missing, mut all_known) = (0, true);
     for source in config.variant.sources(&config.models) {
-        let file = Known::of(source, &config.models);
+        let file = Known::look(source, &config.models);
         let from = format!("{}, {}", file.source.repository, file.source.path);
-        let state = match (file.is_there, file.partial) {
-            (true, _) => "there already, not compared with the published file".to_owned(),
-            (false, 0) => format!("to be downloaded from {from}"),
-            (false, partial) => format!(
+        let state = match (file.there, file.partial) {
+            (Some(_), _) => "there already, not compared with the published file".to_owned(),
+            (None, 0) => format!("to be downloaded from {from}"),
+            (None, partial) => format!(
                 "{} there, the rest to be downloaded from {from}",
                 format_bytes(partial)
             ),
         };
-        if !file.is_there {
-            missing += file.size.unwrap_or(0).saturating_sub(file.partial);
-            all_known &= file.size.is_some();
+        let size = file.there.or_else(|| published_size(&file.source));
+        if file.there.is_none() {
+            missing += size.unwrap_or(0).saturating_sub(file.partial);
+            all_known &= size.is_some();
         }
-        let size = file.size.map_or("size unknown".to_owned(), format_bytes);
+        let size = size.map_or("size unknown".to_owned(), format_bytes);
         let line = format!("{}  {size}  {state}", file.place.display());
         let _ = writeln!(text, "{}", console::printable(&line));
     }
     let more = if all_known { "" } else { " or more" };
     let _ = writeln!(text, "{}{more} to download", format_bytes(missing));
     text
+}
+
+/// The size of a file that the program itself knows, in bytes. The Hub may have another one by now.
+fn published_size(source: &Source) -> Option<u64> {
+    [
+        Published::Transformer,
+        Published::TextEncoder,
+        Published::Vae,
+    ]
+    .into_iter()
+    .find(|file| file.file_name() == source.name())
+    .map(|file| file.layout().file_len())
 }
 
 /// How to use what is there now.

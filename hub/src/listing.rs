@@ -1,31 +1,31 @@
-//! What a repository holds, as the Hub's API tells it.
+//! The list of a repository's files, from the Hub's API.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
-/// Names told where a file is missing.
+/// The number of names in a message on a missing file.
 const NAMES_TOLD: usize = 8;
 
 /// The files of a repository at its newest commit.
 #[derive(Debug, Clone)]
-pub(crate) struct Listing {
-    /// The commit; files are fetched as of it, so that all belong together.
-    pub(crate) commit: String,
+pub struct Listing {
+    /// The commit. Files are fetched as of it, so that all belong together.
+    pub commit: String,
     /// The licence's short name, where the repository names one.
-    pub(crate) licence: Option<String>,
+    pub licence: Option<String>,
     files: BTreeMap<String, Entry>,
 }
 
 /// A file of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// Bytes.
-    pub(crate) size: u64,
-    /// What its bytes hash to.
-    pub(crate) digest: Digest,
+pub struct Entry {
+    /// The size in bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 impl Listing {
@@ -33,7 +33,7 @@ impl Listing {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(json)
             .map_err(|error| format!("the answer is not a list of files: {error}"))?;
         // The commit becomes part of an address.
@@ -49,12 +49,12 @@ impl Listing {
     }
 
     /// A file by its path.
-    pub(super) fn get(&self, path: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, path: &str) -> Option<&Entry> {
         self.files.get(path)
     }
 
     /// The first files in the folder of `path`, by their names.
-    pub(super) fn beside(&self, path: &str) -> Vec<String> {
+    pub(crate) fn beside(&self, path: &str) -> Vec<String> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let names = self.files.keys().filter_map(|other| {
             let (place, name) = other.rsplit_once('/').unwrap_or(("", other));
@@ -64,7 +64,8 @@ impl Listing {
     }
 }
 
-/// A file without a size or a digest cannot be checked, and counts as none.
+/// The path and the entry of a listed file; none without a size or a digest, since such a file
+/// cannot be checked.
 fn entry(sibling: Sibling) -> Option<(String, Entry)> {
     let (size, digest) = match sibling.lfs {
         Some(lfs) => (
@@ -94,7 +95,7 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Card {
-    // A name, or in some repositories a list.
+    // A name, in some repositories a list of names.
     #[serde(default)]
     license: Option<serde_json::Value>,
 }

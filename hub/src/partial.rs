@@ -1,35 +1,36 @@
-//! A file that is not whole yet: it lies beside its place and outlives the process.
+//! A file that is not whole yet. It lies beside its place and outlives the process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::digest::Hasher;
-use super::listing::Entry;
+use crate::digest::{Digest, Hasher};
+use crate::listing::Entry;
 
-/// Digits of the digest in the name: another version of the file has another partial file.
+/// The number of the digest's digits in the name, so that another version of the file has another
+/// partial file.
 const DIGITS: usize = 12;
-/// How partial files end.
+/// The end of a partial file's name.
 const SUFFIX: &str = ".part";
 const PIECE: usize = 1 << 20;
 
 /// The partial file's place.
-pub(super) fn path_of(place: &Path, entry: &Entry) -> PathBuf {
+pub(crate) fn path_of(place: &Path, entry: &Entry) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     let hex = entry.digest.hex();
     name.push(format!(".{}{SUFFIX}", hex.get(..DIGITS).unwrap_or(hex)));
     place.with_file_name(name)
 }
 
-/// Bytes that an earlier download left; 0 where there was none.
-pub(super) fn length_of(place: &Path, entry: &Entry) -> u64 {
+/// The bytes that an earlier download left; 0 where there was none.
+pub(crate) fn length_of(place: &Path, entry: &Entry) -> u64 {
     std::fs::metadata(path_of(place, entry)).map_or(0, |found| found.len())
 }
 
-/// Bytes that an earlier download left of a file whose digest is not known; of several versions,
-/// the longest.
-pub(super) fn length_of_any(place: &Path) -> u64 {
+/// The bytes that an earlier download left of a file whose digest is not known. The longest counts
+/// where there are several versions.
+pub(crate) fn length_of_any(place: &Path) -> u64 {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     let start = format!("{name}.");
     let entries = place
@@ -39,20 +40,15 @@ pub(super) fn length_of_any(place: &Path) -> u64 {
         let entry = entry.ok()?;
         let name = entry.file_name();
         let name = name.to_str()?;
-        let is_one = name.starts_with(&start) && is_partial(name);
+        let is_one = name.starts_with(&start) && name.ends_with(SUFFIX);
         is_one.then(|| entry.metadata().map_or(0, |found| found.len()))
     });
     lengths.max().unwrap_or(0)
 }
 
-/// Whether a file of this name is a partial file.
-fn is_partial(name: &str) -> bool {
-    name.ends_with(SUFFIX)
-}
-
 /// A partial file, locked, with the digest of what it holds.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
     path: PathBuf,
     file: File,
     size: u64,
@@ -61,14 +57,14 @@ pub(super) struct Partial {
     done: u64,
 }
 
-/// Why there is none.
-pub(super) enum OpenFault {
+/// Why a partial file cannot be opened.
+pub(crate) enum OpenFault {
     /// Another process has it.
     Busy,
     /// The file system refuses.
     Io(io::Error),
     /// The watcher asked to stop.
-    Stopped,
+    Cancelled,
 }
 
 impl From<io::Error> for OpenFault {
@@ -78,9 +74,9 @@ impl From<io::Error> for OpenFault {
 }
 
 impl Partial {
-    /// Opens the one of `place`, or begins it, and reads through what it holds. `watch` is told
-    /// the bytes read.
-    pub(super) fn open(
+    /// Opens the partial file of `place`, or begins it, and reads through what it holds. `watch`
+    /// is told the bytes read.
+    pub(crate) fn open(
         place: &Path,
         entry: &Entry,
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
@@ -111,13 +107,13 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Bytes that it holds.
-    pub(super) fn done(&self) -> u64 {
+    /// The number of bytes that it holds.
+    pub(crate) fn done(&self) -> u64 {
         self.done
     }
 
     /// Appends bytes.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.done += bytes.len() as u64;
@@ -125,7 +121,7 @@ impl Partial {
     }
 
     /// Empties it.
-    pub(super) fn restart(&mut self) -> io::Result<()> {
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.hasher = self.fresh.clone();
@@ -133,21 +129,17 @@ impl Partial {
         Ok(())
     }
 
-    /// Leaves what came for the next download, if anything did.
-    pub(super) fn leave(self) {
+    /// Leaves what came for the next download. A file into which nothing came is removed.
+    pub(crate) fn leave(self) {
         if self.done == 0 {
-            // Nothing is lost if it stays.
+            // An empty file that stays does no harm.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 
-    /// Moves it to `place` if its digest is the published one; else removes it and returns the
-    /// digest that it has.
-    pub(super) fn finish(
-        self,
-        place: &Path,
-        entry: &Entry,
-    ) -> io::Result<Result<(), super::digest::Digest>> {
+    /// Moves the file to `place` if its digest is the published one. Otherwise removes it and
+    /// returns the digest that it has.
+    pub(crate) fn finish(self, place: &Path, entry: &Entry) -> io::Result<Result<(), Digest>> {
         let found = self.hasher.finish();
         if found != entry.digest {
             std::fs::remove_file(&self.path)?;
@@ -171,7 +163,7 @@ impl Partial {
             self.hasher.update(&piece[..read]);
             self.done += read as u64;
             if watch(self.done).is_break() {
-                return Err(OpenFault::Stopped);
+                return Err(OpenFault::Cancelled);
             }
         }
     }

@@ -1,36 +1,37 @@
-//! One file from the Hub to its place.
+//! The download of one file to its place.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::cache;
-use super::error::DownloadError;
-use super::hub::{Hub, shown, unreachable};
-use super::listing::Entry;
-use super::partial::{OpenFault, Partial};
-use super::state::{Planned, State};
+use crate::cache;
+use crate::client::{Hub, shown, unreachable};
+use crate::error::Error;
+use crate::listing::Entry;
+use crate::partial::{OpenFault, Partial};
+use crate::plan::{Planned, State};
 
-/// Requests in a row that may bring nothing new before the download is given up.
+/// The number of requests in a row that may bring nothing new before the download is given up.
 const FRUITLESS: u32 = 6;
 const PIECE: usize = 1 << 18;
-/// How often a wait looks for Ctrl-C.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often the watcher is asked during a wait.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Follows a download; `Break` ends it and keeps what came.
-pub(crate) type Watch<'w> = dyn FnMut(u64) -> ControlFlow<()> + 'w;
+/// A callback that is told how many bytes of a file are there (or read through, while it is
+/// checked). `Break` ends the work and keeps what came.
+pub type Watch<'w> = dyn FnMut(u64) -> ControlFlow<()> + 'w;
 
 /// Brings a planned file to its place, from the cache or the network.
 ///
 /// # Errors
-/// Why it is not there; what came so far is kept unless it is wrong.
-pub(crate) fn fetch(hub: &Hub, file: &Planned, watch: &mut Watch<'_>) -> Result<(), DownloadError> {
-    let failed = |source| DownloadError::Io {
+/// Any failure on the way. What came so far is kept for the next call, unless its digest is wrong.
+pub fn fetch(hub: &Hub, file: &Planned, watch: &mut Watch<'_>) -> Result<(), Error> {
+    let failed = |source| Error::Write {
         path: file.place.clone(),
         source,
     };
     if let Some(folder) = file.place.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| DownloadError::Io {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Write {
             path: folder.to_owned(),
             source,
         })?;
@@ -47,10 +48,10 @@ pub(crate) fn fetch(hub: &Hub, file: &Planned, watch: &mut Watch<'_>) -> Result<
     }
     let mut partial =
         Partial::open(&file.place, &file.entry, watch).map_err(|fault| match fault {
-            OpenFault::Busy => DownloadError::Busy {
+            OpenFault::Busy => Error::Busy {
                 path: file.place.clone(),
             },
-            OpenFault::Stopped => DownloadError::Interrupted,
+            OpenFault::Cancelled => Error::Cancelled,
             OpenFault::Io(error) => failed(error),
         })?;
     if let Err(error) = download(hub, file, &mut partial, watch) {
@@ -59,7 +60,7 @@ pub(crate) fn fetch(hub: &Hub, file: &Planned, watch: &mut Watch<'_>) -> Result<
     }
     match partial.finish(&file.place, &file.entry).map_err(failed)? {
         Ok(()) => Ok(()),
-        Err(found) => Err(DownloadError::Checksum {
+        Err(found) => Err(Error::Checksum {
             path: file.place.clone(),
             found,
             expected: file.entry.digest.clone(),
@@ -73,7 +74,7 @@ fn download(
     file: &Planned,
     partial: &mut Partial,
     watch: &mut Watch<'_>,
-) -> Result<(), DownloadError> {
+) -> Result<(), Error> {
     let mut furthest = partial.done();
     let mut fruitless = 0;
     while partial.done() < file.entry.size {
@@ -97,16 +98,16 @@ fn download(
     Ok(())
 }
 
-/// One request for all that is missing.
+/// Makes one request for all that is missing.
 fn request(
     hub: &Hub,
     file: &Planned,
     partial: &mut Partial,
     watch: &mut Watch<'_>,
-) -> Result<(), DownloadError> {
+) -> Result<(), Error> {
     let url = &file.url;
     let mut response = hub.get(file.source.repository, url, partial.done())?;
-    let failed = |source| DownloadError::Io {
+    let failed = |source| Error::Write {
         path: file.place.clone(),
         source,
     };
@@ -115,7 +116,7 @@ fn request(
         206 => Part::of_range(header("content-range")),
         _ => Part::whole(header("content-length")),
     };
-    let answer = |reason: String| DownloadError::Answer {
+    let answer = |reason: String| Error::Answer {
         url: shown(url),
         reason,
     };
@@ -127,7 +128,7 @@ fn request(
     let mut piece = vec![0; PIECE];
     loop {
         if watch(partial.done()).is_break() {
-            return Err(DownloadError::Interrupted);
+            return Err(Error::Cancelled);
         }
         let read = body
             .read(&mut piece)
@@ -148,7 +149,7 @@ fn request(
 
 /// Waits before the next request: not at all after one that brought something, then longer and
 /// longer.
-fn wait(fruitless: u32, done: u64, watch: &mut Watch<'_>) -> Result<(), DownloadError> {
+fn wait(fruitless: u32, done: u64, watch: &mut Watch<'_>) -> Result<(), Error> {
     let pause = match fruitless {
         0 | 1 => Duration::ZERO,
         more => Duration::from_millis(250) * 2_u32.pow(more),
@@ -156,17 +157,17 @@ fn wait(fruitless: u32, done: u64, watch: &mut Watch<'_>) -> Result<(), Download
     let begun = Instant::now();
     while begun.elapsed() < pause {
         if watch(done).is_break() {
-            return Err(DownloadError::Interrupted);
+            return Err(Error::Cancelled);
         }
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(WATCH_INTERVAL);
     }
     Ok(())
 }
 
-/// Which bytes an answer says it has.
+/// The bytes of a file that an answer has.
 struct Part {
     from: u64,
-    /// Bytes of the whole file, where that is told.
+    /// Bytes of the whole file, where the answer says so.
     total: Option<u64>,
 }
 
@@ -178,7 +179,7 @@ impl Part {
         }
     }
 
-    /// Of `bytes FROM-TO/TOTAL`.
+    /// Reads a header `Content-Range: bytes FROM-TO/TOTAL`.
     fn of_range(content_range: Option<&str>) -> Self {
         let fields = content_range
             .and_then(|range| range.strip_prefix("bytes "))
@@ -193,7 +194,7 @@ impl Part {
         }
     }
 
-    /// Whether these bytes can follow the `done` ones of the file.
+    /// Checks that these bytes can follow the first `done` ones of the file, or replace them.
     fn check(&self, done: u64, entry: &Entry) -> Result<(), String> {
         if self.from != 0 && self.from != done {
             return Err("another part of the file comes than was asked for".to_owned());
@@ -212,7 +213,7 @@ impl Part {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Entry, Part};
-    use crate::download::digest::Digest;
+    use crate::digest::Digest;
 
     #[test]
     fn only_the_part_asked_for_is_appended() {

@@ -1,29 +1,28 @@
-//! Files that are there already, held against their published digests.
+//! The check of files that are there already against their published digests.
 
 use std::fs::File;
 use std::io::Read;
 
-use super::error::DownloadError;
-use super::fetch::Watch;
-use super::partial;
-use super::state::{Planned, State};
+use crate::error::Error;
+use crate::fetch::Watch;
+use crate::partial;
+use crate::plan::{Planned, State};
 
 const PIECE: usize = 1 << 20;
 
-/// Reads a file that is there, or in the Hub's cache. One that has another digest is planned as
-/// missing; it stays until a whole one takes its place. `watch` is told the bytes read.
-///
-/// Returns whether what is there is right.
+/// Reads a file that is in its place or in the Hub's cache, and tells whether it is the published
+/// one. A file with another digest is planned as missing, and stays until a whole one takes its
+/// place. `watch` is told the bytes read.
 ///
 /// # Errors
 /// The file cannot be read, or the watcher asked to stop.
-pub(crate) fn verify(file: &mut Planned, watch: &mut Watch<'_>) -> Result<bool, DownloadError> {
+pub fn verify(file: &mut Planned, watch: &mut Watch<'_>) -> Result<bool, Error> {
     let path = match &file.state {
         State::Present => &file.place,
         State::Cached(blob) => blob,
         State::Missing { .. } => return Ok(true),
     };
-    let failed = |source| DownloadError::Read {
+    let failed = |source| Error::Read {
         path: path.clone(),
         source,
     };
@@ -39,7 +38,7 @@ pub(crate) fn verify(file: &mut Planned, watch: &mut Watch<'_>) -> Result<bool, 
         hasher.update(&piece[..read]);
         done += read as u64;
         if watch(done).is_break() {
-            return Err(DownloadError::Interrupted);
+            return Err(Error::Cancelled);
         }
     }
     if hasher.finish() == file.entry.digest {

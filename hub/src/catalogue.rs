@@ -1,32 +1,28 @@
-//! Which published files make a model, and where each belongs in a ComfyUI `models` tree.
+//! The published files that make a model, and where each belongs in a ComfyUI `models` tree.
 //!
-//! Only repositories and names are written down here; digests, and sizes that count, are the Hub's to
-//! tell.
+//! Only repositories and names are written down here; the Hub tells sizes and digests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use loader::published::Published;
-
-/// Folder of transformers in a `models` tree.
-pub(crate) const TRANSFORMER_FOLDER: &str = "diffusion_models";
+/// The folder of transformers in a `models` tree.
+pub const TRANSFORMER_FOLDER: &str = "diffusion_models";
 
 const COMFYUI: &str = "Comfy-Org/Qwen-Image_ComfyUI";
 const LIGHTNING: &str = "lightx2v/Qwen-Image-Lightning";
 const QWEN: &str = "Qwen/Qwen-Image";
 
-/// The repositories that models come from.
-pub(crate) const REPOSITORIES: [&str; 3] = [QWEN, COMFYUI, LIGHTNING];
+/// The repositories that models are downloaded from.
+pub const REPOSITORIES: [&str; 3] = [QWEN, COMFYUI, LIGHTNING];
 
 /// A file of a repository, and the folder of the tree that it goes to under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Source {
-    /// Owner and name.
-    pub(crate) repository: &'static str,
+pub struct Source {
+    /// The repository, `OWNER/NAME`.
+    pub repository: &'static str,
     /// The file's path in the repository.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// The folder in the tree.
-    pub(crate) folder: &'static str,
+    pub folder: &'static str,
 }
 
 impl Source {
@@ -38,24 +34,16 @@ impl Source {
         }
     }
 
-    /// The file's bytes, where the program itself knows the file: what the Hub has may have become
-    /// another one.
-    pub(crate) fn known_size(&self) -> Option<u64> {
-        [
-            Published::Transformer,
-            Published::TextEncoder,
-            Published::Vae,
-        ]
-        .into_iter()
-        .find(|file| file.file_name() == self.name())
-        .map(|file| file.layout().file_len())
-    }
-
     /// The file's name without folders.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         self.path
             .rsplit_once('/')
             .map_or(self.path, |(_, name)| name)
+    }
+
+    /// The file's path below the `models` tree.
+    pub fn place_in(&self, models: &Path) -> PathBuf {
+        models.join(self.folder).join(self.name())
     }
 }
 
@@ -80,7 +68,7 @@ const V2512: Source = transformer(
     "split_files/diffusion_models/qwen_image_2512_fp8_e4m3fn.safetensors",
 );
 
-/// What every transformer needs beside it.
+/// The files that every transformer needs beside it.
 const SHARED: [Source; 5] = [
     Source::new(
         COMFYUI,
@@ -107,18 +95,18 @@ const LORAS: [Source; 2] = [
 ];
 
 /// A set of files that makes a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Variant {
-    /// Qwen-Image, FP8 without scales: the file that most ComfyUI users have
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// Qwen-Image in FP8 without scales: the file that most ComfyUI users have.
     Fp8,
-    /// Qwen-Image, FP8 with scales: closer to BF16 at the same size, and what LoRAs go with
+    /// Qwen-Image in FP8 with scales: closer to BF16 at the same size, and the one for LoRAs.
     Fp8Scaled,
-    /// Qwen-Image, BF16: twice the size
+    /// Qwen-Image in BF16: twice the size.
     Bf16,
-    /// Qwen-Image-2512, FP8 without scales
-    #[value(name = "2512")]
+    /// Qwen-Image-2512 in FP8 without scales.
     V2512,
-    /// The Lightning LoRAs for 4 and 8 steps, with fp8-scaled unless a transformer is there
+    /// The Lightning LoRAs for 4 and 8 steps, with [`Self::Fp8Scaled`] unless a transformer is
+    /// there.
     Lightning,
 }
 
@@ -126,9 +114,9 @@ impl Variant {
     /// The files to have in the tree `models`, in the order in which they are fetched.
     ///
     /// The LoRAs were trained on BF16 weights and go with any of them: a transformer that is in
-    /// the tree already is not joined by a second one, between which `generate` could not choose.
-    pub(crate) fn sources(self, models: &Path) -> Vec<Source> {
-        let is_there = |source: &Source| models.join(source.folder).join(source.name()).exists();
+    /// the tree already is not joined by a second one, since nothing could choose between the two.
+    pub fn sources(self, models: &Path) -> Vec<Source> {
+        let is_there = |source: &Source| source.place_in(models).exists();
         let (transformer, loras) = match self {
             Self::Fp8 => (Some(FP8), &[][..]),
             Self::Fp8Scaled => (Some(FP8_SCALED), &[][..]),

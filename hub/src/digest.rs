@@ -5,35 +5,35 @@ use std::fmt;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-/// What a file's bytes must hash to, in lower-case hexadecimal.
+/// The hash of a file's bytes, in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Digest {
-    /// SHA-256 of the bytes: of files in large-file storage.
+pub enum Digest {
+    /// SHA-256 of the bytes, for files in large-file storage.
     Sha256(String),
-    /// Git's blob name, SHA-1 of `blob LENGTH\0` and the bytes: of small files.
+    /// The name of the file's blob in git, SHA-1 of `blob LENGTH\0` and the bytes, for small files.
     GitBlob(String),
 }
 
 impl Digest {
     /// `text` as a SHA-256, if it is one.
-    pub(super) fn sha256(text: &str) -> Option<Self> {
+    pub(crate) fn sha256(text: &str) -> Option<Self> {
         hexadecimal(text, 64).map(Self::Sha256)
     }
 
     /// `text` as a git blob name, if it is one.
-    pub(super) fn git_blob(text: &str) -> Option<Self> {
+    pub(crate) fn git_blob(text: &str) -> Option<Self> {
         hexadecimal(text, 40).map(Self::GitBlob)
     }
 
-    /// The digits.
-    pub(crate) fn hex(&self) -> &str {
+    /// The hexadecimal digits.
+    pub fn hex(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::GitBlob(hex) => hex,
         }
     }
 
     /// A hasher of this kind for a file of `size` bytes.
-    pub(super) fn hasher(&self, size: u64) -> Hasher {
+    pub(crate) fn hasher(&self, size: u64) -> Hasher {
         match self {
             Self::Sha256(_) => Hasher::Sha256(Sha256::new()),
             Self::GitBlob(_) => {
@@ -54,26 +54,24 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A digest that comes to be.
+/// The state of a digest while bytes are added.
 #[derive(Debug, Clone)]
-pub(super) enum Hasher {
-    /// See [`Digest::Sha256`].
+pub(crate) enum Hasher {
     Sha256(Sha256),
-    /// See [`Digest::GitBlob`].
     GitBlob(Sha1),
 }
 
 impl Hasher {
-    /// The next bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Adds the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::GitBlob(hasher) => hasher.update(bytes),
         }
     }
 
-    /// The digest of all bytes.
-    pub(super) fn finish(self) -> Digest {
+    /// The digest of all bytes added.
+    pub(crate) fn finish(self) -> Digest {
         match self {
             Self::Sha256(hasher) => Digest::Sha256(format!("{:x}", hasher.finalize())),
             Self::GitBlob(hasher) => Digest::GitBlob(format!("{:x}", hasher.finalize())),
