@@ -1,10 +1,12 @@
-//! Encoding and decoding images.
+//! The VAE's memory, encoding and decoding.
 
 use super::kernels::{Attention, F32};
 use super::{Kernels, Numerics};
 use crate::config::VaeConfig;
-use crate::vae::levels::{Level, Step, StepKind};
-use crate::vae::{SCALE, Tiling, encoder_plan};
+use crate::vae::ladder::Ladder;
+use crate::vae::stages::{Stage, Step, StepKind};
+use crate::vae::tiling::TilePlan;
+use crate::vae::{SCALE, Tiling};
 
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 160;
@@ -19,33 +21,21 @@ pub fn vae_decoder(
     numerics: Numerics,
 ) -> u64 {
     let numerics = numerics.in_f32();
-    let levels = Level::of_decoder(config);
+    let ladder = Ladder::of_decoder(config);
     let latent = [height, width].map(|size| size as usize / SCALE);
-    let plan = tiling.plan(&levels, latent);
-    let whole = plan.as_ref().map_or(levels.len(), |plan| plan.first);
+    let plan = tiling.plan(&ladder, latent);
 
     let image = F32 * 3 * u64::from(width) * u64::from(height);
-    let [rows, columns] = latent;
-    let channels = config.decoder_widths()[0];
-    let mut peak = mid_block(channels, latent, numerics);
-    for (i, level) in levels[..whole].iter().enumerate() {
-        peak = peak.max(of_level(level, rows << i, columns << i, numerics));
-    }
-    if let Some(plan) = plan {
-        let kept = levels[whole - 1].output() * (rows << (whole - 1)) * (columns << (whole - 1));
-        for (level, [height, width]) in levels[whole..].iter().zip(plan.largest()) {
-            // The map that all tiles read, and the finished ones with what is left of their
-            // halos.
-            let beside = F32 * kept as u64 + image + image / 2;
-            peak = peak.max(beside + of_level(level, height, width, numerics));
-        }
-    }
+    let mid = mid_block(config.decoder_widths()[0], latent, numerics);
+    // Beside a tile there are the map that all tiles read, and the finished ones with what is
+    // left of their halos.
+    let stages = of_stages(&ladder, plan.as_ref(), latent, numerics, |seam| {
+        seam + image + image / 2
+    });
     // In the end the image is put together and clamped; the latents are small.
-    let latents = F32 * 4 * (config.z_dim * rows * columns) as u64;
-    numerics.pooled(
-        numerics.slabs() + latents + peak.max(3 * image),
-        POOLED_PERCENT,
-    )
+    let latents = F32 * 4 * (config.z_dim * latent[0] * latent[1]) as u64;
+    let peak = mid.max(stages).max(3 * image);
+    numerics.pooled(numerics.slabs() + latents + peak, POOLED_PERCENT)
 }
 
 /// Bytes that [`encode_image`](crate::pipeline::encode_image) needs at its peak beside the VAE's
@@ -58,29 +48,21 @@ pub fn vae_encoder(
     numerics: Numerics,
 ) -> u64 {
     let numerics = numerics.in_f32();
-    let levels = Level::of_encoder(config);
+    let ladder = Ladder::of_encoder(config);
     let size = [height, width].map(|size| size as usize);
     let latent = size.map(|size| size / SCALE);
-    let plan = encoder_plan(tiling, &levels, size);
-    let tiled = plan.as_ref().map_or(0, |plan| plan.tiled);
+    let plan = tiling.plan(&ladder, size);
 
     let image = F32 * 3 * u64::from(width) * u64::from(height);
-    let channels = config.encoder_widths()[levels.len()];
-    let mut peak = mid_block(channels, latent, numerics);
-    for (i, level) in levels.iter().enumerate().skip(tiled) {
-        peak = peak.max(of_level(level, size[0] >> i, size[1] >> i, numerics));
-    }
-    if let Some(plan) = plan {
-        let given = levels[tiled - 1].output() * (size[0] >> tiled) * (size[1] >> tiled);
-        let given = F32 * given as u64;
-        for (level, [height, width]) in levels.iter().zip(plan.largest()) {
-            // The tiles that are finished, with what is left of their halos.
-            let beside = given + given / 2;
-            peak = peak.max(beside + of_level(level, height, width, numerics));
-        }
-        // In the end they are put together: the last band, and all bands.
-        peak = peak.max(3 * given);
-    }
+    let channels = config.encoder_widths()[ladder.stages().len()];
+    let mid = mid_block(channels, latent, numerics);
+    // Beside a tile there are the finished ones with what is left of their halos.
+    let stages = of_stages(&ladder, plan.as_ref(), size, numerics, |seam| {
+        seam + seam / 2
+    });
+    // In the end the tiles are put together: the last band, and all bands.
+    let joined = plan.map_or(0, |plan| 3 * F32 * ladder.seam_elements(&plan.tiled, size));
+    let peak = mid.max(stages).max(joined);
     let moments = F32 * 4 * (2 * config.z_dim * latent[0] * latent[1]) as u64;
     numerics.pooled(numerics.slabs() + image + moments + peak, POOLED_PERCENT)
 }
@@ -105,17 +87,37 @@ fn mid_block(channels: usize, [height, width]: [usize; 2], numerics: Numerics) -
         output: channels as usize,
         margin: 0,
     };
-    attention.max(of_step(convolution, height, width, numerics))
+    attention.max(of_step(convolution, [height, width], numerics))
 }
 
-fn of_level(level: &Level, height: usize, width: usize, numerics: Numerics) -> u64 {
-    let steps = level.0.iter();
-    let steps = steps.map(|&step| of_step(step, height, width, numerics));
-    steps.max().unwrap_or(0)
+/// The stages that work on whole maps of an input of `size` pixels, and those that work on tiles.
+/// Beside a tile there is what `beside` says for the bytes of the map between the two.
+fn of_stages(
+    ladder: &Ladder,
+    plan: Option<&TilePlan>,
+    size: [usize; 2],
+    numerics: Numerics,
+    beside: impl Fn(u64) -> u64,
+) -> u64 {
+    let of_stage = |stage: &Stage, size| {
+        let steps = stage.0.iter();
+        let steps = steps.map(|&step| of_step(step, size, numerics));
+        steps.max().unwrap_or(0)
+    };
+    let stages = ladder.stages();
+    let tiled = plan.map_or(0..0, |plan| plan.tiled.clone());
+    let whole = (0..stages.len()).filter(|index| !tiled.contains(index));
+    let whole = whole.map(|index| of_stage(&stages[index], ladder.size_at(index, size)));
+    let tiles = plan.and_then(|plan| {
+        let stages = stages[tiled.clone()].iter().zip(plan.largest(ladder));
+        let peak = stages.map(|(stage, size)| of_stage(stage, size)).max()?;
+        Some(beside(F32 * ladder.seam_elements(&tiled, size)) + peak)
+    });
+    whole.chain(tiles).max().unwrap_or(0)
 }
 
 /// A step's maps and scratch.
-fn of_step(step: Step, height: usize, width: usize, numerics: Numerics) -> u64 {
+fn of_step(step: Step, [height, width]: [usize; 2], numerics: Numerics) -> u64 {
     let (input, output) = (step.input as u64, step.output as u64);
     let area = (height * width) as u64;
     let widest = input.max(output);

@@ -7,10 +7,11 @@ use burn::tensor::backend::Backend;
 
 use super::attention::AttentionBlock;
 use super::conv::Conv;
-use super::levels::{Level, Step, StepKind};
+use super::ladder::Ladder;
 use super::norm::ChannelNorm;
 use super::resnet::ResidualBlock;
-use super::tiling::{Band, Tiling};
+use super::stages::{Stage, Step, StepKind};
+use super::tiling::Tiling;
 use super::upsample::Upsample;
 use crate::builder::Builder;
 use crate::config::VaeConfig;
@@ -69,8 +70,8 @@ impl<B: Backend> Decoder<B> {
 }
 
 impl<B: Backend> Decoder<B> {
-    /// What tiling must know of the modules after the mid block.
-    pub(crate) fn levels(&self) -> Vec<Level> {
+    /// The shapes of the modules after the mid block, from which tiles are planned.
+    pub(crate) fn stages(&self) -> Vec<Stage> {
         let last = self.up_blocks.len().saturating_sub(1);
         (0..self.up_blocks.len())
             .map(|i| {
@@ -85,14 +86,14 @@ impl<B: Backend> Decoder<B> {
                         margin: self.conv_out.margin(),
                     }
                 });
-                Level(upsamplers.chain(resnets).chain(head).collect())
+                Stage(upsamplers.chain(resnets).chain(head).collect())
             })
             .collect()
     }
 
-    /// The upsampler at the end of the block before, which is the first step of a level.
-    fn upsamplers_into(&self, level: usize) -> &[Upsample<B>] {
-        match level.checked_sub(1) {
+    /// The upsampler at the end of the block before, which is the first step of a stage.
+    fn upsamplers_into(&self, stage: usize) -> &[Upsample<B>] {
+        match stage.checked_sub(1) {
             Some(before) => &self.up_blocks[before].upsamplers,
             None => &[],
         }
@@ -101,7 +102,7 @@ impl<B: Backend> Decoder<B> {
 
 impl<B: ModelBackend> Decoder<B> {
     /// f32 `[batch, z_dim, h, w]` to `[batch, 3, 8h, 8w]`; `None` once `cancelled` says so,
-    /// which is asked before each level, and before each tile.
+    /// which is asked before each whole stage and each tile.
     pub fn forward(
         &self,
         x: Tensor<B, 4>,
@@ -109,39 +110,21 @@ impl<B: ModelBackend> Decoder<B> {
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 4>> {
         let [_, _, height, width] = x.dims();
-        let plan = tiling.plan(&self.levels(), [height, width]);
-        let levels = self.up_blocks.len();
-        let whole = plan.as_ref().map_or(levels, |plan| plan.first);
-
-        let mut x = self.mid_block.forward(self.conv_in.forward(x));
-        for level in 0..whole {
-            if cancelled() {
-                return None;
-            }
-            x = self.level(level, x);
-        }
-        let Some(plan) = plan else {
-            return Some(x);
-        };
-        let mut bands = Vec::with_capacity(plan.rows.len());
-        for rows in &plan.rows {
-            let mut tiles = Vec::with_capacity(plan.columns.len());
-            for columns in &plan.columns {
-                if cancelled() {
-                    return None;
-                }
-                tiles.push(self.tile(plan.first, x.clone(), rows, columns));
-            }
-            bands.push(Tensor::cat(tiles, 3));
-        }
-        drop(x);
-        Some(Tensor::cat(bands, 2))
+        let ladder = Ladder::up(self.stages());
+        let plan = tiling.plan(&ladder, [height, width]);
+        let x = self.mid_block.forward(self.conv_in.forward(x));
+        ladder.run(
+            x,
+            plan.as_ref(),
+            &|index, x| self.stage(index, x),
+            cancelled,
+        )
     }
 
-    /// The steps of one resolution: the upsampler into it, its residual blocks, and in the end
-    /// the norm and convolution of the output. Memory that they worked in is freed, since the maps
-    /// of the next level, and of the next tile, are of another size.
-    fn level(&self, index: usize, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// Runs one stage: the upsampler into its resolution, its residual blocks, and at the end of
+    /// the last the norm and convolution of the output. Memory that they worked in is freed, since
+    /// the maps of the next stage, and of the next tile, are of another size.
+    fn stage(&self, index: usize, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
         for upsampler in self.upsamplers_into(index) {
             x = upsampler.forward(x);
         }
@@ -153,24 +136,6 @@ impl<B: ModelBackend> Decoder<B> {
         }
         B::memory_cleanup(&x.device());
         x
-    }
-
-    /// The pixels of one tile, from `x`, the whole output of the level before `first`.
-    fn tile(&self, first: usize, mut x: Tensor<B, 4>, rows: &Band, columns: &Band) -> Tensor<B, 4> {
-        // Where in the whole map `x` begins.
-        let (mut top, mut left) = (0, 0);
-        for (i, (rows, columns)) in rows.reads.iter().zip(&columns.reads).enumerate() {
-            x = x.narrow(2, rows.start - top, rows.len()).narrow(
-                3,
-                columns.start - left,
-                columns.len(),
-            );
-            x = self.level(first + i, x);
-            (top, left) = (2 * rows.start, 2 * columns.start);
-        }
-        let (rows, columns) = (&rows.pixels, &columns.pixels);
-        x.narrow(2, rows.start - top, rows.len())
-            .narrow(3, columns.start - left, columns.len())
     }
 }
 

@@ -9,10 +9,10 @@ use super::attention::AttentionBlock;
 use super::conv::Conv;
 use super::decoder::MidBlock;
 use super::downsample::Downsample;
-use super::encoder_tiling::{EncoderBand, encoder_plan};
-use super::levels::{Level, Step, StepKind};
+use super::ladder::Ladder;
 use super::norm::ChannelNorm;
 use super::resnet::ResidualBlock;
+use super::stages::{Stage, Step, StepKind};
 use super::tiling::Tiling;
 use crate::builder::Builder;
 use crate::config::VaeConfig;
@@ -53,7 +53,7 @@ impl<B: Backend> DownBlock<B> {
         }
     }
 
-    fn ends_level(&self) -> bool {
+    fn ends_stage(&self) -> bool {
         matches!(self, Self::Downsample(_))
     }
 }
@@ -101,12 +101,12 @@ impl<B: Backend> Encoder<B> {
 
     /// The blocks of each resolution.
     fn blocks(&self) -> Vec<&[DownBlock<B>]> {
-        let blocks = self.down_blocks.split_inclusive(DownBlock::ends_level);
+        let blocks = self.down_blocks.split_inclusive(DownBlock::ends_stage);
         blocks.collect()
     }
 
-    /// What tiling must know of the modules before the mid block.
-    pub(crate) fn levels(&self) -> Vec<Level> {
+    /// The shapes of the modules before the mid block, from which tiles are planned.
+    pub(crate) fn stages(&self) -> Vec<Stage> {
         let [output, input] = self.conv_in.channels();
         let entry = Step {
             kind: StepKind::Input,
@@ -114,11 +114,11 @@ impl<B: Backend> Encoder<B> {
             output,
             margin: self.conv_in.margin(),
         };
-        let levels = self.blocks().into_iter().enumerate();
-        levels
+        let blocks = self.blocks().into_iter().enumerate();
+        blocks
             .map(|(i, blocks)| {
                 let entry = (i == 0).then_some(entry).into_iter();
-                Level(entry.chain(blocks.iter().map(DownBlock::step)).collect())
+                Stage(entry.chain(blocks.iter().map(DownBlock::step)).collect())
             })
             .collect()
     }
@@ -126,7 +126,7 @@ impl<B: Backend> Encoder<B> {
 
 impl<B: ModelBackend> Encoder<B> {
     /// f32 `[batch, 3, 8h, 8w]` to `[batch, 2 * z_dim, h, w]`; `None` once `cancelled` says so,
-    /// which is asked before each level, and before each tile.
+    /// which is asked before each whole stage, each tile and the mid block.
     pub fn forward(
         &self,
         pixels: Tensor<B, 4>,
@@ -134,32 +134,11 @@ impl<B: ModelBackend> Encoder<B> {
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 4>> {
         let [_, _, height, width] = pixels.dims();
-        let plan = encoder_plan(tiling, &self.levels(), [height, width]);
-        let levels = self.blocks();
-        let (mut x, tiled) = match plan {
-            None => (pixels, 0),
-            Some(plan) => {
-                let mut bands = Vec::with_capacity(plan.rows.len());
-                for rows in &plan.rows {
-                    let mut tiles = Vec::with_capacity(plan.columns.len());
-                    for columns in &plan.columns {
-                        if cancelled() {
-                            return None;
-                        }
-                        tiles.push(self.tile(&levels, pixels.clone(), rows, columns));
-                    }
-                    bands.push(Tensor::cat(tiles, 3));
-                }
-                drop(pixels);
-                (Tensor::cat(bands, 2), plan.tiled)
-            }
-        };
-        for (index, level) in levels.iter().enumerate().skip(tiled) {
-            if cancelled() {
-                return None;
-            }
-            x = self.level(index, level, x);
-        }
+        let ladder = Ladder::down(self.stages());
+        let plan = tiling.plan(&ladder, [height, width]);
+        let blocks = self.blocks();
+        let stage = |index: usize, x| self.stage(index, blocks[index], x);
+        let x = ladder.run(pixels, plan.as_ref(), &stage, cancelled)?;
         if cancelled() {
             return None;
         }
@@ -167,10 +146,10 @@ impl<B: ModelBackend> Encoder<B> {
         Some(self.conv_out.forward(self.norm_out.forward_silu(x)))
     }
 
-    /// The steps of one resolution: at the first the image's convolution, its residual blocks, and
-    /// the downsampler out of it. Memory that they worked in is freed, since the maps of the next
-    /// level, and of the next tile, are of another size.
-    fn level(&self, index: usize, blocks: &[DownBlock<B>], mut x: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// Runs one stage: at the first the image's convolution, its residual blocks, and the
+    /// downsampler out of its resolution. Memory that they worked in is freed, since the maps of
+    /// the next stage, and of the next tile, are of another size.
+    fn stage(&self, index: usize, blocks: &[DownBlock<B>], mut x: Tensor<B, 4>) -> Tensor<B, 4> {
         if index == 0 {
             x = self.conv_in.forward(x);
         }
@@ -179,29 +158,5 @@ impl<B: ModelBackend> Encoder<B> {
         }
         B::memory_cleanup(&x.device());
         x
-    }
-
-    /// What the tiled levels give of one tile of the image `x`.
-    fn tile(
-        &self,
-        levels: &[&[DownBlock<B>]],
-        mut x: Tensor<B, 4>,
-        rows: &EncoderBand,
-        columns: &EncoderBand,
-    ) -> Tensor<B, 4> {
-        // Where in the whole map `x` begins.
-        let (mut top, mut left) = (0, 0);
-        for (i, (rows, columns)) in rows.reads.iter().zip(&columns.reads).enumerate() {
-            x = x.narrow(2, rows.start - top, rows.len()).narrow(
-                3,
-                columns.start - left,
-                columns.len(),
-            );
-            x = self.level(i, levels[i], x);
-            (top, left) = (rows.start / 2, columns.start / 2);
-        }
-        let (rows, columns) = (&rows.gives, &columns.gives);
-        x.narrow(2, rows.start - top, rows.len())
-            .narrow(3, columns.start - left, columns.len())
     }
 }

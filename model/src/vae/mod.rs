@@ -10,13 +10,13 @@ mod conv;
 mod decoder;
 mod downsample;
 mod encoder;
-mod encoder_tiling;
-pub(crate) mod levels;
+pub(crate) mod ladder;
 mod norm;
 mod posterior;
 mod resnet;
+pub(crate) mod stages;
 mod statistics;
-mod tiling;
+pub(crate) mod tiling;
 mod upsample;
 
 pub use attention::AttentionBlock;
@@ -24,7 +24,6 @@ pub use conv::Conv;
 pub use decoder::{Decoder, MidBlock, UpBlock};
 pub use downsample::Downsample;
 pub use encoder::{DownBlock, Encoder};
-pub(crate) use encoder_tiling::encoder_plan;
 pub use norm::ChannelNorm;
 pub use posterior::Posterior;
 pub use resnet::ResidualBlock;
@@ -69,7 +68,7 @@ impl<B: ModelBackend> VaeDecoder<B> {
     /// `[batch, 3, 8h, 8w]` in `[-1, 1]`.
     ///
     /// With tiles, the feature maps of full resolution never exist as a whole; see [`Tiling`].
-    /// `cancelled` is asked before each level and each tile; once it says so, there is no
+    /// `cancelled` is asked before each stage and each tile; once it says so, there is no
     /// result.
     pub fn decode(
         &self,
@@ -114,7 +113,7 @@ impl<B: ModelBackend> VaeEncoder<B> {
     /// latents.
     ///
     /// With tiles, the feature maps of full resolution never exist as a whole; see [`Tiling`].
-    /// `cancelled` is asked before each level and each tile; once it says so, there is no
+    /// `cancelled` is asked before each stage and each tile; once it says so, there is no
     /// result.
     pub fn encode(
         &self,

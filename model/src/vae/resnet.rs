@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::conv::Conv;
-use super::levels::{Step, StepKind};
 use super::norm::ChannelNorm;
+use super::stages::{Step, StepKind};
 use crate::builder::Builder;
 
 /// Two normalised, activated convolutions beside a short cut.
@@ -37,7 +37,7 @@ impl<B: Backend> ResidualBlock<B> {
         }
     }
 
-    /// What tiling must know of it.
+    /// The shape of this step, from which tiles and memory are planned.
     pub(crate) fn step(&self) -> Step {
         Step {
             kind: StepKind::Residual,

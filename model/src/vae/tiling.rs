@@ -1,23 +1,20 @@
-//! Decoding an image tile by tile.
-//!
-//! After the mid block every step is local: a pixel depends on a neighbourhood of known width.
-//! So the last levels can run on a tile and a halo of that width around it, and give the pixels
-//! that they would give on the whole image.
+//! The tiles in which an image is encoded or decoded.
 
 use std::ops::Range;
 
-use super::levels::{Level, mid_elements};
+use super::ladder::Ladder;
 
-/// How much of the image the decoder's last levels work on at a time. The image is the same.
+/// How much of the image the VAE's stages of high resolution work on at a time. The result is the
+/// same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tiling {
-    /// All of it.
+    /// The whole image.
     Whole,
-    /// One tile after the other. The maps of the levels before, at a fraction of the resolution,
+    /// One tile after the other. The maps of the other stages, at a fraction of the resolution,
     /// are whole.
     Tiles {
-        /// Most image pixels along a side of a tile, without its halo. The smaller, the less
-        /// memory, and the more is computed twice: with the published VAE and 1328 x 1328
+        /// The most image pixels along a side of a tile, without its halo. The smaller, the less
+        /// memory, and the more is computed twice: with the published decoder and 1328 x 1328
         /// pixels, tiles of 512 take 1.15 times the arithmetic, of 256 1.4 times, and of 128
         /// 1.9 times.
         side: usize,
@@ -25,39 +22,39 @@ pub enum Tiling {
 }
 
 impl Tiling {
-    /// The level from which on an image with latents of `latent_size` (height, width) is decoded
-    /// tile by tile, and the tiles; `None` if it is decoded whole.
+    /// The tiles for an input of `size` pixels (height, width), which are latent pixels for a
+    /// decoder; `None` if the image fits into one tile, and everything is computed whole.
     ///
-    /// Where to begin is a choice: early, and more is computed twice in halos; late, and larger
-    /// maps are whole. This is the latest level with which the peak is at most half again as
-    /// high as with the best.
-    pub(crate) fn plan(self, levels: &[Level], latent_size: [usize; 2]) -> Option<TilePlan> {
+    /// How many stages are tiled is a choice: with many, more is computed twice in halos; with
+    /// few, larger maps are whole. These are the fewest with which the peak is at most half again
+    /// as high as with the best.
+    pub(crate) fn plan(self, ladder: &Ladder, size: [usize; 2]) -> Option<TilePlan> {
         let Self::Tiles { side } = self else {
             return None;
         };
-        let full = latent_size.map(|size| size << (levels.len() - 1));
-        if full.iter().all(|&size| size <= side) {
+        let image = size.map(|side| ladder.image_side(side));
+        if image.iter().all(|&image| image <= side) {
             return None;
         }
-        let plans: Vec<TilePlan> = (1..levels.len())
-            .map(|first| TilePlan::new(levels, first, full, side))
+        let plans: Vec<TilePlan> = (1..ladder.stages().len())
+            .map(|count| TilePlan::new(ladder, count, size, side))
             .collect();
         let peaks: Vec<u64> = plans
             .iter()
-            .map(|plan| plan.peak_elements(levels, latent_size))
+            .map(|plan| plan.peak_elements(ladder, size))
             .collect();
         let best = *peaks.iter().min()?;
-        let good = peaks.iter().rposition(|&peak| peak <= best + best / 2)?;
+        let good = peaks.iter().position(|&peak| peak <= best + best / 2)?;
         plans.into_iter().nth(good)
     }
 }
 
-/// Which levels run tile by tile, and on what.
+/// Which stages of a ladder run tile by tile, and on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TilePlan {
-    /// The first of these levels; it begins with an upsampler.
-    pub(crate) first: usize,
-    /// Bands of rows of the image.
+    /// The last stages of a decoder, or the first of an encoder.
+    pub(crate) tiled: Range<usize>,
+    /// Bands of rows.
     pub(crate) rows: Vec<Band>,
     /// Bands of columns.
     pub(crate) columns: Vec<Band>,
@@ -66,84 +63,66 @@ pub(crate) struct TilePlan {
 /// A tile's extent along one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Band {
-    /// For each tiled level, what it reads of the level before, at that one's resolution.
+    /// For each tiled stage, what it reads of the map that it is given.
     pub(crate) reads: Vec<Range<usize>>,
-    /// The tile in the image.
-    pub(crate) pixels: Range<usize>,
+    /// What the tile gives of the map after the tiled stages.
+    pub(crate) gives: Range<usize>,
 }
 
 impl TilePlan {
-    fn new(levels: &[Level], first: usize, full: [usize; 2], side: usize) -> Self {
-        let [rows, columns] = full.map(|size| bands(&levels[first..], size, side));
+    fn new(ladder: &Ladder, count: usize, size: [usize; 2], side: usize) -> Self {
+        let tiled = ladder.highest(count);
+        let [rows, columns] = size.map(|size| bands(ladder, &tiled, size, side));
         Self {
-            first,
+            tiled,
             rows,
             columns,
         }
     }
 
-    /// The height and width of the largest map that a tiled level works on, for each of them.
-    pub(crate) fn largest(&self) -> Vec<[usize; 2]> {
-        let longest = |bands: &[Band], level: usize| {
-            let lengths = bands.iter().map(|band| 2 * band.reads[level].len());
+    /// The height and width of the largest map that each tiled stage works on.
+    pub(crate) fn largest(&self, ladder: &Ladder) -> Vec<[usize; 2]> {
+        let longest = |bands: &[Band], stage: usize| {
+            let lengths = bands
+                .iter()
+                .map(|band| ladder.worked_on(band.reads[stage].len()));
             lengths.max().unwrap_or(0)
         };
-        let tiled = self.rows.first().map_or(0, |band| band.reads.len());
-        (0..tiled)
-            .map(|level| [longest(&self.rows, level), longest(&self.columns, level)])
+        (0..self.tiled.len())
+            .map(|stage| [longest(&self.rows, stage), longest(&self.columns, stage)])
             .collect()
     }
 
-    /// Elements of the maps that exist at once at the peak.
-    fn peak_elements(&self, levels: &[Level], [height, width]: [usize; 2]) -> u64 {
-        let mid = levels[0].0.first().map_or(0, |step| step.input);
-        let mid = mid_elements(mid, height, width);
-        let whole = levels[..self.first].iter().enumerate();
-        let whole = whole.map(|(i, level)| level.elements(height << i, width << i));
-        let tiled = levels[self.first..].iter().zip(self.largest());
-        let tiled = tiled.map(|(level, [height, width])| level.elements(height, width));
-        let shift = self.first - 1;
-        let kept = levels[shift].output() * (height << shift) * (width << shift);
-        let tiled = tiled.max().unwrap_or(0) + kept as u64;
+    /// Elements of the maps that exist at the same time at the peak.
+    fn peak_elements(&self, ladder: &Ladder, size: [usize; 2]) -> u64 {
+        let stages = ladder.stages();
+        let whole = (0..stages.len()).filter(|index| !self.tiled.contains(index));
+        let whole = whole.map(|index| stages[index].elements(ladder.size_at(index, size)));
+        let tiled = stages[self.tiled.clone()].iter().zip(self.largest(ladder));
+        let tiled = tiled.map(|(stage, size)| stage.elements(size));
+        let tiled = tiled.max().unwrap_or(0) + ladder.seam_elements(&self.tiled, size);
+        let mid = ladder.mid_elements(size);
         whole.max().unwrap_or(0).max(mid).max(tiled)
     }
 }
 
-/// Divides `size` pixels into as few bands of at most `side` as there can be, all but equal.
-fn bands(tiled: &[Level], size: usize, side: usize) -> Vec<Band> {
-    let count = size.div_ceil(side.max(1)).max(1);
-    let length = size.div_ceil(count).max(1);
-    (0..size)
+/// Divides the map that the tiled stages give, of an input of `size` pixels, into as few bands of
+/// at most `side` image pixels as possible, all of nearly the same length.
+fn bands(ladder: &Ladder, tiled: &Range<usize>, size: usize, side: usize) -> Vec<Band> {
+    let shift = ladder.shift_after(tiled);
+    let given = ladder.image_side(size) >> shift;
+    let most = (side >> shift).max(1);
+    let length = given.div_ceil(given.div_ceil(most).max(1)).max(1);
+    (0..given)
         .step_by(length)
         .map(|start| {
-            let pixels = start..(start + length).min(size);
+            let gives = start..(start + length).min(given);
             Band {
-                reads: reads(tiled, pixels.clone(), size),
-                pixels,
+                reads: ladder.reads(tiled.clone(), gives.clone(), size),
+                gives,
             }
         })
         .collect()
-}
-
-/// What each of `tiled` must read so that `pixels` of an image of `size` come out right. At the
-/// image's border there is no halo: there, the convolutions' own border of zeros is right.
-fn reads(tiled: &[Level], pixels: Range<usize>, size: usize) -> Vec<Range<usize>> {
-    let (mut range, mut size) = (pixels, size);
-    let mut reads: Vec<_> = tiled
-        .iter()
-        .rev()
-        .map(|level| {
-            let margin = level.margin();
-            let start = range.start.saturating_sub(margin);
-            let end = (range.end + margin).min(size);
-            // A pixel of the level before becomes two.
-            range = start / 2..end.div_ceil(2);
-            size /= 2;
-            range.clone()
-        })
-        .collect();
-    reads.reverse();
-    reads
 }
 
 #[cfg(test)]
@@ -151,73 +130,91 @@ mod tests {
     use super::*;
     use crate::config::VaeConfig;
 
-    fn published() -> Vec<Level> {
-        Level::of_decoder(&VaeConfig {
-            base_dim: 96,
-            z_dim: 16,
-            dim_mult: vec![1, 2, 4, 4],
-            num_res_blocks: 2,
-            latents_mean: vec![0.0; 16],
-            latents_std: vec![1.0; 16],
-        })
+    fn decoder() -> Ladder {
+        Ladder::of_decoder(&VaeConfig::published())
+    }
+
+    fn encoder() -> Ladder {
+        Ladder::of_encoder(&VaeConfig::published())
     }
 
     #[test]
-    fn bands_cover_the_image_once() {
-        let levels = published();
+    fn a_decoders_bands_cover_the_image_once() {
+        let ladder = decoder();
         for (size, side) in [(1328, 512), (48, 16), (16, 100), (56, 1), (64, 0)] {
-            let bands = bands(&levels[2..], size, side);
             let mut end = 0;
-            for band in &bands {
-                assert_eq!(band.pixels.start, end);
-                assert!(band.pixels.len() <= side.max(1));
-                end = band.pixels.end;
+            for band in bands(&ladder, &(2..4), size / 8, side) {
+                assert_eq!(band.gives.start, end);
+                assert!(band.gives.len() <= side.max(1));
+                end = band.gives.end;
             }
             assert_eq!(end, size);
         }
     }
 
     #[test]
-    fn a_halo_is_the_receptive_field() {
-        let levels = published();
-        // The last level: one upsampler, three residual blocks of two and the output's, 3 x 3
-        // each, see 8 pixels to each side.
-        assert_eq!(reads(&levels[3..], 64..128, 256).first(), Some(&(28..68)));
-        // The level before sees 7 pixels more: 28 - 7 is odd, so a whole pixel is read.
-        assert_eq!(reads(&levels[2..], 64..128, 256), [10..38, 28..68]);
-        // No halo beyond the image.
-        assert_eq!(reads(&levels[2..], 0..128, 128), [0..32, 0..64]);
+    fn an_encoders_bands_cover_the_map_once() {
+        let ladder = encoder();
+        for tiled in 1..ladder.stages().len() {
+            for (size, side) in [(1328, 512), (48, 16), (16, 100), (64, 1), (64, 0)] {
+                let mut end = 0;
+                for band in bands(&ladder, &(0..tiled), size, side) {
+                    assert_eq!(band.gives.start, end);
+                    assert!(band.gives.len() << tiled <= side.max(1 << tiled));
+                    end = band.gives.end;
+                    for (i, read) in band.reads.iter().enumerate() {
+                        assert!(read.start % 2 == 0 && read.end % 2 == 0);
+                        assert!(read.end <= size >> i, "{read:?} of {}", size >> i);
+                    }
+                }
+                assert_eq!(end, size >> tiled);
+            }
+        }
     }
 
     #[test]
     fn an_image_within_a_tile_is_whole() {
-        let levels = published();
         let tiles = Tiling::Tiles { side: 128 };
-        assert_eq!(tiles.plan(&levels, [16, 16]), None);
-        assert!(tiles.plan(&levels, [16, 17]).is_some());
-        assert_eq!(Tiling::Whole.plan(&levels, [166, 166]), None);
+        assert_eq!(tiles.plan(&decoder(), [16, 16]), None);
+        assert!(tiles.plan(&decoder(), [16, 17]).is_some());
+        assert_eq!(Tiling::Whole.plan(&decoder(), [166, 166]), None);
+        assert_eq!(tiles.plan(&encoder(), [128, 128]), None);
+        assert!(tiles.plan(&encoder(), [128, 144]).is_some());
+        assert_eq!(Tiling::Whole.plan(&encoder(), [1328, 1328]), None);
+    }
+
+    /// The number of tiled stages and the peak for tiles of 1024, 512, 256 and 128 pixels of a
+    /// 1328 x 1328 image, and the peak of the stages without tiles.
+    fn plans_of(ladder: &Ladder, size: [usize; 2]) -> ([(usize, u64); 4], u64) {
+        let plans = [1024, 512, 256, 128].map(|side| {
+            let plan = Tiling::Tiles { side }.plan(ladder, size).expect("tiles");
+            (plan.tiled.len(), plan.peak_elements(ladder, size))
+        });
+        let whole = ladder.stages().iter().enumerate();
+        let whole = whole.map(|(i, stage)| stage.elements(ladder.size_at(i, size)));
+        (plans, whole.max().expect("stages"))
     }
 
     #[test]
-    fn smaller_tiles_need_less_and_begin_earlier() {
-        let levels = published();
-        let size = [166, 166];
-        let plans = [1024, 512, 256, 128].map(|side| {
-            let plan = Tiling::Tiles { side }.plan(&levels, size).expect("tiles");
-            (plan.first, plan.peak_elements(&levels, size))
-        });
+    fn a_decoders_smaller_tiles_need_less_and_begin_earlier() {
+        let (plans, whole) = plans_of(&decoder(), [166, 166]);
         for pair in plans.windows(2) {
             assert!(
-                pair[1].0 <= pair[0].0 && pair[1].1 <= pair[0].1,
+                pair[1].0 >= pair[0].0 && pair[1].1 <= pair[0].1,
                 "{plans:?}"
             );
         }
-        let whole = levels.iter().enumerate();
-        let whole = whole.map(|(i, level)| level.elements(size[0] << i, size[1] << i));
-        let whole = whole.max().expect("levels");
         assert!(
             plans[0].1 * 3 < whole * 2 && plans[3].1 * 9 < whole,
             "{plans:?} of {whole}"
         );
+    }
+
+    #[test]
+    fn an_encoders_smaller_tiles_need_less() {
+        let (plans, whole) = plans_of(&encoder(), [1328, 1328]);
+        assert!(plans.is_sorted_by(|a, b| a.1 >= b.1), "{plans:?}");
+        assert!(plans[0].1 * 3 < whole * 2, "{plans:?} of {whole}");
+        assert!(plans[3].1 * 8 < whole, "{plans:?} of {whole}");
     }
 }

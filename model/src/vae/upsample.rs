@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::conv::Conv;
-use super::levels::{Step, StepKind};
+use super::stages::{Step, StepKind};
 use crate::builder::Builder;
 
 /// Each pixel becomes four, then a convolution halves the channels.
@@ -24,7 +24,7 @@ impl<B: Backend> Upsample<B> {
         }
     }
 
-    /// What tiling must know of it.
+    /// The shape of this step, from which tiles and memory are planned.
     pub(crate) fn step(&self) -> Step {
         let [output, input] = self.resample_1.channels();
         Step {

@@ -1,23 +1,23 @@
-//! The decoder after its mid block and the encoder before its own, as far as tiling and memory go:
-//! what reads how far, and how large its maps are.
+//! The shapes of the decoder after its mid block and of the encoder before its own: how far each
+//! step reads and how large its maps are. Tiles and memory are planned from them.
 
 use crate::config::VaeConfig;
 
-/// The steps of one resolution. All levels of a decoder but the first begin with an upsampler, and
-/// all of an encoder but the last end with a downsampler.
+/// A stage: the steps at one resolution. Every stage of a decoder but the first begins with an
+/// upsampler, and every stage of an encoder but the last ends with a downsampler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Level(pub(crate) Vec<Step>);
+pub(crate) struct Stage(pub(crate) Vec<Step>);
 
-/// One step of a level.
+/// One step of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// What it does.
     pub(crate) kind: StepKind,
     /// Channels going in.
     pub(crate) input: usize,
     /// Channels coming out.
     pub(crate) output: usize,
-    /// How many pixels away, at the level's resolution, a pixel still matters.
+    /// How many pixels away, at the stage's resolution, an input pixel still affects an output
+    /// pixel.
     pub(crate) margin: usize,
 }
 
@@ -39,8 +39,8 @@ pub(crate) enum StepKind {
 /// How far a 3 x 3 convolution reads.
 const SPATIAL: usize = 1;
 
-impl Level {
-    /// The levels of an encoder of these sizes, from full resolution down.
+impl Stage {
+    /// The stages of an encoder of these sizes, from full resolution down.
     pub(crate) fn of_encoder(config: &VaeConfig) -> Vec<Self> {
         let widths = config.encoder_widths();
         let last = widths.len() - 2;
@@ -66,7 +66,7 @@ impl Level {
             .collect()
     }
 
-    /// The levels of a decoder of these sizes.
+    /// The stages of a decoder of these sizes, up to full resolution.
     pub(crate) fn of_decoder(config: &VaeConfig) -> Vec<Self> {
         let widths = config.decoder_widths();
         let last = widths.len() - 2;
@@ -94,9 +94,15 @@ impl Level {
             .collect()
     }
 
-    /// How many pixels away, at the level's resolution, a pixel still matters to its output.
+    /// How many pixels away, at the stage's resolution, an input pixel still affects an output
+    /// pixel.
     pub(crate) fn margin(&self) -> usize {
         self.0.iter().map(|step| step.margin).sum()
+    }
+
+    /// Channels going in.
+    pub(crate) fn input(&self) -> usize {
+        self.0.first().map_or(0, |step| step.input)
     }
 
     /// Channels coming out.
@@ -104,22 +110,23 @@ impl Level {
         self.0.last().map_or(0, |step| step.output)
     }
 
-    /// Elements of the maps that exist at once at the peak, where the level works on maps of
-    /// `height` x `width` at its own resolution.
-    pub(crate) fn elements(&self, height: usize, width: usize) -> u64 {
+    /// The elements of all maps that exist at the same time at the stage's peak, where it works
+    /// on maps of `height` x `width` pixels at its own resolution.
+    pub(crate) fn elements(&self, [height, width]: [usize; 2]) -> u64 {
         let steps = self.0.iter().map(|step| step.elements(height, width));
         steps.max().unwrap_or(0)
     }
 }
 
-/// Elements of the mid block's maps that exist at once at the peak, in its attention: the input,
-/// queries, keys and values in one and each by itself, and the output.
-pub(crate) fn mid_elements(channels: usize, height: usize, width: usize) -> u64 {
+/// The elements of the mid block's maps that exist at the same time at its peak, in its attention:
+/// the input, queries, keys and values in one map and each by itself, and the output.
+pub(crate) fn mid_elements(channels: usize, [height, width]: [usize; 2]) -> u64 {
     8 * (channels * height * width) as u64
 }
 
 impl Step {
-    /// As [`Level::elements`]. A convolution copies its input into one with a border of zeros.
+    /// The elements of all maps that exist at the same time at the step's peak. A convolution
+    /// copies its input into a map with a border of zeros.
     pub(crate) fn elements(&self, height: usize, width: usize) -> u64 {
         let (input, output) = (self.input as u64, self.output as u64);
         let area = (height * width) as u64;
@@ -169,9 +176,9 @@ mod tests {
             let formats = |_: &str| WeightFormat::Dense;
             let device = Default::default();
             let decoder = Decoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
-            assert_eq!(decoder.levels(), Level::of_decoder(&config));
+            assert_eq!(decoder.stages(), Stage::of_decoder(&config));
             let encoder = Encoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
-            assert_eq!(encoder.levels(), Level::of_encoder(&config));
+            assert_eq!(encoder.stages(), Stage::of_encoder(&config));
         }
     }
 }
