@@ -16,6 +16,7 @@ pub mod low_rank;
 pub mod storage;
 pub mod upload;
 pub mod weight;
+pub mod working_memory;
 
 #[cfg(feature = "cubecl")]
 mod cube;
@@ -41,3 +42,4 @@ pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};
+pub use working_memory::{Kernels, Numerics};

@@ -4,13 +4,13 @@ mod counting;
 
 use std::num::NonZeroUsize;
 
-use backends::{Arithmetic, Fp8Format, WeightFormat};
+use backends::{Arithmetic, Fp8Format, Kernels, Numerics, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
 use model::guidance::{Guidance, GuidanceRule};
 use model::latents::{TokenGrid, pack};
-use model::memory::{self, Kernels, Numerics};
+use model::memory;
 use model::pipeline::{
     Denoising, Observer, PipelineError, decode, denoise, encode_image, encode_prompt,
 };

@@ -8,12 +8,7 @@ use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over, strides};
-
-/// The widest head that the kernels hold in shared memory.
-const LARGEST_DIM: usize = 128;
-
-/// Bytes of scores at a time where heads are wider.
-const SCORES: usize = 128 << 20;
+use crate::working_memory::cuda::{COLUMNS, WIDEST_HEAD};
 
 /// `softmax(q kᵀ / sqrt(dim)) v`; see [`crate::fused::attention`].
 pub(super) fn attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Option<Tensor> {
@@ -21,7 +16,7 @@ pub(super) fn attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Option
     let engine = Engine::of(&q.device).ok()?;
     let [k, v] = [k, v].map(|tensor| in_dtype(tensor, q.dtype));
     let [_, _, heads, dim]: [usize; 4] = dims(&q);
-    if dim > LARGEST_DIM {
+    if dim > WIDEST_HEAD {
         let [_, _, kv_heads, _]: [usize; 4] = dims(&k);
         let one_head = heads == 1 && kv_heads == 1 && !causal;
         if element == Element::F32 && one_head && engine.has_blas() {
@@ -98,7 +93,7 @@ pub(super) fn joint_attention(
         sequences.iter().map(dims).eq(expected)
     };
     let fits = firsts == lengths.iter().sum::<usize>() && batch == lengths.len();
-    if dim > LARGEST_DIM || !fits || !of_lengths(&q) || !of_lengths(&k) {
+    if dim > WIDEST_HEAD || !fits || !of_lengths(&q) || !of_lengths(&k) {
         return None;
     }
     let [first, second] = v.map(|v| contiguous(in_dtype(v, dtype)));
@@ -237,7 +232,7 @@ fn wide(engine: &Engine, q: Tensor, k: Tensor, v: Tensor) -> Tensor {
     let size = size_of::<f32>();
     let out = engine.run(&q.client, |scope| {
         let out = scope.empty(batch * tokens * dim * size);
-        let rows = (SCORES / (keys * size).max(1)).clamp(1, tokens.max(1));
+        let rows = (COLUMNS / (keys * size).max(1)).clamp(1, tokens.max(1));
         for image in 0..batch {
             let at = |tensor: u64, row: usize, length: usize| {
                 tensor + ((image * length + row) * dim * size) as u64

@@ -10,9 +10,7 @@ use cudarc::driver::{CudaContext, DriverError};
 use super::engine::Scope;
 use super::tensor::Element;
 use crate::fp8::Fp8Format;
-
-/// Scratch memory that algorithms may use: what the library's authors recommend for Hopper.
-const WORKSPACE: usize = 32 << 20;
+use crate::working_memory::cuda::WORKSPACE;
 
 /// The most rows of `w` whose scales may all be 1.
 const ONES: usize = 1 << 15;

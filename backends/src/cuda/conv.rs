@@ -8,9 +8,7 @@ use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, over};
-
-/// Bytes of columns at a time.
-const COLUMNS: usize = 128 << 20;
+use crate::working_memory::cuda::COLUMNS;
 
 /// See [`crate::fused::conv_same`]; for f32 images.
 pub(super) fn conv_same(x: Tensor, weight: Tensor, bias: Tensor) -> Option<Tensor> {

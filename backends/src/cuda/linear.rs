@@ -14,9 +14,7 @@ use super::scratch::Use;
 use super::tensor::{Element, Tensor, contiguous, dims, empty};
 use crate::fp8::by_row::is_by_row;
 use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format};
-
-/// Up to so many rows the codes are read once and used as they are.
-const FEW_ROWS: usize = 8;
+use crate::working_memory::FEW_ROWS;
 
 /// Threads of the element-wise kernels' blocks.
 pub(super) const THREADS: u32 = 256;

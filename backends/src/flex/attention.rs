@@ -10,12 +10,7 @@ use rayon::prelude::*;
 
 use super::tensor::{in_dtype, to_f32};
 use super::vector_math::{exp, max_of, sum_of};
-
-/// Scores in a block: 1 MiB, half of a current core's second-level cache.
-const BLOCK_SCORES: usize = 256 << 10;
-
-/// Fewest and most query rows in a block: a product with fewer rows re-reads the keys too often.
-const BLOCK_ROWS: std::ops::RangeInclusive<usize> = 64..=256;
+use crate::working_memory::flex::query_rows;
 
 /// See [`attention`](crate::fused::attention).
 pub(super) fn scaled_attention(
@@ -42,9 +37,7 @@ pub(super) fn scaled_attention(
         dim,
         causal,
     };
-    let rows = (BLOCK_SCORES / keys.max(1))
-        .clamp(*BLOCK_ROWS.start(), *BLOCK_ROWS.end())
-        .min(tokens.max(1));
+    let rows = query_rows(tokens, keys);
     let blocks = tokens.div_ceil(rows);
     (0..batch * heads * blocks)
         .into_par_iter()

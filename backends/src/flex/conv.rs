@@ -11,12 +11,7 @@ use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
 use super::tensor::{in_dtype, to_f32};
-
-/// Accumulators in a block of output rows: 1 MiB, half of a current core's second-level cache.
-const BLOCK_ELEMENTS: usize = 256 << 10;
-
-/// Fewest pixels in a block: a product with fewer columns is too narrow for its kernel.
-const BLOCK_PIXELS: usize = 512;
+use crate::working_memory::flex::convolution_rows;
 
 /// See [`conv_same`](crate::fused::conv_same).
 pub(super) fn conv_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
@@ -126,10 +121,8 @@ unsafe impl Sync for Conv<'_> {}
 
 impl Conv<'_> {
     fn run(&self) {
-        let pixels = (BLOCK_ELEMENTS / self.bias.len().max(1)).max(BLOCK_PIXELS);
-        let rows = (pixels / self.padded.width)
-            .min(self.height.div_ceil(rayon::current_num_threads()))
-            .max(1);
+        let threads = rayon::current_num_threads();
+        let rows = convolution_rows(self.height, self.padded.width, self.bias.len(), threads);
         (0..self.height.div_ceil(rows))
             .into_par_iter()
             .for_each_init(Vec::new, |scratch, block| {

@@ -15,24 +15,9 @@ use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
 use super::tensor::{in_dtype, to_f32};
 use crate::fp8::{Activation, Epilogue, Fp8Format, Fp8Ops};
 use crate::fused::FusedOps;
-
-/// Weight rows in a tile when `x` has many rows: each tile packs `x` anew, so a tile must be
-/// worth it. A multiple of the product's own blocking; measured best from 128 rows of `x` up.
-const TILE_ROWS: usize = 256;
-
-/// Rows of `x` from which [`TILE_ROWS`] applies.
-const MANY_ROWS: usize = 128;
-
-/// `f32` elements in a tile when `x` has few rows: 1 MiB, half of a current core's second-level
-/// cache.
-const SMALL_TILE_ELEMENTS: usize = 256 << 10;
-
-/// Fewest rows in such a tile: below, the product is too narrow for its kernel.
-const SMALL_TILE_ROWS: usize = 48;
-
-/// Most elements of a tile that a thread keeps for its next one: 4 MiB. With few rows, the
-/// system needs longer to hand out fresh memory than the product takes.
-const KEPT_ELEMENTS: usize = 1 << 20;
+use crate::working_memory::flex::{
+    KEPT_ELEMENTS, MANY_ROWS, SMALL_TILE_ELEMENTS, SMALL_TILE_ROWS, TILE_ROWS,
+};
 
 thread_local! {
     /// The decoded tile of a thread.

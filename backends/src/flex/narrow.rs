@@ -6,8 +6,7 @@
 
 use std::arch::x86_64::*;
 
-/// f32 lanes of a register.
-const LANES: usize = 16;
+use crate::working_memory::flex::LANES;
 
 /// Weight rows that are multiplied together: with four registers of `x`, 24 accumulators.
 pub(super) const GROUP: usize = 6;

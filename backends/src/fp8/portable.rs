@@ -13,6 +13,11 @@ use crate::fused::FusedOps;
 /// Weight elements decoded at a time: 64 MiB as `f32`.
 const DECODE_CHUNK: usize = 16 << 20;
 
+/// How many rows of a weight of `width` input features are decoded at a time.
+pub(crate) fn rows_at_once(width: usize) -> usize {
+    (DECODE_CHUNK / width.max(1)).max(1)
+}
+
 /// See [`Fp8Ops::fp8_linear`](super::Fp8Ops::fp8_linear).
 pub(crate) fn fp8_linear<B: FusedOps>(
     x: FloatTensor<B>,
@@ -40,7 +45,7 @@ pub(crate) fn decoded_linear<B: FusedOps>(
 ) -> FloatTensor<B> {
     let x = float::<B, 2>(x);
     let dtype: FloatDType = x.dtype().into();
-    let rows_at_once = (DECODE_CHUNK / width.max(1)).max(1);
+    let rows_at_once = rows_at_once(width);
     let products = (0..out)
         .step_by(rows_at_once)
         .map(|start| {

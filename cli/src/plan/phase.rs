@@ -1,8 +1,9 @@
 //! What one phase needs, and whether that fits.
 
+use backends::Numerics;
 use loader::{Component, Method};
 use model::VaeConfig;
-use model::memory::{self, Numerics};
+use model::memory;
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 

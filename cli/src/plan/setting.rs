@@ -1,10 +1,11 @@
 //! Where work is done, and with how much memory.
 
 use backends::host_memory::available as host_available;
-use backends::{Arithmetic, DeviceChoice, DeviceMemory, KernelSet, ModelBackend};
+use backends::{
+    Arithmetic, DeviceChoice, DeviceMemory, KernelSet, Kernels, ModelBackend, Numerics,
+};
 use burn::tensor::{DType, FloatDType};
 use loader::Method;
-use model::memory::{Kernels, Numerics};
 use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};

@@ -1,9 +1,8 @@
 //! The models of a plan: their sizes and their bytes.
 
-use backends::WeightFormat;
+use backends::{Numerics, WeightFormat};
 use burn::tensor::DType;
 use loader::{Component, Footprint, Weights};
-use model::memory::Numerics;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use crate::models::Models;

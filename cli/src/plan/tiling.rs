@@ -40,9 +40,9 @@ pub(super) fn tiling(
 mod tests {
     use std::num::NonZeroUsize;
 
-    use backends::Arithmetic;
+    use backends::{Arithmetic, Kernels, Numerics};
     use burn::tensor::FloatDType;
-    use model::memory::{Kernels, Numerics, vae_decoder};
+    use model::memory::vae_decoder;
     use model::vae::Tiling;
 
     use super::tiling;

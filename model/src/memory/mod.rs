@@ -5,7 +5,6 @@
 //! They are upper bounds, held against measured peaks for the processor's kernels; a backend's
 //! pools, which may keep more than is in use, come on top.
 
-mod kernels;
 mod ledger;
 mod text_encoder;
 mod transformer;
@@ -15,83 +14,16 @@ pub use text_encoder::text_encoder;
 pub use transformer::{adapted_transformer, transformer};
 pub use vae::{vae_decoder, vae_encoder};
 
-use std::num::NonZeroUsize;
-
-use backends::{Arithmetic, KernelSet, ModelBackend};
-use burn::tensor::FloatDType;
-
-/// What decides, beside the sizes, how much memory a computation takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numerics {
-    /// What activations are in.
-    pub dtype: FloatDType,
-    /// Which kernels run.
-    pub kernels: Kernels,
-    /// What FP8 weights of the transformer's blocks are multiplied with.
-    pub arithmetic: Arithmetic,
-}
-
-/// The kernels of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernels {
-    /// The processor's own. They work in f32 and in place, each thread on a scratch of its own.
-    Processor {
-        /// Threads that work at the same time.
-        threads: NonZeroUsize,
-    },
-    /// Those for NVIDIA GPUs: each makes its result in one go, and all share scratch memory.
-    Cuda,
-    /// The bodies made of Burn's operations, which hold f32 copies and attention scores, and
-    /// kernels that decode weights a part at a time.
-    Portable,
-}
-
-impl Kernels {
-    /// Those of a set, on this machine.
-    pub fn of(set: KernelSet) -> Self {
-        match set {
-            KernelSet::Processor => Self::Processor {
-                threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            },
-            KernelSet::Cuda => Self::Cuda,
-            KernelSet::Portable => Self::Portable,
-        }
-    }
-}
-
-impl Numerics {
-    /// Those of a backend that computes in `dtype`.
-    pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
-        Self {
-            dtype,
-            kernels: Kernels::of(B::KERNELS),
-            arithmetic: Arithmetic::Exact,
-        }
-    }
-
-    /// What a phase takes of a device that keeps memory of every size that was in use: so many
-    /// percent of what is in use at once. Measured, as the tests below say.
-    fn pooled(self, bytes: u64, percent: u64) -> u64 {
-        match self.kernels {
-            Kernels::Cuda => bytes / 100 * percent,
-            Kernels::Processor { .. } | Kernels::Portable => bytes,
-        }
-    }
-
-    /// As these, with activations in f32.
-    fn in_f32(self) -> Self {
-        Self {
-            dtype: FloatDType::F32,
-            ..self
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use backends::Arithmetic;
+    use backends::working_memory::{F32, Kernels, Numerics};
+    use burn::tensor::FloatDType;
+
     use super::*;
     use crate::config::{TextEncoderConfig, TransformerConfig, VaeConfig};
-    use crate::memory::kernels::F32;
     use crate::vae::Tiling;
 
     const PROCESSOR: Numerics = Numerics {

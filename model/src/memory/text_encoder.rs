@@ -1,7 +1,7 @@
 //! Encoding prompts.
 
-use super::Numerics;
-use super::kernels::{Attention, F32};
+use backends::working_memory::{AttentionShape, F32, Numerics};
+
 use super::ledger::Ledger;
 use crate::config::TextEncoderConfig;
 
@@ -20,7 +20,7 @@ pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numeric
     let kv_heads = config.num_key_value_heads as u64;
 
     let mut ledger = Ledger::default();
-    ledger.hold(numerics.tiles_and_slabs(tokens));
+    ledger.hold(numerics.kept_between_layers(tokens));
     // The other prompt's embeddings.
     ledger.hold(F32 * tokens * hidden);
     // Cosines and sines.
@@ -36,11 +36,11 @@ pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numeric
     for width in [q, k, k] {
         ledger.spike(numerics.linear(tokens, hidden, width));
         ledger.hold(numerics.bytes(tokens * width));
-        ledger.spike(numerics.replace(tokens * width));
+        ledger.spike(numerics.in_place(tokens * width));
     }
     // The normalised input.
     ledger.release(residual);
-    ledger.spike(numerics.attention(Attention {
+    ledger.spike(numerics.attention(AttentionShape {
         tokens,
         keys: tokens,
         heads,

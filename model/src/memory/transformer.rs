@@ -1,7 +1,7 @@
 //! Denoising.
 
-use super::Numerics;
-use super::kernels::{Attention, F32};
+use backends::working_memory::{AttentionShape, F32, Numerics};
+
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
 use crate::transformer::LEVELS_AT_ONCE;
@@ -35,7 +35,7 @@ pub fn adapted_transformer(
     let (branch_image, text) = (image_tokens as u64, lengths.iter().sum::<u64>());
     let image = branches * branch_image;
     let mut ledger = Ledger::default();
-    ledger.hold(numerics.tiles_and_slabs(image.max(text)));
+    ledger.hold(numerics.kept_between_layers(image.max(text)));
     let inner = config.inner_dim() as u64;
     // The latents and their noise, and up to three tensors that a sampler remembers; the
     // predictions, each by itself too, and their combination.
@@ -74,7 +74,7 @@ pub fn adapted_transformer(
     let modulations = numerics.bytes(levels * vectors * inner);
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
         + modulations
-        + numerics.beside(4 * inner * inner)
+        + numerics.side_stream(4 * inner * inner)
 }
 
 /// One block, with both residual streams of all branches alive, and what the block before adds to
@@ -106,7 +106,7 @@ impl Block<'_> {
             return numerics.activated_linear(rows, input, output);
         }
         let result = rows * output;
-        let activation = numerics.bytes(result) + numerics.replace(result);
+        let activation = numerics.bytes(result) + numerics.in_place(result);
         self.linear(rows, input, output).max(activation)
     }
 
@@ -144,8 +144,8 @@ impl Block<'_> {
         // The normalised streams were needed until here; now there are q, k, v.
         ledger.release(both);
         for _ in ["q", "k"] {
-            ledger.spike(numerics.replace(image * inner));
-            ledger.spike(numerics.replace(text * inner));
+            ledger.spike(numerics.in_place(image * inner));
+            ledger.spike(numerics.in_place(text * inner));
             self.join(ledger);
         }
         self.join(ledger);
@@ -177,7 +177,7 @@ impl Block<'_> {
             config, numerics, ..
         } = *self;
         let tokens = self.image / self.text_lengths.len() as u64 + text;
-        ledger.spike(numerics.attention(Attention {
+        ledger.spike(numerics.attention(AttentionShape {
             tokens,
             keys: tokens,
             heads: config.num_attention_heads as u64,
@@ -197,7 +197,7 @@ impl Block<'_> {
         let outer = |tokens: u64| numerics.bytes(tokens * inner);
         let wide = |tokens: u64| numerics.bytes(tokens * 4 * inner);
         // The streams before the sum, what attention gave before it was projected, and the normalised.
-        let held = numerics.held_to_the_end(3 * outer(self.image + self.text));
+        let held = numerics.kept_until_stream_ends(3 * outer(self.image + self.text));
         ledger.hold(held);
         for tokens in streams {
             ledger.spike(numerics.gated_add_norm(tokens * inner));

@@ -1,7 +1,7 @@
 //! The VAE's memory, encoding and decoding.
 
-use super::kernels::{Attention, F32};
-use super::{Kernels, Numerics};
+use backends::working_memory::{AttentionShape, F32, Kernels, Numerics};
+
 use crate::config::VaeConfig;
 use crate::vae::ladder::Ladder;
 use crate::vae::stages::{Stage, Step, StepKind};
@@ -35,7 +35,10 @@ pub fn vae_decoder(
     // In the end the image is put together and clamped; the latents are small.
     let latents = F32 * 4 * (config.z_dim * latent[0] * latent[1]) as u64;
     let peak = mid.max(stages).max(3 * image);
-    numerics.pooled(numerics.slabs() + latents + peak, POOLED_PERCENT)
+    numerics.pooled(
+        numerics.kept_between_products() + latents + peak,
+        POOLED_PERCENT,
+    )
 }
 
 /// Bytes that [`encode_image`](crate::pipeline::encode_image) needs at its peak beside the VAE's
@@ -64,14 +67,17 @@ pub fn vae_encoder(
     let joined = plan.map_or(0, |plan| 3 * F32 * ladder.seam_elements(&plan.tiled, size));
     let peak = mid.max(stages).max(joined);
     let moments = F32 * 4 * (2 * config.z_dim * latent[0] * latent[1]) as u64;
-    numerics.pooled(numerics.slabs() + image + moments + peak, POOLED_PERCENT)
+    numerics.pooled(
+        numerics.kept_between_products() + image + moments + peak,
+        POOLED_PERCENT,
+    )
 }
 
 /// The mid block: its residual blocks, and attention over all pixels in one head.
 fn mid_block(channels: usize, [height, width]: [usize; 2], numerics: Numerics) -> u64 {
     let (pixels, channels) = ((height * width) as u64, channels as u64);
     let map = F32 * pixels * channels;
-    let attention = numerics.attention(Attention {
+    let attention = numerics.attention(AttentionShape {
         tokens: pixels,
         keys: pixels,
         heads: 1,

@@ -1,6 +1,7 @@
 //! What noise levels do to the whole transformer.
 
 use backends::ModelBackend;
+use backends::working_memory::FEW_ROWS;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, activation};
 
@@ -18,8 +19,9 @@ pub struct Levels<B: Backend> {
     output: Tensor<B, 3>,
 }
 
-/// How many levels are worth finding together: as many rows as go through a layer like one.
-pub const LEVELS_AT_ONCE: usize = 8;
+/// How many levels are computed together: as many rows as go through a layer in little more than
+/// the time of one.
+pub const LEVELS_AT_ONCE: usize = FEW_ROWS;
 
 impl<B: Backend> Levels<B> {
     /// One of them, by what the transformer is told of it.
