@@ -201,10 +201,10 @@ fn manual_pages_are_good_roff() {
 }
 
 #[test]
-fn exit_codes_are_the_same_in_the_readme_and_in_the_manual() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let (_, table) = readme
+fn exit_codes_are_the_same_in_the_guide_and_in_the_manual() {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let (_, table) = guide
         .split_once("| exit code | |\n| --- | --- |\n")
         .unwrap();
     let page = run(&["man"]).expect(0).stdout;
