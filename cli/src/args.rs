@@ -32,7 +32,7 @@ pub(crate) use generate::{GenerateConfig, PromptSource};
 pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
 pub(crate) use image_input::ImageInput;
 pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
-pub(crate) use lora::{LightningSteps, MAX_WEIGHT, NamedLoras, RecordedLoras};
+pub(crate) use lora::{MAX_WEIGHT, NamedLoras, RecordedLoras};
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};

@@ -5,6 +5,7 @@ mod scheduler;
 use std::path::{Path, PathBuf};
 
 use loader::{Adapters, Checkpoint, Component, ModelFiles, Weights};
+use model::family::QWEN_IMAGE;
 use model::{ConfigError, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig};
 use serde_json::Value;
 
@@ -15,11 +16,6 @@ use crate::error::CliError;
 use crate::output::recipe::UsedLora;
 use crate::tokenizer;
 use scheduler::Scheduler;
-
-/// Side of an image of the published model, where nothing names another.
-const DEFAULT_SIDE: u32 = 1328;
-/// Steps of the published model, where nothing names another number.
-const DEFAULT_STEPS: usize = 50;
 
 /// One model of the pipeline: its file, validated, and its sizes.
 #[derive(Debug)]
@@ -233,7 +229,8 @@ impl Models {
             .config()
             .and_then(|config| config.get("default_size"))
         else {
-            return Ok((DEFAULT_SIDE, DEFAULT_SIDE));
+            let size = QWEN_IMAGE.default_size();
+            return Ok((size.width, size.height));
         };
         read_size(value).ok_or_else(|| {
             CliError::ModelFile(format!(
@@ -256,7 +253,7 @@ impl Models {
         let weights = &self.transformer.weights;
         let config = weights.config();
         let Some(value) = config.and_then(|config| config.get("default_steps")) else {
-            return Ok(DEFAULT_STEPS);
+            return Ok(QWEN_IMAGE.steps);
         };
         let steps = value.as_u64().and_then(|steps| usize::try_from(steps).ok());
         steps.filter(|steps| STEPS.contains(steps)).ok_or_else(|| {

@@ -12,6 +12,7 @@
 
 pub mod builder;
 pub mod config;
+pub mod family;
 pub mod guidance;
 pub mod init_image;
 pub mod latents;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use model::family::QWEN_IMAGE;
+
 use super::Verbosity;
 use super::checks;
 use super::compute::ComputeConfig;
@@ -18,10 +20,6 @@ use crate::output::file_key::file_key;
 use crate::output::names::OutputNames;
 use crate::output::recorded::Recorded;
 
-/// The negative prompt where none is given.
-const NEGATIVE_PROMPT: &str = " ";
-/// The guidance scale where none is given.
-const CFG_SCALE: f64 = 4.0;
 /// The folder for what can be computed again.
 const CACHE_VARIABLE: &str = "QWEN_IMAGE_CACHE";
 /// The quality of JPEG files where none is given.
@@ -52,7 +50,7 @@ impl NegativePrompt {
             return None;
         }
         let given = own.or_else(|| self.given.clone());
-        Some(given.unwrap_or_else(|| NEGATIVE_PROMPT.to_owned()))
+        Some(given.unwrap_or_else(|| QWEN_IMAGE.negative_prompt.to_owned()))
     }
 }
 
@@ -221,7 +219,10 @@ impl GenerateConfig {
         let count = batch_count(args.batch_count)?;
         let recorded_scale = recorded.and_then(|from| from.cfg_scale);
         let cfg_scale = args.cfg_scale.or(recorded_scale.filter(|_| !lightning));
-        let usual = if lightning { 1.0 } else { CFG_SCALE };
+        let usual = match lightning {
+            true => QWEN_IMAGE.lightning.cfg_scale,
+            false => QWEN_IMAGE.cfg_scale,
+        };
         let cfg_scale = cfg_scale.unwrap_or(usual);
         let cfg_scale = checks::cfg_scale("--cfg-scale", cfg_scale, sampling.preset)
             .map_err(|error| blame(args.cfg_scale.is_some(), error))?;

@@ -1,7 +1,9 @@
 //! The image's width and height, checked.
 
-/// Image sides are multiples of this: the VAE's factor 8 times the transformer's 2x2 patches.
-pub(crate) const SIDE_MULTIPLE: u32 = 16;
+use model::family::QWEN_IMAGE;
+
+/// Image sides are multiples of this.
+pub(crate) const SIDE_MULTIPLE: u32 = QWEN_IMAGE.side_multiple;
 /// The longest side taken; beyond it lies a mistyped number.
 pub(crate) const MAX_SIDE: u32 = 8192;
 

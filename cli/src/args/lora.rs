@@ -49,9 +49,6 @@ pub(crate) enum LightningSteps {
 }
 
 impl LightningSteps {
-    /// For how many steps there are Lightning LoRAs.
-    pub(crate) const ALL: [usize; 2] = [4, 8];
-
     /// The number.
     const fn steps(self) -> usize {
         match self {

@@ -1,10 +1,11 @@
 //! How noise becomes an image: the sampler, its noise levels, and whose habits are followed.
 
 use clap::{Args, ValueEnum};
+use model::family::QWEN_IMAGE;
 use model::guidance::GuidanceRule;
 use model::init_image::StartStyle;
 use model::sampler::SamplerKind;
-use model::scheduler::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
+use model::scheduler::{ScheduleKind, ScheduleKindError};
 use model::tokenizer::PromptStyle;
 use model::transformer::RopeCentring;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,6 @@ use crate::output::image::Rounding;
 
 /// The flags' heading in the help text.
 const SAMPLING: &str = "Sampling";
-
-/// The shift of ComfyUI's workflow for the Lightning LoRA.
-const COMFYUI_LIGHTNING_SHIFT: f64 = 3.0;
 
 /// Flags of sampling.
 #[derive(Debug, Args)]
@@ -168,8 +166,8 @@ impl Preset {
     pub(super) fn schedule(self, lightning: bool) -> ScheduleKind {
         match self {
             Self::Diffusers => ScheduleKind::Dynamic,
-            Self::ComfyUi if lightning => ScheduleKind::Simple(COMFYUI_LIGHTNING_SHIFT),
-            Self::ComfyUi => ScheduleKind::Simple(COMFYUI_SHIFT),
+            Self::ComfyUi if lightning => ScheduleKind::Simple(QWEN_IMAGE.lightning.comfyui_shift),
+            Self::ComfyUi => ScheduleKind::Simple(QWEN_IMAGE.comfyui_shift),
         }
     }
 

@@ -204,14 +204,10 @@ fn offline_table(config: &DownloadConfig) -> String {
 
 /// The size of a file that the program itself knows, in bytes. The Hub may have another one by now.
 fn published_size(source: &Source) -> Option<u64> {
-    [
-        Published::Transformer,
-        Published::TextEncoder,
-        Published::Vae,
-    ]
-    .into_iter()
-    .find(|file| file.file_name() == source.name())
-    .map(|file| file.layout().file_len())
+    Published::COMFYUI
+        .into_iter()
+        .find(|file| file.file_name() == source.name())
+        .map(|file| file.layout().file_len())
 }
 
 /// How to use what is there now.
@@ -244,4 +240,30 @@ fn transformers(folder: &Path) -> usize {
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| name.ends_with(".safetensors")).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hub::Variant;
+    use loader::published::Published;
+
+    use super::published_size;
+
+    #[test]
+    fn the_files_of_known_headers_are_downloaded_to_their_places() {
+        let models = Path::new("models");
+        let sources = Variant::Fp8.sources(models);
+        for file in Published::COMFYUI {
+            let place = models.join(file.path_in_tree());
+            let source = sources
+                .iter()
+                .find(|source| source.place_in(models) == place);
+            assert!(
+                source.is_some_and(|source| published_size(source).is_some()),
+                "{place:?}"
+            );
+        }
+    }
 }

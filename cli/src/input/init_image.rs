@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use image::{DynamicImage, RgbImage};
+use model::family::QWEN_IMAGE;
 use model::init_image::{LatentMask, StartStyle};
 use model::latents::TokenGrid;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,6 @@ use super::mask::{self, AlphaUse, greys};
 use super::resize::{Filter, resize};
 use crate::args::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 use crate::error::CliError;
-
-/// Most pixels of an image whose size is its init image's: those of the published model's largest
-/// square. Larger ones are asked for with -W and -H.
-const MAX_OWN_PIXELS: f64 = 1328.0 * 1328.0;
 
 /// What tells one file's contents from another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +138,9 @@ impl InitImage {
     pub(crate) fn size(&self, wanted: ImageSize) -> (u32, u32) {
         let (width, height) = self.dimensions();
         let (width, height) = (f64::from(width), f64::from(height));
-        let shrink = (MAX_OWN_PIXELS / (width * height)).sqrt().min(1.0);
+        // Larger images are asked for by their sides.
+        let most = QWEN_IMAGE.default_size().pixels() as f64;
+        let shrink = (most / (width * height)).sqrt().min(1.0);
         let (across, down) = match (wanted.width, wanted.height) {
             (Some(across), Some(down)) => return (across, down),
             (Some(across), None) => (f64::from(across), f64::from(across) * height / width),

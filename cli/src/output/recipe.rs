@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use model::family::QWEN_IMAGE;
 use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::args::{LightningSteps, MAX_WEIGHT, Preset, STEPS, SamplerName, Sampling};
+use crate::args::{MAX_WEIGHT, Preset, STEPS, SamplerName, Sampling};
 use crate::error::CliError;
 use crate::input::Stamp;
 
@@ -161,7 +162,7 @@ impl Recipe {
             return Err(format!("{} steps", self.steps));
         }
         if let Some(steps) = self.lightning
-            && !LightningSteps::ALL.contains(&steps)
+            && !QWEN_IMAGE.lightning.steps.contains(&steps)
         {
             return Err(format!("a Lightning LoRA for {steps} steps"));
         }

@@ -1,7 +1,8 @@
 //! What is to be computed, as far as memory goes.
 
+use model::family::QWEN_IMAGE;
 use model::latents::TokenGrid;
-use model::tokenizer::{MAX_SEQUENCE_LENGTH, PromptTokens, Tokenizer};
+use model::tokenizer::{PromptTokens, Tokenizer};
 use model::vae::Tiling;
 use serde::Serialize;
 
@@ -53,9 +54,10 @@ impl Work {
     /// [`CliError::Tokenizer`].
     pub(crate) fn with_longest_text(self, tokenizer: &Tokenizer) -> Result<Self, CliError> {
         let prefix = tokenizer.encode_prompt("")?.prefix;
+        let longest = QWEN_IMAGE.template.max_sequence_length;
         Ok(Self {
-            encoder_tokens: self.encoder_tokens.max(prefix + MAX_SEQUENCE_LENGTH),
-            text_tokens: MAX_SEQUENCE_LENGTH,
+            encoder_tokens: self.encoder_tokens.max(prefix + longest),
+            text_tokens: longest,
             ..self
         })
     }

@@ -1,12 +1,10 @@
 //! The noise schedule's constants.
 
 use super::{ConfigError, require};
+use crate::family::QWEN_IMAGE;
 
 /// The model's name in errors.
 pub(super) const MODEL: &str = "scheduler";
-
-/// The shift that the Lightning adapters were made for.
-const LIGHTNING_SHIFT: f64 = 3.0;
 
 /// Constants of the flow-matching schedule, by the names of diffusers'
 /// `FlowMatchEulerDiscreteScheduler`; the default is Qwen-Image's own.
@@ -43,16 +41,7 @@ pub enum TimeShift {
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self {
-            base_shift: 0.5,
-            max_shift: 0.9,
-            base_image_seq_len: 256.0,
-            max_image_seq_len: 8192.0,
-            shift_terminal: Some(0.02),
-            use_dynamic_shifting: true,
-            shift: 1.0,
-            time_shift_type: TimeShift::Exponential,
-        }
+        QWEN_IMAGE.scheduler
     }
 }
 
@@ -60,9 +49,10 @@ impl SchedulerConfig {
     /// The constants for the Lightning adapters, which were distilled at a shift of 3 for images
     /// of every size: the schedule of their authors' example.
     pub fn lightning() -> Self {
+        let shift = QWEN_IMAGE.lightning.shift.ln();
         Self {
-            base_shift: LIGHTNING_SHIFT.ln(),
-            max_shift: LIGHTNING_SHIFT.ln(),
+            base_shift: shift,
+            max_shift: shift,
             shift_terminal: None,
             ..Self::default()
         }

@@ -6,13 +6,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Schedule, ScheduleError};
-
-/// The shift of ComfyUI's workflows for Qwen-Image (node ModelSamplingAuraFlow).
-pub const COMFYUI_SHIFT: f64 = 3.1;
+use crate::family::QWEN_IMAGE;
 
 /// How noise levels are chosen. Its text ([`Display`](fmt::Display), [`FromStr`]) is one of
 /// `dynamic`, `dynamic-beta`, `dynamic-karras`, `dynamic-exponential`, `shift=S`, `simple=S`,
-/// `beta=S` (the last two also without `=S`, for [`COMFYUI_SHIFT`]) and `sigmas=A,B,…`.
+/// `beta=S` (the last two also without `=S`, for [ComfyUI's shift](crate::family::Family::comfyui_shift)) and `sigmas=A,B,…`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ScheduleKind {
@@ -127,9 +125,9 @@ impl FromStr for ScheduleKind {
             ("dynamic-karras", None) => Self::DynamicKarras,
             ("dynamic-exponential", None) => Self::DynamicExponential,
             ("shift", Some(value)) => Self::Shift(shift(value)?),
-            ("simple", None) => Self::Simple(COMFYUI_SHIFT),
+            ("simple", None) => Self::Simple(QWEN_IMAGE.comfyui_shift),
             ("simple", Some(value)) => Self::Simple(shift(value)?),
-            ("beta", None) => Self::Beta(COMFYUI_SHIFT),
+            ("beta", None) => Self::Beta(QWEN_IMAGE.comfyui_shift),
             ("beta", Some(value)) => Self::Beta(shift(value)?),
             ("sigmas", Some(value)) => Self::Sigmas(sigmas(value)?),
             _ => return Err(ScheduleKindError::Unknown(text.to_owned())),
@@ -166,7 +164,7 @@ mod tests {
             ScheduleKind::DynamicKarras,
             ScheduleKind::DynamicExponential,
             ScheduleKind::Shift(2.5),
-            ScheduleKind::Simple(COMFYUI_SHIFT),
+            ScheduleKind::Simple(QWEN_IMAGE.comfyui_shift),
             ScheduleKind::Beta(1.0),
             ScheduleKind::Sigmas(vec![1.0, 0.9, 0.1]),
         ] {

@@ -4,7 +4,7 @@ mod dynamic;
 mod kind;
 mod table;
 
-pub use kind::{COMFYUI_SHIFT, ScheduleKind, ScheduleKindError};
+pub use kind::{ScheduleKind, ScheduleKindError};
 
 use crate::config::SchedulerConfig;
 use crate::sampler::Interval;

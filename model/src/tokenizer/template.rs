@@ -1,14 +1,7 @@
 //! The chat template around a prompt, and what of the encoded text the transformer gets.
 
 use super::{Tokenizer, TokenizerError};
-
-/// The template's text before the prompt.
-const PREFIX: &str = "<|im_start|>system\nDescribe the image by detailing the color, \
-    shape, size, texture, quantity, text, spatial relationships of the objects and \
-    background:<|im_end|>\n<|im_start|>user\n";
-
-/// The template's text after the prompt.
-const SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
+use crate::family::{PromptTemplate, QWEN_IMAGE};
 
 /// What begins each turn of a conversation.
 const TURN: &str = "<|im_start|>";
@@ -19,11 +12,8 @@ const OTHER_TURN: &str = "<|start_header_id|>";
 /// Who speaks in the turn that is the prompt, with the line's end.
 const SPEAKER: &str = "user\n";
 
-/// Tokens kept of prompt and suffix together; what is longer is cut from the right.
-const MAX_TOKENS: usize = 1024;
-
-/// Most embeddings of a prompt that the transformer gets.
-pub const MAX_SEQUENCE_LENGTH: usize = 512;
+/// The template of the models whose prompts are encoded here.
+const TEMPLATE: PromptTemplate = QWEN_IMAGE.template;
 
 /// Whose way of turning a prompt into tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,8 +48,8 @@ impl PromptTokens {
         let rest = ids.len() - prefix;
         let kept = match style {
             PromptStyle::Diffusers => {
-                ids.truncate(prefix + MAX_TOKENS);
-                rest.min(MAX_SEQUENCE_LENGTH)
+                ids.truncate(prefix + TEMPLATE.max_tokens);
+                rest.min(TEMPLATE.max_sequence_length)
             }
             PromptStyle::ComfyUi => rest,
         };
@@ -93,7 +83,8 @@ impl Tokenizer {
     ) -> Result<PromptTokens, TokenizerError> {
         // The whole text at once: a line break at the prompt's start merges with the one
         // before it.
-        let templated = || format!("{PREFIX}{prompt}{SUFFIX}");
+        let PromptTemplate { prefix, suffix, .. } = TEMPLATE;
+        let templated = || format!("{prefix}{prompt}{suffix}");
         let (ids, prefix) = match style {
             PromptStyle::Diffusers => (self.encode(&templated())?, self.prefix),
             PromptStyle::ComfyUi => {
@@ -127,6 +118,6 @@ impl Tokenizer {
 
     /// The length of the template's start in tokens.
     pub(super) fn prefix_length(&self) -> Result<usize, TokenizerError> {
-        Ok(self.encode(PREFIX)?.len())
+        Ok(self.encode(TEMPLATE.prefix)?.len())
     }
 }

@@ -3,19 +3,10 @@
 
 use std::path::Path;
 
+use model::family::QWEN_IMAGE;
+
 use super::values;
 use crate::args::shell::word;
-
-/// Sides of the model's own sizes, by their ratios.
-const RATIOS: [(&str, u32, u32); 7] = [
-    ("1:1", 1328, 1328),
-    ("16:9", 1664, 928),
-    ("9:16", 928, 1664),
-    ("4:3", 1472, 1104),
-    ("3:4", 1104, 1472),
-    ("3:2", 1584, 1056),
-    ("2:3", 1056, 1584),
-];
 
 /// As a tip: `here it is '--steps 20'`.
 pub(super) fn here(flags: &str) -> String {
@@ -49,11 +40,11 @@ pub(super) fn sides(value: &str) -> Option<(u32, u32)> {
 
 pub(super) fn ratio(value: Option<&str>) -> String {
     let ratio = value.map(|value| value.replace(['x', '/'], ":"));
-    let known = RATIOS
-        .iter()
-        .find(|(name, ..)| ratio.as_deref() == Some(name));
-    let (_, width, height) = known.unwrap_or(&RATIOS[1]);
-    format!("--width {width} --height {height}")
+    let sizes = QWEN_IMAGE.sizes;
+    let named = |name: &str| sizes.iter().find(|size| size.ratio == name);
+    // An example, where the ratio is none of the model's.
+    let size = ratio.as_deref().and_then(named).unwrap_or(&sizes[1]);
+    format!("--width {} --height {}", size.width, size.height)
 }
 
 /// Other programs have samplers among their schedulers: diffusers' classes are both.

@@ -1,9 +1,9 @@
 //! A Lightning LoRA in a run that is not made for it.
 
 use model::SchedulerConfig;
+use model::family::QWEN_IMAGE;
 
 use super::image_job::ImageJob;
-use crate::args::LightningSteps;
 use crate::models::Models;
 
 /// What is to be known where a Lightning LoRA is used without what it was distilled for.
@@ -35,7 +35,7 @@ pub(super) fn notice(models: &Models, images: &[ImageJob]) -> Option<String> {
             "this run has the model's own noise levels".to_owned()
         }
     };
-    let tip = if LightningSteps::ALL.contains(&steps) {
+    let tip = if QWEN_IMAGE.lightning.steps.contains(&steps) {
         format!("--lightning {steps} sets all of it")
     } else {
         format!("--steps {steps} --cfg-scale 1 --schedule shift=3 fits it")

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use loader::lora::lightning_steps;
+use model::family::QWEN_IMAGE;
 use model::scheduler::ScheduleKind;
 use serde_json::Value;
 
 use super::graph::{Graph, Input, Node};
 use super::{Foreign, sampler};
-use crate::args::{LightningSteps, Preset, SamplerName, Sampling};
+use crate::args::{Preset, SamplerName, Sampling};
 use crate::output::recipe::UsedLora;
 
 /// The shift of Qwen-Image in ComfyUI where no node sets another.
@@ -298,7 +299,7 @@ impl<'a> Reading<'a> {
         let mut loras = self.found.loras.iter();
         let lightning = loras.find_map(|lora| lightning_steps(Path::new(&lora.file)));
         self.found.lightning = lightning.filter(|&steps| {
-            LightningSteps::ALL.contains(&steps)
+            QWEN_IMAGE.lightning.steps.contains(&steps)
                 && self.found.cfg_scale == Some(1.0)
                 && self.found.steps == Some(steps as i64)
         });
@@ -328,7 +329,7 @@ impl<'a> Reading<'a> {
         let shift = shift.unwrap_or(if self.found.is_our_model {
             OWN_SHIFT
         } else {
-            model::scheduler::COMFYUI_SHIFT
+            QWEN_IMAGE.comfyui_shift
         });
         let kind = match self.text("scheduler") {
             Some(name @ ("simple" | "beta")) => name,
@@ -340,7 +341,7 @@ impl<'a> Reading<'a> {
         let schedule = format!("{kind}={shift}").parse();
         let schedule = schedule.unwrap_or_else(|_| {
             self.found.leave("shift", &shift.to_string());
-            ScheduleKind::Simple(model::scheduler::COMFYUI_SHIFT)
+            ScheduleKind::Simple(QWEN_IMAGE.comfyui_shift)
         });
         self.found.sampling = Some(Sampling {
             sampler: known.unwrap_or_default(),
