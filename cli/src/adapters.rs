@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use engine::record::UsedLora;
+use engine::request::{ModelSources, NamedLoras, RecordedLoras};
 use loader::lora::{find_by_name, find_lightning, fitting, lightning_steps, locate};
 use loader::{Adapters, Lora, Weights};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelSources, NamedLoras, RecordedLoras};
 use crate::error::CliError;
 use crate::file_digest;
-use crate::output::recipe::UsedLora;
 
 /// How much of a LoRA's file is in its stamp: the header and the first weights.
 const STAMPED_BYTES: u64 = 1 << 20;
@@ -106,7 +106,7 @@ fn of_image(
     models: Option<&Path>,
     transformer: &Weights,
 ) -> Result<Vec<(PathBuf, f64)>, CliError> {
-    let bad = |reason: String| CliError::Input(format!("{}: {reason}", recorded.image.display()));
+    let bad = |reason: String| CliError::input(format!("{}: {reason}", recorded.image.display()));
     let find = |lora: &UsedLora| {
         let UsedLora { file, weight, .. } = lora;
         let found = match models {
@@ -211,7 +211,7 @@ pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
                 file: lora.file_name(),
                 weight: *weight,
                 stamp: stamp.map_err(|error| {
-                    CliError::ModelFile(format!("{}: {error}", source.display()))
+                    CliError::model_file(format!("{}: {error}", source.display()))
                 })?,
                 digest: Some(file_digest::of_files(lora.files())?),
             })

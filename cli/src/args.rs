@@ -1,6 +1,7 @@
 //! The command line: raw flags as clap sees them, then a checked configuration.
 
 pub(crate) mod checks;
+mod choice;
 mod compute;
 mod download;
 mod elsewhere;
@@ -9,7 +10,6 @@ mod generate;
 mod groups;
 mod hub;
 mod image_input;
-mod image_size;
 mod images;
 mod lora;
 mod mistakes;
@@ -21,26 +21,19 @@ mod raw;
 mod report;
 mod sampling;
 mod shell;
-mod size;
 mod sources;
 
-pub(crate) use checks::STEPS;
-pub(crate) use compute::ComputeConfig;
+pub(crate) use compute::advise;
 pub(crate) use download::{DownloadArgs, DownloadConfig, Variant};
 pub(crate) use environment::Environment;
 pub(crate) use generate::{GenerateConfig, PromptSource};
-pub(crate) use groups::{BackendName, DtypeChoice, VaeTiling};
-pub(crate) use image_input::ImageInput;
-pub(crate) use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};
-pub(crate) use lora::{MAX_WEIGHT, NamedLoras, RecordedLoras};
+pub(crate) use image_input::image_files;
+pub(crate) use lora::check_lightning;
 pub(crate) use plan::PlanConfig;
 pub(crate) use raw::{Cli, Command, CompletionsArgs, DevicesArgs, GenerateArgs, InspectArgs};
 pub(crate) use raw::{FixturePart, MakeFixtureArgs};
 pub(crate) use raw::{ManArgs, PlanArgs};
 pub(crate) use report::from_command_line;
-pub(crate) use sampling::{Asked, Preset, SamplerName, Sampling};
-pub(crate) use size::{format_bytes, limit_for};
-pub(crate) use sources::ModelSources;
 
 /// How much the program says on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,9 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use engine::Error;
 use tempfile::TempDir;
-
-use crate::error::CliError;
 
 /// Its files, by their paths in the tree.
 const FILES: [(&str, &[u8]); 6] = [
@@ -84,8 +83,8 @@ impl Unpacked {
 /// Writes the tree to a temporary folder, and removes those of processes that were killed.
 ///
 /// # Errors
-/// [`CliError::Output`] if there is no room for 12 MB.
-pub(crate) fn unpack() -> Result<Unpacked, CliError> {
+/// [`Error::Output`] if there is no room for 12 MB.
+pub(crate) fn unpack() -> Result<Unpacked, Error> {
     let temporary = std::env::temp_dir();
     clear(&temporary);
     let unpacked = claim(&temporary).map_err(|error| failed(&temporary, &error))?;
@@ -147,13 +146,13 @@ fn clear(temporary: &Path) {
     }
 }
 
-fn failed(temporary: &Path, error: &io::Error) -> CliError {
+fn failed(temporary: &Path, error: &io::Error) -> Error {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         // The error itself names a file in there as well.
         kind => kind.to_string(),
     };
-    CliError::Output {
+    Error::Output {
         path: temporary.to_owned(),
         reason: format!(
             "{reason}; the demo model is unpacked in the folder for temporary files: name another \

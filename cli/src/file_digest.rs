@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use loader::Weights;
 use sha2::{Digest, Sha256};
 
 use crate::error::CliError;
 use crate::models::Models;
-use loader::Weights;
 
 /// Files up to this size are read whole.
 const WHOLE_BYTES: u64 = 16 << 20;
@@ -56,7 +56,7 @@ fn of_weights(weights: &Weights) -> Result<String, CliError> {
 /// [`CliError::ModelFile`] for a file that cannot be read.
 pub(crate) fn of_files<'a>(files: impl Iterator<Item = &'a Path>) -> Result<String, CliError> {
     let digest = |path: &Path| {
-        of_file(path).map_err(|error| CliError::ModelFile(format!("{}: {error}", path.display())))
+        of_file(path).map_err(|error| CliError::model_file(format!("{}: {error}", path.display())))
     };
     let mut digests = files.map(digest).collect::<Result<Vec<_>, _>>()?;
     if let [only] = digests.as_slice() {

@@ -12,5 +12,4 @@ mod resize;
 mod tests;
 
 pub(crate) use crop::Region;
-pub(crate) use decode::Ground;
 pub(crate) use init_image::{InitImage, Stamp};

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::Error;
+
 use crate::demo;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -75,7 +77,7 @@ pub(crate) fn forget() {
 /// [`CliError::Interrupted`].
 pub(crate) fn check() -> Result<(), CliError> {
     if requested() {
-        Err(CliError::Interrupted)
+        Err(Error::Interrupted.into())
     } else {
         Ok(())
     }

@@ -18,7 +18,6 @@ mod input;
 mod interrupt;
 mod kept_latents;
 mod known_models;
-mod lora_tag;
 mod mapping_fault;
 mod models;
 mod output;

@@ -4,16 +4,16 @@ mod scheduler;
 
 use std::path::{Path, PathBuf};
 
+use engine::record::UsedLora;
+use engine::request::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 use loader::{Adapters, Checkpoint, Component, ModelFiles, Weights};
 use model::family::QWEN_IMAGE;
 use model::{ConfigError, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig};
 use serde_json::Value;
 
 use crate::adapters;
-use crate::args::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
 use crate::demo::{self, Unpacked};
 use crate::error::CliError;
-use crate::output::recipe::UsedLora;
 use crate::tokenizer;
 use scheduler::Scheduler;
 
@@ -181,7 +181,7 @@ impl Models {
     fn check_fit(&self) -> Result<(), CliError> {
         let transformer = &self.transformer.config;
         let mismatch = |other: &Path, what: &str, gives: usize, takes: usize| {
-            CliError::ModelFile(format!(
+            CliError::model_file(format!(
                 "{}: the {what} of {gives} channels is not for the transformer {}, which takes \
                  {takes}",
                 other.display(),
@@ -233,7 +233,7 @@ impl Models {
             return Ok((size.width, size.height));
         };
         read_size(value).ok_or_else(|| {
-            CliError::ModelFile(format!(
+            CliError::model_file(format!(
                 "{}: default_size in its config must be a multiple of {SIDE_MULTIPLE} up to \
                  {MAX_SIDE}, or two of them",
                 weights.source().display()
@@ -257,7 +257,7 @@ impl Models {
         };
         let steps = value.as_u64().and_then(|steps| usize::try_from(steps).ok());
         steps.filter(|steps| STEPS.contains(steps)).ok_or_else(|| {
-            CliError::ModelFile(format!(
+            CliError::model_file(format!(
                 "{}: default_steps in its config must be from {} to {}",
                 weights.source().display(),
                 STEPS.start(),
@@ -335,7 +335,7 @@ fn given(sources: &ModelSources) -> Vec<Component> {
 
 fn not_found(component: Component, sources: &ModelSources) -> CliError {
     let flag = component.flag();
-    CliError::ModelFile(match (&sources.models, &sources.checkpoint) {
+    CliError::model_file(match (&sources.models, &sources.checkpoint) {
         (Some(dir), _) => format!(
             "{}: holds no {component}: download it there, or name it with {flag}",
             dir.display()

@@ -10,10 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
-use crate::error::CliError;
+use engine::{Error, one_line};
 
-/// Longest message that still is one clear line.
-const LONGEST: usize = 400;
+use crate::error::CliError;
 
 static NOTED: Mutex<Noted> = Mutex::new(Noted::new());
 
@@ -91,7 +90,9 @@ pub(crate) fn caught(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), 
         let message = message(payload.as_ref());
         let behind = noted().behind(message).map(str::to_owned);
         let message = behind.unwrap_or_else(|| one_line(message));
-        Err(out_of_memory(&message).unwrap_or(CliError::Internal(message)))
+        Err(Error::out_of_memory(&message)
+            .unwrap_or(Error::Internal(message))
+            .into())
     })
 }
 
@@ -101,30 +102,7 @@ pub(crate) fn caught(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), 
 /// [`CliError::OutOfMemory`] or [`CliError::DeviceFails`].
 pub(crate) fn check() -> Result<(), CliError> {
     let message = noted().untold.first().map(|(_, message)| message.clone());
-    message.map_or(Ok(()), |message| Err(device_fails(&message)))
-}
-
-/// The error for a device's own message.
-pub(crate) fn device_fails(message: &str) -> CliError {
-    let message = one_line(message);
-    out_of_memory(&message).unwrap_or(CliError::DeviceFails(message))
-}
-
-/// Burn reports a device out of memory by a panic.
-fn out_of_memory(message: &str) -> Option<CliError> {
-    let words = message.to_ascii_lowercase().replace('_', " ");
-    words
-        .contains("out of memory")
-        .then(|| CliError::OutOfMemory(message.to_owned()))
-}
-
-/// A message of several lines in one, without a backtrace.
-fn one_line(message: &str) -> String {
-    let message = message
-        .split_once("Backtrace")
-        .map_or(message, |(before, _)| before);
-    let words: Vec<&str> = message.split_whitespace().collect();
-    words.join(" ").chars().take(LONGEST).collect()
+    message.map_or(Ok(()), |message| Err(Error::device_fails(&message).into()))
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {
@@ -139,8 +117,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 mod tests {
     use std::thread::{self, ThreadId};
 
-    use super::{Noted, device_fails, one_line};
-    use crate::exit::ExitCode;
+    use super::Noted;
 
     const TELLING: &str = "Can't have an error when submitting a task: CallError";
 
@@ -153,17 +130,6 @@ mod tests {
     fn untold(noted: &Noted) -> Vec<&str> {
         let messages = noted.untold.iter().map(|(_, message)| message.as_str());
         messages.collect()
-    }
-
-    #[test]
-    fn a_device_out_of_memory_has_its_own_exit_code() {
-        for (message, code) in [
-            ("CUDA_ERROR_OUT_OF_MEMORY: 12 GB", ExitCode::NoMemory),
-            ("allocation failed: Out of memory", ExitCode::NoMemory),
-            ("U8 is not a valid WgpuElement", ExitCode::Failure),
-        ] {
-            assert_eq!(device_fails(message).exit_code(), code, "{message}");
-        }
     }
 
     #[test]
@@ -202,12 +168,5 @@ mod tests {
         noted.add(device, "after".to_owned());
         noted.add(other_thread(), TELLING.to_owned());
         assert_eq!(untold(&noted), ["before", "after"]);
-    }
-
-    #[test]
-    fn a_message_becomes_one_line() {
-        let long = "wgpu error: Validation Error\n\nCaused by:\n  no\nBacktrace:\n   0: main";
-        assert_eq!(one_line(long), "wgpu error: Validation Error Caused by: no");
-        assert_eq!(one_line(&"é".repeat(1000)).chars().count(), 400);
     }
 }

@@ -8,9 +8,10 @@ mod run_time;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use engine::bytes::format_bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::args::{Verbosity, format_bytes};
+use crate::args::Verbosity;
 use crate::console::{self, Console};
 use crate::hold;
 use crate::interrupt;

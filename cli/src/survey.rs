@@ -1,13 +1,13 @@
 //! What can be known of the models and the device together before anything is loaded.
 
 use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
+use engine::request::DtypeChoice;
 use loader::Weights;
 use model::{
     Builder, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig, VaeConfig, VaeDecoder,
     VaeEncoder,
 };
 
-use crate::args::DtypeChoice;
 use crate::error::CliError;
 use crate::models::{Models, Part};
 use crate::plan::{Facts, facts};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::request::ModelSources;
 use model::{TextEncoderConfig, Tokenizer};
 
-use crate::args::ModelSources;
 use crate::error::CliError;
 use crate::models::Part;
 
@@ -26,7 +26,7 @@ pub(crate) fn find(
             Some(dir) => format!("put them into {}", dir.join("tokenizer").display()),
             None => "put them into a folder".to_owned(),
         };
-        CliError::ModelFile(format!(
+        CliError::model_file(format!(
             "no tokenizer: download vocab.json, merges.txt and tokenizer_config.json from the \
              `tokenizer` folder of the Qwen/Qwen-Image model repository and {place}, or name \
              their folder with --tokenizer"
@@ -65,7 +65,7 @@ pub(crate) fn check_fit(
     if tokenizer.len() <= rows {
         return Ok(());
     }
-    Err(CliError::ModelFile(format!(
+    Err(CliError::model_file(format!(
         "{}: the tokenizer has ids up to {}, but the embedding of {} has {rows} rows: they belong \
          to different models",
         path.display(),

@@ -3,14 +3,11 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use engine::request::{MAX_SIDE, Preset, SIDE_MULTIPLE, STEPS};
 use model::scheduler::ScheduleKind;
 
-use super::image_size::{MAX_SIDE, SIDE_MULTIPLE};
-use super::sampling::Preset;
 use crate::error::CliError;
 
-/// Denoising steps that can be asked for.
-pub(crate) const STEPS: RangeInclusive<usize> = 1..=1000;
 const MAX_CFG_SCALE: f64 = 100.0;
 
 /// The most images of each prompt.

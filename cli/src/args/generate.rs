@@ -2,19 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::request::{Asked, ComputeConfig, ImageInput, ImageSize, ModelSources, Sampling};
 use model::family::QWEN_IMAGE;
 
 use super::Verbosity;
-use super::checks;
-use super::compute::ComputeConfig;
 use super::environment::Environment;
-use super::image_input::ImageInput;
-use super::image_size::ImageSize;
-use super::lora::LoraConfig;
 use super::preview::PreviewConfig;
 use super::raw::GenerateArgs;
-use super::sampling::{Asked, Sampling};
-use super::sources::ModelSources;
+use super::{checks, compute, image_input, lora, sampling, sources};
 use crate::error::CliError;
 use crate::output::file_key::file_key;
 use crate::output::names::OutputNames;
@@ -150,7 +145,7 @@ impl GenerateConfig {
         // A value that comes from the image and not from a flag is the image's fault.
         let blame = |given: bool, error: CliError| match (recorded, error) {
             (Some(from), CliError::Usage(reason)) if !given => {
-                CliError::Input(format!("{}: {reason}", from.path.display()))
+                CliError::input(format!("{}: {reason}", from.path.display()))
             }
             (_, error) => error,
         };
@@ -180,8 +175,13 @@ impl GenerateConfig {
             width: side("--width", args.size.width, recorded_width)?,
             height: side("--height", args.size.height, recorded_height)?,
         };
-        let loras = LoraConfig::resolve(&args.loras, recorded)?;
-        loras.check_lightning(args.steps, args.cfg_scale, negative_prompt.is_some())?;
+        let loras = lora::resolve(&args.loras, recorded)?;
+        lora::check_lightning(
+            &loras,
+            args.steps,
+            args.cfg_scale,
+            negative_prompt.is_some(),
+        )?;
         let lightning = loras.lightning.is_some();
         let levels_given = args.sampling.schedule.is_some() || args.loras.lightning.is_some();
         let mut recorded_sampling = recorded.and_then(|from| from.sampling.clone());
@@ -195,8 +195,8 @@ impl GenerateConfig {
                 sampling.schedule = sampling.preset.schedule(lightning);
             }
         }
-        let asked = Asked::of(&args.sampling, recorded_sampling.as_ref(), lightning);
-        let sampling = Sampling::resolve(args.sampling, recorded_sampling.as_ref(), lightning);
+        let asked = sampling::asked(&args.sampling, recorded_sampling.as_ref(), lightning);
+        let sampling = sampling::resolve(args.sampling, recorded_sampling.as_ref(), lightning);
         if let (Some(steps), Some(listed)) = (loras.lightning, sampling.schedule.listed_steps())
             && steps != listed
         {
@@ -274,15 +274,15 @@ impl GenerateConfig {
             }
         }
         let recipe = recorded.and_then(|from| from.recipe.as_ref());
-        let mut compute = args.compute;
-        compute.fp8_compute |= recipe.is_some_and(|recipe| recipe.fp8_compute);
-        let compute = ComputeConfig::resolve(&compute, environment)?;
+        let mut compute_args = args.compute;
+        compute_args.fp8_compute |= recipe.is_some_and(|recipe| recipe.fp8_compute);
+        let compute = compute::resolve(&compute_args, environment)?;
         if let Some(from) = recorded
             && args.image.init_image.is_none()
         {
             from.check_init_image()?;
         }
-        let image = ImageInput::resolve(args.image, recorded)?;
+        let image = image_input::resolve(args.image, recorded)?;
         let quality = checks::ranged(
             "--quality",
             args.images.quality.unwrap_or(QUALITY),
@@ -317,7 +317,7 @@ impl GenerateConfig {
                 .filter(|_| !of_all_phases && !args.images.no_prompt_cache),
             latents: cache_folder(environment, "latents").filter(|_| !of_all_phases),
             compute,
-            sources: ModelSources::resolve(args.sources, loras, environment, &mut notices)?,
+            sources: sources::resolve(args.sources, loras, environment, &mut notices)?,
             dry_run: args.dry_run,
             image,
             noise: args.noise,

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use engine::request::{BackendName, DtypeChoice, VaeTiling};
+
+use super::choice::Choice;
 
 /// Help heading of flags about what is drawn.
 pub(super) const IMAGE: &str = "Image";
@@ -73,8 +76,8 @@ pub(crate) struct SourceArgs {
 #[command(next_help_heading = COMPUTE)]
 pub(crate) struct ComputeArgs {
     /// Where to compute
-    #[arg(long, value_enum, ignore_case = true, value_name = "NAME", default_value_t = BackendName::Auto)]
-    pub(crate) backend: BackendName,
+    #[arg(long, value_enum, ignore_case = true, value_name = "NAME", default_value_t = Choice(BackendName::Auto))]
+    pub(crate) backend: Choice<BackendName>,
 
     /// Number of the device, as listed by `devices` [default: the first]
     #[arg(
@@ -86,12 +89,12 @@ pub(crate) struct ComputeArgs {
     pub(crate) device: Option<usize>,
 
     /// Number format of the computation; auto is f32 on a CPU and bf16 on a GPU
-    #[arg(long, value_enum, ignore_case = true, value_name = "DTYPE", default_value_t = DtypeChoice::Auto)]
-    pub(crate) dtype: DtypeChoice,
+    #[arg(long, value_enum, ignore_case = true, value_name = "DTYPE", default_value_t = Choice(DtypeChoice::Auto))]
+    pub(crate) dtype: Choice<DtypeChoice>,
 
     /// Use at most this much device memory, as 12GB, 12GiB or bytes
     /// [default: QWEN_IMAGE_VRAM_LIMIT, or all that is free]
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_bytes, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", value_parser = engine::bytes::parse_bytes, allow_negative_numbers = true)]
     pub(crate) vram_limit: Option<u64>,
 
     /// Run the text encoder on the processor, from its file's mapping, and the rest on the GPU
@@ -110,64 +113,6 @@ pub(crate) struct ComputeArgs {
 
     /// Let the VAE work in tiles, which takes less memory; auto does so where the whole would not
     /// fit
-    #[arg(long, value_enum, ignore_case = true, value_name = "WHEN", default_value_t = VaeTiling::Auto)]
-    pub(crate) vae_tiling: VaeTiling,
-}
-
-/// `--backend`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendName {
-    /// The best one that is compiled in and finds a device
-    Auto,
-    /// NVIDIA GPUs
-    Cuda,
-    /// AMD GPUs
-    Rocm,
-    /// Apple GPUs
-    Metal,
-    /// Any GPU with a Vulkan driver
-    Vulkan,
-    /// Any GPU through WebGPU
-    #[value(name = "webgpu")]
-    WebGpu,
-    /// The CPU
-    #[value(alias = "cpu")]
-    Flex,
-}
-
-impl BackendName {
-    /// The name that `backends::choose` takes.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cuda => "cuda",
-            Self::Rocm => "rocm",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::Flex => "flex",
-        }
-    }
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DtypeChoice {
-    /// f32 on a CPU, bf16 on a GPU
-    Auto,
-    /// Single precision
-    F32,
-    /// bfloat16 matrix products, f32 for the rest
-    Bf16,
-}
-
-/// `--vae-tiling`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VaeTiling {
-    /// In tiles where the whole image would not fit
-    Auto,
-    /// In tiles
-    On,
-    /// The whole image at once
-    Off,
+    #[arg(long, value_enum, ignore_case = true, value_name = "WHEN", default_value_t = Choice(VaeTiling::Auto))]
+    pub(crate) vae_tiling: Choice<VaeTiling>,
 }

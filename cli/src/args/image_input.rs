@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use engine::request::ImageInput;
 
 use super::checks;
 use crate::error::CliError;
@@ -50,69 +51,54 @@ pub(crate) struct ImageInputArgs {
     pub(crate) strength: Option<f64>,
 }
 
-/// An image to start from, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ImageInput {
-    /// The image.
-    pub(crate) init_image: PathBuf,
-    /// White where it is repainted.
-    pub(crate) mask: Option<PathBuf>,
-    /// The pixels around the masked part that are drawn with it; `None` to draw the whole.
-    pub(crate) mask_crop: Option<u32>,
-    /// How much of it is changed, above 0 and at most 1.
-    pub(crate) strength: f64,
+/// Checks the flags, and takes the strength and the mask's crop from an image that is made again
+/// where they give none; `None` without an image to start from.
+///
+/// # Errors
+/// [`CliError::Usage`], naming the flag.
+pub(super) fn resolve(
+    args: ImageInputArgs,
+    recorded: Option<&Recorded>,
+) -> Result<Option<ImageInput>, CliError> {
+    let usage = |message: String| Err(CliError::Usage(message));
+    if let Some(strength) = args.strength
+        && !(strength > 0.0 && strength <= 1.0)
+    {
+        return usage(format!(
+            "--strength must be above 0 and at most 1, not {strength}"
+        ));
+    }
+    let mask_crop = match args.mask_crop {
+        Some(pixels) => Some(checks::ranged("--mask-crop", pixels, 0..=MAX_MASK_CROP)? as u32),
+        None => None,
+    };
+    if mask_crop.is_some() && args.mask.is_none() {
+        return usage("--mask-crop needs --mask".to_owned());
+    }
+    let Some(init_image) = args.init_image else {
+        let given = [
+            ("--mask", args.mask.is_some()),
+            ("--strength", args.strength.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => usage(format!("{flag} needs --init-image")),
+            None => Ok(None),
+        };
+    };
+    let recorded_crop = recorded.and_then(|from| from.recipe.as_ref()?.mask_crop);
+    Ok(Some(ImageInput {
+        init_image,
+        mask_crop: mask_crop.or(recorded_crop.filter(|_| args.mask.is_some())),
+        mask: args.mask,
+        strength: args
+            .strength
+            .or(recorded.and_then(|from| from.strength))
+            .unwrap_or(STRENGTH),
+    }))
 }
 
-impl ImageInput {
-    /// Checks the flags, and takes the strength and the mask's crop from an image that is made again
-    /// where they give none; `None` without an image to start from.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`], naming the flag.
-    pub(super) fn resolve(
-        args: ImageInputArgs,
-        recorded: Option<&Recorded>,
-    ) -> Result<Option<Self>, CliError> {
-        let usage = |message: String| Err(CliError::Usage(message));
-        if let Some(strength) = args.strength
-            && !(strength > 0.0 && strength <= 1.0)
-        {
-            return usage(format!(
-                "--strength must be above 0 and at most 1, not {strength}"
-            ));
-        }
-        let mask_crop = match args.mask_crop {
-            Some(pixels) => Some(checks::ranged("--mask-crop", pixels, 0..=MAX_MASK_CROP)? as u32),
-            None => None,
-        };
-        if mask_crop.is_some() && args.mask.is_none() {
-            return usage("--mask-crop needs --mask".to_owned());
-        }
-        let Some(init_image) = args.init_image else {
-            let given = [
-                ("--mask", args.mask.is_some()),
-                ("--strength", args.strength.is_some()),
-            ];
-            return match given.iter().find(|(_, given)| *given) {
-                Some((flag, _)) => usage(format!("{flag} needs --init-image")),
-                None => Ok(None),
-            };
-        };
-        let recorded_crop = recorded.and_then(|from| from.recipe.as_ref()?.mask_crop);
-        Ok(Some(Self {
-            init_image,
-            mask_crop: mask_crop.or(recorded_crop.filter(|_| args.mask.is_some())),
-            mask: args.mask,
-            strength: args
-                .strength
-                .or(recorded.and_then(|from| from.strength))
-                .unwrap_or(STRENGTH),
-        }))
-    }
-
-    /// The files that are read, with their flags.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        let mask = self.mask.iter().map(|mask| ("--mask", mask));
-        std::iter::once(("--init-image", &self.init_image)).chain(mask)
-    }
+/// The files that are read, with their flags.
+pub(crate) fn image_files(input: &ImageInput) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    let mask = input.mask.iter().map(|mask| ("--mask", mask));
+    std::iter::once(("--init-image", &input.init_image)).chain(mask)
 }

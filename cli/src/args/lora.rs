@@ -3,16 +3,16 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use engine::record::UsedLora;
+use engine::request::{
+    LightningSteps, LoraConfig, LoraTag, MAX_LORA_WEIGHT, NamedLoras, RecordedLoras,
+};
 use loader::lora::lightning_steps;
 
+use super::choice::Choice;
 use crate::error::CliError;
-use crate::lora_tag::LoraTag;
-use crate::output::recipe::UsedLora;
 use crate::output::recorded::Recorded;
-
-/// The largest weight, and the negative of the smallest.
-pub(crate) const MAX_WEIGHT: f64 = 100.0;
 
 /// Their heading in help texts.
 const HEADING: &str = "LoRA";
@@ -34,124 +34,73 @@ pub(crate) struct LoraArgs {
     /// Draw in 4 or 8 steps without guidance, with the Lightning LoRA for as many steps: the one
     /// named by --lora, or else the one in the models folder's `loras`
     #[arg(long, value_enum, value_name = "STEPS", help_heading = HEADING)]
-    pub(crate) lightning: Option<LightningSteps>,
+    pub(crate) lightning: Option<Choice<LightningSteps>>,
 }
 
-/// `--lightning`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LightningSteps {
-    /// Four steps
-    #[value(name = "4")]
-    Four,
-    /// Eight steps
-    #[value(name = "8")]
-    Eight,
+/// The flags, checked; where `--lora` or `--lightning` is not among them, what an image that
+/// is made again was made with. The Lightning LoRA of another number of steps is left out.
+///
+/// # Errors
+/// [`CliError::Usage`] for a weight that is none.
+pub(super) fn resolve(
+    args: &LoraArgs,
+    recorded: Option<&Recorded>,
+) -> Result<LoraConfig, CliError> {
+    let asked = args.lightning.map(|steps| steps.0.steps());
+    let another = |lora: &UsedLora| {
+        let steps = lightning_steps(Path::new(&lora.file));
+        asked.is_some() && steps.is_some() && steps != asked
+    };
+    let used = recorded.filter(|_| args.loras.is_empty());
+    let used = used.map(|from| RecordedLoras {
+        image: from.path.clone(),
+        loras: from
+            .loras
+            .iter()
+            .filter(|lora| !another(lora))
+            .cloned()
+            .collect(),
+    });
+    let foreign = recorded.filter(|from| from.recipe.is_none() && args.loras.is_empty());
+    let named = foreign.map(|from| NamedLoras {
+        image: from.path.clone(),
+        tags: LoraTag::all(&from.prompt),
+    });
+    Ok(LoraConfig {
+        loras: args
+            .loras
+            .iter()
+            .map(|value| lora(value))
+            .collect::<Result<_, _>>()?,
+        recorded: used.filter(|used| !used.loras.is_empty()),
+        named: named.filter(|named| !named.tags.is_empty()),
+        lightning: asked.or(recorded.and_then(|from| from.lightning)),
+    })
 }
 
-impl LightningSteps {
-    /// The number.
-    const fn steps(self) -> usize {
-        match self {
-            Self::Four => 4,
-            Self::Eight => 8,
-        }
-    }
-}
-
-/// The LoRAs to use.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct LoraConfig {
-    /// Paths or names of the user's, and weights.
-    pub(crate) loras: Vec<(PathBuf, f64)>,
-    /// Those of an image that is made again, where the user names none.
-    pub(crate) recorded: Option<RecordedLoras>,
-    /// Those that the prompt of another program's image names, where the user names none.
-    pub(crate) named: Option<NamedLoras>,
-    /// The steps of `--lightning`.
-    pub(crate) lightning: Option<usize>,
-}
-
-/// The LoRAs that an image was made with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RecordedLoras {
-    /// The image's file.
-    pub(crate) image: PathBuf,
-    /// LoRAs by their files' names; at least one.
-    pub(crate) loras: Vec<UsedLora>,
-}
-
-/// The LoRAs that a prompt of another program's names. They may be another model's.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NamedLoras {
-    /// The image's file.
-    pub(crate) image: PathBuf,
-    /// The tags in the prompt; at least one.
-    pub(crate) tags: Vec<LoraTag>,
-}
-
-impl LoraConfig {
-    /// The flags, checked; where `--lora` or `--lightning` is not among them, what an image that
-    /// is made again was made with. The Lightning LoRA of another number of steps is left out.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] for a weight that is none.
-    pub(super) fn resolve(args: &LoraArgs, recorded: Option<&Recorded>) -> Result<Self, CliError> {
-        let asked = args.lightning.map(LightningSteps::steps);
-        let another = |lora: &UsedLora| {
-            let steps = lightning_steps(Path::new(&lora.file));
-            asked.is_some() && steps.is_some() && steps != asked
-        };
-        let used = recorded.filter(|_| args.loras.is_empty());
-        let used = used.map(|from| RecordedLoras {
-            image: from.path.clone(),
-            loras: from
-                .loras
-                .iter()
-                .filter(|lora| !another(lora))
-                .cloned()
-                .collect(),
-        });
-        let foreign = recorded.filter(|from| from.recipe.is_none() && args.loras.is_empty());
-        let named = foreign.map(|from| NamedLoras {
-            image: from.path.clone(),
-            tags: LoraTag::all(&from.prompt),
-        });
-        Ok(Self {
-            loras: args
-                .loras
-                .iter()
-                .map(|value| lora(value))
-                .collect::<Result<_, _>>()?,
-            recorded: used.filter(|used| !used.loras.is_empty()),
-            named: named.filter(|named| !named.tags.is_empty()),
-            lightning: asked.or(recorded.and_then(|from| from.lightning)),
-        })
-    }
-
-    /// Refuses flags that contradict `--lightning`.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`].
-    pub(crate) fn check_lightning(
-        &self,
-        steps: Option<i64>,
-        cfg_scale: Option<f64>,
-        negative_prompt: bool,
-    ) -> Result<(), CliError> {
-        let Some(lightning) = self.lightning else {
-            return Ok(());
-        };
-        let fault = if let Some(steps) = steps.filter(|&steps| steps != lightning as i64) {
-            format!("takes {lightning} steps: leave out --steps {steps}")
-        } else if let Some(scale) = cfg_scale.filter(|&scale| scale != 1.0) {
-            format!("is drawn without guidance: leave out --cfg-scale {scale}")
-        } else if negative_prompt {
-            "is drawn without guidance: leave out --negative-prompt".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(CliError::Usage(format!("--lightning {lightning} {fault}")))
-    }
+/// Refuses flags that contradict `--lightning`.
+///
+/// # Errors
+/// [`CliError::Usage`].
+pub(crate) fn check_lightning(
+    loras: &LoraConfig,
+    steps: Option<i64>,
+    cfg_scale: Option<f64>,
+    negative_prompt: bool,
+) -> Result<(), CliError> {
+    let Some(lightning) = loras.lightning else {
+        return Ok(());
+    };
+    let fault = if let Some(steps) = steps.filter(|&steps| steps != lightning as i64) {
+        format!("takes {lightning} steps: leave out --steps {steps}")
+    } else if let Some(scale) = cfg_scale.filter(|&scale| scale != 1.0) {
+        format!("is drawn without guidance: leave out --cfg-scale {scale}")
+    } else if negative_prompt {
+        "is drawn without guidance: leave out --negative-prompt".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(CliError::Usage(format!("--lightning {lightning} {fault}")))
 }
 
 /// A path and its weight: what follows the last colon, if it is a number.
@@ -166,9 +115,11 @@ fn lora(value: &OsStr) -> Result<(PathBuf, f64), CliError> {
     };
     let shown = path.display();
     match tail.trim().parse::<f64>() {
-        Ok(weight) if (-MAX_WEIGHT..=MAX_WEIGHT).contains(&weight) => Ok((path.to_owned(), weight)),
+        Ok(weight) if (-MAX_LORA_WEIGHT..=MAX_LORA_WEIGHT).contains(&weight) => {
+            Ok((path.to_owned(), weight))
+        }
         Ok(_) => usage(format!(
-            "--lora {shown}: the weight must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {tail}"
+            "--lora {shown}: the weight must be from -{MAX_LORA_WEIGHT} to {MAX_LORA_WEIGHT}, not {tail}"
         )),
         Err(_) if !whole().exists() && path.exists() => usage(format!(
             "--lora {shown}: the weight '{tail}' is no number; write it as 0.8"

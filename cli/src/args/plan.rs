@@ -1,8 +1,9 @@
 //! `plan`'s flags, checked.
 
+use engine::request::BackendName;
+
 use super::environment::Environment;
 use super::generate::GenerateConfig;
-use super::groups::BackendName;
 use super::raw::PlanArgs;
 use crate::error::CliError;
 
@@ -24,7 +25,7 @@ impl PlanConfig {
     /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
     /// image of `--from`.
     pub(crate) fn resolve(args: PlanArgs, environment: Environment<'_>) -> Result<Self, CliError> {
-        if args.vram_total.is_some() && args.generate.compute.backend == BackendName::Flex {
+        if args.vram_total.is_some() && args.generate.compute.backend.0 == BackendName::Flex {
             return Err(CliError::Usage(
                 "--vram-total stands for a GPU: leave out --backend flex".to_owned(),
             ));

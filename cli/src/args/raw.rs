@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::request::BackendName;
 
 use super::checks;
+use super::choice::Choice;
 use super::download::DownloadArgs;
-use super::groups::{BackendName, COMPUTE, ComputeArgs, IMAGE, OUTPUT, SizeArgs, SourceArgs};
+use super::groups::{COMPUTE, ComputeArgs, IMAGE, OUTPUT, SizeArgs, SourceArgs};
 use super::image_input::ImageInputArgs;
 use super::images::ImagesArgs;
 use super::lora::LoraArgs;
@@ -157,7 +159,7 @@ pub(crate) struct PlanArgs {
     #[arg(help_heading = COMPUTE,
         long,
         value_name = "SIZE",
-        value_parser = super::size::parse_bytes,
+        value_parser = engine::bytes::parse_bytes,
         allow_negative_numbers = true,
         conflicts_with = "device"
     )]
@@ -188,7 +190,7 @@ pub(crate) struct InspectArgs {
         value_name = "NAME",
         requires = "read"
     )]
-    pub(crate) backend: Option<BackendName>,
+    pub(crate) backend: Option<Choice<BackendName>>,
 
     /// Number of the device, as listed by `devices` [default: the first]
     #[arg(

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use backends::device::FoundDevice;
 use backends::{BackendReport, DeviceError, GpuSign};
+use engine::bytes::format_bytes;
 use serde::Serialize;
 
-use crate::args::{DevicesArgs, Environment, format_bytes};
+use crate::args::{DevicesArgs, Environment};
 use crate::console;
 use crate::error::CliError;
 use crate::running_on;
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), CliError> {
     let listed: Vec<Listed> = reports.map(|report| Listed::of(report, &signs)).collect();
     let text = if args.json {
         let json = serde_json::to_string_pretty(&listed)
-            .map_err(|error| CliError::Internal(error.to_string()))?;
+            .map_err(|error| CliError::internal(error.to_string()))?;
         json + "\n"
     } else {
         let auto = match backends::select("auto", None) {

@@ -5,10 +5,11 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use engine::bytes::format_bytes;
 use hub::{Asked, Hub, Known, Planned, Source, State, TRANSFORMER_FOLDER};
 use loader::published::Published;
 
-use crate::args::{DownloadArgs, DownloadConfig, Environment, Verbosity, format_bytes};
+use crate::args::{DownloadArgs, DownloadConfig, Environment, Verbosity};
 use crate::console::{self, Console, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;

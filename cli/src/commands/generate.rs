@@ -31,7 +31,7 @@ mod waiting;
 
 pub(crate) use dry_run::plan;
 
-use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity};
+use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity, advise};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::input::InitImage;
@@ -139,9 +139,13 @@ fn settle<'a>(
     }
     if let Where::Device(selection) = &place {
         let environment = Environment::of_process();
-        config
-            .compute
-            .advise(console, selection, &config.sources, environment);
+        advise(
+            &config.compute,
+            console,
+            selection,
+            &config.sources,
+            environment,
+        );
     }
     let survey = Survey {
         models: &models,

@@ -7,6 +7,7 @@ mod read;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use engine::bytes::format_bytes;
 use loader::lora::{LoraSummary, looks_like_a_lora};
 use loader::{
     Checkpoint, Component, FolderContents, LoadError, LoadReport, Lora, Summary, Weights,
@@ -15,7 +16,7 @@ use model::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{InspectArgs, format_bytes};
+use crate::args::InspectArgs;
 use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
         .map_err(|error| without_recipe(&args.path).unwrap_or(error))?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&inspection)
-            .map_err(|error| CliError::Internal(error.to_string()))?;
+            .map_err(|error| CliError::internal(error.to_string()))?;
         json + "\n"
     } else {
         as_text(&inspection)
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
 /// The error for a file that is no checkpoint but an image of a kind that has no place for a recipe.
 fn without_recipe(path: &Path) -> Option<CliError> {
     let kind = image::other_kind(path)?;
-    Some(CliError::Input(format!(
+    Some(CliError::input(format!(
         "{}: is a {kind} image, which holds no recipe: PNG, JPEG and WebP files do",
         path.display()
     )))
@@ -189,7 +190,7 @@ impl Inspector {
         Ok(Described {
             summary: weights.summary(),
             config: serde_json::to_value(config)
-                .map_err(|error| CliError::Internal(error.to_string()))?,
+                .map_err(|error| CliError::internal(error.to_string()))?,
             read,
             dialect: weights.dialect().to_string(),
         })

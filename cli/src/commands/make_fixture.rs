@@ -5,10 +5,11 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use engine::bytes::format_bytes;
 use loader::published::{Filling, Layout, Overwrite, Published, WriteError, WriteFault};
 use loader::published::{check_space, write};
 
-use crate::args::{FixturePart, MakeFixtureArgs, Verbosity, format_bytes};
+use crate::args::{FixturePart, MakeFixtureArgs, Verbosity};
 use crate::console::{self, Console, stderr_line};
 use crate::demo;
 use crate::error::CliError;
@@ -138,7 +139,7 @@ fn write_tokenizer(
 
 fn make_folder_of(path: &Path) -> Result<(), CliError> {
     let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(|error| atomic_file::failed(folder, error))
+    Ok(fs::create_dir_all(folder).map_err(|error| atomic_file::failed(folder, error))?)
 }
 
 fn print(path: &Path) -> Result<(), CliError> {

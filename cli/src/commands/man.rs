@@ -55,7 +55,7 @@ fn write(command: &Command, folder: &Path) -> Result<(), CliError> {
 }
 
 fn page(command: &Command) -> Result<Vec<u8>, CliError> {
-    let text = render(command).map_err(|error| CliError::Internal(error.to_string()))?;
+    let text = render(command).map_err(|error| CliError::internal(error.to_string()))?;
     Ok(in_ascii(&String::from_utf8_lossy(&text)).into_bytes())
 }
 

@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use engine::image::Ground;
 use image::metadata::Orientation;
 use image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel,
@@ -18,17 +19,6 @@ const MAX_SIDE: u32 = 32_768;
 const MAX_PIXELS: u64 = 100_000_000;
 /// Most bytes that a decoder may take: eight for each of those pixels, and as many for its own use.
 const MAX_DECODER_BYTES: u64 = 16 * MAX_PIXELS;
-
-/// What lies behind transparent pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ground {
-    /// Paper, for an image.
-    White,
-    /// Nothing painted, for a mask.
-    Black,
-    /// The colours that the file has for them, as if they were opaque.
-    Own,
-}
 
 /// The image in a file's contents, upright as its EXIF orientation says, with 8-bit samples; of an
 /// animation the first frame. Of 16 bits the upper 8 are taken, and colour profiles are not applied,

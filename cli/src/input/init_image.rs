@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use engine::image::Ground;
+use engine::request::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 use image::{DynamicImage, RgbImage};
 use model::family::QWEN_IMAGE;
 use model::init_image::{LatentMask, StartStyle};
@@ -9,11 +11,10 @@ use model::latents::TokenGrid;
 use serde::{Deserialize, Serialize};
 
 use super::crop::{self, Marked, Region, resize_and_fill};
-use super::decode::{Ground, decode, opaque};
+use super::decode::{decode, opaque};
 use super::file;
 use super::mask::{self, AlphaUse, greys};
 use super::resize::{Filter, resize};
-use crate::args::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 use crate::error::CliError;
 
 /// What tells one file's contents from another's.

@@ -1,8 +1,9 @@
 //! Which part of an image is repainted, as a mask's file says it: white, or its holes.
 
+use engine::image::Ground;
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
 
-use super::decode::{Ground, opaque};
+use super::decode::opaque;
 
 /// Alpha from which on a pixel counts as opaque.
 const OPAQUE: u8 = 128;

@@ -7,12 +7,13 @@ mod resizes;
 
 use std::path::{Path, PathBuf};
 
+use engine::image::Ground;
+use engine::request::{ImageInput, ImageSize};
 use image::RgbImage;
 use safetensors::SafeTensors;
 
-use super::decode::{Ground, opaque};
+use super::decode::opaque;
 use super::{InitImage, decode};
-use crate::args::{ImageInput, ImageSize};
 use crate::error::CliError;
 
 fn images() -> PathBuf {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::request::{Asked, SamplerName, Sampling};
 use model::scheduler::ScheduleKind;
 use model::{ConfigError, FolderScheduler, SchedulerConfig, TimeShift};
 use serde_json::Value;
 
-use crate::args::{Asked, SamplerName, Sampling};
 use crate::error::CliError;
 
 /// The largest scheduler_config.json that is read.
@@ -89,7 +89,7 @@ impl Scheduler {
     }
 
     fn refused(&self, error: &ConfigError, flag: &str) -> CliError {
-        CliError::ModelFile(format!(
+        CliError::model_file(format!(
             "{}: {error}; with {flag}, or another, the folder's is not used",
             self.path.display()
         ))
@@ -138,7 +138,7 @@ fn class_in_index(scheduler: &Path) -> Result<Option<String>, CliError> {
 
 fn read(path: &Path) -> Result<Value, CliError> {
     let bad = |reason: &dyn std::fmt::Display| {
-        CliError::ModelFile(format!("{}: {reason}", path.display()))
+        CliError::model_file(format!("{}: {reason}", path.display()))
     };
     let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
     if length > MAX_JSON_BYTES {

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use engine::Error;
 use tempfile::NamedTempFile;
 
-use crate::error::CliError;
 use crate::output::names::{Existing, Target};
 use crate::output::pattern::with_suffix;
 
@@ -15,9 +15,9 @@ use crate::output::pattern::with_suffix;
 /// a file in each of their folders.
 ///
 /// # Errors
-/// [`CliError::Output`] naming a path: its folder is missing or read-only, or it is there and is
+/// [`Error::Output`] naming a path: its folder is missing or read-only, or it is there and is
 /// no ordinary file (a rename would replace `/dev/null` itself).
-pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), CliError> {
+pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Error> {
     probe_in(paths, |folder| folder)
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<
 /// As of [`probe`]; a folder in which the missing ones cannot be made.
 pub(crate) fn probe_with_folders<'a>(
     paths: impl IntoIterator<Item = &'a PathBuf>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     probe_in(paths, |folder| {
         let mut above = folder.ancestors();
         let found = above.find(|folder| folder.as_os_str().is_empty() || folder.exists());
@@ -41,7 +41,7 @@ pub(crate) fn probe_with_folders<'a>(
 fn probe_in<'a>(
     paths: impl IntoIterator<Item = &'a PathBuf>,
     place_to_try: impl Fn(&Path) -> &Path,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let mut tried = HashSet::new();
     let mut check = |path: &Path| {
         let place = resolve_links(path);
@@ -66,16 +66,16 @@ fn probe_in<'a>(
 /// Makes the folder of a file, and those above it, where it is not there.
 ///
 /// # Errors
-/// [`CliError::Output`] naming the file.
-pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
+/// [`Error::Output`] naming the file.
+pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder_of(path)).map_err(|source| failed(path, source))
 }
 
 /// Writes `bytes` to `path`, over what is there.
 ///
 /// # Errors
-/// [`CliError::Output`]; nothing is left behind.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+/// [`Error::Output`]; nothing is left behind.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
         let place = resolve_links(path);
         let mut file = temporary(&place)?;
@@ -90,8 +90,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 /// not overwrite gets `-2`, `-3`, … until free. Returns where it went.
 ///
 /// # Errors
-/// [`CliError::Output`]; no file is left behind.
-pub(crate) fn write_target(target: &Target, bytes: &[u8]) -> Result<PathBuf, CliError> {
+/// [`Error::Output`]; no file is left behind.
+pub(crate) fn write_target(target: &Target, bytes: &[u8]) -> Result<PathBuf, Error> {
     make_folder(&target.path)?;
     if target.existing != Existing::Avoided {
         write(&target.path, bytes)?;
@@ -151,7 +151,7 @@ fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// A failure to write `path`, in words for the user.
-pub(crate) fn failed(path: &Path, source: io::Error) -> CliError {
+pub(crate) fn failed(path: &Path, source: io::Error) -> Error {
     // tempfile adds its own random name to the message, which tells the user nothing.
     let reason = match source.kind() {
         io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
@@ -162,7 +162,7 @@ pub(crate) fn failed(path: &Path, source: io::Error) -> CliError {
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
         _ => source.to_string(),
     };
-    CliError::Output {
+    Error::Output {
         path: path.to_owned(),
         reason,
     }

@@ -6,13 +6,13 @@ mod json;
 mod webui;
 mod xmp;
 
+use engine::record::UsedLora;
+use engine::request::{SamplerName, Sampling};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::parameters::parsed::{self, Parsed};
-use super::recipe::UsedLora;
 use super::texts::{Texts, XMP};
-use crate::args::{SamplerName, Sampling};
 use crate::console::beginning;
 use graph::Graph;
 
@@ -146,7 +146,7 @@ impl Foreign {
         let model = self.model.as_deref().unwrap_or("an unknown model");
         let taken = self.taken().join(", ");
         let preset = match &self.sampling {
-            Some(sampling) if sampling.preset == crate::args::Preset::ComfyUi => {
+            Some(sampling) if sampling.preset == engine::request::Preset::ComfyUi => {
                 " with --preset comfyui"
             }
             _ => "",
@@ -245,8 +245,9 @@ fn size(text: &str) -> Option<(i64, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use engine::request::SamplerName;
+
     use super::{sampler, shown, size};
-    use crate::args::SamplerName;
 
     #[test]
     fn samplers_have_several_names() {

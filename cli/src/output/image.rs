@@ -1,5 +1,7 @@
 //! Pixels and their files.
 
+use engine::Error;
+use engine::image::Rounding;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -7,7 +9,6 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::exif;
 use super::format::Format;
 use super::metadata::{Metadata, PARAMETERS, RECIPE};
-use crate::error::CliError;
 
 /// An 8-bit RGB image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,36 +21,27 @@ pub(crate) struct RgbImage {
     pub(crate) pixels: Vec<u8>,
 }
 
-/// How a level between two whole ones becomes one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rounding {
-    /// To the nearer one, as diffusers' image processor does it.
-    HalfToEven,
-    /// To the lower one, as ComfyUI's node that saves images does it.
-    Down,
-}
-
 impl RgbImage {
     /// From the decoder's `[1, 3, height, width]` in [-1, 1]: half and shift, clamp, times 255,
     /// round.
     ///
     /// # Errors
-    /// [`CliError::NotFinite`] for NaN or infinity, which would silently become black.
+    /// [`Error::NotFinite`] for NaN or infinity, which would silently become black.
     pub(crate) fn from_planes(
         planes: &[f32],
         width: u32,
         height: u32,
         rounding: Rounding,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Error> {
         let area = width as usize * height as usize;
         if planes.len() != 3 * area {
-            return Err(CliError::Internal(format!(
+            return Err(Error::Internal(format!(
                 "the decoder gave {} values for an image of {width}x{height}",
                 planes.len()
             )));
         }
         if planes.iter().any(|value| !value.is_finite()) {
-            return Err(CliError::NotFinite);
+            return Err(Error::NotFinite);
         }
         let (red, rest) = planes.split_at(area);
         let (green, blue) = rest.split_at(area);
@@ -67,13 +59,13 @@ impl RgbImage {
     /// The file in a format; `quality`, 1 to 100, is for JPEG.
     ///
     /// # Errors
-    /// [`CliError::Internal`] if the encoder refuses it.
+    /// [`Error::Internal`] if the encoder refuses it.
     pub(crate) fn encode(
         &self,
         format: Format,
         quality: u8,
         metadata: &Metadata,
-    ) -> Result<Vec<u8>, CliError> {
+    ) -> Result<Vec<u8>, Error> {
         let encoded = match format {
             Format::Png => self.to_png(metadata).map_err(|error| error.to_string()),
             Format::WebP => {
@@ -88,7 +80,7 @@ impl RgbImage {
                     .map(|()| bytes)
             }
         };
-        encoded.map_err(|error| CliError::Internal(format!("{}: {error}", format.as_str())))
+        encoded.map_err(|error| Error::Internal(format!("{}: {error}", format.as_str())))
     }
 
     /// The PNG file, with the parameters in a tEXt chunk where Latin-1 holds them, else in an
@@ -130,17 +122,6 @@ impl RgbImage {
                 ExtendedColorType::Rgb8,
             )
             .map_err(|error| error.to_string())
-    }
-}
-
-impl Rounding {
-    /// The level of a value in [-1, 1].
-    fn level(self, value: f32) -> u8 {
-        let level = (value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
-        match self {
-            Self::HalfToEven => level.round_ties_even() as u8,
-            Self::Down => level as u8,
-        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Metadata {
         if Format::of(path) != Some(Format::Jpeg) {
             return Ok(());
         }
-        let block = exif::write(self, Some([0; 2])).map_err(CliError::Internal)?;
+        let block = exif::write(self, Some([0; 2])).map_err(CliError::internal)?;
         if block.len() <= MAX_JPEG_BYTES {
             return Ok(());
         }
@@ -163,7 +163,7 @@ impl ImageFile {
 
 /// An error about a file that was given.
 pub(super) fn input(path: &Path, reason: &str) -> CliError {
-    CliError::Input(format!("{}: {reason}", path.display()))
+    CliError::input(format!("{}: {reason}", path.display()))
 }
 
 /// Opens an ordinary file and looks at its first bytes.

@@ -5,10 +5,11 @@ pub(crate) mod parsed;
 
 use std::fmt::Write;
 
+use engine::record::UsedLora;
+use engine::request::{Preset, SamplerName, Sampling};
 use model::scheduler::ScheduleKind;
 
-use super::recipe::{Recipe, UsedLora};
-use crate::args::{Preset, SamplerName, Sampling};
+use super::recipe::Recipe;
 use parsed::{NEGATIVE, Parsed};
 
 /// The text of a recipe.
@@ -144,13 +145,14 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::parsed::parse;
-    use super::{sampling, text};
+    use engine::record::UsedLora;
+    use engine::request::{Preset, SamplerName};
     use model::scheduler::ScheduleKind;
 
-    use crate::args::{Preset, SamplerName};
+    use super::parsed::parse;
+    use super::{sampling, text};
     use crate::input::Stamp;
-    use crate::output::recipe::{Recipe, UsedLora};
+    use crate::output::recipe::Recipe;
 
     fn recipe() -> Recipe {
         Recipe {

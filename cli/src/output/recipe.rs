@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use engine::Error;
+use engine::record::UsedLora;
+use engine::request::{MAX_LORA_WEIGHT, Preset, STEPS, SamplerName, Sampling};
 use model::family::QWEN_IMAGE;
 use model::scheduler::ScheduleKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::args::{MAX_WEIGHT, Preset, STEPS, SamplerName, Sampling};
-use crate::error::CliError;
 use crate::input::Stamp;
 
 /// How an image is made. Equal recipes give equal images on the same device.
@@ -92,31 +93,6 @@ pub(crate) struct Recipe {
     pub(crate) lightning: Option<usize>,
 }
 
-/// A LoRA beside the transformer's weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct UsedLora {
-    /// Its file's name.
-    pub(crate) file: String,
-    /// What it was multiplied by.
-    pub(crate) weight: f64,
-    /// Its file's length and the SHA-256 of its beginning, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stamp: Option<String>,
-    /// What tells all its contents from another file's; unknown in a recipe of an earlier version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) digest: Option<String>,
-}
-
-impl UsedLora {
-    /// Whether a recorded file of this name is known to be another than this one.
-    pub(crate) fn differs_from(&self, recorded: &Self) -> bool {
-        let differ = |recorded: &Option<String>, here: &Option<String>| {
-            recorded.is_some() && recorded != here
-        };
-        differ(&recorded.digest, &self.digest) || differ(&recorded.stamp, &self.stamp)
-    }
-}
-
 impl Recipe {
     /// How the image was sampled.
     pub(crate) fn sampling(&self) -> Sampling {
@@ -130,16 +106,16 @@ impl Recipe {
     /// As JSON, on one line.
     ///
     /// # Errors
-    /// [`CliError::Internal`] for a number that JSON does not have.
-    pub(crate) fn to_json(&self) -> Result<String, CliError> {
-        serde_json::to_string(self).map_err(|error| CliError::Internal(format!("recipe: {error}")))
+    /// [`Error::Internal`] for a number that JSON does not have.
+    pub(crate) fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| Error::Internal(format!("recipe: {error}")))
     }
 
     /// What tells this recipe from every other: the digest of all that makes the image.
     ///
     /// # Errors
     /// As of [`Self::to_json`].
-    pub(crate) fn digest(&self) -> Result<String, CliError> {
+    pub(crate) fn digest(&self) -> Result<String, Error> {
         Ok(format!("{:x}", Sha256::digest(self.to_json()?)))
     }
 
@@ -172,7 +148,7 @@ impl Recipe {
             return Err(format!("a strength of {strength}"));
         }
         for UsedLora { file, weight, .. } in &self.loras {
-            if !(-MAX_WEIGHT..=MAX_WEIGHT).contains(weight) {
+            if !(-MAX_LORA_WEIGHT..=MAX_LORA_WEIGHT).contains(weight) {
                 return Err(format!("a LoRA's weight of {weight}"));
             }
             if Path::new(file).file_name() != Some(OsStr::new(file)) {
@@ -208,8 +184,9 @@ impl Recipe {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use engine::request::{Preset, SamplerName};
+
     use super::{Recipe, UsedLora};
-    use crate::args::{Preset, SamplerName};
 
     #[test]
     fn a_recipe_survives_its_text() {
@@ -260,7 +237,7 @@ mod tests {
         assert!(json.contains(sampling), "{json}");
         // Recipes from before there was a choice.
         let silent = Recipe::from_json(&json.replace(sampling, "")).unwrap();
-        assert_eq!(silent.sampling(), crate::args::Sampling::default());
+        assert_eq!(silent.sampling(), engine::request::Sampling::default());
         assert!(Recipe::from_json(&json.replace("dpmpp2m", "lms")).is_err());
         assert!(Recipe::from_json(&json.replace("sigmas=", "levels=")).is_err());
         for silent in [

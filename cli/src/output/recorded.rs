@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::record::UsedLora;
+use engine::request::Sampling;
+
 use super::foreign::{self, Foreign};
 use super::metadata::{ImageFile, PARAMETERS, input};
 use super::parameters::{self, parsed};
-use super::recipe::{Recipe, UsedLora};
+use super::recipe::Recipe;
 use super::texts::Texts;
-use crate::args::Sampling;
 use crate::error::CliError;
 use crate::input::Stamp;
 

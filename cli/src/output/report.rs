@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::Error;
+use engine::request::Sampling;
 use loader::{LoadReport, ReadMethod};
 use serde::Serialize;
 
 use super::atomic_file;
 use super::json_path::lossy;
-use crate::args::Sampling;
-use crate::error::CliError;
 use crate::plan::PhaseName;
 
 /// One run of `generate`.
@@ -203,10 +203,10 @@ impl Report {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`CliError::Output`] when it cannot be written.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
+    /// [`Error::Output`] when it cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|error| CliError::Internal(format!("report: {error}")))?;
+            .map_err(|error| Error::Internal(format!("report: {error}")))?;
         json.push(b'\n');
         atomic_file::write(path, &json)
     }

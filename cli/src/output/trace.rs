@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use engine::Error;
 use safetensors::{Dtype, View};
 
 use super::atomic_file;
-use crate::error::CliError;
 
 /// Tensors by name, kept in host memory until the image is done.
 #[derive(Debug, Default)]
@@ -55,11 +55,11 @@ impl Trace {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`CliError::Output`] when it cannot be written.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
+    /// [`Error::Output`] when it cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let tensors = self.tensors.iter().map(|(name, entry)| (name, entry));
         let bytes = safetensors::serialize(tensors, None)
-            .map_err(|error| CliError::Internal(format!("trace: {error}")))?;
+            .map_err(|error| Error::Internal(format!("trace: {error}")))?;
         atomic_file::write(path, &bytes)
     }
 }

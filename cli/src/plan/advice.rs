@@ -1,6 +1,8 @@
 //! What would make a plan fit. Each piece of advice was tried: the phases it names fit with it.
 
 use backends::{BackendKind, DeviceMemory};
+use engine::bytes::{format_bytes, limit_for};
+use engine::request::{MAX_SIDE, SIDE_MULTIPLE, VaeTiling};
 use serde::Serialize;
 
 use super::budget::RUNTIME_ALLOWANCE;
@@ -8,7 +10,6 @@ use super::phase::{PhaseName, PhasePlan, phases};
 use super::setting::{Place, Setting};
 use super::subject::Subject;
 use super::work::Work;
-use crate::args::{MAX_SIDE, SIDE_MULTIPLE, VaeTiling, format_bytes, limit_for};
 
 /// One thing that would help.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -14,11 +14,12 @@ mod work;
 pub(crate) mod tests;
 
 use backends::BackendKind;
+use engine::Error;
+use engine::bytes::format_bytes;
 use serde::Serialize;
-use setting::Place;
 
-use crate::args::format_bytes;
 use crate::error::CliError;
+use setting::Place;
 
 pub(crate) use advice::Advice;
 pub(crate) use budget::{Budget, RUNTIME_ALLOWANCE};
@@ -119,7 +120,7 @@ impl Plan {
             .iter()
             .filter(|advice| advice.phases.contains(&name));
         let advice: Vec<String> = helpful.map(|advice| advice.text.clone()).collect();
-        Err(CliError::Memory {
+        Err(Error::Memory {
             what: phase.model.to_string(),
             needed: phase.peak_bytes,
             available: phase.available_bytes.unwrap_or(0),
@@ -129,7 +130,8 @@ impl Plan {
             } else {
                 advice.join("; or ")
             },
-        })
+        }
+        .into())
     }
 
     /// Whether the decoder can stay in memory beside the transformer, each with its working

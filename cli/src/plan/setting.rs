@@ -5,11 +5,11 @@ use backends::{
     Arithmetic, DeviceChoice, DeviceMemory, KernelSet, Kernels, ModelBackend, Numerics,
 };
 use burn::tensor::{DType, FloatDType};
+use engine::request::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
 use loader::Method;
 use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
-use crate::args::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
 use crate::error::CliError;
 
 /// What a backend says of its device.
@@ -195,7 +195,7 @@ impl Setting {
             device: facts.memory.map(DeviceFigures::from),
             chosen: None,
             budget,
-            limit_name: compute.limit_name(),
+            limit_name: compute.limit_name,
             host_available: host_available(),
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use engine::bytes::format_bytes;
 use loader::Method;
 use model::vae::Tiling;
 
@@ -11,7 +12,6 @@ use super::budget::RUNTIME_ALLOWANCE;
 use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::setting::{Chosen, Place, Setting};
 use super::work::Work;
-use crate::args::format_bytes;
 
 /// Columns, and whether their values are figures, which stand to the right.
 const COLUMNS: [(&str, bool); 9] = [

@@ -2,6 +2,7 @@
 
 use backends::{Arithmetic, DeviceMemory};
 use burn::tensor::FloatDType;
+use engine::request::VaeTiling;
 use loader::Footprint;
 use model::vae::Tiling;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
@@ -13,7 +14,6 @@ use super::setting::{Place, Setting};
 use super::subject::{AdapterSizes, Described, ModelBytes, Subject};
 use super::work::Work;
 use super::{Advice, Plan, Written};
-use crate::args::VaeTiling;
 
 mod advice;
 

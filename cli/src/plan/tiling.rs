@@ -1,8 +1,7 @@
 //! Whether the VAE works in tiles, and in how large ones.
 
+use engine::request::VaeTiling;
 use model::vae::Tiling;
-
-use crate::args::VaeTiling;
 
 /// Sides of tiles in image pixels, the best first: the larger, the less is computed twice.
 const SIDES: [usize; 4] = [1024, 512, 256, 128];
@@ -42,11 +41,11 @@ mod tests {
 
     use backends::{Arithmetic, Kernels, Numerics};
     use burn::tensor::FloatDType;
+    use engine::request::VaeTiling;
     use model::memory::vae_decoder;
     use model::vae::Tiling;
 
     use super::tiling;
-    use crate::args::VaeTiling;
     use crate::plan::tests::published;
 
     const NUMERICS: Numerics = Numerics {

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use engine::bytes::format_bytes;
+
 use super::line::clock;
 use super::run_time::Share;
-use crate::args::format_bytes;
 
 /// Progress is told at most this often.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -1,11 +1,11 @@
 //! LoRAs beside the transformer's weights.
 
 use backends::ModelBackend;
+use engine::bytes::format_bytes;
 use loader::{Lora, load_adapters};
 use model::Transformer;
 
 use super::run::Run;
-use crate::args::format_bytes;
 use crate::error::CliError;
 
 /// Loads the LoRAs, if there are any, and puts them beside the layers that they change.
@@ -33,7 +33,7 @@ pub(super) fn load<B: ModelBackend>(
     for (name, pair) in pairs {
         // Whether the transformer has the layer was checked before anything was loaded.
         let layer = transformer.layer_mut(&name).ok_or_else(|| {
-            CliError::Internal(format!("the transformer has no linear layer {name}"))
+            CliError::internal(format!("the transformer has no linear layer {name}"))
         })?;
         layer.adapter = Some(pair);
     }

@@ -2,6 +2,7 @@
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
+use engine::Error;
 use model::VaeDecoder;
 use model::pipeline;
 
@@ -42,7 +43,7 @@ fn overlaid(job: &Job<'_>, drawn: RgbImage) -> Result<RgbImage, CliError> {
     } = drawn;
     let image = image::RgbImage::from_raw(width, height, pixels)
         .and_then(|drawn| init.overlaid(&drawn))
-        .ok_or_else(|| CliError::Internal("the drawn part has no place".to_owned()))?;
+        .ok_or_else(|| CliError::internal("the drawn part has no place".to_owned()))?;
     let (width, height) = image.dimensions();
     Ok(RgbImage {
         width,
@@ -80,8 +81,8 @@ pub(super) fn image<B: ModelBackend>(
     let rounding = job.sampling.preset.rounding();
     let image = RgbImage::from_planes(&planes, job.width, job.height, rounding);
     let image = image.map_err(|error| match error {
-        CliError::NotFinite => blame(&run.job.models.vae.weights, run.job.console, error),
-        error => error,
+        Error::NotFinite => blame(&run.job.models.vae.weights, run.job.console, error),
+        error => error.into(),
     })?;
     let image = overlaid(run.job, image)?;
     let file = image.encode(

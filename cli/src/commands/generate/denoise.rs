@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
+use engine::Error;
 use model::Transformer;
 use model::guidance::Guidance;
 use model::init_image::StartStyle;
@@ -106,7 +107,7 @@ pub(super) fn image<B: ModelBackend>(
     let dtype = run.setting.dtype;
     let not_finite = |step| {
         let weights = &job.models.transformer.weights;
-        let otherwise = CliError::NotFinitePrediction {
+        let otherwise = Error::NotFinitePrediction {
             path: weights.source().into(),
             step,
             loras: !job.models.adapters.is_empty(),

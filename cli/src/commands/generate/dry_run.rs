@@ -1,10 +1,11 @@
 //! The plan of a run: what it would take, without loading or writing anything.
 
 use backends::Selection;
+use engine::request::ComputeConfig;
 
 use super::request::Request;
 use super::{requests, seed, settle};
-use crate::args::{ComputeConfig, GenerateConfig, PlanConfig, PromptSource};
+use crate::args::{GenerateConfig, PlanConfig, PromptSource};
 use crate::console::{self, Console};
 use crate::error::CliError;
 use crate::plan::{Plan, Setting, Subject};
@@ -92,7 +93,7 @@ pub(super) fn run(
     let plan = Plan::new(&Subject::of(&job.models), work, setting);
     let text = if json {
         let json = serde_json::to_string_pretty(&plan);
-        json.map_err(|error| CliError::Internal(error.to_string()))? + "\n"
+        json.map_err(|error| CliError::internal(error.to_string()))? + "\n"
     } else {
         plan.table()
     };

@@ -72,6 +72,6 @@ impl Embeddings {
     /// [`CliError::Internal`] if one was not computed.
     pub(super) fn into_all(self) -> Result<Vec<TensorData>, CliError> {
         let all: Option<Vec<TensorData>> = self.known.into_iter().collect();
-        all.ok_or_else(|| CliError::Internal("a prompt was not encoded".to_owned()))
+        all.ok_or_else(|| CliError::internal("a prompt was not encoded".to_owned()))
     }
 }

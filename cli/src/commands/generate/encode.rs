@@ -2,6 +2,7 @@
 
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::TensorData;
+use engine::Error;
 use model::pipeline;
 use model::tokenizer::PromptTokens;
 
@@ -47,7 +48,7 @@ impl OnBackend for Encode<'_, '_> {
             let values = to_host(embeds)?;
             loaded.check_files()?;
             if !values.iter().all(|value| value.is_finite()) {
-                let otherwise = CliError::NotFiniteEmbeds(weights.source().into());
+                let otherwise = Error::NotFiniteEmbeds(weights.source().into());
                 return Err(blame(weights, job.console, otherwise));
             }
             Ok(TensorData::new(values, shape))
@@ -81,7 +82,7 @@ fn record(
         if let Some(text) = text {
             let data = &embeds[text];
             let values = data.as_slice::<f32>();
-            let values = values.map_err(|error| CliError::Internal(format!("{error:?}")))?;
+            let values = values.map_err(|error| CliError::internal(format!("{error:?}")))?;
             trace.add_f32(name, &data.shape, values);
         }
     }

@@ -2,6 +2,7 @@
 
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::{DType, Tensor, TensorData};
+use engine::Error;
 use model::pipeline;
 
 use super::damage::blame;
@@ -53,7 +54,7 @@ impl OnBackend for EncodeImage<'_, '_> {
             drop(busy);
             loaded.check_files()?;
             if !moments.iter().all(|value| value.is_finite()) {
-                let otherwise = CliError::NotFiniteLatents;
+                let otherwise = Error::NotFiniteLatents;
                 return Err(blame(weights, job.console, otherwise));
             }
             run.computed(computing, &loaded.planned);

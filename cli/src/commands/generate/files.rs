@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::request::Request;
-use crate::args::{GenerateConfig, ImageInput, PromptSource};
+use crate::args::{GenerateConfig, PromptSource, image_files};
 use crate::error::CliError;
 use crate::models::Models;
 use crate::output::{atomic_file, file_key::file_key, preview_file};
@@ -64,7 +64,7 @@ pub(super) fn check_writable(
         }
         preview_file::check_free(preview)?;
     }
-    atomic_file::probe_with_folders(&previews)
+    Ok(atomic_file::probe_with_folders(&previews)?)
 }
 
 /// Nothing is written over a file of the models.
@@ -118,7 +118,7 @@ fn is_model_file(path: &Path) -> bool {
 
 /// The files that are read beside the models, with their flags.
 fn inputs(config: &GenerateConfig) -> Vec<(&'static str, &Path)> {
-    let images = config.image.iter().flat_map(ImageInput::files);
+    let images = config.image.iter().flat_map(image_files);
     let mut inputs: Vec<_> = images.map(|(flag, path)| (flag, path.as_path())).collect();
     if let Some(noise) = &config.noise {
         inputs.push(("--noise", noise));

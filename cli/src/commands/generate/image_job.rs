@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use backends::Arithmetic;
 use burn::tensor::FloatDType;
+use engine::request::Sampling;
 use model::init_image::{StartStyle, first_step};
 use model::latents::TokenGrid;
 use model::scheduler::{Schedule, ScheduleError, ScheduleKind};
@@ -11,7 +12,7 @@ use model::scheduler::{Schedule, ScheduleError, ScheduleKind};
 use super::noise_file;
 use super::request::Request;
 use super::texts::Texts;
-use crate::args::{GenerateConfig, Sampling};
+use crate::args::GenerateConfig;
 use crate::error::CliError;
 use crate::file_digest::ModelDigests;
 use crate::input::InitImage;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
+use engine::Error;
 use model::init_image::LatentMask;
 use model::tokenizer::PromptTokens;
 
@@ -273,7 +274,7 @@ impl<'a> Job<'a> {
         let needed = embeds + if wait { latents } else { 0 };
         match host_memory::available() {
             Some(available) if needed > available => {
-                Err(CliError::HostMemory { needed, available })
+                Err(Error::HostMemory { needed, available }.into())
             }
             _ => Ok(()),
         }
@@ -299,7 +300,7 @@ impl<'a> Job<'a> {
         let mut run = Run::new(&self, setting)?;
         self.draw(&mut run, device, embeds)
             .map_err(|error| match error {
-                CliError::Interrupted if self.total > 1 => self.interrupted(&run),
+                CliError::Engine(Error::Interrupted) if self.total > 1 => self.interrupted(&run),
                 error => error,
             })?;
         run.tell_made_before(usize::MAX)?;

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use engine::request::{LoraTag, take_out};
+
 use super::request::Request;
 use crate::args::GenerateConfig;
-use crate::lora_tag::{LoraTag, take_out};
 
 /// How many tags a notice names.
 const LISTED: usize = 3;

@@ -16,7 +16,7 @@ const TENSOR: &str = "noise";
 /// # Errors
 /// The file is no safetensors file, holds no such tensor, or one of another shape or with NaN.
 pub(super) fn read(path: &Path, latent_shape: [usize; 4]) -> Result<Vec<f32>, CliError> {
-    let bad = |reason: String| CliError::ModelFile(format!("{}: {reason}", path.display()));
+    let bad = |reason: String| CliError::model_file(format!("{}: {reason}", path.display()));
     let header = Header::open(path)?;
     let Some(entry) = header.tensors.iter().find(|entry| entry.key == TENSOR) else {
         return Err(bad(format!("holds no tensor named `{TENSOR}`")));

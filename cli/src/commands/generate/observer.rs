@@ -3,6 +3,7 @@
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
+use engine::Error;
 use model::pipeline::{Branch, Observer};
 
 use super::preview::ImagePreviews;
@@ -91,8 +92,9 @@ impl<B: ModelBackend> Observer<B> for StepObserver<'_> {
 /// # Errors
 /// As of [`to_host`].
 fn wait<B: Backend>(device: &B::Device) -> Result<(), CliError> {
-    let done = B::sync(device).map_err(|error| panics::device_fails(&error.to_string()));
-    panics::check().and(done)
+    let done = B::sync(device).map_err(|error| Error::device_fails(&error.to_string()));
+    panics::check()?;
+    Ok(done?)
 }
 
 /// Adds a tensor to the trace as f32.
@@ -121,11 +123,11 @@ pub(super) fn to_host<B: Backend, const D: usize>(
     wait::<B>(&tensor.device())?;
     let data = tensor
         .try_into_data()
-        .map_err(|error| panics::device_fails(&error.to_string()))?;
+        .map_err(|error| Error::device_fails(&error.to_string()))?;
     panics::check()?;
     data.convert_dtype(DType::F32)
         .into_vec()
-        .map_err(|error| CliError::Internal(format!("{error:?}")))
+        .map_err(|error| CliError::internal(format!("{error:?}")))
 }
 
 #[cfg(test)]
@@ -133,6 +135,7 @@ mod tests {
     use backends::device::probe;
     use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, dispatch};
     use burn::tensor::{DType, Int, Tensor};
+    use engine::Error;
 
     use super::to_host;
     use crate::error::CliError;
@@ -164,7 +167,7 @@ mod tests {
             });
             match done {
                 Ok(()) => {}
-                Err(CliError::DeviceFails(message)) => {
+                Err(CliError::Engine(Error::DeviceFails(message))) => {
                     assert!(message.contains("U8"), "{kind}: {message}");
                     assert_ne!(kind, BackendKind::Flex);
                     return;

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::args::{ImageSize, Sampling};
+use engine::request::{ImageSize, Sampling};
+
 use crate::bad_lines::BadLines;
 use crate::error::CliError;
 use form::{FORMS, Form};
@@ -78,7 +79,7 @@ pub(super) fn read(
     } else {
         path.display().to_string()
     };
-    let input = |reason: String| CliError::Input(format!("{name}: {reason}"));
+    let input = |reason: String| CliError::input(format!("{name}: {reason}"));
     let form = Form::of_name(path)
         .map_err(|kind| CliError::Usage(format!("{name}: is {kind}, which is not read; {FORMS}")));
     // What is not there has no form.

@@ -67,7 +67,7 @@ pub(super) fn check_demo(config: &GenerateConfig, requests: &[Request]) -> Resul
         existing.find(|path| is_not_the_demos(path, replaces))
     });
     match found {
-        Some(path) => Err(CliError::ModelFile(format!(
+        Some(path) => Err(CliError::model_file(format!(
             "no models are named, and {} is there, which the demo model has not drawn: name a \
              folder of models by --models DIR or in QWEN_IMAGE_MODELS, or another --output; \
              --demo draws with the built-in demo model",
@@ -115,7 +115,7 @@ impl ByRecipe {
                 if *before == digest {
                     return Ok(Some(line));
                 }
-                Err(CliError::Input(format!(
+                Err(CliError::input(format!(
                     "{}: its image {} is also that of {line}; give it an `output`",
                     origin.unwrap_or_default(),
                     path.display()

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use engine::request::{ImageSize, Sampling};
+
 use super::prompt_file::{self, Line, Own};
-use crate::args::{GenerateConfig, ImageSize, PromptSource, Sampling};
+use crate::args::{GenerateConfig, PromptSource, check_lightning};
 use crate::bad_lines::BadLines;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
@@ -114,9 +116,12 @@ fn of_file(
         });
         let own_steps = own.steps.map(|steps| steps as i64);
         let loras = &config.sources.loras;
-        if let Err(error) =
-            loras.check_lightning(own_steps, own.cfg_scale, own.negative_prompt.is_some())
-        {
+        if let Err(error) = check_lightning(
+            loras,
+            own_steps,
+            own.cfg_scale,
+            own.negative_prompt.is_some(),
+        ) {
             bad.push(line, &origin, error);
         }
         let cfg_scale = own.cfg_scale.unwrap_or(config.cfg_scale);

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use backends::{DeviceChoice, DeviceMemory, ModelBackend};
 use burn::module::Module;
+use engine::Error;
+use engine::bytes::format_bytes;
 use loader::{Component, HeldFiles, LoadReport, Weights};
 use model::vae::Tiling;
 
@@ -14,7 +16,6 @@ use super::job::Job;
 use super::leak::leaked;
 use super::preview::Previews;
 use super::waiting::Waiting;
-use crate::args::format_bytes;
 use crate::console;
 use crate::error::CliError;
 use crate::input::InitImage;
@@ -155,7 +156,7 @@ impl<'a> Run<'a> {
         plan.check_phase(phase)?;
         let planned = plan.phase(phase);
         let planned = planned
-            .ok_or_else(|| CliError::Internal(format!("{} is not planned", phase.as_str())))?;
+            .ok_or_else(|| CliError::internal(format!("{} is not planned", phase.as_str())))?;
 
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
@@ -232,12 +233,12 @@ impl<'a> Run<'a> {
         let Some(bytes) = leaked(before, left, weights) else {
             return Ok(());
         };
-        let leak = CliError::Leak {
+        let leak = Error::Leak {
             what: planned.model.to_string(),
             bytes,
         };
         if cfg!(debug_assertions) {
-            return Err(leak);
+            return Err(leak.into());
         }
         self.job.console.note(&format!("warning: {leak}"));
         Ok(())
@@ -368,7 +369,6 @@ fn figures(report: &LoadReport) -> String {
 #[cfg(test)]
 mod tests {
     use backends::DeviceMemory;
-
     use loader::Component;
 
     use super::{load_message, memory_line};

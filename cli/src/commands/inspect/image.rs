@@ -68,7 +68,7 @@ pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     let inspection = Inspection { image: described };
     serde_json::to_string_pretty(&inspection)
         .map(|text| text + "\n")
-        .map_err(|error| CliError::Internal(error.to_string()))
+        .map_err(|error| CliError::internal(error.to_string()))
 }
 
 /// The kind of an image that can be read to begin with, and never holds a recipe.

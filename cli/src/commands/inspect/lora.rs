@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use engine::bytes::format_bytes;
 use loader::lora::LoraSummary;
 
 use super::line;
-use crate::args::format_bytes;
 use crate::console;
 
 /// Writes it down.

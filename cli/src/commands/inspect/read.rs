@@ -1,9 +1,10 @@
 //! `inspect --read`: every tensor through the path that fills a GPU.
 
 use backends::{DeviceChoice, DeviceMemory, ModelBackend, NullSink, OnBackend};
+use engine::bytes::format_bytes;
 use loader::{LoadError, LoadReport, Weights};
 
-use crate::args::{InspectArgs, Verbosity, format_bytes};
+use crate::args::{InspectArgs, Verbosity};
 use crate::console::Console;
 use crate::error::CliError;
 use crate::progress::{LoadProgress, Progress};
@@ -24,7 +25,7 @@ impl Target {
     pub(super) fn of(args: &InspectArgs) -> Result<Option<Self>, CliError> {
         Ok(match args.backend {
             Some(backend) => {
-                let choice = backends::choose(backend.as_str(), args.device)?;
+                let choice = backends::choose(backend.0.as_str(), args.device)?;
                 Some(Self::Device(choice))
             }
             None => args.read.then_some(Self::Nowhere),

@@ -1,14 +1,15 @@
 //! The part around a mask is cropped, filled up and put back as diffusers' image processor does it.
 
+use engine::image::Ground;
 use image::{GrayImage, Luma, RgbImage};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{images, input};
+use crate::input::InitImage;
 use crate::input::crop::{Marked, Region, overlay, resize_and_fill};
 use crate::input::mask::greys;
 use crate::input::resize::{Filter, resize};
-use crate::input::{Ground, InitImage};
 
 /// A rectangle that is masked, and what diffusers makes of it.
 #[derive(Debug, Deserialize)]

@@ -1,13 +1,14 @@
 //! Masks: by their colours or by their holes, with the cells that diffusers makes of them.
 
+use engine::image::Ground;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, Rgba, RgbaImage};
 use model::init_image::{LatentMask, StartStyle};
 use model::latents::TokenGrid;
 use serde::Deserialize;
 
 use super::{images, input};
+use crate::input::InitImage;
 use crate::input::mask::{AlphaUse, greys, of_image};
-use crate::input::{Ground, InitImage};
 
 /// A mask at a size, as diffusers' mask processor has it.
 #[derive(Debug, Deserialize)]

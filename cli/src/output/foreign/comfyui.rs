@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use engine::record::UsedLora;
+use engine::request::{Preset, SamplerName, Sampling};
 use loader::lora::lightning_steps;
 use model::family::QWEN_IMAGE;
 use model::scheduler::ScheduleKind;
@@ -9,8 +11,6 @@ use serde_json::Value;
 
 use super::graph::{Graph, Input, Node};
 use super::{Foreign, sampler};
-use crate::args::{Preset, SamplerName, Sampling};
-use crate::output::recipe::UsedLora;
 
 /// The shift of Qwen-Image in ComfyUI where no node sets another.
 const OWN_SHIFT: f64 = 3.158_192_909_689_768;

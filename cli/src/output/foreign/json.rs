@@ -1,11 +1,11 @@
 //! Recipes that are one JSON object: those of InvokeAI, Fooocus, SwarmUI, NovelAI, mflux and Draw
 //! Things.
 
+use engine::request::Sampling;
 use serde_json::{Map, Value};
 
 use super::graph::Graph;
 use super::{Foreign, comfyui, sampler, size};
-use crate::args::Sampling;
 use crate::output::texts::Texts;
 
 type Object = Map<String, Value>;

@@ -1,9 +1,9 @@
 //! stable-diffusion-webui's text, which Forge, SD.Next, stable-diffusion.cpp and others write too.
 
+use engine::request::Sampling;
 use model::scheduler::ScheduleKind;
 
 use super::{Foreign, sampler, size};
-use crate::args::Sampling;
 use crate::output::parameters::parsed::Parsed;
 
 /// Settings, in small letters, that do not change the image or only name the model and its parts.
@@ -149,8 +149,9 @@ fn sampling(found: &mut Foreign, text: &Parsed) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use engine::request::SamplerName;
+
     use super::read;
-    use crate::args::SamplerName;
     use crate::output::foreign::Foreign;
     use crate::output::parameters::parsed::parse;
 

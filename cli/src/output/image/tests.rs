@@ -1,10 +1,11 @@
 use std::fs;
 use std::path::Path;
 
+use engine::Error;
+use engine::image::Rounding;
 use image::ImageReader;
 
-use super::{Format, Metadata, RgbImage, Rounding};
-use crate::error::CliError;
+use super::{Format, Metadata, RgbImage};
 use crate::output::metadata::ImageFile;
 
 #[test]
@@ -40,7 +41,7 @@ fn planes_become_interleaved_pixels() {
     assert_eq!(image.pixels, [0, 255, 0, 255, 0, 0]);
     assert!(matches!(
         RgbImage::from_planes(&[f32::NAN; 3], 1, 1, Rounding::HalfToEven),
-        Err(CliError::NotFinite)
+        Err(Error::NotFinite)
     ));
     assert!(RgbImage::from_planes(&[0.0; 4], 1, 1, Rounding::Down).is_err());
 }

@@ -33,7 +33,7 @@ fn no_size_is_advised_where_the_weights_alone_are_too_large() {
     let error = plan.check().err().map(|error| error.to_string());
     let error = error.unwrap_or_default();
     assert!(error.contains("transformer"), "{error}");
-    let peak = crate::args::format_bytes(phase(&plan, PhaseName::Denoise).peak_bytes);
+    let peak = engine::bytes::format_bytes(phase(&plan, PhaseName::Denoise).peak_bytes);
     assert!(
         error.contains(&format!("device with {peak} free")),
         "{error}"

@@ -1,9 +1,10 @@
 //! A JSON object of a prompt file: its fields, checked.
 
+use engine::request::Sampling;
 use serde_json::Value;
 
 use super::Own;
-use crate::args::{Sampling, checks};
+use crate::args::checks;
 use crate::console::beginning;
 use crate::error::CliError;
 

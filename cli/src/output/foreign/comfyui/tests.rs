@@ -1,7 +1,7 @@
+use engine::request::{Preset, SamplerName};
 use serde_json::{Value, json};
 
 use super::read;
-use crate::args::{Preset, SamplerName};
 use crate::output::foreign::Foreign;
 use crate::output::foreign::graph::Graph;
 

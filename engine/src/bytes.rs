@@ -29,8 +29,8 @@ const LEAST_PLAIN: u64 = 1_000_000;
 /// mebibytes that nvidia-smi shows.
 ///
 /// # Errors
-/// A message for clap when it is no positive size.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+/// What is wrong with a text that is no positive size.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))
@@ -65,8 +65,8 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// A byte count for people: `512 B`, `19.03 GiB`.
-pub(crate) fn format_bytes(bytes: u64) -> String {
+/// Writes a byte count for people: `512 B`, `19.03 GiB`.
+pub fn format_bytes(bytes: u64) -> String {
     const NAMES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -80,9 +80,9 @@ pub(crate) fn format_bytes(bytes: u64) -> String {
     format!("{value:.2} {}", NAMES[unit])
 }
 
-/// The smallest limit of at least `bytes` that can be written in hundredths of a GiB, as
-/// `--vram-limit` takes it, and its bytes.
-pub(crate) fn limit_for(bytes: u64) -> (String, u64) {
+/// Finds the smallest limit of at least `bytes` that can be written in hundredths of a GiB, as
+/// [`parse_bytes`] reads it, and its bytes.
+pub fn limit_for(bytes: u64) -> (String, u64) {
     let mut hundredths = (u128::from(bytes) * 100).div_ceil(1 << 30);
     loop {
         let text = format!("{}.{:02}GiB", hundredths / 100, hundredths % 100);

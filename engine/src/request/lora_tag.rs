@@ -3,30 +3,30 @@
 
 use std::ops::Range;
 
-use crate::args::MAX_WEIGHT;
+use super::limits::MAX_LORA_WEIGHT;
 
 /// What such tags begin with.
 const KINDS: [&str; 2] = ["lora:", "lyco:"];
 
 /// A tag.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct LoraTag {
+pub struct LoraTag {
     /// The tag as it stands in the prompt.
-    pub(crate) text: String,
+    pub text: String,
     /// The LoRA's name: its file's without the ending, and without the folder.
-    pub(crate) name: String,
+    pub name: String,
     /// What the LoRA is multiplied by; none where that cannot be read.
-    pub(crate) weight: Option<f64>,
+    pub weight: Option<f64>,
 }
 
 impl LoraTag {
-    /// The tags of a prompt.
-    pub(crate) fn all(prompt: &str) -> Vec<Self> {
+    /// Finds the tags of a prompt.
+    pub fn all(prompt: &str) -> Vec<Self> {
         find(prompt).into_iter().map(|(_, tag)| tag).collect()
     }
 
-    /// What a value of a flag is that names the same.
-    pub(crate) fn value(&self) -> String {
+    /// Writes the tag as `NAME:WEIGHT`, which names the same LoRA.
+    pub fn value(&self) -> String {
         match self.weight {
             Some(weight) => format!("{}:{weight}", self.name),
             None => format!("{}:WEIGHT", self.name),
@@ -67,11 +67,11 @@ fn weight<'a>(words: impl Iterator<Item = &'a str>) -> Option<f64> {
         return Some(1.0);
     };
     let weight = word.parse().ok();
-    weight.filter(|weight| (-MAX_WEIGHT..=MAX_WEIGHT).contains(weight))
+    weight.filter(|weight| (-MAX_LORA_WEIGHT..=MAX_LORA_WEIGHT).contains(weight))
 }
 
-/// A prompt without its tags, and these. Where a tag stood between commas or spaces, one is left.
-pub(crate) fn take_out(prompt: &str) -> (String, Vec<LoraTag>) {
+/// Takes the tags out of a prompt, and returns both. Where a tag stood between commas or spaces, one is left.
+pub fn take_out(prompt: &str) -> (String, Vec<LoraTag>) {
     let found = find(prompt);
     let mut text = String::new();
     let mut end = 0;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_what_a_flag_would_take() {
+    fn a_tag_is_written_as_a_name_and_a_weight() {
         let value = |text: &str| LoraTag::all(text).first().map(LoraTag::value);
         assert_eq!(value("<lora:style>").as_deref(), Some("style:1"));
         assert_eq!(value("<lora:style:x>").as_deref(), Some("style:WEIGHT"));

@@ -1,0 +1,21 @@
+//! How the decoder's numbers become bytes.
+
+/// How a level between two whole ones becomes one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearer one, as diffusers' image processor does it.
+    HalfToEven,
+    /// To the lower one, as ComfyUI's node that saves images does it.
+    Down,
+}
+
+impl Rounding {
+    /// The level, 0 to 255, of a value in `[-1, 1]`; values outside are clamped.
+    pub fn level(self, value: f32) -> u8 {
+        let level = (value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+        match self {
+            Self::HalfToEven => level.round_ties_even() as u8,
+            Self::Down => level as u8,
+        }
+    }
+}
