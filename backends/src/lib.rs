@@ -12,6 +12,7 @@ pub mod fp8;
 pub mod fused;
 pub mod gpu_signs;
 pub mod host_memory;
+pub mod kernels;
 pub mod low_rank;
 pub mod storage;
 pub mod upload;
@@ -32,14 +33,13 @@ pub use device::{
 };
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{
-    Activation, Activations, Arithmetic, Chain, ChainCall, Epilogue, Fp8Codes, Fp8Format, Fp8Ops,
-    Layer, LayerWeight, NormCall, Output, RoundedRows, StreamCall, StreamResult, Update,
-    WeightFormat,
+    Arithmetic, Chain, ChainCall, Fp8Format, Layer, LayerWeight, NormCall, Output, StreamCall,
+    StreamResult, Update, WeightFormat,
 };
-pub use fused::FusedOps;
 pub use gpu_signs::{GpuSign, Surroundings, gpu_signs};
+pub use kernels::{Activation, Activations, Kernels, RoundedRows};
 pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};
-pub use working_memory::{Kernels, Numerics};
+pub use working_memory::{Numerics, RunningKernels};

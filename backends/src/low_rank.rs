@@ -2,10 +2,11 @@
 //! Large Language Models", 2021).
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::fp8::{Epilogue, Fp8Ops};
+use crate::fp8::linear::dense_linear;
+use crate::kernels::{DenseLinear, Epilogue, Kernels};
 
 /// What adapters add to a linear layer: `up · down`, never merged into its weight, which stays in
 /// its file's format.
@@ -19,21 +20,24 @@ pub struct LowRank<B: Backend> {
     pub up: Tensor<B, 2>,
 }
 
-impl<B: Fp8Ops> LowRank<B> {
+impl<B: Kernels> LowRank<B> {
     /// `(x · downᵀ) · upᵀ` for `x` float `[..., in]`, giving `[..., out]`. Both products are in
     /// `x`'s dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         let mut shape = x.dims();
         let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
-        let x = x.reshape([rows, width]).into_primitive().tensor();
         let product = |x, matrix: &Tensor<B, 2>| {
-            let matrix = matrix.clone().into_primitive().tensor();
-            B::dense_linear(x, matrix, Epilogue::NONE)
+            dense_linear(DenseLinear {
+                x,
+                weight: matrix.clone(),
+                epilogue: Epilogue::NONE,
+            })
         };
+        let x = x.reshape([rows, width]);
         let y = product(product(x, &self.down), &self.up);
         shape[D - 1] = self.up.dims()[0];
-        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+        y.reshape(shape)
     }
 }
 

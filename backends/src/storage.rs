@@ -2,8 +2,7 @@
 
 use burn::tensor::backend::Backend;
 
-use crate::fp8::Fp8Ops;
-use crate::fused::FusedOps;
+use crate::kernels::Kernels;
 use crate::upload::{TensorSink, UploadError};
 
 /// Memory of a device that has its own, in bytes, as its driver reports it.
@@ -80,6 +79,6 @@ pub trait DeviceStorage: Backend {
 }
 
 /// Everything that the model and the loader need of a backend.
-pub trait ModelBackend: Fp8Ops + FusedOps + DeviceStorage {}
+pub trait ModelBackend: Kernels + DeviceStorage {}
 
-impl<B: Fp8Ops + FusedOps + DeviceStorage> ModelBackend for B {}
+impl<B: Kernels + DeviceStorage> ModelBackend for B {}

@@ -2,12 +2,11 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, FloatDType, Int, Tensor, TensorPrimitive};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 
-use crate::fp8::{
-    Activation, Activations, Arithmetic, Epilogue, Fp8Codes, Fp8Format, Fp8Ops, LayerWeight,
-    WeightFormat,
-};
+use crate::fp8::linear::{dense_rows, fp8_rows};
+use crate::fp8::{Arithmetic, Fp8Format, LayerWeight, WeightFormat};
+use crate::kernels::{Activation, Activations, DenseRows, Epilogue, Fp8Codes, Fp8Rows, Kernels};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 ///
@@ -76,7 +75,7 @@ impl<B: Backend> Weight<B> {
     }
 }
 
-impl<B: Fp8Ops> Weight<B> {
+impl<B: Kernels> Weight<B> {
     /// `activation(x · weightᵀ + bias + addend)` for `x` float `[..., in]`, giving `[..., out]` in
     /// `x`'s dtype; `addend` is of that shape and dtype.
     pub fn linear<const D: usize>(
@@ -89,22 +88,21 @@ impl<B: Fp8Ops> Weight<B> {
         let mut shape = x.dims();
         let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
-        let x = x.reshape([rows, width]).into_primitive().tensor();
         let [out, _] = self.shape();
         let epilogue = Epilogue {
-            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
-            addend: addend.map(|addend| addend.reshape([rows, out]).into_primitive().tensor()),
+            bias: bias.map(Param::val),
+            addend: addend.map(|addend| addend.reshape([rows, out])),
             activation,
         };
-        let y = self.of_layer().multiply(Activations::Exact(x), epilogue);
+        let x = Activations::Exact(x.reshape([rows, width]));
         shape[D - 1] = out;
-        Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(y)).reshape(shape)
+        self.of_layer().multiply(x, epilogue).reshape(shape)
     }
 
     /// The weight as a layer takes it.
     pub fn of_layer(&self) -> LayerWeight<B> {
         match self {
-            Self::Dense(weight) => LayerWeight::Dense(weight.val().into_primitive().tensor()),
+            Self::Dense(weight) => LayerWeight::Dense(weight.val()),
             Self::Fp8(weight) => match weight.arithmetic {
                 Arithmetic::Exact => LayerWeight::Fp8(weight.codes()),
                 Arithmetic::Fp8 => LayerWeight::Rounding(weight.codes()),
@@ -114,29 +112,26 @@ impl<B: Fp8Ops> Weight<B> {
 
     /// The rows named by `indices` (int `[n]`), as `dtype` `[n, in]`: an embedding look-up.
     pub fn rows(&self, indices: Tensor<B, 1, Int>, dtype: FloatDType) -> Tensor<B, 2> {
-        let indices = indices.into_primitive();
-        let rows = match self {
-            Self::Dense(weight) => {
-                let weight = weight.val().into_primitive().tensor();
-                B::dense_rows(weight, indices, dtype)
-            }
-            Self::Fp8(weight) => B::fp8_rows(
-                weight.bytes.val().into_primitive(),
-                weight.scale.val().into_primitive().tensor(),
+        match self {
+            Self::Dense(weight) => dense_rows(DenseRows {
+                weight: weight.val(),
                 indices,
-                weight.format,
                 dtype,
-            ),
-        };
-        Tensor::from_primitive(TensorPrimitive::Float(rows))
+            }),
+            Self::Fp8(weight) => fp8_rows(Fp8Rows {
+                weight: weight.codes(),
+                indices,
+                dtype,
+            }),
+        }
     }
 }
 
-impl<B: Fp8Ops> Fp8Weight<B> {
+impl<B: Kernels> Fp8Weight<B> {
     fn codes(&self) -> Fp8Codes<B> {
         Fp8Codes {
-            codes: self.bytes.val().into_primitive(),
-            scale: self.scale.val().into_primitive().tensor(),
+            codes: self.bytes.val(),
+            scale: self.scale.val(),
             format: self.format,
         }
     }

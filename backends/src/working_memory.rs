@@ -34,14 +34,14 @@ pub struct Numerics {
     /// The dtype of activations.
     pub dtype: FloatDType,
     /// The kernels that run.
-    pub kernels: Kernels,
+    pub kernels: RunningKernels,
     /// How FP8 weights of the transformer's blocks are multiplied.
     pub arithmetic: Arithmetic,
 }
 
 /// The kernels of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernels {
+pub enum RunningKernels {
     /// The processor's own. They work in f32 and in place, and each thread has scratch memory of
     /// its own.
     Processor {
@@ -55,7 +55,7 @@ pub enum Kernels {
     Portable,
 }
 
-impl Kernels {
+impl RunningKernels {
     /// The kernels of a set, on this machine.
     pub fn of(set: KernelSet) -> Self {
         match set {
@@ -97,7 +97,7 @@ impl Numerics {
     pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
         Self {
             dtype,
-            kernels: Kernels::of(B::KERNELS),
+            kernels: RunningKernels::of(B::KERNELS),
             arithmetic: Arithmetic::Exact,
         }
     }
@@ -114,8 +114,8 @@ impl Numerics {
     /// use: `percent` of the `bytes` that are in use at the same time.
     pub fn pooled(self, bytes: u64, percent: u64) -> u64 {
         match self.kernels {
-            Kernels::Cuda => bytes / 100 * percent,
-            Kernels::Processor { .. } | Kernels::Portable => bytes,
+            RunningKernels::Cuda => bytes / 100 * percent,
+            RunningKernels::Processor { .. } | RunningKernels::Portable => bytes,
         }
     }
 
@@ -140,9 +140,9 @@ impl Numerics {
     /// What stays allocated between two products.
     pub fn kept_between_products(self) -> u64 {
         match self.kernels {
-            Kernels::Processor { threads } => flex::kept_between_products(threads),
-            Kernels::Cuda => cuda::WORKSPACE as u64,
-            Kernels::Portable => 0,
+            RunningKernels::Processor { threads } => flex::kept_between_products(threads),
+            RunningKernels::Cuda => cuda::WORKSPACE as u64,
+            RunningKernels::Portable => 0,
         }
     }
 
@@ -150,8 +150,8 @@ impl Numerics {
     /// the formats of their files.
     pub fn kept_between_layers(self, rows: u64) -> u64 {
         let decoded = match self.kernels {
-            Kernels::Processor { threads } => flex::kept_tiles(threads, rows),
-            Kernels::Cuda | Kernels::Portable => 0,
+            RunningKernels::Processor { threads } => flex::kept_tiles(threads, rows),
+            RunningKernels::Cuda | RunningKernels::Portable => 0,
         };
         decoded + self.kept_between_products()
     }
@@ -160,8 +160,8 @@ impl Numerics {
     /// weight of so many elements.
     pub fn side_stream(self, weight: u64) -> u64 {
         match self.kernels {
-            Kernels::Cuda => cuda::side_stream(self, weight),
-            Kernels::Processor { .. } | Kernels::Portable => 0,
+            RunningKernels::Cuda => cuda::side_stream(self, weight),
+            RunningKernels::Processor { .. } | RunningKernels::Portable => 0,
         }
     }
 
@@ -169,17 +169,19 @@ impl Numerics {
     /// the layers of the stream: a device that is handed all layers at once keeps everything.
     pub fn kept_until_stream_ends(self, bytes: u64) -> u64 {
         match self.kernels {
-            Kernels::Cuda => bytes,
-            Kernels::Processor { .. } | Kernels::Portable => 0,
+            RunningKernels::Cuda => bytes,
+            RunningKernels::Processor { .. } | RunningKernels::Portable => 0,
         }
     }
 
     /// A linear layer from `input` to `output` features.
     pub fn linear(self, rows: u64, input: u64, output: u64) -> u64 {
         let product = match self.kernels {
-            Kernels::Processor { threads } => flex::linear(self, threads, rows, input, output),
-            Kernels::Cuda => cuda::linear(self, rows, input, output),
-            Kernels::Portable => portable::linear(self, rows, input, output),
+            RunningKernels::Processor { threads } => {
+                flex::linear(self, threads, rows, input, output)
+            }
+            RunningKernels::Cuda => cuda::linear(self, rows, input, output),
+            RunningKernels::Portable => portable::linear(self, rows, input, output),
         };
         self.quantizing(rows, input, output) + product
     }
@@ -190,7 +192,7 @@ impl Numerics {
         let elements = rows * input.min(output);
         match (self.arithmetic, self.kernels) {
             (Arithmetic::Exact, _) => 0,
-            (Arithmetic::Fp8, Kernels::Cuda) if self.element() < F32 => {
+            (Arithmetic::Fp8, RunningKernels::Cuda) if self.element() < F32 => {
                 cuda::quantizing(elements, rows, output)
             }
             (Arithmetic::Fp8, _) => portable::quantizing(elements, rows, output),
@@ -211,9 +213,9 @@ impl Numerics {
             self.bytes(rows * rank) + self.linear(rows, rank, output),
         );
         let sum = match self.kernels {
-            Kernels::Processor { .. } => flex::sum(self, elements),
+            RunningKernels::Processor { .. } => flex::sum(self, elements),
             // In place, or as part of the product.
-            Kernels::Cuda | Kernels::Portable => self.bytes(elements),
+            RunningKernels::Cuda | RunningKernels::Portable => self.bytes(elements),
         };
         down.max(up).max(self.bytes(elements) + linear.max(sum))
     }
@@ -223,8 +225,8 @@ impl Numerics {
         let linear = self.linear(rows, input, output);
         match self.kernels {
             // In place, before the result is cast, or as part of the product.
-            Kernels::Processor { .. } | Kernels::Cuda => linear,
-            Kernels::Portable => {
+            RunningKernels::Processor { .. } | RunningKernels::Cuda => linear,
+            RunningKernels::Portable => {
                 let result = rows * output;
                 linear.max(self.bytes(result) + self.in_place(result))
             }
@@ -234,9 +236,9 @@ impl Numerics {
     /// A norm of rows whose input stays.
     pub fn norm(self, elements: u64) -> u64 {
         match self.kernels {
-            Kernels::Processor { .. } => flex::norm(self, elements),
-            Kernels::Cuda => self.bytes(elements),
-            Kernels::Portable => portable::norm(elements),
+            RunningKernels::Processor { .. } => flex::norm(self, elements),
+            RunningKernels::Cuda => self.bytes(elements),
+            RunningKernels::Portable => portable::norm(elements),
         }
     }
 
@@ -244,27 +246,27 @@ impl Numerics {
     /// input.
     pub fn in_place(self, elements: u64) -> u64 {
         match self.kernels {
-            Kernels::Processor { .. } => flex::in_place(self, elements),
-            Kernels::Cuda => self.bytes(elements),
-            Kernels::Portable => portable::in_place(self, elements),
+            RunningKernels::Processor { .. } => flex::in_place(self, elements),
+            RunningKernels::Cuda => self.bytes(elements),
+            RunningKernels::Portable => portable::in_place(self, elements),
         }
     }
 
     /// `silu(gate) * up`, which takes the place of `gate`.
     pub fn silu_mul(self, elements: u64) -> u64 {
         match self.kernels {
-            Kernels::Processor { .. } => flex::of_two(self, elements),
-            Kernels::Cuda => self.bytes(elements),
-            Kernels::Portable => portable::silu_mul(self, elements),
+            RunningKernels::Processor { .. } => flex::of_two(self, elements),
+            RunningKernels::Cuda => self.bytes(elements),
+            RunningKernels::Portable => portable::silu_mul(self, elements),
         }
     }
 
     /// A gated sum, which takes the place of the residual.
     fn gated_add(self, elements: u64) -> u64 {
         match self.kernels {
-            Kernels::Processor { .. } => flex::of_two(self, elements),
-            Kernels::Cuda => self.bytes(elements),
-            Kernels::Portable => 2 * self.widened(elements),
+            RunningKernels::Processor { .. } => flex::of_two(self, elements),
+            RunningKernels::Cuda => self.bytes(elements),
+            RunningKernels::Portable => 2 * self.widened(elements),
         }
     }
 
@@ -273,8 +275,8 @@ impl Numerics {
     pub fn gated_add_norm(self, elements: u64) -> u64 {
         match self.kernels {
             // Both at the same time.
-            Kernels::Cuda => 2 * self.bytes(elements),
-            Kernels::Processor { .. } | Kernels::Portable => {
+            RunningKernels::Cuda => 2 * self.bytes(elements),
+            RunningKernels::Processor { .. } | RunningKernels::Portable => {
                 self.gated_add(elements).max(self.norm(elements))
             }
         }
@@ -283,9 +285,9 @@ impl Numerics {
     /// Attention, after which queries, keys and values are not needed.
     pub fn attention(self, shape: AttentionShape) -> u64 {
         match self.kernels {
-            Kernels::Processor { threads } => flex::attention(self, threads, shape),
-            Kernels::Cuda => cuda::attention(self, shape),
-            Kernels::Portable => portable::attention(self, shape),
+            RunningKernels::Processor { threads } => flex::attention(self, threads, shape),
+            RunningKernels::Cuda => cuda::attention(self, shape),
+            RunningKernels::Portable => portable::attention(self, shape),
         }
     }
 
@@ -293,11 +295,11 @@ impl Numerics {
     /// padded input and its output. The weight is f32 `[output, input, 3, 3]`.
     pub fn convolution_scratch(self, size: [u64; 2], input: u64, output: u64) -> u64 {
         match self.kernels {
-            Kernels::Processor { threads } => {
+            RunningKernels::Processor { threads } => {
                 flex::convolution_scratch(threads, size, input, output)
             }
-            Kernels::Cuda => cuda::COLUMNS as u64,
-            Kernels::Portable => portable::convolution_scratch(input, output),
+            RunningKernels::Cuda => cuda::COLUMNS as u64,
+            RunningKernels::Portable => portable::convolution_scratch(input, output),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Activation, Arithmetic, Fp8Ops, Layer, LowRank, Weight};
+use backends::{Activation, Arithmetic, Kernels, Layer, LowRank, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor};
@@ -16,7 +16,7 @@ pub struct Linear<B: Backend> {
     pub adapter: Option<LowRank<B>>,
 }
 
-impl<B: Fp8Ops> Linear<B> {
+impl<B: Kernels> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         let (bias, addend) = (self.bias.as_ref(), self.addend(&x));
@@ -30,7 +30,7 @@ impl<B: Fp8Ops> Linear<B> {
     }
 }
 
-impl<B: Fp8Ops> Linear<B> {
+impl<B: Kernels> Linear<B> {
     /// Says what an FP8 weight is multiplied with. Where the device multiplies FP8 numbers as they
     /// are, the bias becomes bf16, as it is added there.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
@@ -53,7 +53,7 @@ impl<B: Fp8Ops> Linear<B> {
         let bias = self.bias.as_ref();
         Layer {
             weight: self.weight.of_layer(),
-            bias: bias.map(|bias| bias.val().into_primitive().tensor()),
+            bias: bias.map(Param::val),
             adapter: self.adapter.clone(),
             activation,
         }
@@ -67,7 +67,7 @@ pub struct Embedding<B: Backend> {
     pub weight: Weight<B>,
 }
 
-impl<B: Fp8Ops> Embedding<B> {
+impl<B: Kernels> Embedding<B> {
     /// The vectors of `ids` (int `[n]`) as `dtype` `[n, channels]`.
     pub fn forward(&self, ids: Tensor<B, 1, Int>, dtype: FloatDType) -> Tensor<B, 2> {
         self.weight.rows(ids, dtype)
@@ -78,8 +78,7 @@ impl<B: Fp8Ops> Embedding<B> {
 mod tests {
     use backends::{Activations, Arithmetic, Chain, ChainCall, Fp8Format, Fp8Weight};
     use burn::module::ParamId;
-    use burn::tensor::ops::FloatTensor;
-    use burn::tensor::{DType, TensorData, TensorPrimitive};
+    use burn::tensor::{DType, TensorData};
     use burn_flex::Flex;
 
     use super::*;
@@ -146,11 +145,7 @@ mod tests {
         layer.set_arithmetic(Arithmetic::Fp8);
         let layer = layer.layer(Activation::None);
         assert!(!layer.takes_rounded());
-        layer.compute(Activations::Rounded(Flex::round_rows(raw(x()))));
-    }
-
-    fn raw(x: Tensor<Flex, 2>) -> FloatTensor<Flex> {
-        x.into_primitive().tensor()
+        layer.compute(Activations::Rounded(Activations::Exact(x()).rounded()));
     }
 
     fn gelu(x: f32) -> f32 {
@@ -159,8 +154,8 @@ mod tests {
         (0.5 * x * (1.0 + inner.tanh())) as f32
     }
 
-    fn assert_close(found: FloatTensor<Flex>, expected: &[f32]) {
-        let found = values(Tensor::from_primitive(TensorPrimitive::Float(found)));
+    fn assert_close(found: Tensor<Flex, 2>, expected: &[f32]) {
+        let found = values(found);
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found}: not {expected}");
@@ -171,7 +166,7 @@ mod tests {
     fn gelu_comes_after_the_sum() {
         for (adapted, expected) in [(false, [-0.5, -1.5]), (true, [1.5, 2.5])] {
             let layer = layer(adapted).layer(Activation::GeluTanh);
-            let found = layer.compute(Activations::Exact(raw(x())));
+            let found = layer.compute(Activations::Exact(x()));
             assert_close(found, &expected.map(gelu));
         }
     }
@@ -180,7 +175,7 @@ mod tests {
     fn chains_go_on_from_their_own_results() {
         let (plain, adapted) = (layer(false), layer(true));
         let call = ChainCall {
-            x: Activations::Exact(raw(x())),
+            x: Activations::Exact(x()),
             chain: Chain::new(plain.layer(Activation::GeluTanh))
                 .then(adapted.layer(Activation::None)),
         };

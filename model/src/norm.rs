@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation.
 
-use backends::FusedOps;
+use backends::Kernels;
 use backends::fused::rms_norm;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -15,7 +15,7 @@ pub struct RmsNorm<B: Backend> {
     pub epsilon: f64,
 }
 
-impl<B: FusedOps> RmsNorm<B> {
+impl<B: Kernels> RmsNorm<B> {
     /// Float `[.., channels]` to the same, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         rms_norm(x, self.weight.val(), self.epsilon)

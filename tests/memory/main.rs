@@ -4,7 +4,7 @@ mod counting;
 
 use std::num::NonZeroUsize;
 
-use backends::{Arithmetic, Fp8Format, Kernels, Numerics, WeightFormat};
+use backends::{Arithmetic, Fp8Format, Numerics, RunningKernels, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
@@ -44,7 +44,7 @@ fn fp8(_: &str) -> WeightFormat {
 fn numerics(dtype: FloatDType) -> Numerics {
     Numerics {
         dtype,
-        kernels: Kernels::Processor { threads: THREADS },
+        kernels: RunningKernels::Processor { threads: THREADS },
         arithmetic: Arithmetic::Exact,
     }
 }

@@ -2,106 +2,99 @@
 //! with kernels of our own in place of what needs a narrow type.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{FloatDType, IntDType, Tensor, TensorPrimitive};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::decode::{self, Narrow};
-use crate::fp8::{Epilogue, Fp8Format, portable};
-use crate::fused::FusedOps;
+use crate::fp8::portable;
+use crate::kernels::{DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows, Kernels};
 
-/// See [`Fp8Ops::fp8_linear`](crate::fp8::Fp8Ops::fp8_linear).
-pub(super) fn fp8_linear<B, R>(
-    x: FloatTensor<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B>
+pub(super) fn fp8_linear<B, R>(call: Fp8Linear<B>) -> Tensor<B, 2>
 where
     R: CubeRuntime,
-    B: FusedOps + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
+    B: Kernels + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
+    let Fp8Codes {
+        codes,
+        scale,
+        format,
+    } = call.weight;
+    let weight = codes.into_primitive();
     let narrow = Narrow::of_codes(format);
-    linear::<B, R>(x, weight, narrow, Some(scale), epilogue)
+    linear(call.x, weight, narrow, Some(scale), call.epilogue)
 }
 
-/// See [`Fp8Ops::dense_linear`](crate::fp8::Fp8Ops::dense_linear).
-pub(super) fn dense_linear<B, R>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B>
+/// Computes the layer where the weight is narrower than `f32` and of another dtype than `x`.
+pub(super) fn dense_linear<B, R>(call: DenseLinear<B>) -> Result<Tensor<B, 2>, DenseLinear<B>>
 where
     R: CubeRuntime,
-    B: FusedOps + Backend<FloatTensorPrimitive = CubeTensor<R>>,
+    B: Kernels + Backend<FloatTensorPrimitive = CubeTensor<R>>,
 {
-    match Narrow::of_floats(weight.dtype) {
-        Some(narrow) if weight.dtype != x.dtype => {
-            linear::<B, R>(x, weight, narrow, None, epilogue)
+    match Narrow::of_floats(call.weight.dtype()) {
+        Some(narrow) if call.weight.dtype() != call.x.dtype() => {
+            let weight = call.weight.into_primitive().tensor();
+            Ok(linear(call.x, weight, narrow, None, call.epilogue))
         }
-        _ => portable::dense_linear::<B>(x, weight, epilogue),
+        _ => Err(call),
     }
 }
 
 fn linear<B, R>(
-    x: FloatTensor<B>,
+    x: Tensor<B, 2>,
     weight: CubeTensor<R>,
     narrow: Narrow,
-    scale: Option<FloatTensor<B>>,
+    scale: Option<Tensor<B, 1>>,
     epilogue: Epilogue<B>,
-) -> FloatTensor<B>
+) -> Tensor<B, 2>
 where
     R: CubeRuntime,
-    B: FusedOps + Backend<FloatTensorPrimitive = CubeTensor<R>>,
+    B: Kernels + Backend<FloatTensorPrimitive = CubeTensor<R>>,
 {
     let shape = [weight.meta.shape()[0], weight.meta.shape()[1]];
-    let decode = |rows, dtype| {
-        let rows = decode::range(weight.clone(), rows, narrow, dtype);
-        Tensor::from_primitive(TensorPrimitive::Float(rows))
-    };
-    portable::decoded_linear::<B>(x, shape, decode, scale, epilogue)
+    let decode = |rows, dtype| float(decode::range(weight.clone(), rows, narrow, dtype));
+    portable::decoded_linear(x, shape, decode, scale, epilogue)
 }
 
-/// See [`Fp8Ops::fp8_rows`](crate::fp8::Fp8Ops::fp8_rows).
-pub(super) fn fp8_rows<B, R>(
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    indices: IntTensor<B>,
-    format: Fp8Format,
-    dtype: FloatDType,
-) -> FloatTensor<B>
+pub(super) fn fp8_rows<B, R>(call: Fp8Rows<B>) -> Tensor<B, 2>
 where
     R: CubeRuntime,
     B: Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
-    let indices = B::int_cast(indices, IntDType::I32);
-    let narrow = Narrow::of_codes(format);
-    let rows = decode::rows(weight, indices.clone(), narrow, FloatDType::F32);
-    portable::scaled_rows::<B>(
-        Tensor::from_primitive(TensorPrimitive::Float(rows)),
+    let Fp8Codes {
+        codes,
         scale,
-        indices,
-        dtype,
-    )
+        format,
+    } = call.weight;
+    let indices = call.indices.cast(IntDType::I32);
+    let rows = decode::rows(
+        codes.into_primitive(),
+        indices.clone().into_primitive(),
+        Narrow::of_codes(format),
+        FloatDType::F32,
+    );
+    portable::scaled_rows(float(rows), scale, indices, call.dtype)
 }
 
-/// See [`Fp8Ops::dense_rows`](crate::fp8::Fp8Ops::dense_rows).
-pub(super) fn dense_rows<B, R>(
-    weight: FloatTensor<B>,
-    indices: IntTensor<B>,
-    dtype: FloatDType,
-) -> FloatTensor<B>
+/// Looks the rows up where the weight is narrower than `f32`.
+pub(super) fn dense_rows<B, R>(call: DenseRows<B>) -> Result<Tensor<B, 2>, DenseRows<B>>
 where
     R: CubeRuntime,
     B: Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
-    match Narrow::of_floats(weight.dtype) {
-        Some(narrow) => {
-            let indices = B::int_cast(indices, IntDType::I32);
-            decode::rows(weight, indices, narrow, dtype)
-        }
-        None => portable::dense_rows::<B>(weight, indices, dtype),
-    }
+    let Some(narrow) = Narrow::of_floats(call.weight.dtype()) else {
+        return Err(call);
+    };
+    let indices = call.indices.cast(IntDType::I32).into_primitive();
+    let weight = call.weight.into_primitive().tensor();
+    Ok(float(decode::rows(weight, indices, narrow, call.dtype)))
+}
+
+/// The tensor of a primitive.
+fn float<B, R>(primitive: CubeTensor<R>) -> Tensor<B, 2>
+where
+    R: CubeRuntime,
+    B: Backend<FloatTensorPrimitive = CubeTensor<R>>,
+{
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }

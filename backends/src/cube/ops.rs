@@ -1,12 +1,10 @@
 //! The backends of ROCm, Vulkan, Metal and WebGPU.
 
-use burn::tensor::FloatDType;
-use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::Tensor;
 
 use super::linear;
 use super::sink::CubeSink;
-use crate::fp8::{Epilogue, Fp8Format, Fp8Ops};
-use crate::fused::FusedOps;
+use crate::kernels::{DenseLinear, DenseRows, Fp8Linear, Fp8Rows, Kernels};
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
 
@@ -28,43 +26,21 @@ macro_rules! cube_backend {
             }
         }
 
-        impl FusedOps for $backend {}
-
-        impl Fp8Ops for $backend {
-            fn fp8_linear(
-                x: FloatTensor<Self>,
-                weight: IntTensor<Self>,
-                scale: FloatTensor<Self>,
-                format: Fp8Format,
-                epilogue: Epilogue<Self>,
-            ) -> FloatTensor<Self> {
-                linear::fp8_linear::<Self, _>(x, weight, scale, format, epilogue)
+        impl Kernels for $backend {
+            fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
+                Ok(linear::fp8_linear(call))
             }
 
-            fn dense_linear(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                epilogue: Epilogue<Self>,
-            ) -> FloatTensor<Self> {
-                linear::dense_linear::<Self, _>(x, weight, epilogue)
+            fn dense_linear(call: DenseLinear<Self>) -> Result<Tensor<Self, 2>, DenseLinear<Self>> {
+                linear::dense_linear(call)
             }
 
-            fn fp8_rows(
-                weight: IntTensor<Self>,
-                scale: FloatTensor<Self>,
-                indices: IntTensor<Self>,
-                format: Fp8Format,
-                dtype: FloatDType,
-            ) -> FloatTensor<Self> {
-                linear::fp8_rows::<Self, _>(weight, scale, indices, format, dtype)
+            fn fp8_rows(call: Fp8Rows<Self>) -> Result<Tensor<Self, 2>, Fp8Rows<Self>> {
+                Ok(linear::fp8_rows(call))
             }
 
-            fn dense_rows(
-                weight: FloatTensor<Self>,
-                indices: IntTensor<Self>,
-                dtype: FloatDType,
-            ) -> FloatTensor<Self> {
-                linear::dense_rows::<Self, _>(weight, indices, dtype)
+            fn dense_rows(call: DenseRows<Self>) -> Result<Tensor<Self, 2>, DenseRows<Self>> {
+                linear::dense_rows(call)
             }
         }
     };

@@ -1,35 +1,36 @@
 //! Attention without a matrix of all scores.
 
 use burn::tensor::DType;
+use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
 use super::scratch::Use;
-use super::tensor::{Element, Tensor, contiguous, dims, over, strides};
+use super::tensor::{
+    Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, strides, typed,
+};
+use crate::kernels::{Attention, JointAttention};
 use crate::working_memory::cuda::{COLUMNS, WIDEST_HEAD};
 
-/// `softmax(q kᵀ / sqrt(dim)) v`; see [`crate::fused::attention`].
-pub(super) fn attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Option<Tensor> {
-    let element = Element::of(q.dtype)?;
-    let engine = Engine::of(&q.device).ok()?;
-    let [k, v] = [k, v].map(|tensor| in_dtype(tensor, q.dtype));
-    let [_, _, heads, dim]: [usize; 4] = dims(&q);
-    if dim > WIDEST_HEAD {
-        let [_, _, kv_heads, _]: [usize; 4] = dims(&k);
-        let one_head = heads == 1 && kv_heads == 1 && !causal;
-        if element == Element::F32 && one_head && engine.has_blas() {
-            return Some(wide(&engine, q, k, v));
-        }
-        return None;
+pub(super) fn attention(call: Attention<Cuda>) -> Result<Typed<4>, Attention<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.q) else {
+        return Err(call);
+    };
+    let [[_, _, heads, dim], [_, _, kv_heads, _]] = [call.q.dims(), call.k.dims()];
+    let is_wide = dim > WIDEST_HEAD;
+    let one_head = heads == 1 && kv_heads == 1 && !call.causal;
+    if is_wide && !(element == Element::F32 && one_head && engine.has_blas()) {
+        return Err(call);
     }
-    Some(narrow(
-        &engine,
-        element,
-        [q, k, v].map(rows_of_heads),
-        causal,
-    ))
+    let q = raw(call.q);
+    let [k, v] = [call.k, call.v].map(|tensor| in_dtype(raw(tensor), q.dtype));
+    Ok(typed(if is_wide {
+        wide(&engine, q, k, v)
+    } else {
+        narrow(&engine, element, [q, k, v].map(rows_of_heads), call.causal)
+    }))
 }
 
 /// A tensor `[batch, tokens, heads, dim]` whose heads lie side by side; tokens and batches may
@@ -74,33 +75,33 @@ fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> 
     over(&q, out, [batch, tokens, heads, dim].into(), q.dtype)
 }
 
-/// See [`crate::fused::joint_attention`].
 pub(super) fn joint_attention(
-    q: Vec<Tensor>,
-    k: Vec<Tensor>,
-    v: [Tensor; 2],
-    lengths: &[usize],
-) -> Option<[Tensor; 2]> {
-    let element = Element::of(v[0].dtype)?;
-    let engine = Engine::of(&v[0].device).ok()?;
-    let dtype = v[0].dtype;
-    let [firsts, heads, dim] = [1, 2, 3].map(|axis| v[0].meta.shape()[axis]);
-    let [batch, seconds, ..]: [usize; 4] = dims(&v[1]);
-    let of_lengths = |sequences: &[Tensor]| {
+    call: JointAttention<'_, Cuda>,
+) -> Result<[Typed<4>; 2], JointAttention<'_, Cuda>> {
+    let [[_, firsts, heads, dim], [batch, seconds, ..]] = call.v.each_ref().map(Typed::dims);
+    let lengths = call.lengths;
+    let of_lengths = |sequences: &[Typed<4>]| {
         let expected = lengths
             .iter()
             .map(|length| [1, length + seconds, heads, dim]);
-        sequences.iter().map(dims).eq(expected)
+        sequences.iter().map(Typed::dims).eq(expected)
     };
-    let fits = firsts == lengths.iter().sum::<usize>() && batch == lengths.len();
-    if dim > WIDEST_HEAD || !fits || !of_lengths(&q) || !of_lengths(&k) {
-        return None;
-    }
-    let [first, second] = v.map(|v| contiguous(in_dtype(v, dtype)));
-    let of_heads = |tensors: Vec<Tensor>| -> Vec<Tensor> {
+    let fits = dim <= WIDEST_HEAD
+        && firsts == lengths.iter().sum::<usize>()
+        && batch == lengths.len()
+        && of_lengths(&call.q)
+        && of_lengths(&call.k);
+    let (engine, element) = match engine_of(&call.v[0]) {
+        Some(engine) if fits => engine,
+        _ => return Err(call),
+    };
+    let JointAttention { q, k, v, .. } = call;
+    let dtype = v[0].dtype();
+    let [first, second] = v.map(|v| contiguous(in_dtype(raw(v), dtype)));
+    let of_heads = |tensors: Vec<Typed<4>>| -> Vec<Tensor> {
         let tensors = tensors.into_iter();
         tensors
-            .map(|tensor| rows_of_heads(in_dtype(tensor, dtype)))
+            .map(|tensor| rows_of_heads(in_dtype(raw(tensor), dtype)))
             .collect()
     };
     let (q, k) = (of_heads(q), of_heads(k));
@@ -139,14 +140,11 @@ pub(super) fn joint_attention(
         Ok(out)
     });
     let [first_out, second_out] = out;
-    Some([
-        over(&first, first_out, [1, firsts, heads, dim].into(), dtype),
-        over(
-            &second,
-            second_out,
-            [batch, seconds, heads, dim].into(),
-            dtype,
-        ),
+    let first_shape = [1, firsts, heads, dim].into();
+    let second_shape = [batch, seconds, heads, dim].into();
+    Ok([
+        typed(over(&first, first_out, first_shape, dtype)),
+        typed(over(&second, second_out, second_shape, dtype)),
     ])
 }
 

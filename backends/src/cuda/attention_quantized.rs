@@ -1,33 +1,40 @@
 //! Attention on eight bits: queries and keys as integers, values and weights as E4M3 codes.
 
-use std::sync::Arc;
-
 use burn::tensor::DType;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
-use super::rotate::{AT_ONCE, Turning, two_lengths};
+use super::rotary::{AT_ONCE, Rotary, two_lengths};
 use super::round::empty_rows;
-use super::tensor::{Tensor, contiguous, dims, empty};
-use crate::fp8::Activations;
-use crate::fused::{Rotation, Turned};
+use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
+use crate::kernels::{Activations, NormedJointAttention, Rotation};
 
 /// Tokens of a tile, and the widest head.
 const TILE: usize = 128;
 /// Queries of a block.
 const QUERIES: usize = 192;
 
-/// See [`Fp8Ops::joint_attention_rounded`](crate::fp8::Fp8Ops::joint_attention_rounded): all of it is
-/// one run.
-pub(super) struct Attention {
-    engine: Arc<Engine>,
-    /// Of the first and of the second sequence.
-    q: [Turning; 2],
-    k: [Turning; 2],
+/// Computes the whole attention in one run. The kernels are for Hopper and bf16.
+pub(super) fn joint_attention(
+    call: NormedJointAttention<'_, Cuda>,
+) -> Result<[Activations<Cuda>; 2], NormedJointAttention<'_, Cuda>> {
+    match engine_of(&call.v[0]) {
+        Some((engine, Element::Bf16)) if engine.is_hopper() && fits(&call) => {
+            Ok(QuantizedAttention::new(call).run(&engine))
+        }
+        _ => Err(call),
+    }
+}
+
+/// An attention with memory for its results.
+struct QuantizedAttention<'a> {
+    /// The queries of the first and of the second tensor.
+    q: [Rotary; 2],
+    k: [Rotary; 2],
     v: [Tensor; 2],
-    lengths: Vec<usize>,
+    lengths: &'a [usize],
     epsilon: f64,
     results: [Activations<Cuda>; 2],
 }
@@ -50,47 +57,33 @@ struct Group<'a> {
     batches: usize,
 }
 
-impl Attention {
-    /// `None` where the kernels do not know it: they are for Hopper and bf16.
-    pub(super) fn new(
-        [q, k]: [&[Turned<Cuda>; 2]; 2],
-        v: &[Tensor; 2],
-        lengths: &[usize],
-        (rotation, epsilon): (Rotation, f64),
-        rounded: bool,
-    ) -> Option<Self> {
-        let engine = Engine::of(&v[0].device).ok()?;
-        if !engine.is_hopper() || !fits([q, k], v, lengths, rotation, rounded) {
-            return None;
-        }
-        let turned = |[first, second]: &[Turned<Cuda>; 2]| {
-            let of = |x: &Turned<Cuda>| Turning::of(x.clone(), rotation, epsilon);
-            Some([of(first)?, of(second)?])
-        };
-        let v = v.clone().map(contiguous);
+impl<'a> QuantizedAttention<'a> {
+    fn new(call: NormedJointAttention<'a, Cuda>) -> Self {
+        let constants = (call.rotation, call.epsilon);
+        let rotary = |sequence| Rotary::of(Element::Bf16, sequence, constants);
+        let v = call.v.map(|v| contiguous(raw(v)));
         let results = v.each_ref().map(|v| {
             let [batch, tokens, heads, dim] = dims(v);
             let (rows, width) = (batch * tokens, heads * dim);
-            match rounded {
-                false => Activations::Exact(empty(v, [rows, width].into(), DType::BF16)),
+            match call.quantize_results {
+                false => Activations::Exact(typed(empty(v, [rows, width].into(), DType::BF16))),
                 true => Activations::Rounded(empty_rows(v, rows, width)),
             }
         });
-        Some(Self {
-            engine,
-            q: turned(q)?,
-            k: turned(k)?,
+        Self {
+            q: call.q.map(rotary),
+            k: call.k.map(rotary),
             v,
-            lengths: lengths.to_vec(),
-            epsilon,
+            lengths: call.lengths,
+            epsilon: call.epsilon,
             results,
-        })
+        }
     }
 
-    /// Of the first and of the second sequence, `[rows, channels]`.
-    pub(super) fn run(self) -> [Activations<Cuda>; 2] {
+    /// Runs all kernels: `[rows, channels]` of the tokens of the first and of the second tensor.
+    fn run(self, engine: &Engine) -> [Activations<Cuda>; 2] {
         let [_, seconds, heads, _]: [usize; 4] = dims(&self.v[1]);
-        self.engine.run(&self.v[0].client, |scope| {
+        engine.run(&self.v[0].client, |scope| {
             let longest = self.lengths.iter().max().map_or(0, |first| first + seconds);
             let tiles = heads * longest.div_ceil(TILE);
             // Each group's take the place of the last one's.
@@ -224,7 +217,8 @@ impl Attention {
                 args.extend(places([&a.scales, &b.scales], size_of::<f32>()));
             }
             [Activations::Exact(a), Activations::Exact(b)] => {
-                args.extend(places([a, b], row * size_of::<u16>()));
+                let [a, b] = [a, b].map(|result| raw(result.clone()));
+                args.extend(places([&a, &b], row * size_of::<u16>()));
                 args.extend([Arg::Pointer(0); 2]);
             }
             _ => unreachable!("results are of one form"),
@@ -241,28 +235,24 @@ impl Attention {
     }
 }
 
-/// Whether tensors are as the kernels want them.
-fn fits(
-    turned: [&[Turned<Cuda>; 2]; 2],
-    v: &[Tensor; 2],
-    lengths: &[usize],
-    rotation: Rotation,
-    rounded: bool,
-) -> bool {
+/// Tells whether tensors are as the kernels want them.
+fn fits(call: &NormedJointAttention<'_, Cuda>) -> bool {
+    let NormedJointAttention { q, k, v, .. } = call;
     // Elements that the kernels move at once.
-    let group = if rounded { 16 } else { 8 };
-    let [firsts, heads, dim] = [1, 2, 3].map(|axis| v[0].meta.shape()[axis]);
-    let [batch, seconds, ..]: [usize; 4] = dims(&v[1]);
+    let group = if call.quantize_results { 16 } else { 8 };
+    let [[_, firsts, heads, dim], [batch, seconds, ..]] = v.each_ref().map(Typed::dims);
     let shapes = [[1, firsts, heads, dim], [batch, seconds, heads, dim]];
-    let fits = |tensor: &Tensor, shape| tensor.dtype == DType::BF16 && dims::<4>(tensor) == shape;
-    let all_fit = |tensors: [&Tensor; 2]| tensors.into_iter().zip(shapes).all(|(x, s)| fits(x, s));
-    let alike = all_fit([&v[0], &v[1]]) && turned.iter().all(|[a, b]| all_fit([&a.x, &b.x]));
+    let all_fit = |tensors: [&Typed<4>; 2]| {
+        let mut tensors = tensors.into_iter().zip(shapes);
+        tensors.all(|(tensor, shape)| tensor.dtype() == DType::BF16 && tensor.dims() == shape)
+    };
+    let alike = all_fit([&v[0], &v[1]]) && [q, k].into_iter().all(|[a, b]| all_fit([&a.x, &b.x]));
     alike
-        && firsts == lengths.iter().sum::<usize>()
-        && batch == lengths.len()
+        && firsts == call.lengths.iter().sum::<usize>()
+        && batch == call.lengths.len()
         && dim <= TILE
         && dim.is_multiple_of(group)
-        && rotation == Rotation::AdjacentPairs
+        && call.rotation == Rotation::AdjacentPairs
 }
 
 impl Group<'_> {

@@ -1,19 +1,27 @@
 //! Tensors one after the other, by copies of whole blocks.
 
-use super::engine::Engine;
-use super::tensor::{Tensor, contiguous, over};
+use burn_cuda::Cuda;
 
-/// The parts along a dimension before which there is none of more than one element; `None` if
-/// there is, since a part would not be one block of the result then.
-pub(super) fn concatenate(parts: &[Tensor], dim: usize) -> Option<Tensor> {
-    let first = parts.first()?;
-    let engine = Engine::of(&first.device).ok()?;
+use super::engine::Engine;
+use super::tensor::{Tensor, Typed, contiguous, over, raw, typed};
+use crate::kernels::Concatenate;
+
+/// Copies each part to its place. A part is one block of the result only where no dimension
+/// before the joined one has more than one element.
+pub(super) fn concatenate<const D: usize>(
+    call: Concatenate<Cuda, D>,
+) -> Result<Typed<D>, Concatenate<Cuda, D>> {
+    let Some(engine) = engine_for(&call) else {
+        return Err(call);
+    };
+    let Concatenate { parts, dim } = call;
+    let parts: Vec<Tensor> = parts
+        .into_iter()
+        .map(|part| contiguous(raw(part)))
+        .collect();
+    let first = &parts[0];
     let mut shape = first.meta.shape().clone();
-    if (0..dim).any(|axis| shape[axis] != 1) || parts.iter().any(|part| part.dtype != first.dtype) {
-        return None;
-    }
     shape[dim] = parts.iter().map(|part| part.meta.shape()[dim]).sum();
-    let parts: Vec<Tensor> = parts.iter().cloned().map(contiguous).collect();
     let size = first.dtype.size();
     let y = engine.run(&first.client, |scope| {
         let y = scope.empty(shape.num_elements() * size);
@@ -26,5 +34,16 @@ pub(super) fn concatenate(parts: &[Tensor], dim: usize) -> Option<Tensor> {
         }
         Ok(y)
     });
-    Some(over(first, y, shape.clone(), first.dtype))
+    Ok(typed(over(first, y, shape, first.dtype)))
+}
+
+/// The engine that can copy the parts; `None` where a part is not one block of the result.
+fn engine_for<const D: usize>(call: &Concatenate<Cuda, D>) -> Option<std::sync::Arc<Engine>> {
+    let first = call.parts.first()?;
+    let shape = first.dims();
+    let alike = call.parts.iter().all(|part| part.dtype() == first.dtype());
+    let in_blocks = shape[..call.dim].iter().all(|&size| size == 1);
+    (alike && in_blocks)
+        .then(|| Engine::of(&first.device()).ok())
+        .flatten()
 }

@@ -1,23 +1,25 @@
 //! Convolutions as matrix products over columns of pixels.
 
 use burn::tensor::DType;
+use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::{Arg, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::scratch::Use;
-use super::tensor::{Element, Tensor, contiguous, dims, over};
+use super::tensor::{Element, Typed, contiguous, dims, engine_of, over, raw, typed};
+use crate::kernels::ConvSame;
 use crate::working_memory::cuda::COLUMNS;
 
-/// See [`crate::fused::conv_same`]; for f32 images.
-pub(super) fn conv_same(x: Tensor, weight: Tensor, bias: Tensor) -> Option<Tensor> {
-    let engine = Engine::of(&x.device).ok()?;
-    if x.dtype != DType::F32 || !engine.has_blas() {
-        return None;
-    }
-    let [x, weight, bias] =
-        [x, weight, bias].map(|tensor| contiguous(in_dtype(tensor, DType::F32)));
+/// Convolves f32 images; others are handed back.
+pub(super) fn conv_same(call: ConvSame<Cuda>) -> Result<Typed<4>, ConvSame<Cuda>> {
+    let engine = match engine_of(&call.x) {
+        Some((engine, Element::F32)) if engine.has_blas() => engine,
+        _ => return Err(call),
+    };
+    let [x, weight, bias] = [raw(call.x), raw(call.weight), raw(call.bias)]
+        .map(|tensor| contiguous(in_dtype(tensor, DType::F32)));
     let [batch, channels, height, width] = dims(&x);
     let [out, _, side, _] = dims(&weight);
     let plane = height * width;
@@ -42,7 +44,8 @@ pub(super) fn conv_same(x: Tensor, weight: Tensor, bias: Tensor) -> Option<Tenso
         }
         Ok(y)
     });
-    Some(over(&x, y, [batch, out, height, width].into(), DType::F32))
+    let shape = [batch, out, height, width].into();
+    Ok(typed(over(&x, y, shape, DType::F32)))
 }
 
 struct Convolution {

@@ -1,10 +1,16 @@
 //! The operations between the matrix products, one kernel each.
 
+use std::sync::Arc;
+
 use burn::tensor::DType;
+use burn_cuda::Cuda;
 
 use super::engine::{Arg, Engine, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
-use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, over};
+use super::tensor::{
+    Element, Tensor, Typed, batch_stride, contiguous, dims, engine_of, over, raw, typed,
+};
+use crate::kernels::{ChannelNorm, GatedAdd, GeluTanh, RmsNorm, SiluMul};
 
 /// A grid in one dimension.
 fn line(blocks: u32, threads: u32) -> Grid {
@@ -15,12 +21,15 @@ fn line(blocks: u32, threads: u32) -> Grid {
     }
 }
 
-/// See [`crate::fused::rms_norm`].
-pub(super) fn rms_norm(x: Tensor, weight: Tensor, epsilon: f64) -> Option<Tensor> {
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let weight = contiguous(in_dtype(weight, DType::F32));
-    let x = contiguous(x);
+pub(super) fn rms_norm<const D: usize>(
+    call: RmsNorm<Cuda, D>,
+) -> Result<Typed<D>, RmsNorm<Cuda, D>> {
+    let Some((engine, element)) = engine_of(&call.x) else {
+        return Err(call);
+    };
+    let RmsNorm { x, weight, epsilon } = call;
+    let weight = contiguous(in_dtype(raw(weight), DType::F32));
+    let x = contiguous(raw(x));
     let shape = x.meta.shape().clone();
     let channels = shape[shape.num_dims() - 1];
     let elements = shape.num_elements();
@@ -50,20 +59,19 @@ pub(super) fn rms_norm(x: Tensor, weight: Tensor, epsilon: f64) -> Option<Tensor
         }
         Ok(y)
     });
-    Some(over(&x, y, shape, x.dtype))
+    Ok(typed(over(&x, y, shape, x.dtype)))
 }
 
-/// An element-wise kernel of one or two operands.
-fn element_wise(name: &str, operands: Vec<Tensor>) -> Option<Tensor> {
-    let like = operands.first()?.clone();
-    let element = Element::of(like.dtype)?;
-    let engine = Engine::of(&like.device).ok()?;
-    let operands: Vec<Tensor> = operands
-        .into_iter()
-        .map(|operand| contiguous(in_dtype(operand, like.dtype)))
-        .collect();
-    let elements = like.meta.shape().num_elements();
-    let y = engine.run(&like.client, |scope| {
+/// Runs an element-wise kernel of one or two operands, in the shape and the dtype of the first.
+fn element_wise<const N: usize>(
+    name: &str,
+    (engine, element): (Arc<Engine>, Element),
+    operands: [Tensor; N],
+) -> Tensor {
+    let (shape, dtype) = (operands[0].meta.shape().clone(), operands[0].dtype);
+    let operands = operands.map(|operand| contiguous(in_dtype(operand, dtype)));
+    let elements = shape.num_elements();
+    let y = engine.run(&operands[0].client, |scope| {
         let y = scope.empty(elements * element.size());
         if elements > 0 {
             let operands = operands.iter();
@@ -77,24 +85,35 @@ fn element_wise(name: &str, operands: Vec<Tensor>) -> Option<Tensor> {
         }
         Ok(y)
     });
-    Some(over(&like, y, like.meta.shape().clone(), like.dtype))
+    over(&operands[0], y, shape, dtype)
 }
 
-/// See [`crate::fused::gelu_tanh`].
-pub(super) fn gelu_tanh(x: Tensor) -> Option<Tensor> {
-    element_wise("gelu_tanh", vec![x])
+pub(super) fn gelu_tanh<const D: usize>(
+    call: GeluTanh<Cuda, D>,
+) -> Result<Typed<D>, GeluTanh<Cuda, D>> {
+    match engine_of(&call.x) {
+        Some(engine) => Ok(typed(element_wise("gelu_tanh", engine, [raw(call.x)]))),
+        None => Err(call),
+    }
 }
 
-/// See [`crate::fused::silu_mul`].
-pub(super) fn silu_mul(gate: Tensor, up: Tensor) -> Option<Tensor> {
-    element_wise("silu_mul", vec![gate, up])
+pub(super) fn silu_mul<const D: usize>(
+    call: SiluMul<Cuda, D>,
+) -> Result<Typed<D>, SiluMul<Cuda, D>> {
+    let Some(engine) = engine_of(&call.gate) else {
+        return Err(call);
+    };
+    let operands = [call.gate, call.up].map(raw);
+    Ok(typed(element_wise("silu_mul", engine, operands)))
 }
 
-/// See [`crate::fused::gated_add`].
-pub(super) fn gated_add(residual: Tensor, x: Tensor, gate: Tensor) -> Option<Tensor> {
-    let element = Element::of(residual.dtype)?;
-    let engine = Engine::of(&residual.device).ok()?;
-    let [x, gate] = [x, gate].map(|tensor| contiguous(in_dtype(tensor, residual.dtype)));
+pub(super) fn gated_add(call: GatedAdd<Cuda>) -> Result<Typed<3>, GatedAdd<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.residual) else {
+        return Err(call);
+    };
+    let GatedAdd { residual, x, gate } = call;
+    let residual = raw(residual);
+    let [x, gate] = [x, gate].map(|tensor| contiguous(in_dtype(raw(tensor), residual.dtype)));
     let residual = contiguous(residual);
     let [batch, tokens, channels] = dims(&residual);
     let y = engine.run(&x.client, |scope| {
@@ -116,15 +135,17 @@ pub(super) fn gated_add(residual: Tensor, x: Tensor, gate: Tensor) -> Option<Ten
         }
         Ok(y)
     });
-    Some(over(&x, y, [batch, tokens, channels].into(), x.dtype))
+    let shape = [batch, tokens, channels].into();
+    Ok(typed(over(&x, y, shape, x.dtype)))
 }
 
-/// See [`crate::fused::channel_norm`].
-pub(super) fn channel_norm(x: Tensor, gamma: Tensor, silu: bool) -> Option<Tensor> {
-    let element = Element::of(x.dtype)?;
-    let engine = Engine::of(&x.device).ok()?;
-    let gamma = contiguous(in_dtype(gamma, DType::F32));
-    let x = contiguous(x);
+pub(super) fn channel_norm(call: ChannelNorm<Cuda>) -> Result<Typed<4>, ChannelNorm<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.x) else {
+        return Err(call);
+    };
+    let ChannelNorm { x, gamma, silu } = call;
+    let gamma = contiguous(in_dtype(raw(gamma), DType::F32));
+    let x = contiguous(raw(x));
     let [batch, channels, height, width] = dims(&x);
     let plane = height * width;
     // Pixels of a block.
@@ -156,10 +177,6 @@ pub(super) fn channel_norm(x: Tensor, gamma: Tensor, silu: bool) -> Option<Tenso
         }
         Ok(y)
     });
-    Some(over(
-        &x,
-        y,
-        [batch, channels, height, width].into(),
-        x.dtype,
-    ))
+    let shape = [batch, channels, height, width].into();
+    Ok(typed(over(&x, y, shape, x.dtype)))
 }

@@ -1,74 +1,68 @@
 //! Layer norms: with the gated sum that comes before them, and the rounding that follows.
 
-use std::sync::Arc;
-
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::in_dtype;
 use super::round::empty_rows;
-use super::rounded;
-use super::tensor::{Element, Tensor, batch_stride, contiguous, dims, empty, over};
-use crate::fp8::{Activations, NormCall};
+use super::tensor::{
+    Element, Tensor, Typed, batch_stride, contiguous, dims, empty, engine_of, over, raw, typed,
+};
+use crate::kernels::{Activations, GatedAdd, GatedAddLayerNorm, ModulatedLayerNorm};
 
 /// Rows of a block, one for each of its warps.
 const ROWS: usize = 4;
 
-/// What is normalised, and how.
+/// The inputs of a norm.
+pub(super) struct Inputs {
+    /// `[batch, tokens, channels]`.
+    pub(super) x: Tensor,
+    /// What is added to `x` before the norm, of its shape, and the gate `[batch, 1, channels]`
+    /// that multiplies it.
+    pub(super) update: Option<[Tensor; 2]>,
+    /// `[batch, 1, channels]`.
+    pub(super) shift: Tensor,
+    /// `[batch, 1, channels]`.
+    pub(super) scale: Tensor,
+    pub(super) epsilon: f64,
+}
+
+/// A norm with memory for its results.
 pub(super) struct Norm {
-    x: Tensor,
-    update: Option<[Tensor; 2]>,
-    shift: Tensor,
-    scale: Tensor,
-    epsilon: f64,
+    inputs: Inputs,
     element: Element,
-    /// Where the input with its update will be; itself where there is none.
     sum: Tensor,
     y: Activations<Cuda>,
 }
 
 impl Norm {
-    /// With the engine of its device; `None` where the kernels do not know the dtype, or where rounded
-    /// rows are asked for and have no use.
-    pub(super) fn new(call: NormCall<Cuda>, rounded: bool) -> Option<(Arc<Engine>, Self)> {
-        let NormCall {
-            x,
-            update,
-            shift,
-            scale,
-            epsilon,
-        } = call;
-        let element = Element::of(x.dtype)?;
-        let engine = Engine::of(&x.device).ok()?;
-        let [batch, tokens, channels] = dims(&x);
+    /// Takes memory for the results, which are quantized if `quantize`: then
+    /// [`has_use`](super::rounded::has_use) must say so.
+    pub(super) fn new(element: Element, inputs: Inputs, quantize: bool) -> Self {
+        let [batch, tokens, channels] = dims(&inputs.x);
         let rows = batch * tokens;
-        if rounded && !rounded::has_use(&engine, element, rows, channels) {
-            return None;
-        }
-        let dtype = x.dtype;
+        let dtype = inputs.x.dtype;
         let as_read = |tensor| contiguous(in_dtype(tensor, dtype));
-        let x = as_read(x);
-        let norm = Self {
-            sum: match update {
+        let x = as_read(inputs.x);
+        Self {
+            sum: match inputs.update {
                 None => x.clone(),
                 Some(_) => empty(&x, x.meta.shape().clone(), dtype),
             },
-            y: match rounded {
-                false => Activations::Exact(empty(&x, [rows, channels].into(), dtype)),
+            y: match quantize {
+                false => Activations::Exact(typed(empty(&x, [rows, channels].into(), dtype))),
                 true => Activations::Rounded(empty_rows(&x, rows, channels)),
             },
-            update: match update {
-                None => None,
-                Some(update) => Some([update.output.compute(dims(&x)), update.gate].map(as_read)),
+            inputs: Inputs {
+                update: inputs.update.map(|update| update.map(as_read)),
+                x,
+                shift: as_read(inputs.shift),
+                scale: as_read(inputs.scale),
+                epsilon: inputs.epsilon,
             },
-            x,
-            shift: as_read(shift),
-            scale: as_read(scale),
-            epsilon,
             element,
-        };
-        Some((engine, norm))
+        }
     }
 
     /// Where the input with its update will be, `[batch, tokens, channels]`.
@@ -86,31 +80,38 @@ impl Norm {
     /// # Errors
     /// The driver's.
     pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
-        let [batch, tokens, channels]: [usize; 3] = dims(&self.x);
+        let Inputs {
+            x,
+            update,
+            shift,
+            scale,
+            epsilon,
+        } = &self.inputs;
+        let [batch, tokens, channels]: [usize; 3] = dims(x);
         if batch * tokens == 0 {
             return Ok(());
         }
         let of = |tensor: &Tensor| Arg::Pointer(scope.pointer(&tensor.handle));
-        let mut args = vec![of(&self.x)];
+        let mut args = vec![of(x)];
         let mut strides = vec![];
-        if let Some([output, gate]) = &self.update {
+        if let Some([output, gate]) = update {
             args.extend([of(output), of(gate)]);
             strides.push(batch_stride(gate));
         }
-        args.extend([of(&self.shift), of(&self.scale)]);
-        strides.extend([batch_stride(&self.shift), batch_stride(&self.scale)]);
-        if self.update.is_some() {
+        args.extend([of(shift), of(scale)]);
+        strides.extend([batch_stride(shift), batch_stride(scale)]);
+        if update.is_some() {
             args.push(of(&self.sum));
         }
         match &self.y {
-            Activations::Exact(y) => args.push(of(y)),
+            Activations::Exact(y) => args.push(of(&raw(y.clone()))),
             Activations::Rounded(rows) => args.extend([of(&rows.values), of(&rows.scales)]),
         }
         args.extend([Arg::Int(channels as i32), Arg::Int(tokens as i32)]);
         args.extend(strides.into_iter().map(Arg::Long));
-        args.push(Arg::Float(self.epsilon as f32));
+        args.push(Arg::Float(*epsilon as f32));
         let rounded = matches!(self.y, Activations::Rounded(_));
-        let name = match (self.update.is_some(), rounded) {
+        let name = match (update.is_some(), rounded) {
             (false, false) => "layer_norm_modulate",
             (false, true) => "layer_norm_modulate_quantize",
             (true, false) => "gated_add_layer_norm",
@@ -125,13 +126,51 @@ impl Norm {
     }
 }
 
-/// The input with its update, and its normalised tokens; `None` as of [`Norm::new`].
-pub(super) fn norm(call: NormCall<Cuda>) -> Option<[Tensor; 2]> {
-    let (engine, norm) = Norm::new(call, false)?;
-    let Activations::Exact(y) = norm.y() else {
-        return None;
+/// Runs a norm whose results are not quantized: the input with its update, and its normalised
+/// tokens.
+fn run(engine: &Engine, element: Element, inputs: Inputs) -> [Typed<3>; 2] {
+    let norm = Norm::new(element, inputs, false);
+    let x = &norm.inputs.x;
+    engine.run(&x.client, |scope| norm.run(scope));
+    let shape = x.meta.shape().clone();
+    let y = match norm.y() {
+        Activations::Exact(y) => raw(y),
+        Activations::Rounded(_) => unreachable!("the norm was made with exact results"),
     };
-    engine.run(&norm.x.client, |scope| norm.run(scope));
-    let y = over(&norm.x, y.handle, norm.x.meta.shape().clone(), norm.x.dtype);
-    Some([norm.sum, y])
+    let y = over(x, y.handle, shape, x.dtype);
+    [norm.sum(), y].map(typed)
+}
+
+pub(super) fn modulated_layer_norm(
+    call: ModulatedLayerNorm<Cuda>,
+) -> Result<Typed<3>, ModulatedLayerNorm<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.x) else {
+        return Err(call);
+    };
+    let inputs = Inputs {
+        x: raw(call.x),
+        update: None,
+        shift: raw(call.shift),
+        scale: raw(call.scale),
+        epsilon: call.epsilon,
+    };
+    let [_, y] = run(&engine, element, inputs);
+    Ok(y)
+}
+
+pub(super) fn gated_add_layer_norm(
+    call: GatedAddLayerNorm<Cuda>,
+) -> Result<[Typed<3>; 2], GatedAddLayerNorm<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.sum.residual) else {
+        return Err(call);
+    };
+    let GatedAdd { residual, x, gate } = call.sum;
+    let inputs = Inputs {
+        x: raw(residual),
+        update: Some([raw(x), raw(gate)]),
+        shift: raw(call.shift),
+        scale: raw(call.scale),
+        epsilon: call.epsilon,
+    };
+    Ok(run(&engine, element, inputs))
 }

@@ -11,9 +11,10 @@ use cudarc::driver::DriverError;
 use super::blas::{Layout, Operands, Product};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::scratch::Use;
-use super::tensor::{Element, Tensor, contiguous, dims, empty};
-use crate::fp8::by_row::is_by_row;
-use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format};
+use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
+use crate::fp8::Fp8Format;
+use crate::fp8::by_row::{fp8_linear_by_row, is_by_row};
+use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
 use crate::working_memory::FEW_ROWS;
 
 /// Threads of the element-wise kernels' blocks.
@@ -39,19 +40,53 @@ pub(super) enum Stored {
 impl From<Fp8Codes<Cuda>> for Stored {
     fn from(weight: Fp8Codes<Cuda>) -> Self {
         Self::Fp8 {
-            codes: weight.codes,
-            scale: Box::new(weight.scale),
+            codes: weight.codes.into_primitive(),
+            scale: Box::new(raw(weight.scale)),
             format: weight.format,
         }
     }
 }
 
-/// `y = epilogue(x · weightᵀ)` for `x [rows, in]`; `None` where neither our kernels nor cuBLASLt know
-/// it.
-pub(super) fn linear(x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Option<Tensor> {
-    let (engine, linear) = Linear::new(x, weight, epilogue)?;
-    engine.run(&linear.x.client, |scope| linear.run(scope));
-    Some(linear.y)
+pub(super) fn dense_linear(call: DenseLinear<Cuda>) -> Result<Typed<2>, DenseLinear<Cuda>> {
+    match engine_for(&call.x, None) {
+        Some((engine, element)) => {
+            let weight = Stored::Dense(raw(call.weight));
+            let linear = Linear::new(element, call.x, weight, call.epilogue);
+            engine.run(&linear.x.client, |scope| linear.run(scope));
+            Ok(typed(linear.y))
+        }
+        None => Err(call),
+    }
+}
+
+pub(super) fn fp8_linear(call: Fp8Linear<Cuda>) -> Result<Typed<2>, Fp8Linear<Cuda>> {
+    if is_by_row(&call.weight) {
+        return Ok(fp8_linear_by_row(call));
+    }
+    match engine_for(&call.x, Some(&call.weight)) {
+        Some((engine, element)) => {
+            let linear = Linear::new(element, call.x, call.weight.into(), call.epilogue);
+            engine.run(&linear.x.client, |scope| linear.run(scope));
+            Ok(typed(linear.y))
+        }
+        None => Err(call),
+    }
+}
+
+/// The engine that multiplies `x [rows, in]` with a weight, which is dense if it has no codes;
+/// `None` where neither our kernels nor cuBLASLt know the product. Neither scales each row of a
+/// weight by itself.
+pub(super) fn engine_for(
+    x: &Typed<2>,
+    codes: Option<&Fp8Codes<Cuda>>,
+) -> Option<(Arc<Engine>, Element)> {
+    if codes.is_some_and(is_by_row) {
+        return None;
+    }
+    let (engine, element) = engine_of(x)?;
+    let [rows, _] = x.dims();
+    let few = rows <= FEW_ROWS && codes.is_some();
+    (few || engine.has_blas()).then_some((engine, element))
 }
 
 /// A layer that can be started.
@@ -65,31 +100,22 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// With the engine of its device; `None` as of [`linear`].
+    /// Takes memory for the result of a product that [`engine_for`] knows.
     pub(super) fn new(
-        x: Tensor,
+        element: Element,
+        x: Typed<2>,
         weight: Stored,
         epilogue: Epilogue<Cuda>,
-    ) -> Option<(Arc<Engine>, Self)> {
+    ) -> Self {
         let Epilogue {
             bias,
             addend,
             activation,
         } = epilogue;
-        // Neither our kernels nor cuBLASLt scale each row of a weight by itself.
-        if matches!(&weight, Stored::Fp8 { scale, .. } if is_by_row::<Cuda>(scale)) {
-            return None;
-        }
-        let element = Element::of(x.dtype)?;
-        let engine = Engine::of(&x.device).ok()?;
-        let [rows, width] = dims(&x);
-        let few = rows <= FEW_ROWS && matches!(weight, Stored::Fp8 { .. });
-        if !few && !engine.has_blas() {
-            return None;
-        }
-        let x = contiguous(x);
-        let bias = bias.map(|bias| contiguous(in_dtype(bias, DType::F32)));
-        let addend = addend.map(|addend| contiguous(in_dtype(addend, x.dtype)));
+        let [rows, width] = x.dims();
+        let x = contiguous(raw(x));
+        let bias = bias.map(|bias| contiguous(in_dtype(raw(bias), DType::F32)));
+        let addend = addend.map(|addend| contiguous(in_dtype(raw(addend), x.dtype)));
         let weight = match weight {
             Stored::Fp8 {
                 codes,
@@ -113,15 +139,14 @@ impl Linear {
             out,
             activation,
         };
-        let linear = Self {
+        Self {
             y: empty(&x, [rows, out].into(), x.dtype),
             x,
             weight,
             bias,
             addend,
             layer,
-        };
-        Some((engine, linear))
+        }
     }
 
     /// Where the result will be, `[rows, out]`.

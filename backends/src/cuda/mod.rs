@@ -4,6 +4,10 @@
 //! before and after Burn's work on the device, without the host waiting (see [`engine`]). Device
 //! memory is Burn's throughout.
 
+// What a function here does not compute it hands back, as large as it was given; that is no error
+// which travels far.
+#![allow(clippy::result_large_err)]
+
 mod attention;
 mod attention_quantized;
 mod blas;
@@ -19,7 +23,7 @@ mod linear;
 mod ops;
 mod order;
 pub(crate) mod probe;
-mod rotate;
+mod rotary;
 mod round;
 mod rounded;
 mod scratch;

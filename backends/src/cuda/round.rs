@@ -2,21 +2,32 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, FloatDType, Int};
+use burn::tensor::{DType, FloatDType};
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::rounded::has_use;
-use super::tensor::{Element, Tensor, contiguous, dims, empty, over};
-use crate::fp8::portable::decode_all;
-use crate::fp8::{Fp8Format, RoundedRows};
+use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw};
+use crate::kernels::{QuantizeRows, RoundedRows};
 
-/// See [`Fp8Ops::round_rows`](crate::fp8::Fp8Ops::round_rows); `None` where codes have no use.
-pub(super) fn round_rows(x: Tensor) -> Option<RoundedRows<Cuda>> {
-    let (engine, round) = Round::new(x)?;
+/// Quantizes rows to codes, or hands them back where codes have no use.
+pub(super) fn quantize_rows(
+    call: QuantizeRows<Cuda>,
+) -> Result<RoundedRows<Cuda>, QuantizeRows<Cuda>> {
+    let Some(engine) = engine_for(&call.x) else {
+        return Err(call);
+    };
+    let round = Round::new(call.x);
     engine.run(&round.x.client, |scope| round.run(scope));
-    Some(round.rows)
+    Ok(round.rows)
+}
+
+/// The engine that quantizes rows `[rows, in]`; `None` where codes have no use.
+pub(super) fn engine_for(x: &Typed<2>) -> Option<Arc<Engine>> {
+    let (engine, element) = engine_of(x)?;
+    let [rows, width] = x.dims();
+    has_use(&engine, element, rows, width).then_some(engine)
 }
 
 /// Memory of codes U8 `[rows, in]` and scales f32 `[rows]`, of rows of bf16 like a tensor.
@@ -35,17 +46,12 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// With the engine of its device; `None` where codes have no use.
-    pub(super) fn new(x: Tensor) -> Option<(Arc<Engine>, Self)> {
-        let element = Element::of(x.dtype)?;
-        let engine = Engine::of(&x.device).ok()?;
-        let [rows, width] = dims(&x);
-        if !has_use(&engine, element, rows, width) {
-            return None;
-        }
-        let x = contiguous(x);
+    /// Takes memory for the codes of rows for which there is an [engine](engine_for).
+    pub(super) fn new(x: Typed<2>) -> Self {
+        let [rows, width] = x.dims();
+        let x = contiguous(raw(x));
         let rows = empty_rows(&x, rows, width);
-        Some((engine, Self { x, rows }))
+        Self { x, rows }
     }
 
     /// Where the rounded rows will be.
@@ -73,27 +79,5 @@ impl Round {
         let mut args = places.to_vec();
         args.extend([rows, width].map(|size| Arg::Int(size as i32)));
         scope.launch("fp8_quantize_bf16", grid, &args)
-    }
-}
-
-/// Rows whose codes no product takes, as the portable body knows them.
-pub(super) fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
-    if x.values.dtype != DType::U8 {
-        return x;
-    }
-    let [rows, _] = dims(&x.values);
-    let values = decode_all(
-        burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
-        Fp8Format::E4M3,
-    );
-    RoundedRows {
-        values: values.cast(x.dtype).into_primitive().tensor(),
-        scales: over(
-            &x.scales,
-            x.scales.handle.clone(),
-            [rows, 1].into(),
-            DType::F32,
-        ),
-        dtype: x.dtype,
     }
 }

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::{DType, FloatDType, Int};
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, finish, in_dtype};
-use super::tensor::{Element, Tensor, contiguous, dims, empty};
-use crate::fp8::by_row::is_by_row;
-use crate::fp8::{Activation, Epilogue, Fp8Codes, Fp8Format, RoundedRows};
+use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, over, raw, typed};
+use crate::fp8::Fp8Format;
+use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
+use crate::fp8::portable::decode_all;
+use crate::kernels::{Activation, QuantizedLinear, RoundedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
@@ -65,16 +67,46 @@ pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usi
     suitable && multiplies_codes(engine)
 }
 
-/// See [`Fp8Ops::fp8_linear_rounded`](crate::fp8::Fp8Ops::fp8_linear_rounded); `None` where `x` is
-/// no codes, or cuBLASLt does not multiply them.
-pub(super) fn linear_rounded(
-    x: RoundedRows<Cuda>,
-    weight: Fp8Codes<Cuda>,
-    epilogue: Epilogue<Cuda>,
-) -> Option<Tensor> {
-    let (engine, linear) = LinearRounded::new(x, weight, epilogue)?;
-    engine.run(&linear.y.client, |scope| linear.run(scope));
-    Some(linear.y)
+/// Multiplies codes with codes, or hands the decoded rows back where cuBLASLt does not.
+pub(super) fn quantized_linear(
+    call: QuantizedLinear<Cuda>,
+) -> Result<Typed<2>, QuantizedLinear<Cuda>> {
+    if is_by_row(&call.weight) {
+        return Ok(quantized_linear_by_row(call));
+    }
+    match Layer::of(&call) {
+        Some((engine, layer)) => {
+            let linear = LinearRounded::new(layer, call);
+            engine.run(&linear.y.client, |scope| linear.run(scope));
+            Ok(typed(linear.y))
+        }
+        None => Err(QuantizedLinear {
+            x: decoded(call.x),
+            ..call
+        }),
+    }
+}
+
+/// Rows whose codes no product takes, as the portable body knows them.
+fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
+    if x.values.dtype != DType::U8 {
+        return x;
+    }
+    let [rows, _] = dims(&x.values);
+    let values = decode_all(
+        burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
+        Fp8Format::E4M3,
+    );
+    RoundedRows {
+        values: values.cast(x.dtype).into_primitive().tensor(),
+        scales: over(
+            &x.scales,
+            x.scales.handle.clone(),
+            [rows, 1].into(),
+            DType::F32,
+        ),
+        dtype: x.dtype,
+    }
 }
 
 /// A layer that can be started.
@@ -89,56 +121,28 @@ pub(super) struct LinearRounded {
 }
 
 impl LinearRounded {
-    /// With the engine of its device; `None` as of [`linear_rounded`].
-    pub(super) fn new(
-        x: RoundedRows<Cuda>,
-        weight: Fp8Codes<Cuda>,
-        epilogue: Epilogue<Cuda>,
-    ) -> Option<(Arc<Engine>, Self)> {
-        let Epilogue {
-            bias,
-            addend,
-            activation,
-        } = epilogue;
-        if x.values.dtype != DType::U8 || is_by_row::<Cuda>(&weight.scale) {
-            return None;
-        }
-        let engine = Engine::of(&x.values.device).ok()?;
-        let [rows, width] = dims(&x.values);
-        let [out, _] = dims(&weight.codes);
-        let gelu = activation == Activation::GeluTanh;
-        let whole = Product {
-            m: rows,
-            n: out,
-            k: width,
-            weight: Layout::Rows,
-            y_leading: out,
-            element: Element::Bf16,
-            codes: Some(Codes {
-                format: weight.format,
-                scaled_by_row: true,
-            }),
-            addend: addend.is_some(),
-            bias: bias.is_some(),
-            gelu,
-        };
-        let (product, remainder) = way(&engine, whole)?;
+    /// Takes memory for the result of a [`Layer::of`] the same call.
+    pub(super) fn new(layer: Layer, call: QuantizedLinear<Cuda>) -> Self {
+        let QuantizedLinear {
+            x,
+            weight,
+            epilogue,
+        } = call;
+        let [rows, _] = dims(&x.values);
+        let [out, _] = weight.codes.dims();
+        let bias = epilogue.bias.map(raw);
+        let addend = epilogue.addend.map(raw);
         let [bias, addend] =
             [bias, addend].map(|part| part.map(|part| contiguous(in_dtype(part, DType::BF16))));
-        let linear = Self {
+        Self {
             y: empty(&x.values, [rows, out].into(), DType::BF16),
             x,
-            codes: contiguous(weight.codes),
-            scale: contiguous(weight.scale),
+            codes: contiguous(weight.codes.into_primitive()),
+            scale: contiguous(raw(weight.scale)),
             bias,
             addend,
-            layer: Layer {
-                product,
-                remainder,
-                gelu,
-            },
-        };
-        Some((engine, linear))
+            layer,
+        }
     }
 
     /// Where the result will be, bf16 `[rows, out]`.
@@ -207,13 +211,53 @@ struct Addresses {
     y: u64,
 }
 
-struct Layer {
+/// How a layer is computed.
+pub(super) struct Layer {
     product: Product,
     remainder: Remainder,
     gelu: bool,
 }
 
 impl Layer {
+    /// How a product of codes with codes is computed, with the engine of its device; `None` where
+    /// the rows are no codes or cuBLASLt does not multiply them.
+    pub(super) fn of(call: &QuantizedLinear<Cuda>) -> Option<(Arc<Engine>, Self)> {
+        let QuantizedLinear {
+            x,
+            weight,
+            epilogue,
+        } = call;
+        if x.values.dtype != DType::U8 || is_by_row(weight) {
+            return None;
+        }
+        let engine = Engine::of(&x.values.device).ok()?;
+        let [rows, width] = dims(&x.values);
+        let [out, _] = weight.codes.dims();
+        let gelu = epilogue.activation == Activation::GeluTanh;
+        let whole = Product {
+            m: rows,
+            n: out,
+            k: width,
+            weight: Layout::Rows,
+            y_leading: out,
+            element: Element::Bf16,
+            codes: Some(Codes {
+                format: weight.format,
+                scaled_by_row: true,
+            }),
+            addend: epilogue.addend.is_some(),
+            bias: epilogue.bias.is_some(),
+            gelu,
+        };
+        let (product, remainder) = way(&engine, whole)?;
+        let layer = Self {
+            product,
+            remainder,
+            gelu,
+        };
+        Some((engine, layer))
+    }
+
     /// The product and what is left of it.
     fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
         let Product { m, n, .. } = self.product;

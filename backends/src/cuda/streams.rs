@@ -8,25 +8,25 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::{Engine, Scope};
-use super::layer_norm::Norm;
-use super::linear::{Linear, Stored};
-use super::round::Round;
-use super::rounded::LinearRounded;
-use super::tensor::{Tensor, dims, over};
+use super::layer_norm::{Inputs, Norm};
+use super::linear::{self, Linear, Stored};
+use super::round::{self, Round};
+use super::rounded::{self, LinearRounded, has_use};
+use super::tensor::{Element, Typed, engine_of, over, raw, typed};
 use crate::fp8::{
-    Activations, Chain, ChainCall, Epilogue, Fp8Codes, Layer, LayerWeight, NormCall, Output,
-    RoundedRows, StreamCall, StreamResult, Update,
+    Chain, ChainCall, Layer, LayerWeight, NormCall, Output, StreamCall, StreamResult, Update,
 };
+use crate::kernels::{Activations, Epilogue, Fp8Codes, QuantizedLinear, RoundedRows};
 use crate::low_rank::LowRank;
 
-/// See [`Fp8Ops::streams`](crate::fp8::Fp8Ops::streams): all of both is one run, one beside the other. Where
-/// our kernels and cuBLASLt do not know all of it, each is computed by itself.
+/// Computes both streams in one run, one beside the other, or hands them back where our kernels and
+/// cuBLASLt do not know all of it.
 pub(super) fn streams<const N: usize>(
     calls: [StreamCall<Cuda, N>; 2],
-) -> [StreamResult<Cuda, N>; 2] {
+) -> Result<[StreamResult<Cuda, N>; 2], [StreamCall<Cuda, N>; 2]> {
     let [Some((first, first_result)), Some((second, second_result))] = calls.clone().map(Plan::new)
     else {
-        return calls.map(StreamCall::compute);
+        return Err(calls);
     };
     let (few, many) = match first.rows < second.rows {
         true => (&first, &second),
@@ -37,7 +37,7 @@ pub(super) fn streams<const N: usize>(
         scope.beside(|| many.run(scope))?;
         few.run(scope)
     });
-    [first_result, second_result]
+    Ok([first_result, second_result])
 }
 
 /// What a stream goes through, step by step. What steps give each other has its memory, and holds nothing
@@ -61,15 +61,15 @@ impl Plan {
     fn new<const N: usize>(call: StreamCall<Cuda, N>) -> Option<(Self, StreamResult<Cuda, N>)> {
         let takes_rounded = call.takes_rounded();
         let norm = call.norm;
-        let [batch, tokens, _]: [usize; 3] = dims(&norm.x);
+        let [batch, tokens, _] = norm.x.dims();
         let mut plan = Self {
-            engine: Engine::of(&norm.x.device).ok()?,
-            client: norm.x.client.clone(),
+            engine: Engine::of(&norm.x.device()).ok()?,
+            client: raw(norm.x.clone()).client,
             rows: batch * tokens,
             steps: vec![],
         };
         let (sum, x) = plan.norm(norm, takes_rounded)?;
-        let outputs: Option<Vec<Tensor>> = call
+        let outputs: Option<Vec<Typed<2>>> = call
             .chains
             .into_iter()
             .map(|chain| plan.chain(x.clone(), chain))
@@ -79,7 +79,16 @@ impl Plan {
     }
 
     /// Where the sum and the normalised tokens will be.
-    fn norm(&mut self, call: NormCall<Cuda>, rounded: bool) -> Option<(Tensor, Activations<Cuda>)> {
+    fn norm(
+        &mut self,
+        call: NormCall<Cuda>,
+        rounded: bool,
+    ) -> Option<(Typed<3>, Activations<Cuda>)> {
+        let (engine, element) = engine_of(&call.x)?;
+        let [batch, tokens, channels] = call.x.dims();
+        if rounded && !has_use(&engine, element, batch * tokens, channels) {
+            return None;
+        }
         let update = match call.update {
             None => None,
             Some(Update { gate, output }) => {
@@ -88,30 +97,37 @@ impl Plan {
                     Output::Of(ChainCall { x, chain }) => {
                         let y = self.chain(x, chain)?;
                         // Only what is there already could be converted.
-                        if y.dtype != call.x.dtype {
+                        if y.dtype() != call.x.dtype() {
                             return None;
                         }
-                        let shape = call.x.meta.shape().clone();
-                        over(&y, y.handle.clone(), shape, y.dtype)
+                        let y = raw(y);
+                        let shape = call.x.shape();
+                        typed(over(&y, y.handle.clone(), shape, y.dtype))
                     }
                 };
-                let output = Output::Known(output);
-                Some(Update { gate, output })
+                Some([output, gate].map(raw))
             }
         };
-        let (_, norm) = Norm::new(NormCall { update, ..call }, rounded)?;
-        let results = (norm.sum(), norm.y());
+        let inputs = Inputs {
+            x: raw(call.x),
+            update,
+            shift: raw(call.shift),
+            scale: raw(call.scale),
+            epsilon: call.epsilon,
+        };
+        let norm = Norm::new(element, inputs, rounded);
+        let results = (typed(norm.sum()), norm.y());
         self.steps.push(Step::Norm(Box::new(norm)));
         Some(results)
     }
 
-    fn chain(&mut self, x: Activations<Cuda>, chain: Chain<Cuda>) -> Option<Tensor> {
+    fn chain(&mut self, x: Activations<Cuda>, chain: Chain<Cuda>) -> Option<Typed<2>> {
         let mut layers = chain.into_layers();
         let y = self.layer(x, layers.next()?)?;
         layers.try_fold(y, |y, layer| self.layer(Activations::Exact(y), layer))
     }
 
-    fn layer(&mut self, x: Activations<Cuda>, layer: Layer<Cuda>) -> Option<Tensor> {
+    fn layer(&mut self, x: Activations<Cuda>, layer: Layer<Cuda>) -> Option<Typed<2>> {
         let addend = match (&x, layer.adapter) {
             (_, None) => None,
             (Activations::Exact(x), Some(adapter)) => Some(self.adapter(x.clone(), adapter)?),
@@ -124,10 +140,12 @@ impl Plan {
         };
         match (layer.weight, x) {
             (LayerWeight::Dense(weight), Activations::Exact(x)) => {
-                self.linear(x, Stored::Dense(weight), epilogue)
+                let engine = linear::engine_for(&x, None);
+                self.linear(engine, x, Stored::Dense(raw(weight)), epilogue)
             }
             (LayerWeight::Fp8(weight), Activations::Exact(x)) => {
-                self.linear(x, Stored::from(weight), epilogue)
+                let engine = linear::engine_for(&x, Some(&weight));
+                self.linear(engine, x, Stored::from(weight), epilogue)
             }
             (LayerWeight::Rounding(weight), Activations::Rounded(x)) => {
                 self.linear_rounded(x, weight, epilogue)
@@ -140,23 +158,32 @@ impl Plan {
         }
     }
 
-    fn adapter(&mut self, x: Tensor, adapter: LowRank<Cuda>) -> Option<Tensor> {
-        let [down, up] = [adapter.down, adapter.up]
-            .map(|matrix| Stored::Dense(matrix.into_primitive().tensor()));
-        let x = self.linear(x, down, Epilogue::NONE)?;
-        self.linear(x, up, Epilogue::NONE)
+    fn adapter(&mut self, x: Typed<2>, adapter: LowRank<Cuda>) -> Option<Typed<2>> {
+        let [down, up] = [adapter.down, adapter.up].map(|matrix| Stored::Dense(raw(matrix)));
+        let engine = linear::engine_for(&x, None);
+        let x = self.linear(engine, x, down, Epilogue::NONE)?;
+        let engine = linear::engine_for(&x, None);
+        self.linear(engine, x, up, Epilogue::NONE)
     }
 
-    fn round(&mut self, x: Tensor) -> Option<RoundedRows<Cuda>> {
-        let (_, round) = Round::new(x)?;
+    fn round(&mut self, x: Typed<2>) -> Option<RoundedRows<Cuda>> {
+        round::engine_for(&x)?;
+        let round = Round::new(x);
         let rows = round.rows();
         self.steps.push(Step::Round(Box::new(round)));
         Some(rows)
     }
 
-    fn linear(&mut self, x: Tensor, weight: Stored, epilogue: Epilogue<Cuda>) -> Option<Tensor> {
-        let (_, linear) = Linear::new(x, weight, epilogue)?;
-        let y = linear.y();
+    fn linear(
+        &mut self,
+        engine: Option<(Arc<Engine>, Element)>,
+        x: Typed<2>,
+        weight: Stored,
+        epilogue: Epilogue<Cuda>,
+    ) -> Option<Typed<2>> {
+        let (_, element) = engine?;
+        let linear = Linear::new(element, x, weight, epilogue);
+        let y = typed(linear.y());
         self.steps.push(Step::Linear(Box::new(linear)));
         Some(y)
     }
@@ -166,9 +193,15 @@ impl Plan {
         x: RoundedRows<Cuda>,
         weight: Fp8Codes<Cuda>,
         epilogue: Epilogue<Cuda>,
-    ) -> Option<Tensor> {
-        let (_, linear) = LinearRounded::new(x, weight, epilogue)?;
-        let y = linear.y();
+    ) -> Option<Typed<2>> {
+        let call = QuantizedLinear {
+            x,
+            weight,
+            epilogue,
+        };
+        let (_, layer) = rounded::Layer::of(&call)?;
+        let linear = LinearRounded::new(layer, call);
+        let y = typed(linear.y());
         self.steps.push(Step::Rounded(Box::new(linear)));
         Some(y)
     }

@@ -1,13 +1,39 @@
 //! Burn's tensors as our kernels see them.
 
-use burn::tensor::{DType, Shape};
+use std::sync::Arc;
+
+use burn::tensor::{DType, Shape, TensorPrimitive};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use burn_cuda::Cuda;
+
+use super::engine::Engine;
 
 /// A tensor of Burn's CUDA backend.
 pub(super) type Tensor = CubeTensor<CudaRuntime>;
+
+/// A tensor as the rest of the program has it.
+pub(super) type Typed<const D: usize> = burn::tensor::Tensor<Cuda, D>;
+
+/// The primitive of a tensor.
+pub(super) fn raw<const D: usize>(tensor: Typed<D>) -> Tensor {
+    tensor.into_primitive().tensor()
+}
+
+/// The tensor of a primitive.
+pub(super) fn typed<const D: usize>(primitive: Tensor) -> Typed<D> {
+    Typed::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// The engine of a tensor's device and what its kernels compute in; `None` where there is no
+/// engine or where kernels do not know the dtype.
+pub(super) fn engine_of<const D: usize>(tensor: &Typed<D>) -> Option<(Arc<Engine>, Element)> {
+    let element = Element::of(tensor.dtype())?;
+    let engine = Engine::of(&tensor.device()).ok()?;
+    Some((engine, element))
+}
 
 /// What kernels compute in, by the dtype of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

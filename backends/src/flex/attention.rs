@@ -3,24 +3,20 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::{Bytes, DType};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Tensor};
+use burn_flex::{Flex, FlexTensor, Layout};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::tensor::{in_dtype, to_f32};
+use super::tensor::{in_dtype, raw, to_f32, typed};
 use super::vector_math::{exp, max_of, sum_of};
+use crate::kernels::Attention;
 use crate::working_memory::flex::query_rows;
 
-/// See [`attention`](crate::fused::attention).
-pub(super) fn scaled_attention(
-    q: FlexTensor,
-    k: FlexTensor,
-    v: FlexTensor,
-    causal: bool,
-) -> FlexTensor {
+pub(super) fn attention(call: Attention<Flex>) -> Tensor<Flex, 4> {
+    let Attention { q, k, v, causal } = call;
     let dtype = q.dtype();
-    let (q, k, v) = (to_f32(q), to_f32(k), to_f32(v));
+    let [q, k, v] = [q, k, v].map(|tensor| to_f32(raw(tensor)));
     let [batch, tokens, heads, dim] = q.layout().shape().dims();
     let [_, keys, kv_heads, _] = k.layout().shape().dims();
     let shape = q.layout().shape().clone();
@@ -53,7 +49,7 @@ pub(super) fn scaled_attention(
         Layout::contiguous(shape),
         DType::F32,
     );
-    in_dtype(out, dtype)
+    typed(in_dtype(out, dtype))
 }
 
 /// `[batch, tokens, heads, dim]` as `[batch, heads, tokens, dim]`. A head's rows are read many

@@ -1,22 +1,23 @@
 //! Normalisation of channels on the CPU, where a pixel's channels lie far apart: a strip of
 //! pixels at a time, plane by plane.
 
-use burn::tensor::{Bytes, DType};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Tensor};
+use burn_flex::{Flex, FlexTensor, Layout};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::tensor::{in_dtype, to_f32};
+use super::tensor::{in_dtype, raw, to_f32, typed};
 use super::vector_math::silu;
+use crate::kernels::ChannelNorm;
 
 /// Most pixels in a strip. Long runs are needed: planes lie a power of two bytes apart, and a
 /// cache holds few lines of such addresses.
 const STRIP: usize = 4 << 10;
 
-/// See [`channel_norm`](crate::fused::channel_norm).
-pub(super) fn channel_norm(x: FlexTensor, gamma: FlexTensor, silu: bool) -> FlexTensor {
+pub(super) fn channel_norm(call: ChannelNorm<Flex>) -> Tensor<Flex, 4> {
+    let ChannelNorm { x, gamma, silu } = call;
     let dtype = x.dtype();
-    let (x, gamma) = (to_f32(x), to_f32(gamma));
+    let (x, gamma) = (to_f32(raw(x)), to_f32(raw(gamma)));
     let [batch, channels, height, width] = x.layout().shape().dims();
     let pixels = height * width;
     let values = x.storage::<f32>();
@@ -39,10 +40,8 @@ pub(super) fn channel_norm(x: FlexTensor, gamma: FlexTensor, silu: bool) -> Flex
         });
     });
     let layout = Layout::contiguous(x.layout().shape().clone());
-    in_dtype(
-        FlexTensor::new(Bytes::from_elems(out), layout, DType::F32),
-        dtype,
-    )
+    let out = FlexTensor::new(Bytes::from_elems(out), layout, DType::F32);
+    typed(in_dtype(out, dtype))
 }
 
 /// Planes of an output that threads fill strip by strip.

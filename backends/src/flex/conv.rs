@@ -6,17 +6,18 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::{Bytes, DType};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Tensor};
+use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
-use super::tensor::{in_dtype, to_f32};
+use super::tensor::{in_dtype, raw, to_f32, typed};
+use crate::kernels::ConvSame;
 use crate::working_memory::flex::convolution_rows;
 
-/// See [`conv_same`](crate::fused::conv_same).
-pub(super) fn conv_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+pub(super) fn conv_same(call: ConvSame<Flex>) -> Tensor<Flex, 4> {
+    let ConvSame { x, weight, bias } = call;
     let dtype = x.dtype();
-    let (x, weight, bias) = (to_f32(x), to_f32(weight), to_f32(bias));
+    let (x, weight, bias) = (to_f32(raw(x)), to_f32(raw(weight)), to_f32(raw(bias)));
     let [batch, input, height, width] = x.layout().shape().dims();
     let [output, _, side, _] = weight.layout().shape().dims();
     let taps = by_tap(weight.storage(), output * input, side * side);
@@ -45,7 +46,7 @@ pub(super) fn conv_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> 
         Layout::contiguous(shape.into()),
         DType::F32,
     );
-    in_dtype(out, dtype)
+    typed(in_dtype(out, dtype))
 }
 
 /// `[channel pairs, taps]` as `[taps, channel pairs]`.

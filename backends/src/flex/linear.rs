@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::ops::{FloatTensor, FloatTensorOps, IntTensor};
-use burn::tensor::{Bytes, DType, Shape};
+use burn::tensor::ops::FloatTensorOps;
+use burn::tensor::{Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use super::decode::{decode_bf16, decode_f16, decode_fp8};
 #[cfg(target_arch = "x86_64")]
 use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
-use super::tensor::{in_dtype, to_f32};
-use crate::fp8::{Activation, Epilogue, Fp8Format, Fp8Ops};
-use crate::fused::FusedOps;
+use super::rows::gelu_tanh;
+use super::tensor::{in_dtype, raw, to_f32, typed};
+use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
 use crate::working_memory::flex::{
     KEPT_ELEMENTS, MANY_ROWS, SMALL_TILE_ELEMENTS, SMALL_TILE_ROWS, TILE_ROWS,
 };
@@ -27,56 +27,56 @@ thread_local! {
 /// Multiply-adds below which waking other threads costs more than it saves.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
 
-impl Fp8Ops for Flex {
-    fn fp8_linear(
-        x: FloatTensor<Self>,
-        weight: IntTensor<Self>,
-        scale: FloatTensor<Self>,
-        format: Fp8Format,
-        epilogue: Epilogue<Self>,
-    ) -> FloatTensor<Self> {
-        let weight = weight.to_contiguous();
-        let scales = to_f32(scale);
-        let finish = Finish {
-            scales: scales.storage::<f32>(),
-            epilogue,
-        };
-        linear(x, &weight, weight.bytes(), finish, |codes, scratch| {
-            decode_fp8(codes, scratch, format);
-            scratch
-        })
-    }
+/// Computes [`Fp8Linear`].
+pub(super) fn fp8_linear(call: Fp8Linear<Flex>) -> Tensor<Flex, 2> {
+    let Fp8Codes {
+        codes,
+        scale,
+        format,
+    } = call.weight;
+    let weight = codes.into_primitive().to_contiguous();
+    let scales = to_f32(raw(scale));
+    let finish = Finish {
+        scales: scales.storage::<f32>(),
+        epilogue: call.epilogue,
+    };
+    linear(call.x, &weight, weight.bytes(), finish, |codes, scratch| {
+        decode_fp8(codes, scratch, format);
+        scratch
+    })
+}
 
-    fn dense_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        epilogue: Epilogue<Self>,
-    ) -> FloatTensor<Self> {
-        let weight = weight.to_contiguous();
-        let finish = Finish {
-            scales: &[1.0],
-            epilogue,
-        };
-        match weight.dtype() {
-            DType::BF16 => {
-                let elements = weight.storage::<bf16>();
-                linear(x, &weight, elements, finish, |elements, scratch| {
-                    decode_bf16(elements, scratch);
-                    scratch
-                })
-            }
-            DType::F16 => {
-                let elements = weight.storage::<f16>();
-                linear(x, &weight, elements, finish, |elements, scratch| {
-                    decode_f16(elements, scratch);
-                    scratch
-                })
-            }
-            _ => {
-                let weight = to_f32(weight);
-                let elements = weight.storage::<f32>();
-                linear(x, &weight, elements, finish, |elements, _| elements)
-            }
+/// Computes [`DenseLinear`].
+pub(super) fn dense_linear(call: DenseLinear<Flex>) -> Tensor<Flex, 2> {
+    let DenseLinear {
+        x,
+        weight,
+        epilogue,
+    } = call;
+    let weight = raw(weight).to_contiguous();
+    let finish = Finish {
+        scales: &[1.0],
+        epilogue,
+    };
+    match weight.dtype() {
+        DType::BF16 => {
+            let elements = weight.storage::<bf16>();
+            linear(x, &weight, elements, finish, |elements, scratch| {
+                decode_bf16(elements, scratch);
+                scratch
+            })
+        }
+        DType::F16 => {
+            let elements = weight.storage::<f16>();
+            linear(x, &weight, elements, finish, |elements, scratch| {
+                decode_f16(elements, scratch);
+                scratch
+            })
+        }
+        _ => {
+            let weight = to_f32(weight);
+            let elements = weight.storage::<f32>();
+            linear(x, &weight, elements, finish, |elements, _| elements)
         }
     }
 }
@@ -93,20 +93,20 @@ struct Finish<'a> {
 /// `decode` gives a tile of `elements` as f32: in the scratch slice of the same length, or as
 /// it lies.
 fn linear<T: Sync>(
-    x: FlexTensor,
+    x: Tensor<Flex, 2>,
     weight: &FlexTensor,
     elements: &[T],
     finish: Finish<'_>,
     decode: impl for<'a> Fn(&'a [T], &'a mut [f32]) -> &'a [f32] + Sync,
-) -> FlexTensor {
+) -> Tensor<Flex, 2> {
     let dtype = x.dtype();
-    let x = to_f32(x);
+    let x = to_f32(raw(x));
     let Epilogue {
         bias,
         addend,
         activation,
     } = finish.epilogue;
-    let bias = bias.map(to_f32);
+    let bias = bias.map(|bias| to_f32(raw(bias)));
     let [rows, width] = x.layout().shape().dims();
     let [out, _] = weight.layout().shape().dims();
     assert_eq!(width, weight.layout().shape()[1], "inner dimensions differ");
@@ -142,14 +142,14 @@ fn linear<T: Sync>(
         DType::F32,
     );
     let y = match addend {
-        Some(addend) => Flex::float_add(y, to_f32(addend)),
+        Some(addend) => Flex::float_add(y, to_f32(raw(addend))),
         None => y,
     };
     let y = match activation {
         Activation::None => y,
-        Activation::GeluTanh => Flex::gelu_tanh(y),
+        Activation::GeluTanh => gelu_tanh(y),
     };
-    in_dtype(y, dtype)
+    typed(in_dtype(y, dtype))
 }
 
 /// One linear layer's operands and its output.

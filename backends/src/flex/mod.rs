@@ -12,8 +12,13 @@ mod sink;
 mod tensor;
 mod vector_math;
 
+use burn::tensor::Tensor;
 use burn_flex::Flex;
 
+use crate::kernels::{
+    Attention, ChannelNorm, ConvSame, DenseLinear, Fp8Linear, GatedAdd, GeluTanh, Kernels,
+    ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul,
+};
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
 
@@ -30,5 +35,66 @@ impl DeviceStorage for Flex {
 
     fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
         None
+    }
+}
+
+/// The kernels take every shape and every float dtype.
+impl Kernels for Flex {
+    fn modulated_layer_norm(
+        call: ModulatedLayerNorm<Self>,
+    ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {
+        Ok(rows::modulated_layer_norm(call))
+    }
+
+    fn gated_add(call: GatedAdd<Self>) -> Result<Tensor<Self, 3>, GatedAdd<Self>> {
+        Ok(rows::gated_add(call))
+    }
+
+    fn rms_norm<const D: usize>(
+        call: RmsNorm<Self, D>,
+    ) -> Result<Tensor<Self, D>, RmsNorm<Self, D>> {
+        Ok(rows::rms_norm(call))
+    }
+
+    fn rotary_embedding(
+        call: RotaryEmbedding<Self>,
+    ) -> Result<Tensor<Self, 4>, RotaryEmbedding<Self>> {
+        Ok(rows::rotary_embedding(call))
+    }
+
+    fn rms_norm_rotary(call: RmsNormRotary<Self>) -> Result<Tensor<Self, 4>, RmsNormRotary<Self>> {
+        Ok(rows::rms_norm_rotary(call))
+    }
+
+    fn scaled_attention(call: Attention<Self>) -> Result<Tensor<Self, 4>, Attention<Self>> {
+        Ok(attention::attention(call))
+    }
+
+    fn gelu_tanh<const D: usize>(
+        call: GeluTanh<Self, D>,
+    ) -> Result<Tensor<Self, D>, GeluTanh<Self, D>> {
+        Ok(tensor::typed(rows::gelu_tanh(tensor::raw(call.x))))
+    }
+
+    fn silu_mul<const D: usize>(
+        call: SiluMul<Self, D>,
+    ) -> Result<Tensor<Self, D>, SiluMul<Self, D>> {
+        Ok(rows::silu_mul(call))
+    }
+
+    fn channel_norm(call: ChannelNorm<Self>) -> Result<Tensor<Self, 4>, ChannelNorm<Self>> {
+        Ok(channel_norm::channel_norm(call))
+    }
+
+    fn conv_same(call: ConvSame<Self>) -> Result<Tensor<Self, 4>, ConvSame<Self>> {
+        Ok(conv::conv_same(call))
+    }
+
+    fn dense_linear(call: DenseLinear<Self>) -> Result<Tensor<Self, 2>, DenseLinear<Self>> {
+        Ok(linear::dense_linear(call))
+    }
+
+    fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
+        Ok(linear::fp8_linear(call))
     }
 }

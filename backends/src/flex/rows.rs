@@ -1,143 +1,106 @@
-//! The CPU: each operation is one pass over rows that fit a core's cache, in vector lanes.
+//! Operations row by row: each is one pass over rows that fit a core's cache, in vector lanes.
 
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Bytes, DType};
+use burn::tensor::{Bytes, DType, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::attention::scaled_attention;
-use super::channel_norm::channel_norm;
-use super::conv::conv_same;
-use super::tensor::{in_dtype, to_f32};
-use super::vector_math::{gelu_tanh, silu, sum_of};
-use crate::fused::{FusedOps, Rotation};
+use super::tensor::{in_dtype, raw, to_f32, typed};
+use super::vector_math::{gelu_tanh as gelu, silu, sum_of};
+use crate::kernels::{
+    GatedAdd, ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, Rotation, Sequence,
+    SiluMul,
+};
 
 /// Elements that a thread takes at a time: 64 KiB, so that a second pass finds them in cache.
 const CHUNK: usize = 16 << 10;
 
-impl FusedOps for Flex {
-    fn modulated_layer_norm(
-        x: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let [_, tokens, channels] = x.layout().shape().dims();
-        let (shift, scale) = (to_f32(shift), to_f32(scale));
-        let (shift, scale) = (shift.storage::<f32>(), scale.storage::<f32>());
-        map_rows(x, channels, |index, row| {
-            let batch = index / tokens * channels;
-            let shift = &shift[batch..batch + channels];
-            let scale = &scale[batch..batch + channels];
-            let mean = sum_of(row, |v| v) / channels as f32;
-            let variance = sum_of(row, |v| (v - mean) * (v - mean)) / channels as f32;
-            let inverse = 1.0 / (variance + epsilon as f32).sqrt();
-            for ((value, shift), scale) in row.iter_mut().zip(shift).zip(scale) {
-                *value = (*value - mean) * inverse * (1.0 + scale) + shift;
-            }
-        })
-    }
+pub(super) fn modulated_layer_norm(call: ModulatedLayerNorm<Flex>) -> Tensor<Flex, 3> {
+    let [_, tokens, channels] = call.x.dims();
+    let (shift, scale) = (to_f32(raw(call.shift)), to_f32(raw(call.scale)));
+    let (shift, scale) = (shift.storage::<f32>(), scale.storage::<f32>());
+    let epsilon = call.epsilon as f32;
+    let y = map_rows(raw(call.x), channels, |index, row| {
+        let batch = index / tokens * channels;
+        let shift = &shift[batch..batch + channels];
+        let scale = &scale[batch..batch + channels];
+        let mean = sum_of(row, |v| v) / channels as f32;
+        let variance = sum_of(row, |v| (v - mean) * (v - mean)) / channels as f32;
+        let inverse = 1.0 / (variance + epsilon).sqrt();
+        for ((value, shift), scale) in row.iter_mut().zip(shift).zip(scale) {
+            *value = (*value - mean) * inverse * (1.0 + scale) + shift;
+        }
+    });
+    typed(y)
+}
 
-    fn rms_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let weight = to_f32(weight);
-        let weight = weight.storage::<f32>();
-        map_rows(x, weight.len(), |_, row| {
-            rms_normalise(row, weight, epsilon as f32);
-        })
-    }
+pub(super) fn rms_norm<const D: usize>(call: RmsNorm<Flex, D>) -> Tensor<Flex, D> {
+    let weight = to_f32(raw(call.weight));
+    let weight = weight.storage::<f32>();
+    let epsilon = call.epsilon as f32;
+    let y = map_rows(raw(call.x), weight.len(), |_, row| {
+        rms_normalise(row, weight, epsilon);
+    });
+    typed(y)
+}
 
-    fn rotate(
-        x: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-        rotation: Rotation,
-    ) -> FloatTensor<Self> {
-        map_heads(x, cos, sin, |head, cos, sin| {
-            rotate_head(head, cos, sin, rotation)
-        })
-    }
+pub(super) fn rotary_embedding(call: RotaryEmbedding<Flex>) -> Tensor<Flex, 4> {
+    let rotation = call.rotation;
+    let angles = [call.cos, call.sin];
+    map_heads(call.x, angles, |head, cos, sin| {
+        rotate_head(head, cos, sin, rotation)
+    })
+}
 
-    fn rms_norm_rotate(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-        rotation: Rotation,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let weight = to_f32(weight);
-        let weight = weight.storage::<f32>();
-        map_heads(x, cos, sin, |head, cos, sin| {
-            rms_normalise(head, weight, epsilon as f32);
-            rotate_head(head, cos, sin, rotation);
-        })
-    }
+pub(super) fn rms_norm_rotary(call: RmsNormRotary<Flex>) -> Tensor<Flex, 4> {
+    let Sequence {
+        x,
+        weight,
+        cos,
+        sin,
+    } = call.sequence;
+    let (rotation, epsilon) = (call.rotation, call.epsilon as f32);
+    let weight = to_f32(raw(weight));
+    let weight = weight.storage::<f32>();
+    map_heads(x, [cos, sin], |head, cos, sin| {
+        rms_normalise(head, weight, epsilon);
+        rotate_head(head, cos, sin, rotation);
+    })
+}
 
-    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        map_rows(x, CHUNK, |_, row| {
-            for value in row {
-                *value = gelu_tanh(*value);
-            }
-        })
-    }
+/// Computes [`GeluTanh`](crate::kernels::GeluTanh).
+pub(super) fn gelu_tanh(x: FlexTensor) -> FlexTensor {
+    map_rows(x, CHUNK, |_, row| {
+        for value in row {
+            *value = gelu(*value);
+        }
+    })
+}
 
-    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let up = to_f32(up);
-        let up = up.storage::<f32>();
-        map_rows(gate, CHUNK, |index, row| {
-            for (value, up) in row.iter_mut().zip(&up[index * CHUNK..]) {
-                *value = silu(*value) * up;
-            }
-        })
-    }
+pub(super) fn silu_mul<const D: usize>(call: SiluMul<Flex, D>) -> Tensor<Flex, D> {
+    let up = to_f32(raw(call.up));
+    let up = up.storage::<f32>();
+    let y = map_rows(raw(call.gate), CHUNK, |index, row| {
+        for (value, up) in row.iter_mut().zip(&up[index * CHUNK..]) {
+            *value = silu(*value) * up;
+        }
+    });
+    typed(y)
+}
 
-    fn gated_add(
-        residual: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        gate: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let [_, tokens, channels] = x.layout().shape().dims();
-        let (x, gate) = (to_f32(x), to_f32(gate));
-        let (x, gate) = (x.storage::<f32>(), gate.storage::<f32>());
-        map_rows(residual, channels, |index, row| {
-            let batch = index / tokens * channels;
-            let gate = &gate[batch..batch + channels];
-            let x = &x[index * channels..(index + 1) * channels];
-            for ((value, x), gate) in row.iter_mut().zip(x).zip(gate) {
-                *value += x * gate;
-            }
-        })
-    }
-
-    fn channel_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        silu: bool,
-    ) -> FloatTensor<Self> {
-        channel_norm(x, gamma, silu)
-    }
-
-    fn scaled_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        causal: bool,
-    ) -> FloatTensor<Self> {
-        scaled_attention(q, k, v, causal)
-    }
-
-    fn conv_same(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        conv_same(x, weight, bias)
-    }
+pub(super) fn gated_add(call: GatedAdd<Flex>) -> Tensor<Flex, 3> {
+    let [_, tokens, channels] = call.x.dims();
+    let (x, gate) = (to_f32(raw(call.x)), to_f32(raw(call.gate)));
+    let (x, gate) = (x.storage::<f32>(), gate.storage::<f32>());
+    let y = map_rows(raw(call.residual), channels, |index, row| {
+        let batch = index / tokens * channels;
+        let gate = &gate[batch..batch + channels];
+        let x = &x[index * channels..(index + 1) * channels];
+        for ((value, x), gate) in row.iter_mut().zip(x).zip(gate) {
+            *value += x * gate;
+        }
+    });
+    typed(y)
 }
 
 /// `row / sqrt(mean(row²) + epsilon) * weight`, in place.
@@ -173,23 +136,23 @@ fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], rotation: Rotation) {
 /// Applies `f(head, cos, sin)` to every head of `[batch, tokens, heads, head_dim]`, with its
 /// token's angles, as [`map_rows`] does to rows.
 fn map_heads(
-    x: FlexTensor,
-    cos: FlexTensor,
-    sin: FlexTensor,
+    x: Tensor<Flex, 4>,
+    [cos, sin]: [Tensor<Flex, 2>; 2],
     f: impl Fn(&mut [f32], &[f32], &[f32]) + Sync,
-) -> FlexTensor {
-    let [_, tokens, heads, dim] = x.layout().shape().dims();
+) -> Tensor<Flex, 4> {
+    let [_, tokens, heads, dim] = x.dims();
     let half = dim / 2;
-    let (cos, sin) = (to_f32(cos), to_f32(sin));
+    let (cos, sin) = (to_f32(raw(cos)), to_f32(raw(sin)));
     let (cos, sin) = (cos.storage::<f32>(), sin.storage::<f32>());
-    map_rows(x, heads * dim, |index, row| {
+    let y = map_rows(raw(x), heads * dim, |index, row| {
         let angles = index % tokens * half;
         let cos = &cos[angles..angles + half];
         let sin = &sin[angles..angles + half];
         for head in row.chunks_exact_mut(dim) {
             f(head, cos, sin);
         }
-    })
+    });
+    typed(y)
 }
 
 /// Applies `f(row index, row)` to every row of `width` elements, in f32 and in place where the

@@ -1,57 +1,67 @@
 //! Weights with a scale for each row, on devices whose kernels know one for the whole: the product
-//! without scales, rounded to the activations' dtype, and then the factors of its columns.
+//! without scales, rounded to the activations' dtype, is multiplied by the factors of its columns.
 
-use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Tensor};
 
-use super::codec::Fp8Format;
-use super::ops::{Epilogue, Fp8Ops, RoundedRows};
-use super::portable::{finish, float, scaled};
-use crate::fused::FusedOps;
+use super::linear::{fp8_linear, quantized_linear};
+use super::portable::{finish, scaled};
+use crate::kernels::{Epilogue, Fp8Codes, Fp8Linear, Kernels, QuantizedLinear};
 
-/// Tells whether a scale is one for each row of a weight.
+/// Tells whether a weight has a scale for each of its rows.
 #[cfg(feature = "cuda")]
-pub(crate) fn is_by_row<B: burn::tensor::backend::Backend>(scale: &FloatTensor<B>) -> bool {
-    use burn::tensor::TensorMetadata;
-    scale.shape().num_elements() != 1
+pub(crate) fn is_by_row<B: Kernels>(weight: &Fp8Codes<B>) -> bool {
+    weight.scale.dims() != [1]
 }
 
-/// Computes [`Fp8Ops::fp8_linear`] with a scale for each row.
-pub(crate) fn fp8_linear_by_row<B: Fp8Ops>(
-    x: FloatTensor<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    by_row::<B>(scale, epilogue, |one, none| {
-        B::fp8_linear(x, weight, one, format, none)
+/// Computes [`Fp8Linear`] with a scale for each row.
+pub(crate) fn fp8_linear_by_row<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
+    let Fp8Linear {
+        x,
+        weight,
+        epilogue,
+    } = call;
+    by_row(weight, epilogue, |weight, epilogue| {
+        fp8_linear(Fp8Linear {
+            x,
+            weight,
+            epilogue,
+        })
     })
 }
 
-/// Computes [`Fp8Ops::fp8_linear_rounded`] with a scale for each row.
-pub(crate) fn fp8_linear_rounded_by_row<B: Fp8Ops>(
-    x: RoundedRows<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    by_row::<B>(scale, epilogue, |one, none| {
-        B::fp8_linear_rounded(x, weight, one, format, none)
+/// Computes [`QuantizedLinear`] with a scale for each row of the weight.
+pub(crate) fn quantized_linear_by_row<B: Kernels>(call: QuantizedLinear<B>) -> Tensor<B, 2> {
+    let QuantizedLinear {
+        x,
+        weight,
+        epilogue,
+    } = call;
+    by_row(weight, epilogue, |weight, epilogue| {
+        quantized_linear(QuantizedLinear {
+            x,
+            weight,
+            epilogue,
+        })
     })
 }
 
 /// Asks for the product with a scale of 1 and no epilogue, and does the rest.
-fn by_row<B: FusedOps>(
-    scale: FloatTensor<B>,
+fn by_row<B: Kernels>(
+    weight: Fp8Codes<B>,
     epilogue: Epilogue<B>,
-    product: impl FnOnce(FloatTensor<B>, Epilogue<B>) -> FloatTensor<B>,
-) -> FloatTensor<B> {
-    let device = float::<B, 1>(scale.clone()).device();
-    let one = Tensor::<B, 1>::ones([1], (&device, DType::F32));
-    let y = product(one.into_primitive().tensor(), Epilogue::NONE);
-    let y = float::<B, 2>(y);
+    product: impl FnOnce(Fp8Codes<B>, Epilogue<B>) -> Tensor<B, 2>,
+) -> Tensor<B, 2> {
+    let Fp8Codes {
+        codes,
+        scale,
+        format,
+    } = weight;
+    let unscaled = Fp8Codes {
+        codes,
+        scale: Tensor::ones([1], (&scale.device(), DType::F32)),
+        format,
+    };
+    let y = product(unscaled, Epilogue::NONE);
     let dtype: FloatDType = y.dtype().into();
-    finish(float(scaled(y, scale, dtype)), epilogue)
+    finish(scaled(y, scale, dtype), epilogue)
 }

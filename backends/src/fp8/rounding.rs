@@ -1,14 +1,9 @@
 //! Activations rounded to E4M3, each token by a scale of its own, by Burn's own operations.
 
-use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
 
-use super::codec::Fp8Format;
-use super::layer::Activations;
-use super::ops::{Epilogue, Fp8Ops, RoundedRows};
-use super::portable::{finish, float};
-use crate::fused::{Rotation, Turned};
-use burn::tensor::backend::Backend;
+use crate::kernels::{QuantizeRows, RoundedRows};
 
 /// The largest E4M3 number.
 const LARGEST: f32 = 448.0;
@@ -18,11 +13,10 @@ const LEAST: f32 = 1e-30;
 const SMALLEST_EXPONENT: f32 = -6.0;
 const MANTISSA_BITS: f32 = 3.0;
 
-/// See [`Fp8Ops::round_rows`]: numbers of the format, in `x`'s own dtype, and scales f32 `[rows, 1]`.
-pub(crate) fn round_rows<B: Backend>(x: FloatTensor<B>) -> RoundedRows<B> {
-    let x = float::<B, 2>(x);
-    let dtype: FloatDType = x.dtype().into();
-    let x = x.cast(FloatDType::F32);
+/// Computes [`QuantizeRows`]: numbers of the format, in `x`'s own dtype, and scales f32 `[rows, 1]`.
+pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> RoundedRows<B> {
+    let dtype: FloatDType = call.x.dtype().into();
+    let x = call.x.cast(FloatDType::F32);
     let scales = scales(x.clone());
     let values = round(x / scales.clone()).cast(dtype);
     RoundedRows {
@@ -30,41 +24,6 @@ pub(crate) fn round_rows<B: Backend>(x: FloatTensor<B>) -> RoundedRows<B> {
         scales: scales.into_primitive().tensor(),
         dtype,
     }
-}
-
-/// See [`Fp8Ops::fp8_linear_rounded`], for rows of [`round_rows`].
-pub(crate) fn fp8_linear_rounded<B: Fp8Ops>(
-    x: RoundedRows<B>,
-    weight: IntTensor<B>,
-    scale: FloatTensor<B>,
-    format: Fp8Format,
-    epilogue: Epilogue<B>,
-) -> FloatTensor<B> {
-    let y = B::fp8_linear(x.values, weight, scale, format, Epilogue::NONE);
-    let y = float::<B, 2>(y).cast(FloatDType::F32) * float::<B, 2>(x.scales);
-    finish(y.cast(x.dtype), epilogue)
-}
-
-/// See [`Fp8Ops::joint_attention_rounded`], with nothing but results rounded.
-pub(crate) fn joint_attention<B: Fp8Ops>(
-    q: [Turned<B>; 2],
-    k: [Turned<B>; 2],
-    v: [FloatTensor<B>; 2],
-    lengths: &[usize],
-    (rotation, epsilon): (Rotation, f64),
-    rounded: bool,
-) -> [Activations<B>; 2] {
-    let [q, k] = [q, k].map(|[first, second]| {
-        B::rms_norm_rotate_joined(first, second, lengths, rotation, epsilon)
-    });
-    B::joint_attention(q, k, v, lengths).map(|x| {
-        let rows = float::<B, 4>(x).flatten::<3>(2, 3).flatten::<2>(0, 1);
-        let rows = Activations::Exact(rows.into_primitive().tensor());
-        match rounded {
-            true => Activations::Rounded(rows.rounded()),
-            false => rows,
-        }
-    })
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.
@@ -90,6 +49,7 @@ mod tests {
     use burn_flex::Flex;
 
     use super::*;
+    use crate::fp8::Fp8Format;
 
     fn row(values: Vec<f32>) -> Tensor<Flex, 2> {
         let shape = [1, values.len()];

@@ -1,12 +1,11 @@
 //! What a stream of tokens goes through, as a value.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
 
-use super::layer::{Activations, Layer};
+use super::layer::Layer;
 use super::norm_call::NormCall;
-use super::ops::Fp8Ops;
-use super::portable::float;
+use crate::kernels::{Activations, Kernels};
 
 /// A norm and chains of linear layers on its tokens, to be computed: each chain gives one output.
 #[derive(Clone, Debug)]
@@ -37,9 +36,9 @@ pub struct ChainCall<B: Backend> {
 #[derive(Clone, Debug)]
 pub struct StreamResult<B: Backend, const N: usize> {
     /// The input of the norm with its update, float `[batch, tokens, channels]`.
-    pub sum: FloatTensor<B>,
+    pub sum: Tensor<B, 3>,
     /// What each chain gives, float `[rows, channels]`.
-    pub outputs: [FloatTensor<B>; N],
+    pub outputs: [Tensor<B, 2>; N],
 }
 
 impl<B: Backend> Chain<B> {
@@ -69,24 +68,24 @@ impl<B: Backend, const N: usize> StreamCall<B, N> {
     }
 }
 
-impl<B: Fp8Ops> ChainCall<B> {
+impl<B: Kernels> ChainCall<B> {
     /// Float `[rows, channels]`.
     ///
     /// # Panics
     /// If activations are rounded, and the first layer does not [take](Layer::takes_rounded) that.
-    pub fn compute(self) -> FloatTensor<B> {
+    pub fn compute(self) -> Tensor<B, 2> {
         let Chain { first, rest } = self.chain;
         go_on(first.compute(self.x), rest)
     }
 }
 
 /// Through further layers.
-fn go_on<B: Fp8Ops>(y: FloatTensor<B>, layers: Vec<Layer<B>>) -> FloatTensor<B> {
+fn go_on<B: Kernels>(y: Tensor<B, 2>, layers: Vec<Layer<B>>) -> Tensor<B, 2> {
     let layers = layers.into_iter();
     layers.fold(y, |y, layer| layer.compute(Activations::Exact(y)))
 }
 
-impl<B: Fp8Ops, const N: usize> StreamCall<B, N> {
+impl<B: Kernels, const N: usize> StreamCall<B, N> {
     /// One after the other; tokens that are needed rounded only are rounded once.
     ///
     /// # Panics
@@ -94,8 +93,7 @@ impl<B: Fp8Ops, const N: usize> StreamCall<B, N> {
     pub fn compute(self) -> StreamResult<B, N> {
         let takes_rounded = self.takes_rounded();
         let [sum, y] = self.norm.compute();
-        let rows = float::<B, 3>(y).flatten::<2>(0, 1);
-        let x = Activations::Exact(rows.into_primitive().tensor());
+        let x = Activations::Exact(y.flatten::<2>(0, 1));
         let x = match takes_rounded {
             true => Activations::Rounded(x.rounded()),
             false => x,
@@ -108,4 +106,12 @@ impl<B: Fp8Ops, const N: usize> StreamCall<B, N> {
         let outputs = begun.map(|(y, rest)| go_on(y, rest));
         StreamResult { sum, outputs }
     }
+}
+
+/// Computes two streams that need nothing of each other, at the same time where the device can;
+/// results are those of [`StreamCall::compute`].
+pub fn streams<B: Kernels, const N: usize>(
+    calls: [StreamCall<B, N>; 2],
+) -> [StreamResult<B, N>; 2] {
+    B::streams(calls).unwrap_or_else(|calls| calls.map(StreamCall::compute))
 }

@@ -1,130 +1,54 @@
 //! The fused operations as compositions of Burn's own, for every backend.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::module::{attention, conv2d};
-use burn::tensor::ops::{AttentionModuleOptions, ConvOptions, FloatTensor};
-use burn::tensor::{FloatDType, Tensor, TensorMetadata, TensorPrimitive, activation};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
+use burn::tensor::{FloatDType, Tensor, activation, module};
 
-use super::concatenate;
-use super::ops::{FusedOps, Rotation, Turned};
+use crate::kernels::{
+    Attention, ChannelNorm, ConvSame, GatedAdd, GeluTanh, ModulatedLayerNorm, RmsNorm,
+    RotaryEmbedding, Rotation, SiluMul,
+};
 
-/// See [`modulated_layer_norm`](super::modulated_layer_norm).
-pub(crate) fn modulated_layer_norm<B: Backend>(
-    x: FloatTensor<B>,
-    shift: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    epsilon: f64,
-) -> FloatTensor<B> {
-    let (x, dtype) = widen::<B, 3>(x);
+pub(super) fn modulated_layer_norm<B: Backend>(call: ModulatedLayerNorm<B>) -> Tensor<B, 3> {
+    let (x, dtype) = widen(call.x);
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);
-    let normed = centred / (variance + epsilon).sqrt();
-    let (scale, _) = widen::<B, 3>(scale);
-    let (shift, _) = widen::<B, 3>(shift);
-    narrow(normed * (scale + 1.0) + shift, dtype)
+    let normed = centred / (variance + call.epsilon).sqrt();
+    let (scale, _) = widen(call.scale);
+    let (shift, _) = widen(call.shift);
+    (normed * (scale + 1.0) + shift).cast(dtype)
 }
 
-/// See [`rms_norm`](super::rms_norm).
-pub(crate) fn rms_norm<B: Backend>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    epsilon: f64,
-) -> FloatTensor<B> {
-    let shape = x.shape();
-    let channels = shape[shape.num_dims() - 1];
+pub(super) fn rms_norm<B: Backend, const D: usize>(call: RmsNorm<B, D>) -> Tensor<B, D> {
+    let shape = call.x.shape();
+    let channels = shape[D - 1];
     let rows = shape.num_elements() / channels.max(1);
-    let flat = B::float_reshape(x, [rows, channels].into());
-    let (x, dtype) = widen::<B, 2>(flat);
-    let (weight, _) = widen::<B, 1>(weight);
+    let (x, dtype) = widen(call.x.reshape([rows, channels]));
+    let (weight, _) = widen(call.weight);
     let mean_square = x.clone().square().mean_dim(1);
-    let normed = x / (mean_square + epsilon).sqrt() * weight.unsqueeze::<2>();
-    B::float_reshape(narrow(normed, dtype), shape)
+    let normed = x / (mean_square + call.epsilon).sqrt() * weight.unsqueeze::<2>();
+    normed.cast(dtype).reshape(shape)
 }
 
-/// See [`rms_norm_rotate_joined`](super::rms_norm_rotate_joined).
-pub(crate) fn rms_norm_rotate_joined<B: FusedOps>(
-    first: Turned<B>,
-    second: Turned<B>,
-    lengths: &[usize],
-    rotation: Rotation,
-    epsilon: f64,
-) -> Vec<FloatTensor<B>> {
-    let [first, second] = [first, second].map(|turned| {
-        let Turned {
-            x,
-            weight,
-            cos,
-            sin,
-        } = turned;
-        let x = B::rms_norm_rotate(x, weight, cos, sin, rotation, epsilon);
-        Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(x))
-    });
-    join(first, second, lengths)
-}
-
-/// For each length, so many tokens of `first` with a batch of `second` after them.
-fn join<B: FusedOps>(
-    first: Tensor<B, 4>,
-    second: Tensor<B, 4>,
-    lengths: &[usize],
-) -> Vec<FloatTensor<B>> {
-    let mut start = 0;
-    let mut joined = Vec::with_capacity(lengths.len());
-    for (batch, &length) in lengths.iter().enumerate() {
-        let parts = vec![
-            first.clone().narrow(1, start, length),
-            second.clone().narrow(0, batch, 1),
-        ];
-        joined.push(concatenate(parts, 1).into_primitive().tensor());
-        start += length;
-    }
-    joined
-}
-
-/// See [`joint_attention`](super::joint_attention).
-pub(crate) fn joint_attention<B: FusedOps>(
-    q: Vec<FloatTensor<B>>,
-    k: Vec<FloatTensor<B>>,
-    v: [FloatTensor<B>; 2],
-    lengths: &[usize],
-) -> [FloatTensor<B>; 2] {
-    let [first, second] = v.map(float::<B, 4>);
-    let v = join(first, second, lengths);
-    let branches = q.into_iter().zip(k).zip(v).zip(lengths);
-    let attended = branches.map(|(((q, k), v), &length)| {
-        let joint = float::<B, 4>(B::scaled_attention(q, k, v, false));
-        let tokens = joint.dims()[1] - length;
-        let first = joint.clone().narrow(1, 0, length);
-        (first, joint.narrow(1, length, tokens))
-    });
-    let (first, second): (Vec<_>, Vec<_>) = attended.unzip();
-    [concatenate(first, 1), concatenate(second, 0)].map(|part| part.into_primitive().tensor())
-}
-
-/// See [`rotate`](super::rotate).
-pub(crate) fn rotate<B: Backend>(
-    x: FloatTensor<B>,
-    cos: FloatTensor<B>,
-    sin: FloatTensor<B>,
-    rotation: Rotation,
-) -> FloatTensor<B> {
-    let (x, dtype) = widen::<B, 4>(x);
+pub(super) fn rotary_embedding<B: Backend>(call: RotaryEmbedding<B>) -> Tensor<B, 4> {
+    let (x, dtype) = widen(call.x);
     let [batch, tokens, heads, dim] = x.dims();
     let half = dim / 2;
     // The plane's two coordinates get a dimension of their own.
-    let (split, plane) = match rotation {
+    let (split, plane) = match call.rotation {
         Rotation::AdjacentPairs => ([batch, tokens, heads, half, 2], 4),
         Rotation::Halves => ([batch, tokens, heads, 2, half], 3),
     };
     let mut angle_shape = [1, tokens, 1, half, 1];
-    if rotation == Rotation::Halves {
+    if call.rotation == Rotation::Halves {
         angle_shape = [1, tokens, 1, 1, half];
     }
     let x = x.reshape(split);
     let first = x.clone().narrow(plane, 0, 1);
     let second = x.narrow(plane, 1, 1);
-    let cos = widen::<B, 2>(cos).0.reshape(angle_shape);
-    let sin = widen::<B, 2>(sin).0.reshape(angle_shape);
+    let cos = widen(call.cos).0.reshape(angle_shape);
+    let sin = widen(call.sin).0.reshape(angle_shape);
     let rotated = Tensor::cat(
         vec![
             first.clone() * cos.clone() - second.clone() * sin.clone(),
@@ -132,80 +56,44 @@ pub(crate) fn rotate<B: Backend>(
         ],
         plane,
     );
-    narrow(rotated.reshape([batch, tokens, heads, dim]), dtype)
+    rotated.reshape([batch, tokens, heads, dim]).cast(dtype)
 }
 
-/// See [`gelu_tanh`](super::gelu_tanh).
-pub(crate) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let shape = x.shape();
-    let (x, dtype) = widen_flat::<B>(x);
+pub(super) fn gelu_tanh<B: Backend, const D: usize>(call: GeluTanh<B, D>) -> Tensor<B, D> {
+    let (x, dtype) = widen(call.x);
     let cube = x.clone().powi_scalar(3) * 0.044715;
     let inner = (x.clone() + cube) * std::f64::consts::FRAC_2_PI.sqrt();
-    let y = x * 0.5 * (inner.tanh() + 1.0);
-    B::float_reshape(narrow(y, dtype), shape)
+    (x * 0.5 * (inner.tanh() + 1.0)).cast(dtype)
 }
 
-/// See [`silu_mul`](super::silu_mul).
-pub(crate) fn silu_mul<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
-    let shape = gate.shape();
-    let (gate, dtype) = widen_flat::<B>(gate);
-    let (up, _) = widen_flat::<B>(up);
-    B::float_reshape(narrow(activation::silu(gate) * up, dtype), shape)
+pub(super) fn silu_mul<B: Backend, const D: usize>(call: SiluMul<B, D>) -> Tensor<B, D> {
+    let (gate, dtype) = widen(call.gate);
+    let (up, _) = widen(call.up);
+    (activation::silu(gate) * up).cast(dtype)
 }
 
-/// See [`gated_add`](super::gated_add).
-pub(crate) fn gated_add<B: Backend>(
-    residual: FloatTensor<B>,
-    x: FloatTensor<B>,
-    gate: FloatTensor<B>,
-) -> FloatTensor<B> {
-    let (residual, dtype) = widen::<B, 3>(residual);
-    let (x, _) = widen::<B, 3>(x);
-    let (gate, _) = widen::<B, 3>(gate);
-    narrow(residual + x * gate, dtype)
+pub(super) fn gated_add<B: Backend>(call: GatedAdd<B>) -> Tensor<B, 3> {
+    let (residual, dtype) = widen(call.residual);
+    let (x, _) = widen(call.x);
+    let (gate, _) = widen(call.gate);
+    (residual + x * gate).cast(dtype)
 }
 
-/// See [`gated_add_layer_norm`](super::gated_add_layer_norm).
-pub(crate) fn gated_add_layer_norm<B: FusedOps>(
-    residual: FloatTensor<B>,
-    x: FloatTensor<B>,
-    gate: FloatTensor<B>,
-    shift: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    epsilon: f64,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let sum = B::gated_add(residual, x, gate);
-    let y = B::modulated_layer_norm(sum.clone(), shift, scale, epsilon);
-    (sum, y)
-}
-
-/// See [`channel_norm`](super::channel_norm).
-pub(crate) fn channel_norm<B: Backend>(
-    x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    silu: bool,
-) -> FloatTensor<B> {
-    let (x, dtype) = widen::<B, 4>(x);
+pub(super) fn channel_norm<B: Backend>(call: ChannelNorm<B>) -> Tensor<B, 4> {
+    let (x, dtype) = widen(call.x);
     let channels = x.dims()[1];
     let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-    let (gamma, _) = widen::<B, 1>(gamma);
+    let (gamma, _) = widen(call.gamma);
     let gamma = gamma.reshape([1, channels, 1, 1]) * (channels as f64).sqrt();
     let y = x / norm * gamma;
-    narrow(if silu { activation::silu(y) } else { y }, dtype)
+    let y = if call.silu { activation::silu(y) } else { y };
+    y.cast(dtype)
 }
 
-/// See [`attention`](super::attention).
-pub(crate) fn scaled_attention<B: Backend>(
-    q: FloatTensor<B>,
-    k: FloatTensor<B>,
-    v: FloatTensor<B>,
-    causal: bool,
-) -> FloatTensor<B> {
-    let q = float::<B, 4>(q);
-    let groups = q.dims()[2];
-    let q = q.swap_dims(1, 2);
-    let [k, v] = [k, v].map(|tensor| {
-        let tensor = float::<B, 4>(tensor);
+pub(super) fn attention<B: Backend>(call: Attention<B>) -> Tensor<B, 4> {
+    let groups = call.q.dims()[2];
+    let q = call.q.swap_dims(1, 2);
+    let [k, v] = [call.k, call.v].map(|tensor| {
         let [batch, keys, heads, dim] = tensor.dims();
         let repeats = groups / heads;
         let tensor = if repeats == 1 {
@@ -219,51 +107,23 @@ pub(crate) fn scaled_attention<B: Backend>(
         tensor.swap_dims(1, 2)
     });
     let options = AttentionModuleOptions {
-        is_causal: causal,
+        is_causal: call.causal,
         ..Default::default()
     };
-    attention(q, k, v, None, None, options)
-        .swap_dims(1, 2)
-        .into_primitive()
-        .tensor()
+    module::attention(q, k, v, None, None, options).swap_dims(1, 2)
 }
 
-/// See [`conv_same`](super::conv_same).
-pub(crate) fn conv_same<B: Backend>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    bias: FloatTensor<B>,
-) -> FloatTensor<B> {
-    let x = float::<B, 4>(x);
-    let dtype = x.dtype();
-    let weight = float::<B, 4>(weight).cast(dtype);
-    let bias = float::<B, 1>(bias).cast(dtype);
+pub(super) fn conv_same<B: Backend>(call: ConvSame<B>) -> Tensor<B, 4> {
+    let dtype = call.x.dtype();
+    let weight = call.weight.cast(dtype);
+    let bias = call.bias.cast(dtype);
     let border = weight.dims()[2] / 2;
     let options = ConvOptions::new([1, 1], [border; 2], [1, 1], 1);
-    conv2d(x, weight, Some(bias), options)
-        .into_primitive()
-        .tensor()
-}
-
-fn float<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+    conv2d(call.x, weight, Some(bias), options)
 }
 
 /// The tensor in f32, and the dtype to return to.
-fn widen<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> (Tensor<B, D>, FloatDType) {
-    let dtype = primitive.dtype().into();
-    (float(primitive).cast(FloatDType::F32), dtype)
+fn widen<B: Backend, const D: usize>(x: Tensor<B, D>) -> (Tensor<B, D>, FloatDType) {
+    let dtype = x.dtype().into();
+    (x.cast(FloatDType::F32), dtype)
 }
-
-/// As [`widen`], with all dimensions in one, for element-wise operations of any rank.
-fn widen_flat<B: Backend>(primitive: FloatTensor<B>) -> (Tensor<B, 1>, FloatDType) {
-    let elements = primitive.shape().num_elements();
-    widen(B::float_reshape(primitive, [elements].into()))
-}
-
-fn narrow<B: Backend, const D: usize>(tensor: Tensor<B, D>, dtype: FloatDType) -> FloatTensor<B> {
-    tensor.cast(dtype).into_primitive().tensor()
-}
-
-#[cfg(all(test, feature = "flex"))]
-mod tests;

@@ -1,9 +1,12 @@
 //! The operations that some backends run as one kernel.
 
 use backends::fused::{
-    self, Rotation, Sequence, attention, channel_norm, concatenate, conv_same, gated_add,
-    gated_add_layer_norm, gelu_tanh, joint_attention, modulated_layer_norm, rms_norm_rotate,
-    rms_norm_rotate_joined, silu_mul,
+    self, attention, channel_norm, concatenate, conv_same, gated_add, gated_add_layer_norm,
+    gelu_tanh, joint_attention, joint_rms_norm_rotary, modulated_layer_norm, rms_norm_rotary,
+    silu_mul,
+};
+use backends::kernels::{
+    GatedAdd, GatedAddLayerNorm, JointRmsNormRotary, RmsNormRotary, Rotation, Sequence,
 };
 use backends::{ModelBackend, OnBackend};
 
@@ -26,12 +29,26 @@ impl OnBackend for Norms {
             modulated_layer_norm(dx.clone(), dshift.clone(), dscale.clone(), 1e-6),
             modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
         );
-        let (dgate, gate) = (dshift.clone(), shift.clone());
-        let ours = (dx.clone(), dy.clone(), dgate, dshift, dscale.clone());
-        let theirs = (x.clone(), y.clone(), gate, shift, scale.clone());
-        let (dsum, dnormed) = gated_add_layer_norm(ours.0, ours.1, ours.2, ours.3, ours.4, 1e-6);
-        let (sum, normed) =
-            gated_add_layer_norm(theirs.0, theirs.1, theirs.2, theirs.3, theirs.4, 1e-6);
+        let [dsum, dnormed] = gated_add_layer_norm(GatedAddLayerNorm {
+            sum: GatedAdd {
+                residual: dx.clone(),
+                x: dy.clone(),
+                gate: dshift.clone(),
+            },
+            shift: dshift,
+            scale: dscale.clone(),
+            epsilon: 1e-6,
+        });
+        let [sum, normed] = gated_add_layer_norm(GatedAddLayerNorm {
+            sum: GatedAdd {
+                residual: x.clone(),
+                x: y.clone(),
+                gate: shift.clone(),
+            },
+            shift,
+            scale: scale.clone(),
+            epsilon: 1e-6,
+        });
         close("gated_add_layer_norm, the sum", dsum, sum);
         close("gated_add_layer_norm", dnormed, normed);
         close(
@@ -88,19 +105,31 @@ impl OnBackend for Attention {
         let angles = random([19, 4]);
         let [cos, sin] = [angles.clone().cos(), angles.sin()];
         for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
-            let [dcos, dsin] = [&cos, &sin].map(|x| on::<B, 2>(&device, x));
-            let (dx, dweight) = (on::<B, 4>(&device, &x), on(&device, &weight));
+            let there = Sequence {
+                x: on::<B, 4>(&device, &x),
+                weight: on(&device, &weight),
+                cos: on(&device, &cos),
+                sin: on(&device, &sin),
+            };
+            let here = Sequence {
+                x: x.clone(),
+                weight: weight.clone(),
+                cos: cos.clone(),
+                sin: sin.clone(),
+            };
+            let epsilon = 1e-6;
             close(
-                &format!("rms_norm_rotate {rotation:?}"),
-                rms_norm_rotate(dx, dweight, dcos, dsin, rotation, 1e-6),
-                rms_norm_rotate(
-                    x.clone(),
-                    weight.clone(),
-                    cos.clone(),
-                    sin.clone(),
+                &format!("rms_norm_rotary {rotation:?}"),
+                rms_norm_rotary(RmsNormRotary {
+                    sequence: there,
                     rotation,
-                    1e-6,
-                ),
+                    epsilon,
+                }),
+                rms_norm_rotary(RmsNormRotary {
+                    sequence: here,
+                    rotation,
+                    epsilon,
+                }),
             );
         }
         // One token, grouped heads with a causal mask, and more tokens than a tile has.
@@ -148,14 +177,26 @@ impl OnBackend for Joint {
             sin: on(&device, &sequence.sin),
         };
         let (first, second) = (sequence(1, 8), sequence(2, 6));
-        let rotation = Rotation::AdjacentPairs;
+        let (rotation, epsilon) = (Rotation::AdjacentPairs, 1e-6);
         let (dfirst, dsecond) = (there(&first), there(&second));
         let v = [first.x.clone(), second.x.clone()];
         let dv = [dfirst.x.clone(), dsecond.x.clone()];
-        let ours = rms_norm_rotate_joined(dfirst, dsecond, &lengths, rotation, 1e-6);
-        let theirs = rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6);
+        let ours = joint_rms_norm_rotary(JointRmsNormRotary {
+            first: dfirst,
+            second: dsecond,
+            lengths: &lengths,
+            rotation,
+            epsilon,
+        });
+        let theirs = joint_rms_norm_rotary(JointRmsNormRotary {
+            first,
+            second,
+            lengths: &lengths,
+            rotation,
+            epsilon,
+        });
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            close("rms_norm_rotate_joined", ours.clone(), theirs.clone());
+            close("joint_rms_norm_rotary", ours.clone(), theirs.clone());
         }
         let ours = joint_attention(ours.clone(), ours, dv, &lengths);
         let theirs = joint_attention(theirs.clone(), theirs, v, &lengths);

@@ -2,7 +2,7 @@
 
 use backends::host_memory::available as host_available;
 use backends::{
-    Arithmetic, DeviceChoice, DeviceMemory, KernelSet, Kernels, ModelBackend, Numerics,
+    Arithmetic, DeviceChoice, DeviceMemory, KernelSet, ModelBackend, Numerics, RunningKernels,
 };
 use burn::tensor::{DType, FloatDType};
 use engine::request::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
@@ -265,7 +265,7 @@ impl Setting {
         };
         Numerics {
             dtype,
-            kernels: Kernels::of(kernels),
+            kernels: RunningKernels::of(kernels),
             arithmetic: Arithmetic::Exact,
         }
     }

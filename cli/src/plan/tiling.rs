@@ -39,7 +39,7 @@ pub(super) fn tiling(
 mod tests {
     use std::num::NonZeroUsize;
 
-    use backends::{Arithmetic, Kernels, Numerics};
+    use backends::{Arithmetic, Numerics, RunningKernels};
     use burn::tensor::FloatDType;
     use engine::request::VaeTiling;
     use model::memory::vae_decoder;
@@ -50,7 +50,7 @@ mod tests {
 
     const NUMERICS: Numerics = Numerics {
         dtype: FloatDType::F32,
-        kernels: Kernels::Processor {
+        kernels: RunningKernels::Processor {
             threads: NonZeroUsize::MIN,
         },
         arithmetic: Arithmetic::Exact,

@@ -19,7 +19,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use backends::Arithmetic;
-    use backends::working_memory::{F32, Kernels, Numerics};
+    use backends::working_memory::{F32, Numerics, RunningKernels};
     use burn::tensor::FloatDType;
 
     use super::*;
@@ -28,19 +28,19 @@ mod tests {
 
     const PROCESSOR: Numerics = Numerics {
         dtype: FloatDType::F32,
-        kernels: Kernels::Processor {
+        kernels: RunningKernels::Processor {
             threads: NonZeroUsize::MIN,
         },
         arithmetic: Arithmetic::Exact,
     };
     const CUDA: Numerics = Numerics {
         dtype: FloatDType::BF16,
-        kernels: Kernels::Cuda,
+        kernels: RunningKernels::Cuda,
         arithmetic: Arithmetic::Exact,
     };
     const PORTABLE: Numerics = Numerics {
         dtype: FloatDType::BF16,
-        kernels: Kernels::Portable,
+        kernels: RunningKernels::Portable,
         arithmetic: Arithmetic::Exact,
     };
 

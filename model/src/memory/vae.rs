@@ -1,6 +1,6 @@
 //! The VAE's memory, encoding and decoding.
 
-use backends::working_memory::{AttentionShape, F32, Kernels, Numerics};
+use backends::working_memory::{AttentionShape, F32, Numerics, RunningKernels};
 
 use crate::config::VaeConfig;
 use crate::vae::ladder::Ladder;
@@ -128,10 +128,10 @@ fn of_step(step: Step, [height, width]: [usize; 2], numerics: Numerics) -> u64 {
     let area = (height * width) as u64;
     let widest = input.max(output);
     let maps = match numerics.kernels {
-        Kernels::Processor { .. } | Kernels::Cuda => step.elements(height, width),
+        RunningKernels::Processor { .. } | RunningKernels::Cuda => step.elements(height, width),
         // A convolution copies its input into another layout, and its output back; a norm with
         // its activation has two maps beside its input and output.
-        Kernels::Portable => match step.kind {
+        RunningKernels::Portable => match step.kind {
             StepKind::Upsample => (2 * input + 2 * output) * area,
             StepKind::Residual => {
                 let norm = 3 * widest;

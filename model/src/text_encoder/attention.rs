@@ -1,7 +1,8 @@
 //! Grouped-query self-attention (Ainslie et al., "GQA", 2023) with rotary positions.
 
 use backends::ModelBackend;
-use backends::fused::{Rotation, attention, rotate};
+use backends::fused::{attention, rotary_embedding};
+use backends::kernels::Rotation;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -49,7 +50,7 @@ impl<B: ModelBackend> SelfAttention<B> {
             x.reshape([batch, tokens, channels / self.head_dim, self.head_dim])
         };
         let rotated = |x| {
-            rotate(
+            rotary_embedding(
                 heads(x),
                 rotary.cos.clone(),
                 rotary.sin.clone(),

@@ -1,6 +1,7 @@
 //! Attention over image and text tokens together.
 
-use backends::fused::{Rotation, Sequence, normed_joint_attention};
+use backends::fp8::normed_joint_attention;
+use backends::kernels::{NormedJointAttention, Rotation, Sequence};
 use backends::{Activation, Arithmetic, Chain, ChainCall, Layer, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -107,15 +108,16 @@ impl<B: ModelBackend> JointAttention<B> {
         let v = [text_v, image_v];
         let layers = [&self.to_add_out, &self.to_out].map(|out| out.layer(Activation::None));
         let rounded = layers.iter().all(Layer::takes_rounded);
-        let attended = normed_joint_attention(
+        let call = NormedJointAttention {
             q,
             k,
             v,
-            &layout.text_lengths,
-            (Rotation::AdjacentPairs, self.norm_q.epsilon),
-            self.arithmetic,
-            rounded,
-        );
+            lengths: &layout.text_lengths,
+            rotation: Rotation::AdjacentPairs,
+            epsilon: self.norm_q.epsilon,
+            quantize_results: rounded,
+        };
+        let attended = normed_joint_attention(call, self.arithmetic);
         let ([text, image], [text_out, image_out]) = (attended, layers.map(Chain::new));
         Streams {
             image: ChainCall {

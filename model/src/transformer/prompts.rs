@@ -1,6 +1,6 @@
 //! What guides a pass beside the noise level.
 
-use backends::FusedOps;
+use backends::Kernels;
 use backends::fused::concatenate;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -20,7 +20,7 @@ pub struct Prompts<B: Backend> {
     pub rotary: JointRotary<B>,
 }
 
-impl<B: FusedOps> Prompts<B> {
+impl<B: Kernels> Prompts<B> {
     /// * `embeds`: f32 `[1, tokens, joint_attention_dim]` of each branch, each of its own length;
     ///   at least one.
     /// * `grid`: the size of the image in tokens.

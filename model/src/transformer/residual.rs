@@ -1,12 +1,12 @@
 //! A residual stream.
 
+use backends::fp8;
 use backends::fused::gated_add;
 use backends::{
     Chain, ChainCall, ModelBackend, NormCall, Output, StreamCall, StreamResult, Update,
 };
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::EPSILON;
 use super::block::Modulation;
@@ -37,7 +37,7 @@ impl<B: Backend> Residual<B> {
 impl<B: ModelBackend> Residual<B> {
     /// Adds `output * gate`: float `[branches, tokens, channels]` and `[1, 1, channels]`.
     pub fn add_gated(self, output: Tensor<B, 3>, gate: Tensor<B, 3>) -> Self {
-        self.update(Output::Known(raw(as_one(output))), gate)
+        self.update(Output::Known(as_one(output)), gate)
     }
 
     /// Adds `output * gate`, where layers are still to give the output: float
@@ -47,7 +47,6 @@ impl<B: ModelBackend> Residual<B> {
     }
 
     fn update(self, output: Output<B>, gate: Tensor<B, 3>) -> Self {
-        let gate = raw(gate);
         Self {
             leading: self.leading,
             x: self.added(),
@@ -67,9 +66,8 @@ impl<B: ModelBackend> Residual<B> {
         match self.update {
             None => self.x,
             Some(Update { gate, output }) => {
-                let float = |tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor));
-                let output = float(output.compute(self.x.dims()));
-                gated_add(self.x, output, float(gate))
+                let output = output.compute(self.x.dims());
+                gated_add(self.x, output, gate)
             }
         }
     }
@@ -84,7 +82,7 @@ impl<B: ModelBackend> Residual<B> {
         let leading = streams.each_ref().map(|stream| stream.leading);
         let [first, second] = streams;
         let [first_chains, second_chains] = chains;
-        let results = B::streams([
+        let results = fp8::streams([
             StreamCall {
                 norm: first.norm_call(modulations[0]),
                 chains: first_chains,
@@ -100,10 +98,10 @@ impl<B: ModelBackend> Residual<B> {
 
     fn norm_call(self, modulation: &Modulation<B>) -> NormCall<B> {
         NormCall {
-            x: raw(self.x),
+            x: self.x,
             update: self.update,
-            shift: raw(modulation.shift.clone()),
-            scale: raw(modulation.scale.clone()),
+            shift: modulation.shift.clone(),
+            scale: modulation.scale.clone(),
             epsilon: EPSILON,
         }
     }
@@ -115,7 +113,7 @@ fn stream<B: ModelBackend, const N: usize>(
     leading: [usize; 2],
 ) -> (Residual<B>, [Tensor<B, 3>; N]) {
     let stream = Residual {
-        x: Tensor::from_primitive(TensorPrimitive::Float(result.sum)),
+        x: result.sum,
         update: None,
         leading,
     };
@@ -123,14 +121,9 @@ fn stream<B: ModelBackend, const N: usize>(
 }
 
 /// Rows `[branches * tokens, channels]` as `[branches, tokens, channels]`.
-fn tokens<B: Backend>(rows: FloatTensor<B>, [branches, tokens]: [usize; 2]) -> Tensor<B, 3> {
-    let rows = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(rows));
+fn tokens<B: Backend>(rows: Tensor<B, 2>, [branches, tokens]: [usize; 2]) -> Tensor<B, 3> {
     let [_, channels] = rows.dims();
     rows.reshape([branches, tokens, channels])
-}
-
-fn raw<B: Backend>(tensor: Tensor<B, 3>) -> FloatTensor<B> {
-    tensor.into_primitive().tensor()
 }
 
 /// The tokens of all branches as those of one, `[1, branches * tokens, channels]`, since one
@@ -240,11 +233,10 @@ mod tests {
             adapter: None,
         };
         let call = ChainCall {
-            x: Activations::Exact(x.into_primitive().tensor()),
+            x: Activations::Exact(x),
             chain: Chain::new(square.layer(Activation::None)),
         };
         let later = Output::Of(call.clone()).compute([2, 5, 24]);
-        let later = Tensor::<Flex, 3>::from_primitive(TensorPrimitive::Float(later));
         let changed = stream.clone().add_gated_later(call, b.gate.clone());
         let expected = sum.clone() + later * b.gate.clone();
         assert_close(changed.clone().into_tensor(), expected.clone());

@@ -1,6 +1,6 @@
 //! Convolutions that keep the image's size.
 
-use backends::FusedOps;
+use backends::Kernels;
 use backends::fused::conv_same;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -49,7 +49,7 @@ impl<B: Backend> Conv<B> {
     /// f32 `[batch, in, height, width]` to `[batch, out, height, width]`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4>
     where
-        B: FusedOps,
+        B: Kernels,
     {
         conv_same(x, self.weight.val(), self.bias.val())
     }

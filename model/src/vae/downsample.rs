@@ -1,6 +1,6 @@
 //! Halving of the resolution.
 
-use backends::FusedOps;
+use backends::Kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -36,7 +36,7 @@ impl<B: Backend> Downsample<B> {
     }
 }
 
-impl<B: FusedOps> Downsample<B> {
+impl<B: Kernels> Downsample<B> {
     /// f32 `[batch, channels, 2h, 2w]` to `[batch, channels, h, w]`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let [batch, channels, height, width] = x.dims();

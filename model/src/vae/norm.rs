@@ -1,6 +1,6 @@
 //! Normalisation of a pixel's channels.
 
-use backends::FusedOps;
+use backends::Kernels;
 use backends::fused::channel_norm;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -24,7 +24,7 @@ impl<B: Backend> ChannelNorm<B> {
     }
 }
 
-impl<B: FusedOps> ChannelNorm<B> {
+impl<B: Kernels> ChannelNorm<B> {
     /// Float `[batch, channels, height, width]` to the same.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         channel_norm(x, self.gamma.val(), false)

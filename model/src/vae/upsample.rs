@@ -1,6 +1,6 @@
 //! Doubling of the resolution.
 
-use backends::FusedOps;
+use backends::Kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -36,7 +36,7 @@ impl<B: Backend> Upsample<B> {
     }
 }
 
-impl<B: FusedOps> Upsample<B> {
+impl<B: Kernels> Upsample<B> {
     /// f32 `[batch, channels, height, width]` to `[batch, channels / 2, 2 height, 2 width]`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let [batch, channels, height, width] = x.dims();

@@ -1,4 +1,6 @@
-//! Norm and rotation of queries and keys.
+//! Norm and rotary embedding of queries and keys.
+
+use std::sync::Arc;
 
 use burn::tensor::DType;
 use burn_cubecl::cubecl::server::Handle;
@@ -7,50 +9,56 @@ use cudarc::driver::DriverError;
 
 use super::engine::{Arg, Engine, Grid, Scope};
 use super::linear::{THREADS, blocks, in_dtype};
-use super::tensor::{Element, Tensor, contiguous, dims, over};
-use crate::fused::{Rotation, Turned};
+use super::tensor::{Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, typed};
+use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
 /// Sequences of a launch that joins them.
 pub(super) const AT_ONCE: usize = 2;
 
-/// See [`crate::fused::rms_norm_rotate`]; without a weight there is no norm.
-pub(super) fn rms_norm_rotate(
-    x: Tensor,
-    weight: Option<Tensor>,
-    (cos, sin): (Tensor, Tensor),
-    rotation: Rotation,
-    epsilon: f64,
-) -> Option<Tensor> {
-    let engine = Engine::of(&x.device).ok()?;
-    let turning = Turning::new(x, weight, (cos, sin), rotation, epsilon)?;
-    let x = &turning.x;
-    let [batch, tokens, heads, dim] = dims(x);
-    let y = engine.run(&x.client, |scope| {
-        let y = scope.empty(batch * tokens * heads * dim * turning.element.size());
-        turning.run(scope, scope.pointer(&y))?;
-        Ok(y)
-    });
-    Some(over(x, y, [batch, tokens, heads, dim].into(), x.dtype))
+pub(super) fn rotary_embedding(
+    call: RotaryEmbedding<Cuda>,
+) -> Result<Typed<4>, RotaryEmbedding<Cuda>> {
+    let Some((engine, element)) = engine_for(&call.x) else {
+        return Err(call);
+    };
+    let RotaryEmbedding {
+        x,
+        cos,
+        sin,
+        rotation,
+    } = call;
+    let rotary = Rotary::new(element, x, None, [cos, sin], (rotation, 0.0));
+    Ok(rotary.run_alone(&engine))
 }
 
-/// See [`crate::fused::rms_norm_rotate_joined`].
-pub(super) fn rms_norm_rotate_joined(
-    first: Turned<Cuda>,
-    second: Turned<Cuda>,
-    lengths: &[usize],
-    rotation: Rotation,
-    epsilon: f64,
-) -> Option<Vec<Tensor>> {
-    let engine = Engine::of(&first.x.device).ok()?;
-    let first = Turning::of(first, rotation, epsilon)?;
-    let second = Turning::of(second, rotation, epsilon)?;
+pub(super) fn rms_norm_rotary(call: RmsNormRotary<Cuda>) -> Result<Typed<4>, RmsNormRotary<Cuda>> {
+    let Some((engine, element)) = engine_for(&call.sequence.x) else {
+        return Err(call);
+    };
+    let rotary = Rotary::of(element, call.sequence, (call.rotation, call.epsilon));
+    Ok(rotary.run_alone(&engine))
+}
+
+pub(super) fn joint_rms_norm_rotary(
+    call: JointRmsNormRotary<'_, Cuda>,
+) -> Result<Vec<Typed<4>>, JointRmsNormRotary<'_, Cuda>> {
+    let [batch, tokens, heads, dim] = call.second.x.dims();
+    let lengths = call.lengths;
+    let (engine, element) = match [&call.first.x, &call.second.x].map(engine_for) {
+        [Some((_, first)), Some((engine, second))]
+            if first == second
+                && call.first.x.dims() == [1, lengths.iter().sum(), heads, dim]
+                && batch == lengths.len() =>
+        {
+            (engine, second)
+        }
+        _ => return Err(call),
+    };
+    let constants = (call.rotation, call.epsilon);
+    let first = Rotary::of(element, call.first, constants);
+    let second = Rotary::of(element, call.second, constants);
     let x = &second.x;
-    let [batch, tokens, heads, dim] = dims(x);
-    let fits = dims(&first.x) == [1, lengths.iter().sum(), heads, dim] && batch == lengths.len();
-    if first.element != second.element || !fits {
-        return None;
-    }
-    let token_bytes = heads * dim * second.element.size();
+    let token_bytes = heads * dim * element.size();
     let joined = engine.run(&x.client, |scope| {
         let joined: Vec<Handle> = lengths
             .iter()
@@ -62,14 +70,24 @@ pub(super) fn rms_norm_rotate_joined(
     let joined = joined.into_iter().zip(lengths);
     let tensors = joined
         .map(|(y, length)| over(x, y, [1, length + tokens, heads, dim].into(), x.dtype))
+        .map(typed)
         .collect();
-    Some(tensors)
+    Ok(tensors)
+}
+
+/// The engine that rotates a tensor's heads; `None` where the kernel does not know the dtype or
+/// the size of the heads.
+fn engine_for(x: &Typed<4>) -> Option<(Arc<Engine>, Element)> {
+    const LARGEST_DIM: usize = 256;
+    let [_, _, _, dim] = x.dims();
+    let fits = dim <= LARGEST_DIM && dim.is_multiple_of(2);
+    fits.then(|| engine_of(x)).flatten()
 }
 
 /// Starts the kernel on all sequences `ys`, in which so many tokens of `first` come first.
 fn join_all(
     scope: &Scope<'_>,
-    (first, second): (&Turning, &Turning),
+    (first, second): (&Rotary, &Rotary),
     lengths: &[usize],
     ys: &[Handle],
 ) -> Result<(), DriverError> {
@@ -94,8 +112,8 @@ fn join(
     lengths: &[usize],
     ys: &[Handle],
 ) -> Result<(), DriverError> {
-    let turning = second.turning;
-    let [_, tokens, heads, dim]: [usize; 4] = dims(&turning.x);
+    let rotary = second.rotary;
+    let [_, tokens, heads, dim]: [usize; 4] = dims(&rotary.x);
     let longest = lengths.iter().max().map_or(0, |length| length + tokens);
     if longest * heads * dim == 0 {
         return Ok(());
@@ -108,10 +126,10 @@ fn join(
     args.extend([0, 1].map(|i| Arg::Pointer(ys.get(i).map_or(0, |y| scope.pointer(y)))));
     args.extend(two_lengths(lengths));
     args.extend([tokens, heads, dim].map(|size| Arg::Int(size as i32)));
-    args.extend(turning.constants());
-    let grid = turning.grid(longest, lengths.len());
+    args.extend(rotary.constants());
+    let grid = rotary.grid(longest, lengths.len());
     scope.launch(
-        &turning.element.kernel("rms_norm_rotate_joined"),
+        &rotary.element.kernel("rms_norm_rotate_joined"),
         grid,
         &args,
     )
@@ -125,7 +143,7 @@ pub(super) fn two_lengths(lengths: &[usize]) -> [Arg; AT_ONCE] {
 /// A tensor from some token on.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
-    turning: &'a Turning,
+    rotary: &'a Rotary,
     /// Of the whole memory.
     token: usize,
     /// Of the table of angles.
@@ -135,14 +153,14 @@ pub(super) struct Part<'a> {
 impl Part<'_> {
     /// Where the tokens, the weight (or none) and the angles are.
     pub(super) fn pointers(&self, scope: &Scope<'_>) -> [u64; 4] {
-        let Turning {
+        let Rotary {
             x,
             weight,
             cos,
             sin,
             element,
             ..
-        } = self.turning;
+        } = self.rotary;
         let [_, _, heads, dim]: [usize; 4] = dims(x);
         let first = self.token * heads * dim * element.size();
         let row = self.angle * (dim / 2) * size_of::<f32>();
@@ -156,8 +174,8 @@ impl Part<'_> {
     }
 }
 
-/// Norm and rotation of a tensor `[batch, tokens, heads, dim]`.
-pub(super) struct Turning {
+/// Norm and rotary embedding of a tensor `[batch, tokens, heads, dim]`.
+pub(super) struct Rotary {
     element: Element,
     x: Tensor,
     weight: Option<Tensor>,
@@ -167,43 +185,58 @@ pub(super) struct Turning {
     epsilon: f64,
 }
 
-impl Turning {
-    /// See [`new`](Self::new).
-    pub(super) fn of(sequence: Turned<Cuda>, rotation: Rotation, epsilon: f64) -> Option<Self> {
-        let table = (sequence.cos, sequence.sin);
-        Self::new(sequence.x, Some(sequence.weight), table, rotation, epsilon)
+impl Rotary {
+    /// Prepares norm and rotary embedding of a sequence.
+    pub(super) fn of(
+        element: Element,
+        sequence: Sequence<Cuda>,
+        constants: (Rotation, f64),
+    ) -> Self {
+        let Sequence {
+            x,
+            weight,
+            cos,
+            sin,
+        } = sequence;
+        Self::new(element, x, Some(weight), [cos, sin], constants)
     }
 
-    /// `None` where the kernel does not know the dtype or the heads' size.
+    /// Prepares the rotary embedding of a tensor, with a norm before it if there is a weight.
     fn new(
-        x: Tensor,
-        weight: Option<Tensor>,
-        (cos, sin): (Tensor, Tensor),
-        rotation: Rotation,
-        epsilon: f64,
-    ) -> Option<Self> {
-        const LARGEST_DIM: usize = 256;
-        let element = Element::of(x.dtype)?;
-        let [_, _, _, dim]: [usize; 4] = dims(&x);
-        if dim > LARGEST_DIM || !dim.is_multiple_of(2) {
-            return None;
-        }
-        let [cos, sin] = [cos, sin].map(|table| contiguous(in_dtype(table, DType::F32)));
-        Some(Self {
+        element: Element,
+        x: Typed<4>,
+        weight: Option<Typed<1>>,
+        angles: [Typed<2>; 2],
+        (rotation, epsilon): (Rotation, f64),
+    ) -> Self {
+        let [cos, sin] = angles.map(|table| contiguous(in_dtype(raw(table), DType::F32)));
+        Self {
             element,
-            x: contiguous(x),
-            weight: weight.map(|weight| contiguous(in_dtype(weight, DType::F32))),
+            x: contiguous(raw(x)),
+            weight: weight.map(|weight| contiguous(in_dtype(raw(weight), DType::F32))),
             cos,
             sin,
             rotation,
             epsilon,
-        })
+        }
+    }
+
+    /// Starts the kernel on the whole tensor, as a run of its own.
+    fn run_alone(&self, engine: &Engine) -> Typed<4> {
+        let [batch, tokens, heads, dim] = dims(&self.x);
+        let y = engine.run(&self.x.client, |scope| {
+            let y = scope.empty(batch * tokens * heads * dim * self.element.size());
+            self.run(scope, scope.pointer(&y))?;
+            Ok(y)
+        });
+        let shape = [batch, tokens, heads, dim].into();
+        typed(over(&self.x, y, shape, self.x.dtype))
     }
 
     /// The tensor after so many tokens of its only batch.
     pub(super) fn after_tokens(&self, tokens: usize) -> Part<'_> {
         Part {
-            turning: self,
+            rotary: self,
             token: tokens,
             angle: tokens,
         }
@@ -213,7 +246,7 @@ impl Turning {
     pub(super) fn after_batches(&self, batches: usize) -> Part<'_> {
         let [_, tokens, ..]: [usize; 4] = dims(&self.x);
         Part {
-            turning: self,
+            rotary: self,
             token: batches * tokens,
             angle: 0,
         }

@@ -1,20 +1,18 @@
 //! The processor's own kernels against the portable bodies on the same processor.
 
-use burn::tensor::TensorPrimitive;
+use burn::tensor::FloatDType;
 use burn_flex::Flex;
 
 use super::*;
-use crate::fp8::{Activations, Arithmetic, Fp8Ops};
-use crate::fused::{self, Sequence};
+use crate::kernels::Sequence;
 use crate::test_random::random;
 
 fn close<const D: usize>(
     what: &str,
     fast: Tensor<Flex, D>,
-    portable: FloatTensor<Flex>,
+    portable: Tensor<Flex, D>,
     tolerance: f64,
 ) {
-    let portable = Tensor::<Flex, D>::from_primitive(TensorPrimitive::Float(portable));
     assert_eq!(fast.dims(), portable.dims(), "{what}");
     let fast: Vec<f32> = fast.into_data().iter().collect();
     let portable: Vec<f32> = portable.into_data().iter().collect();
@@ -25,33 +23,42 @@ fn close<const D: usize>(
     }
 }
 
-fn raw<const D: usize>(tensor: &Tensor<Flex, D>) -> FloatTensor<Flex> {
-    tensor.clone().into_primitive().tensor()
-}
-
 #[test]
 fn norms_agree() {
     let x = random([2, 37, 70]);
     let (shift, scale) = (random([2, 1, 70]), random([2, 1, 70]));
     close(
         "modulated_layer_norm",
-        fused::modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
-        modulated_layer_norm::<Flex>(raw(&x), raw(&shift), raw(&scale), 1e-6),
+        modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
+        portable::modulated_layer_norm(ModulatedLayerNorm {
+            x: x.clone(),
+            shift,
+            scale,
+            epsilon: 1e-6,
+        }),
         1e-4,
     );
     let weight = random([70]);
     close(
         "rms_norm",
-        fused::rms_norm(x.clone(), weight.clone(), 1e-6),
-        rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6),
+        rms_norm(x.clone(), weight.clone(), 1e-6),
+        portable::rms_norm(RmsNorm {
+            x: x.clone(),
+            weight,
+            epsilon: 1e-6,
+        }),
         1e-5,
     );
     let gate = random([2, 1, 70]);
     let y = random([2, 37, 70]);
     close(
         "gated_add",
-        fused::gated_add(x.clone(), y.clone(), gate.clone()),
-        gated_add::<Flex>(raw(&x), raw(&y), raw(&gate)),
+        gated_add(x.clone(), y.clone(), gate.clone()),
+        portable::gated_add(GatedAdd {
+            residual: x,
+            x: y,
+            gate,
+        }),
         1e-5,
     );
     let image = random([2, 12, 33, 41]);
@@ -59,8 +66,12 @@ fn norms_agree() {
     for silu in [false, true] {
         close(
             "channel_norm",
-            fused::channel_norm(image.clone(), gamma.clone(), silu),
-            channel_norm::<Flex>(raw(&image), raw(&gamma), silu),
+            channel_norm(image.clone(), gamma.clone(), silu),
+            portable::channel_norm(ChannelNorm {
+                x: image.clone(),
+                gamma: gamma.clone(),
+                silu,
+            }),
             1e-5,
         );
     }
@@ -73,16 +84,31 @@ fn activations_agree() {
     let y = random([3, 23_456]);
     close(
         "gelu_tanh",
-        fused::gelu_tanh(x.clone()),
-        gelu_tanh::<Flex>(raw(&x)),
+        gelu_tanh(x.clone()),
+        portable::gelu_tanh(GeluTanh { x: x.clone() }),
         1e-5,
     );
     close(
         "silu_mul",
-        fused::silu_mul(x.clone(), y.clone()),
-        silu_mul::<Flex>(raw(&x), raw(&y)),
+        silu_mul(x.clone(), y.clone()),
+        portable::silu_mul(SiluMul { gate: x, up: y }),
         1e-5,
     );
+}
+
+fn portable_rotary(
+    x: &Tensor<Flex, 4>,
+    cos: &Tensor<Flex, 2>,
+    sin: &Tensor<Flex, 2>,
+    rotation: Rotation,
+) -> Tensor<Flex, 4> {
+    let (x, cos, sin) = (x.clone(), cos.clone(), sin.clone());
+    portable::rotary_embedding(RotaryEmbedding {
+        x,
+        cos,
+        sin,
+        rotation,
+    })
 }
 
 #[test]
@@ -91,14 +117,14 @@ fn rotations_agree_and_keep_lengths() {
     let angles = random([19, 4]);
     let (cos, sin) = (angles.clone().cos(), angles.sin());
     for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
-        let fast = fused::rotate(x.clone(), cos.clone(), sin.clone(), rotation);
+        let fast = rotary_embedding(x.clone(), cos.clone(), sin.clone(), rotation);
         let length = |x: Tensor<Flex, 4>| x.square().sum().into_scalar();
         let ratio = length(fast.clone()) / length(x.clone());
         assert!((ratio - 1.0).abs() < 1e-5, "{rotation:?} changes lengths");
         close(
-            "rotate",
+            "rotary_embedding",
             fast,
-            rotate::<Flex>(raw(&x), raw(&cos), raw(&sin), rotation),
+            portable_rotary(&x, &cos, &sin, rotation),
             1e-5,
         );
     }
@@ -111,18 +137,25 @@ fn a_norm_and_a_rotation_in_one_pass_agree_with_two() {
     let angles = random([19, 4]);
     let (cos, sin) = (angles.clone().cos(), angles.sin());
     for rotation in [Rotation::AdjacentPairs, Rotation::Halves] {
-        let normed = rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6);
+        let normed = portable::rms_norm(RmsNorm {
+            x: x.clone(),
+            weight: weight.clone(),
+            epsilon: 1e-6,
+        });
+        let sequence = Sequence {
+            x: x.clone(),
+            weight: weight.clone(),
+            cos: cos.clone(),
+            sin: sin.clone(),
+        };
         close(
-            "rms_norm_rotate",
-            fused::rms_norm_rotate(
-                x.clone(),
-                weight.clone(),
-                cos.clone(),
-                sin.clone(),
+            "rms_norm_rotary",
+            rms_norm_rotary(RmsNormRotary {
+                sequence,
                 rotation,
-                1e-6,
-            ),
-            rotate::<Flex>(normed, raw(&cos), raw(&sin), rotation),
+                epsilon: 1e-6,
+            }),
+            portable_rotary(&normed, &cos, &sin, rotation),
             1e-5,
         );
     }
@@ -141,8 +174,8 @@ fn attention_agrees_at_all_block_edges() {
         let v = random([2, tokens, kv_heads, 16]);
         close(
             &format!("attention over {tokens} tokens"),
-            fused::attention(q.clone(), k.clone(), v.clone(), causal),
-            scaled_attention::<Flex>(raw(&q), raw(&k), raw(&v), causal),
+            attention(q.clone(), k.clone(), v.clone(), causal),
+            portable::attention(Attention { q, k, v, causal }),
             1e-5,
         );
     }
@@ -155,16 +188,16 @@ fn joint_attention_is_that_of_each_joint_sequence() {
     let [q, k] = [(), ()].map(|()| lengths.map(|length| random([1, length + 4, 2, 8])).to_vec());
     let (first, second) = (random([1, 5, 2, 8]), random([2, 4, 2, 8]));
     let v = [first.clone(), second.clone()];
-    let [a, b] = fused::joint_attention(q.clone(), k.clone(), v, &lengths);
+    let [a, b] = joint_attention(q.clone(), k.clone(), v, &lengths);
     assert_eq!((a.dims(), b.dims()), (first.dims(), second.dims()));
     let mut start = 0;
     for (batch, length) in lengths.into_iter().enumerate() {
         let of_first = |x: &Tensor<Flex, 4>| x.clone().narrow(1, start, length);
         let of_second = |x: &Tensor<Flex, 4>| x.clone().narrow(0, batch, 1);
         let v = Tensor::cat(vec![of_first(&first), of_second(&second)], 1);
-        let all = fused::attention(q[batch].clone(), k[batch].clone(), v, false);
+        let all = attention(q[batch].clone(), k[batch].clone(), v, false);
         let found = Tensor::cat(vec![of_first(&a), of_second(&b)], 1);
-        close("joint attention", found, raw(&all), 1e-6);
+        close("joint attention", found, all, 1e-6);
         start += length;
     }
 }
@@ -183,30 +216,30 @@ fn sequence(batch: usize, tokens: usize) -> Sequence<Flex> {
 fn joined_sequences_are_the_first_one_s_tokens_and_then_a_batch_of_the_second() {
     let lengths = [2, 1, 3];
     let (first, second) = (sequence(1, 6), sequence(3, 4));
-    let turned = |sequence: &Sequence<Flex>| {
-        let Sequence {
-            x,
-            weight,
-            cos,
-            sin,
-        } = sequence.clone();
-        fused::rms_norm_rotate(x, weight, cos, sin, Rotation::AdjacentPairs, 1e-6)
+    let (rotation, epsilon) = (Rotation::AdjacentPairs, 1e-6);
+    let alone = |sequence: &Sequence<Flex>| {
+        let sequence = sequence.clone();
+        rms_norm_rotary(RmsNormRotary {
+            sequence,
+            rotation,
+            epsilon,
+        })
     };
-    let (a, b) = (turned(&first), turned(&second));
-    let rotation = Rotation::AdjacentPairs;
-    let joined = fused::rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6);
+    let (a, b) = (alone(&first), alone(&second));
+    let joined = joint_rms_norm_rotary(JointRmsNormRotary {
+        first,
+        second,
+        lengths: &lengths,
+        rotation,
+        epsilon,
+    });
     let mut start = 0;
     for (batch, (joined, length)) in joined.into_iter().zip(lengths).enumerate() {
         let parts = vec![
             a.clone().narrow(1, start, length),
             b.clone().narrow(0, batch, 1),
         ];
-        close(
-            "a joined sequence",
-            joined,
-            raw(&Tensor::cat(parts, 1)),
-            1e-6,
-        );
+        close("a joined sequence", joined, Tensor::cat(parts, 1), 1e-6);
         start += length;
     }
 }
@@ -218,19 +251,18 @@ fn a_gated_sum_is_normalised_as_it_is_stored() {
     let [residual, x] = tensors;
     let modulation = [(); 3].map(|()| random([2, 1, 70]).cast(FloatDType::BF16));
     let [gate, shift, scale] = modulation;
-    let (sum, y) = fused::gated_add_layer_norm(
-        residual.clone(),
-        x.clone(),
-        gate.clone(),
-        shift.clone(),
-        scale.clone(),
-        1e-6,
-    );
-    let expected = gated_add::<Flex>(raw(&residual), raw(&x), raw(&gate));
+    let call = GatedAdd { residual, x, gate };
+    let [sum, y] = gated_add_layer_norm(GatedAddLayerNorm {
+        sum: call.clone(),
+        shift: shift.clone(),
+        scale: scale.clone(),
+        epsilon: 1e-6,
+    });
+    let expected = portable::gated_add(call);
     close("the sum", sum.clone(), expected, 0.0);
     // By the same norm: another one may round a tie the other way.
-    let expected = fused::modulated_layer_norm(sum, shift, scale, 1e-6);
-    close("its norm", y, raw(&expected), 0.0);
+    let expected = modulated_layer_norm(sum, shift, scale, 1e-6);
+    close("its norm", y, expected, 0.0);
 }
 
 #[test]
@@ -249,8 +281,8 @@ fn convolutions_agree() {
         let bias = random([output]);
         close(
             &format!("{side}x{side} on {height}x{width}, {input} to {output}"),
-            fused::conv_same(x.clone(), weight.clone(), bias.clone()),
-            conv_same::<Flex>(raw(&x), raw(&weight), raw(&bias)),
+            conv_same(x.clone(), weight.clone(), bias.clone()),
+            portable::conv_same(ConvSame { x, weight, bias }),
             1e-4,
         );
     }
@@ -262,37 +294,12 @@ fn a_view_is_read_as_what_it_shows() {
     let weight = random([20]);
     close(
         "rms_norm of a view",
-        fused::rms_norm(x.clone(), weight.clone(), 1e-6),
-        rms_norm::<Flex>(raw(&x), raw(&weight), 1e-6),
+        rms_norm(x.clone(), weight.clone(), 1e-6),
+        portable::rms_norm(RmsNorm {
+            x,
+            weight,
+            epsilon: 1e-6,
+        }),
         1e-5,
     );
-}
-
-#[test]
-fn rounded_joint_attention_is_exact_where_rounding_gains_nothing() {
-    let lengths = [2, 3];
-    let [q, k] = [(); 2].map(|()| [sequence(1, 5), sequence(2, 4)]);
-    let v = [random([1, 5, 2, 8]), random([2, 4, 2, 8])];
-    let rotation = Rotation::AdjacentPairs;
-    let attended = |rounded| {
-        let (q, k, v) = (q.clone(), k.clone(), v.clone());
-        let arithmetic = Arithmetic::Fp8;
-        fused::normed_joint_attention(q, k, v, &lengths, (rotation, 1e-6), arithmetic, rounded)
-    };
-    let (kept, rounded) = (attended(false), attended(true));
-    let [q, k] = [q, k].map(|[first, second]| {
-        fused::rms_norm_rotate_joined(first, second, &lengths, rotation, 1e-6)
-    });
-    let exact = fused::joint_attention(q, k, v, &lengths);
-    for ((kept, rounded), exact) in kept.into_iter().zip(rounded).zip(exact) {
-        let exact = exact.flatten::<3>(2, 3).flatten::<2>(0, 1);
-        let (Activations::Exact(kept), Activations::Rounded(rounded)) = (kept, rounded) else {
-            panic!("results are not of the form that was asked for");
-        };
-        let kept = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(kept));
-        close("joint attention", kept, raw(&exact), 1e-6);
-        let [rounded, expected] = [rounded, Flex::round_rows(raw(&exact))]
-            .map(|rows| Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(rows.values)));
-        close("rounded results", rounded, raw(&expected), 1e-6);
-    }
 }

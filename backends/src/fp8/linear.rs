@@ -1,0 +1,50 @@
+//! Products with weights in their file's format, each by the backend's kernel where it has one,
+//! else by Burn's own operations.
+
+use burn::tensor::{FloatDType, Tensor, TensorPrimitive};
+
+use super::{portable, rounding};
+use crate::kernels::{
+    DenseLinear, DenseRows, Epilogue, Fp8Linear, Fp8Rows, Kernels, QuantizeRows, QuantizedLinear,
+    RoundedRows,
+};
+
+/// Computes [`DenseLinear`], float `[rows, out]`.
+pub(crate) fn dense_linear<B: Kernels>(call: DenseLinear<B>) -> Tensor<B, 2> {
+    B::dense_linear(call).unwrap_or_else(portable::dense_linear)
+}
+
+/// Computes [`Fp8Linear`], float `[rows, out]`.
+pub(crate) fn fp8_linear<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
+    B::fp8_linear(call).unwrap_or_else(portable::fp8_linear)
+}
+
+/// Computes [`QuantizeRows`].
+pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> RoundedRows<B> {
+    B::quantize_rows(QuantizeRows { x }).unwrap_or_else(rounding::quantize_rows)
+}
+
+/// Computes [`QuantizedLinear`], float `[rows, out]`.
+pub(crate) fn quantized_linear<B: Kernels>(call: QuantizedLinear<B>) -> Tensor<B, 2> {
+    B::quantized_linear(call).unwrap_or_else(|call| {
+        let [x, scales] = [call.x.values, call.x.scales]
+            .map(|primitive| Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(primitive)));
+        let y = fp8_linear(Fp8Linear {
+            x,
+            weight: call.weight,
+            epilogue: Epilogue::NONE,
+        });
+        let y = y.cast(FloatDType::F32) * scales;
+        portable::finish(y.cast(call.x.dtype), call.epilogue)
+    })
+}
+
+/// Computes [`DenseRows`], `[n, in]`.
+pub(crate) fn dense_rows<B: Kernels>(call: DenseRows<B>) -> Tensor<B, 2> {
+    B::dense_rows(call).unwrap_or_else(portable::dense_rows)
+}
+
+/// Computes [`Fp8Rows`], `[n, in]`.
+pub(crate) fn fp8_rows<B: Kernels>(call: Fp8Rows<B>) -> Tensor<B, 2> {
+    B::fp8_rows(call).unwrap_or_else(portable::fp8_rows)
+}

@@ -1,0 +1,191 @@
+//! The operations that a backend may compute by a kernel of its own.
+//!
+//! Each operation is a struct that holds its inputs, and a hook of [`Kernels`] takes the struct by
+//! value. A backend with a kernel for these inputs returns the result; any other hands the struct
+//! back, and the caller computes the operation with Burn's own operations instead. Callers do not
+//! use the hooks but the functions of [`fused`](crate::fused) and [`fp8`](crate::fp8), which do
+//! this.
+
+mod attention;
+mod elementwise;
+mod image;
+mod linear;
+mod norm;
+mod rotary;
+
+pub use attention::{Attention, JointAttention, NormedJointAttention};
+pub use elementwise::{Concatenate, GatedAdd, GeluTanh, SiluMul};
+pub use image::{ChannelNorm, ConvSame};
+pub use linear::{
+    Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
+    QuantizeRows, QuantizedLinear, RoundedRows,
+};
+pub use norm::{GatedAddLayerNorm, ModulatedLayerNorm, RmsNorm};
+pub use rotary::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::fp8::{StreamCall, StreamResult};
+
+/// A backend with its kernels; `Err` hands the inputs back to the caller, see the
+/// [module](self).
+///
+/// A backend implements the hooks that it has kernels for. What an operation computes is said by
+/// the struct of its inputs.
+pub trait Kernels: Backend {
+    /// Computes [`ModulatedLayerNorm`], float `[batch, tokens, channels]`.
+    fn modulated_layer_norm(
+        call: ModulatedLayerNorm<Self>,
+    ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`GatedAddLayerNorm`]: the sum and its norm, each float
+    /// `[batch, tokens, channels]`.
+    fn gated_add_layer_norm(
+        call: GatedAddLayerNorm<Self>,
+    ) -> Result<[Tensor<Self, 3>; 2], GatedAddLayerNorm<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`GatedAdd`], float `[batch, tokens, channels]`.
+    fn gated_add(call: GatedAdd<Self>) -> Result<Tensor<Self, 3>, GatedAdd<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`RmsNorm`], in the shape of its input.
+    fn rms_norm<const D: usize>(
+        call: RmsNorm<Self, D>,
+    ) -> Result<Tensor<Self, D>, RmsNorm<Self, D>> {
+        Err(call)
+    }
+
+    /// Computes [`RotaryEmbedding`], float `[batch, tokens, heads, head_dim]`.
+    fn rotary_embedding(
+        call: RotaryEmbedding<Self>,
+    ) -> Result<Tensor<Self, 4>, RotaryEmbedding<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`RmsNormRotary`], float `[batch, tokens, heads, head_dim]`.
+    fn rms_norm_rotary(call: RmsNormRotary<Self>) -> Result<Tensor<Self, 4>, RmsNormRotary<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`JointRmsNormRotary`]: a tensor for each joint sequence.
+    fn joint_rms_norm_rotary(
+        call: JointRmsNormRotary<'_, Self>,
+    ) -> Result<Vec<Tensor<Self, 4>>, JointRmsNormRotary<'_, Self>> {
+        Err(call)
+    }
+
+    /// Computes [`Attention`], float `[batch, tokens, heads, head_dim]`.
+    fn scaled_attention(call: Attention<Self>) -> Result<Tensor<Self, 4>, Attention<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`JointAttention`]: what the tokens of either tensor see, in the shapes of the
+    /// values.
+    fn joint_attention(
+        call: JointAttention<'_, Self>,
+    ) -> Result<[Tensor<Self, 4>; 2], JointAttention<'_, Self>> {
+        Err(call)
+    }
+
+    /// Computes [`NormedJointAttention`] on eight bits, `[rows, channels]` for the tokens of
+    /// either tensor.
+    ///
+    /// Each 128 tokens of a head's queries and keys are quantized to 8-bit integers with one
+    /// scale; its values, and the weights that multiply them, are quantized to E4M3 (after
+    /// "SageAttention2", Zhang et al., 2024). E4M3 has three mantissa bits: between powers of two,
+    /// weights follow a straight line, which is up to 6 % from the exponential where scores lie
+    /// close together.
+    fn quantized_joint_attention(
+        call: NormedJointAttention<'_, Self>,
+    ) -> Result<[Activations<Self>; 2], NormedJointAttention<'_, Self>> {
+        Err(call)
+    }
+
+    /// Computes [`GeluTanh`], in the shape of its input.
+    fn gelu_tanh<const D: usize>(
+        call: GeluTanh<Self, D>,
+    ) -> Result<Tensor<Self, D>, GeluTanh<Self, D>> {
+        Err(call)
+    }
+
+    /// Computes [`SiluMul`], in the shape of its inputs.
+    fn silu_mul<const D: usize>(
+        call: SiluMul<Self, D>,
+    ) -> Result<Tensor<Self, D>, SiluMul<Self, D>> {
+        Err(call)
+    }
+
+    /// Computes [`Concatenate`].
+    fn concatenate<const D: usize>(
+        call: Concatenate<Self, D>,
+    ) -> Result<Tensor<Self, D>, Concatenate<Self, D>> {
+        Err(call)
+    }
+
+    /// Computes [`ChannelNorm`], float `[batch, channels, height, width]`.
+    fn channel_norm(call: ChannelNorm<Self>) -> Result<Tensor<Self, 4>, ChannelNorm<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`ConvSame`], float `[batch, out, height, width]`.
+    fn conv_same(call: ConvSame<Self>) -> Result<Tensor<Self, 4>, ConvSame<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`DenseLinear`], float `[rows, out]`.
+    fn dense_linear(call: DenseLinear<Self>) -> Result<Tensor<Self, 2>, DenseLinear<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`Fp8Linear`], float `[rows, out]`.
+    fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
+        Err(call)
+    }
+
+    /// Tells whether the device has tensor cores that multiply FP8 codes with activations of
+    /// `dtype`, so that [`quantized_linear`](Self::quantized_linear) is faster than
+    /// [`fp8_linear`](Self::fp8_linear).
+    fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {
+        let _ = (device, dtype);
+        false
+    }
+
+    /// Computes [`QuantizeRows`].
+    fn quantize_rows(call: QuantizeRows<Self>) -> Result<RoundedRows<Self>, QuantizeRows<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`QuantizedLinear`], float `[rows, out]`. FP8 tensor cores may keep sums in less
+    /// than f32.
+    ///
+    /// A backend that hands the inputs back has decoded rows that its own
+    /// [`quantize_rows`](Self::quantize_rows) holds as codes.
+    fn quantized_linear(
+        call: QuantizedLinear<Self>,
+    ) -> Result<Tensor<Self, 2>, QuantizedLinear<Self>> {
+        Err(call)
+    }
+
+    /// Computes two streams that need nothing of each other, perhaps at the same time.
+    fn streams<const N: usize>(
+        calls: [StreamCall<Self, N>; 2],
+    ) -> Result<[StreamResult<Self, N>; 2], [StreamCall<Self, N>; 2]> {
+        Err(calls)
+    }
+
+    /// Computes [`DenseRows`], `[n, in]`.
+    fn dense_rows(call: DenseRows<Self>) -> Result<Tensor<Self, 2>, DenseRows<Self>> {
+        Err(call)
+    }
+
+    /// Computes [`Fp8Rows`], `[n, in]`.
+    fn fp8_rows(call: Fp8Rows<Self>) -> Result<Tensor<Self, 2>, Fp8Rows<Self>> {
+        Err(call)
+    }
+}
