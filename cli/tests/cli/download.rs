@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::hub_server::{COMMIT, Gate, Reply, Request, Sent, Server};
+use crate::hub_server::{COMMIT, Gate, Sent};
 use crate::hub_user::{TRANSFORMER, User, assert_whole, at_first, published};
 use crate::hub_user::{published_transformer, serve, transformer};
 use crate::support::Run;
@@ -77,54 +77,6 @@ fn a_second_transformer_is_told_of() {
     assert!(run.stderr.contains("--transformer"), "{}", run.stderr);
 }
 
-#[test]
-fn a_cut_connection_is_taken_up_where_it_ended() {
-    let server = at_first(3, |_, reply| reply.sent(Sent::Cut(1000)));
-    let user = User::new();
-    user.download(&server, &["-q"]).expect(0);
-    assert_whole(&user.transformer());
-    let ranges: Vec<_> = server
-        .requests(TRANSFORMER)
-        .iter()
-        .map(Request::range)
-        .collect();
-    assert_eq!(ranges, [None, Some(1000), Some(2000), Some(3000)]);
-}
-
-#[test]
-fn a_failed_download_is_resumed_by_the_next() {
-    let server = at_first(usize::MAX, |request, reply| match request.range() {
-        None => reply.sent(Sent::Cut(1000)),
-        Some(_) => Reply::of(403, ""),
-    });
-    let user = User::new();
-    user.download(&server, &["-q"]).expect(1);
-    assert!(!user.transformer().exists());
-    let left = user.tree();
-    let partial = left.iter().find(|name| name.ends_with(".part")).unwrap();
-    let partial = user.models().join(partial);
-    assert_eq!(fs::metadata(&partial).unwrap().len(), 1000);
-
-    let server = serve(published());
-    let run = user.download(&server, &[]).expect(0);
-    assert!(run.stderr.contains("Resuming"), "{}", run.stderr);
-    assert_eq!(server.requests(TRANSFORMER)[0].range(), Some(1000));
-    assert_whole(&user.transformer());
-    assert!(!partial.exists());
-}
-
-#[test]
-fn a_server_without_ranges_begins_again() {
-    let whole = published_transformer();
-    let server = at_first(2, move |request, reply| match request.range() {
-        None => reply.sent(Sent::Cut(1000)),
-        Some(_) => Reply::of(200, whole.clone()),
-    });
-    let user = User::new();
-    user.download(&server, &["-q"]).expect(0);
-    assert_whole(&user.transformer());
-}
-
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_came() {
@@ -164,56 +116,13 @@ fn ctrl_c_keeps_what_came() {
     assert!(said.contains("run the same command again"), "{said}");
     let kept = fs::metadata(&partial).unwrap().len();
     assert!(kept >= 1000);
-    user.download(&server, &["-q"]).expect(0);
+    let run = user.download(&server, &[]).expect(0);
+    assert!(run.stderr.contains("Resuming"), "{}", run.stderr);
     assert_eq!(
         server.requests(TRANSFORMER)[1].range(),
         usize::try_from(kept).ok()
     );
     assert_whole(&user.transformer());
-}
-
-#[test]
-fn two_downloads_of_a_file_do_not_mix() {
-    let (user, published) = (User::new(), published());
-    let digits = &published.sha256(&transformer())[..12];
-    fs::create_dir_all(user.transformer().parent().unwrap()).unwrap();
-    let name = format!("{TRANSFORMER}.{digits}.part");
-    let partial = fs::File::create(user.transformer().with_file_name(name)).unwrap();
-    partial.lock().unwrap();
-    let server = serve(published);
-    let run = user.download(&server, &["-q"]).expect(1);
-    assert!(run.stderr.contains("another process"), "{}", run.stderr);
-    drop(partial);
-    user.download(&server, &["-q"]).expect(0);
-    assert_whole(&user.transformer());
-}
-
-#[test]
-fn the_token_goes_to_the_hub_and_to_no_other_host() {
-    let store = serve(published());
-    let (published, port) = (published(), store.port());
-    let server = Server::start(move |request| {
-        if request.path.contains("/resolve/") {
-            // Another name of this machine is another host.
-            Reply::redirect(format!("http://localhost:{port}{}", request.path))
-        } else {
-            published.answer(request)
-        }
-    });
-    let user = User::new();
-    let mut command = user.command(&server, &["-q"]);
-    Run::from(command.env("HF_TOKEN", "hf_secret").output().unwrap()).expect(0);
-    assert_whole(&user.transformer());
-    let asked = server.requests("/");
-    assert!(asked.len() >= 8);
-    for request in asked {
-        assert_eq!(request.authorization(), Some("Bearer hf_secret"));
-    }
-    let sent = store.requests("/");
-    assert_eq!(sent.len(), 6);
-    for request in sent {
-        assert_eq!(request.authorization(), None, "{}", request.path);
-    }
 }
 
 #[test]

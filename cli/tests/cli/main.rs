@@ -21,6 +21,9 @@ mod from_others;
 mod from_recipe;
 #[cfg(all(unix, debug_assertions))]
 mod hold;
+// The tests of the crate `hub` use more of it.
+#[allow(dead_code)]
+#[path = "../../../hub/tests/hub/server.rs"]
 mod hub_server;
 mod hub_user;
 mod init_image;
