@@ -136,8 +136,8 @@ fn random_weights_fill_the_file_and_follow_the_seed() {
             .chunks(4096)
             .all(|page| page.iter().any(|&byte| byte != 0))
     );
-    assert!(first == make_vae("b", "1"));
-    assert!(first != make_vae("c", "2"));
+    // That the same seed gives the same bytes is tested beside the writer.
+    assert!(first != make_vae("b", "2"));
 }
 
 #[test]

@@ -17,16 +17,21 @@ const MIB: u64 = 1 << 20;
 
 /// The published transformer, all holes.
 pub(crate) fn sparse_transformer(folder: &TempDir) -> PathBuf {
+    let path = sparse(folder, "--only=transformer");
+    assert!(path.metadata().unwrap().len() > BYTES);
+    path
+}
+
+/// One of the published models, all holes.
+fn sparse(folder: &TempDir, only: &str) -> PathBuf {
     let run: Run = program()
-        .args(["make-fixture", "--sparse", "--only=transformer", "--quiet"])
+        .args(["make-fixture", "--sparse", only, "--quiet"])
         .arg("--real-shapes")
         .arg(folder.path())
         .output()
         .unwrap()
         .into();
-    let path = PathBuf::from(run.expect(0).stdout.lines().next().unwrap());
-    assert!(path.metadata().unwrap().len() > BYTES);
-    path
+    PathBuf::from(run.expect(0).stdout.lines().next().unwrap())
 }
 
 /// Bytes of a file that are in the page cache.
@@ -173,7 +178,8 @@ fn a_device_without_room_for_a_model_is_left_as_it_was() {
 #[test]
 fn two_processes_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = sparse_transformer(&folder);
+    // The text encoder is half as large as the transformer, and takes half the time.
+    let path = sparse(&folder, "--only=text-encoder");
     let start = || {
         let mut command = program();
         command.args(["inspect", "--read", "--json"]).arg(&path);
@@ -182,7 +188,8 @@ fn two_processes_at_once() {
     };
     for child in [start(), start()] {
         let figures = read_figures(child.wait_with_output().unwrap().into());
-        assert_eq!(figures["bytes"], BYTES);
+        let bytes = figures["bytes"].as_u64().unwrap();
+        assert!(bytes > 7 << 30, "{bytes}");
     }
 }
 
