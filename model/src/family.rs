@@ -1,5 +1,5 @@
-//! The members of the Qwen-Image family: what tells one from another and stands in none of its
-//! files.
+//! The members of the Qwen-Image family: everything that tells one from another and stands in none
+//! of its files.
 //!
 //! The sizes of a model's layers are not here: they are read from its files (see
 //! [`config`](crate::config)). The names of published files are the table of the crate that
@@ -8,12 +8,13 @@
 use crate::config::{SchedulerConfig, TimeShift};
 use crate::latents::PIXELS_PER_TOKEN;
 
-/// What images of a member are made with, where neither the user nor a file says otherwise.
+/// A member: the defaults with which its images are made if neither the user nor a file says
+/// otherwise, and its prompt template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// The sizes that the model was published for. The first is the default.
     pub sizes: &'static [ImageSize],
-    /// Both sides of an image are multiples of so many pixels.
+    /// Both sides of an image are multiples of this number of pixels.
     pub side_multiple: u32,
     /// Denoising steps.
     pub steps: usize,

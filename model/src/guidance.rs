@@ -8,13 +8,15 @@ use burn::tensor::backend::Backend;
 pub struct Guidance<B: Backend> {
     /// The negative prompt's embeddings, f32 `[1, tokens, channels]`.
     pub embeds: Tensor<B, 3>,
-    /// How far to go from the negative prompt's prediction towards the prompt's; 1 arrives there.
+    /// The distance to go from the negative prompt's prediction towards the prompt's; 1 arrives
+    /// there.
     pub scale: f64,
-    /// What becomes of the combination's length.
+    /// The rule by which the two predictions are combined.
     pub rule: GuidanceRule,
 }
 
-/// How two predictions become one. Both start from `comb = uncond + scale (cond - uncond)`.
+/// The rules that make one prediction of two. Both start from
+/// `comb = uncond + scale (cond - uncond)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GuidanceRule {
     /// `comb * ‖cond‖ / ‖comb‖`, as diffusers' `QwenImagePipeline` does it: the guided prediction

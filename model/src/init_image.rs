@@ -18,7 +18,7 @@ use crate::noise::NoiseGenerator;
 use crate::pipeline::Steering;
 use crate::vae::Posterior;
 
-/// Whose way of starting from an image.
+/// The program whose way of starting from an image is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartStyle {
     /// diffusers' pipelines: a seed draws latents from the posterior and then the noise, a part of
@@ -61,7 +61,7 @@ impl<B: Backend> InitImage<B> {
         }
     }
 
-    /// What a seed draws: first latents from the posterior, then the noise.
+    /// Draws from a seed: first latents from the posterior, then the noise.
     pub fn of_seed(posterior: &Posterior<B>, seed: u64) -> Self {
         let mode = posterior.mode();
         let shape = mode.dims();
@@ -74,8 +74,8 @@ impl<B: Backend> InitImage<B> {
         Self::new(clean, draw())
     }
 
-    /// With the part that stays: a mask f32 `[1, 1, height, width]` in latent pixels, as
-    /// [`LatentMask::tensor`] gives it.
+    /// Adds a mask, f32 `[1, 1, height, width]` in latent pixels, as [`LatentMask::tensor`] gives
+    /// it: where it is 0, the image stays.
     pub fn masked(self, mask: Tensor<B, 4>) -> Self {
         let features = self.clean.dims()[2];
         let mask = pack(mask);
@@ -105,7 +105,7 @@ impl<B: Backend> InitImage<B> {
         }
     }
 
-    /// How predictions are steered so that the masked part stays; `None` without a mask.
+    /// The steering of predictions by which the unmasked part stays; `None` without a mask.
     pub fn steering(&self) -> Option<&dyn Steering<B>> {
         self.mask.is_some().then_some(self as &dyn Steering<B>)
     }

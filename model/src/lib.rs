@@ -1,14 +1,66 @@
-//! Qwen-Image (Wu et al., "Qwen-Image Technical Report", arXiv 2508.02324), generic over the
-//! Burn backend.
+//! Qwen-Image (Wu et al., "Qwen-Image Technical Report", arXiv 2508.02324): the mathematics from a
+//! prompt to pixels, generic over the Burn backend.
 //!
-//! A prompt is tokenised ([`tokenizer`]), encoded by Qwen2.5-VL's language model
-//! ([`text_encoder`]), and guides a multimodal diffusion transformer ([`transformer`]) that
-//! turns noise ([`noise`]) into latents, by the steps of a sampler ([`sampler`]) along a
-//! flow-matching schedule ([`scheduler`]); a variational autoencoder ([`vae`]) decodes them. A run
-//! may also begin with an image ([`init_image`]). [`pipeline`] strings the phases together.
+//! | | formula | module |
+//! | --- | --- | --- |
+//! | prompt to tokens | `ids = BPE(template(prompt))` | [`tokenizer`] |
+//! | tokens to embeddings | `c = Qwen2.5-VL(ids)`, the final hidden states after the template's prefix | [`text_encoder`] |
+//! | noise | `x = ε ~ N(0, 1)` of a seed, in tokens of 2 x 2 latent pixels | [`noise`], [`latents`] |
+//! | noise levels | `1 ≥ σ₀ > σ₁ > … > 0`, shifted by the image's size | [`scheduler`] |
+//! | velocity | `v = MMDiT(x, σ, c)`: image and text tokens attend to each other in 60 blocks | [`transformer`] |
+//! | guidance | `w = u + s (v - u)` with the negative prompt's velocity `u`, then `v = w ‖v‖ / ‖w‖` | [`guidance`] |
+//! | a step | `x += (σᵢ₊₁ - σᵢ) v`, or a solver of higher order | [`sampler`] |
+//! | latents to pixels | `image = VAE(x std + mean)` | [`vae`] |
 //!
-//! Modules and fields have the names of the reference's checkpoint keys. This crate knows no
-//! files but the tokenizer's: parameters are filled from outside through Burn's `ModuleMapper`.
+//! [`pipeline`] strings these together. A run may also begin with an image and a mask
+//! ([`init_image`]), whose latents are `(1 - σ) x₀ + σ ε`, and [`preview`] sees an image in
+//! unfinished latents. [`family`] has the defaults of a published model, [`config`] reads the sizes
+//! of one from its files, and [`memory`] tells the memory that each phase needs.
+//!
+//! Modules and fields have the names of the reference's checkpoint keys. The crate reads no files
+//! but the tokenizer's: a [`Builder`] makes modules whose parameters are filled from outside,
+//! through Burn's `ModuleMapper`.
+//!
+//! ```
+//! use backends::ModelBackend;
+//! use burn::tensor::{FloatDType, Tensor};
+//! use model::family::QWEN_IMAGE;
+//! use model::guidance::{Guidance, GuidanceRule};
+//! use model::latents::TokenGrid;
+//! use model::pipeline::{self, Denoising, PipelineError};
+//! use model::scheduler::Schedule;
+//! use model::tokenizer::PromptTokens;
+//! use model::vae::Tiling;
+//! use model::{TextEncoder, Transformer, VaeDecoder};
+//!
+//! /// Draws a prompt guided by a negative one: pixels f32 `[1, 3, height, width]` in `[-1, 1]`.
+//! fn draw<B: ModelBackend>(
+//!     (encoder, transformer, vae): (&TextEncoder<B>, &Transformer<B>, &VaeDecoder<B>),
+//!     [prompt, negative]: [&PromptTokens; 2],
+//!     schedule: &Schedule,
+//!     grid: TokenGrid,
+//!     device: &B::Device,
+//! ) -> Result<Tensor<B, 4>, PipelineError> {
+//!     let dtype = FloatDType::F32;
+//!     let encode = |tokens| pipeline::encode_prompt(encoder, tokens, dtype, device, &());
+//!     let noise = pipeline::noise_of_seed(42, 16, grid, device);
+//!     let mut work = Denoising::new(encode(prompt)?, noise, grid, schedule);
+//!     work.guidance = Some(Guidance {
+//!         embeds: encode(negative)?,
+//!         scale: QWEN_IMAGE.cfg_scale,
+//!         rule: GuidanceRule::Renormalised,
+//!     });
+//!     let latents = pipeline::denoise(transformer, work, &mut ())?;
+//!     pipeline::decode(vae, latents, grid, Tiling::Whole, &())
+//! }
+//!
+//! let size = QWEN_IMAGE.default_size();
+//! let grid = TokenGrid::of_image(size.width as usize, size.height as usize);
+//! let schedule = Schedule::new(&QWEN_IMAGE.scheduler, QWEN_IMAGE.steps, grid.tokens())?;
+//! assert_eq!((grid.tokens(), schedule.steps()), (83 * 83, 50));
+//! # let _ = draw::<burn_flex::Flex>;
+//! # Ok::<(), model::scheduler::ScheduleError>(())
+//! ```
 
 pub mod builder;
 pub mod config;

@@ -1,15 +1,22 @@
 //! The phases of making an image, as plain functions.
 //!
-//! Each needs one model, so that a caller can hold one at a time: encode every prompt with the
-//! text encoder, drop it; denoise with the transformer, drop it; decode with the VAE.
+//! Each phase needs one model, so that a caller can hold one at a time: encode every prompt with
+//! the text encoder and drop it; denoise with the transformer and drop it; decode with the VAE.
 //!
 //! 1. [`encode_prompt`] for every prompt and negative prompt;
 //! 2. [`noise_of_seed`], a [`Schedule`] for the image's size, and [`denoise`] with a
 //!    [`Denoising`] that holds them;
 //! 3. [`decode`].
 //!
-//! An [`Observer`] sees what comes out on the way and can end it. Where the models come from is
-//! the caller's affair: `cli/examples/generate.rs` loads them from files, on any backend.
+//! An [`Observer`] sees the results on the way and can end a phase. The caller provides the
+//! models: `cli/examples/generate.rs` loads them from files, on any backend.
+//!
+//! # Panics
+//! Burn's operations return no errors. If a device fails (its memory runs out, or its driver
+//! reports an error), the operation that notices it panics, on the thread that called the phase,
+//! and the phase with it. On a GPU, which computes while the host goes on, this may be a later
+//! operation than the one that failed, and at the latest the one that reads a result. After such a
+//! panic nothing that the device holds can be trusted: drop the models and their tensors.
 
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;
@@ -28,7 +35,7 @@ use crate::vae::{Posterior, Tiling, VaeDecoder, VaeEncoder};
 /// Why a phase has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PipelineError {
-    /// The observer asked to stop.
+    /// The observer asked the phase to stop.
     #[error("interrupted")]
     Cancelled,
     /// The numbers left the range of their dtype; the image would be black.
@@ -60,36 +67,39 @@ pub enum Branch {
 
 /// Follows a phase, and may end it.
 pub trait Observer<B: Backend> {
-    /// The transformer's first prediction of a step, f32 `[1, image tokens, features]`. Steps are
+    /// Receives the transformer's first prediction of a step, f32 `[1, image tokens, features]`. Steps are
     /// those that are run, counted from 0.
     fn prediction(&mut self, _step: usize, _branch: Branch, _prediction: &Tensor<B, 3>) {}
 
-    /// The latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
+    /// Receives the latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
     fn latents(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
-    /// Whether [`estimate`](Self::estimate) is wanted of a step, counted likewise.
+    /// Returns whether [`estimate`](Self::estimate) is wanted for a step, counted likewise.
     fn estimates(&self, _step: usize) -> bool {
         false
     }
 
-    /// The latents of the image that a step's first prediction points to, `x - σ v` with the guided
+    /// Receives the latents of the image that a step's first prediction points to, `x - σ v` with the guided
     /// velocity `v`: f32 `[1, image tokens, features]`.
     fn estimate(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
-    /// Whether to end as soon as possible.
+    /// Returns whether the phase is to end as soon as possible.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Nobody watches.
+/// An observer that does nothing.
 impl<B: Backend> Observer<B> for () {}
 
-/// The embeddings of a prompt: f32 `[1, tokens, channels]`, with the template's prefix dropped
+/// Encodes a prompt to its embeddings: f32 `[1, tokens, channels]`, with the template's prefix dropped
 /// and as many tokens kept as the prompt's style lets through.
 ///
 /// # Errors
-/// A token without a row in the embedding, or cancellation.
+/// A token has no row in the embedding, or the observer cancelled.
+///
+/// # Panics
+/// The device fails; see [the module](self#panics).
 pub fn encode_prompt<B: ModelBackend>(
     encoder: &TextEncoder<B>,
     tokens: &PromptTokens,
@@ -109,7 +119,7 @@ pub fn encode_prompt<B: ModelBackend>(
         .cast(FloatDType::F32))
 }
 
-/// The noise of a seed in the VAE's layout: f32 `[1, channels, height, width]` for an image of
+/// Draws the noise of a seed in the VAE's layout: f32 `[1, channels, height, width]` for an image of
 /// `grid` tokens, equal to diffusers' and ComfyUI's on a CPU generator.
 pub fn noise_of_seed<B: Backend>(
     seed: u64,
@@ -126,7 +136,7 @@ pub fn noise_of_seed<B: Backend>(
 /// level; the latents that it gives back go into the next step, or are the result.
 pub type AfterStep<'a, B> = dyn Fn(Tensor<B, 3>, f32) -> Tensor<B, 3> + Sync + 'a;
 
-/// Bends the transformer's predictions, so that a part of an image stays.
+/// Changes the transformer's predictions, so that a part of an image stays.
 ///
 /// All tensors are f32 `[1, image tokens, features]`, and `sigma` is the noise level of the latents.
 pub trait Steering<B: Backend>: Sync {
@@ -143,31 +153,31 @@ pub trait Steering<B: Backend>: Sync {
     ) -> Tensor<B, 3>;
 }
 
-/// What [`denoise`] works on.
+/// The input of [`denoise`].
 #[derive(Clone)]
 pub struct Denoising<'a, B: Backend> {
-    /// f32 `[1, tokens, channels]`.
+    /// The prompt's embeddings, f32 `[1, tokens, channels]`.
     pub prompt_embeds: Tensor<B, 3>,
     /// Guidance by a negative prompt; `None` for one prediction where there would be two.
     pub guidance: Option<Guidance<B>>,
-    /// f32 `[1, channels, height, width]` at the noise level `schedule.sigmas()[start]`: noise
-    /// alone where that is 1.
+    /// The first latents, f32 `[1, channels, height, width]`, at the noise level
+    /// `schedule.sigmas()[start]`: noise alone where that is 1.
     pub latents: Tensor<B, 4>,
     /// The first of the schedule's steps to run.
     pub start: usize,
-    /// What may change the latents between steps.
+    /// A function that may change the latents between steps.
     pub after_step: Option<&'a AfterStep<'a, B>>,
-    /// What may change each prediction.
+    /// A rule that may change each prediction.
     pub steering: Option<&'a dyn Steering<B>>,
     /// The size of the image in tokens.
     pub grid: TokenGrid,
-    /// Where the image's middle lies for the rotary positions.
+    /// The place of the image's middle for the rotary positions.
     pub centring: RopeCentring,
     /// The noise levels.
     pub schedule: &'a Schedule,
-    /// How they are gone through.
+    /// The solver that goes through the noise levels.
     pub sampler: SamplerKind,
-    /// What the transformer's blocks compute in.
+    /// The dtype in which the transformer's blocks compute.
     pub dtype: FloatDType,
 }
 
@@ -200,7 +210,10 @@ impl<'a, B: Backend> Denoising<'a, B> {
 /// transformer's predictions.
 ///
 /// # Errors
-/// Numbers that are not finite, or cancellation.
+/// The first step gives numbers that are not finite, or the observer cancelled.
+///
+/// # Panics
+/// The device fails; see [the module](self#panics).
 pub fn denoise<B: ModelBackend>(
     transformer: &Transformer<B>,
     work: Denoising<B>,
@@ -250,7 +263,7 @@ struct Predictor<'a, B: Backend> {
 struct LevelsAhead<'a, B: Backend> {
     schedule: &'a Schedule,
     dtype: FloatDType,
-    /// Those of the last time that one was missing.
+    /// The levels that were computed when one was last missing.
     found: Option<Levels<B>>,
 }
 
@@ -333,11 +346,15 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
     }
 }
 
-/// Pixels f32 `[1, 3, height, width]` in `[-1, 1]`, both sides multiples of 16, to the posterior over
-/// their latents. The tiling says how much memory it takes, and changes nothing else.
+/// Encodes pixels, f32 `[1, 3, height, width]` in `[-1, 1]`, both sides multiples of 16, to the
+/// posterior over their latents. The tiling decides how much memory that takes, and changes nothing
+/// else.
 ///
 /// # Errors
-/// Cancellation.
+/// The observer cancelled.
+///
+/// # Panics
+/// The device fails; see [the module](self#panics).
 pub fn encode_image<B: ModelBackend>(
     vae: &VaeEncoder<B>,
     pixels: Tensor<B, 4>,
@@ -348,11 +365,14 @@ pub fn encode_image<B: ModelBackend>(
         .ok_or(PipelineError::Cancelled)
 }
 
-/// Latents f32 `[1, image tokens, features]` to pixels f32 `[1, 3, height, width]` in
-/// `[-1, 1]`. The tiling says how much memory it takes, and changes nothing else.
+/// Decodes latents, f32 `[1, image tokens, features]`, to pixels, f32 `[1, 3, height, width]` in
+/// `[-1, 1]`. The tiling decides how much memory that takes, and changes nothing else.
 ///
 /// # Errors
-/// Cancellation.
+/// The observer cancelled.
+///
+/// # Panics
+/// The device fails; see [the module](self#panics).
 pub fn decode<B: ModelBackend>(
     vae: &VaeDecoder<B>,
     latents: Tensor<B, 3>,
@@ -364,7 +384,7 @@ pub fn decode<B: ModelBackend>(
         .ok_or(PipelineError::Cancelled)
 }
 
-/// Whether no element is NaN or infinite.
+/// Returns whether no element is NaN or infinite.
 fn all_finite<B: Backend>(latents: &Tensor<B, 3>) -> bool {
     // They are a megabyte at most: the host looks at them itself.
     let values = latents.clone().into_data();

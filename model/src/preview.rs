@@ -41,7 +41,7 @@ pub struct LatentRgb {
     bias: [f32; 3],
 }
 
-/// What a VAE's config may say of it.
+/// The fields of a VAE's config that are read for it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Partial {

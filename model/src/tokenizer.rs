@@ -1,4 +1,5 @@
-//! Prompts to token ids: Qwen2.5's byte-level BPE inside Qwen-Image's chat template.
+//! The tokenizer turns a prompt into token ids: Qwen2.5's byte-level BPE (byte-pair encoding;
+//! Sennrich et al., 2016), applied to the prompt inside Qwen-Image's chat template.
 
 mod single;
 mod template;
@@ -17,7 +18,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 pub use template::{PromptStyle, PromptTokens};
 
-/// How Qwen2 splits text before it merges bytes.
+/// The pattern by which Qwen2 splits text before it merges bytes.
 const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The special tokens with their ids, as transformers wrote them before `tokenizer_config.json` had
@@ -37,7 +38,7 @@ pub enum TokenizerError {
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file's content is not what its name says.
@@ -45,7 +46,7 @@ pub enum TokenizerError {
     Malformed {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A text could not be tokenised.
@@ -128,7 +129,7 @@ impl Tokenizer {
             .map_or(0, |&largest| largest as usize + 1)
     }
 
-    /// Whether there is no token at all.
+    /// Returns whether there is no token at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -159,7 +160,7 @@ fn from_parts(folder: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
             .map_err(|error| malformed(&config_path, error))?,
         false => TokenizerConfig::default(),
     };
-    // As in transformers, the newer file's list counts alone if there is one.
+    // If the newer file has a list, the older one is ignored, as in transformers.
     if config.added_tokens_decoder.is_empty() && added_path.is_file() {
         config.added_tokens_decoder = older_tokens(&added_path)?;
     }
@@ -188,8 +189,8 @@ fn from_parts(folder: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
     Ok(tokenizer)
 }
 
-/// The pairs of `merges.txt`, in order of priority. Only its first line can be a comment:
-/// `#` is a token like any other.
+/// Reads the pairs of `merges.txt`, in order of priority. Only the first line can be a comment,
+/// since `#` is a token like any other.
 fn parse_merges(path: &Path) -> Result<Vec<(String, String)>, TokenizerError> {
     let text = String::from_utf8(read(path)?).map_err(|error| malformed(path, error))?;
     text.lines()
@@ -208,7 +209,7 @@ fn parse_merges(path: &Path) -> Result<Vec<(String, String)>, TokenizerError> {
         .collect()
 }
 
-/// Whether merges make every token of more than one character: where some are missing, prompts
+/// Checks that merges make every token of more than one character. If some were missing, prompts
 /// would silently become other tokens.
 fn check_merges<'a>(
     vocab: &BTreeMap<String, u32>,
@@ -263,7 +264,7 @@ fn add_older_tokens(
     add_tokens(tokenizer, config, path)
 }
 
-/// Adds the special tokens and checks that each gets the id that its file gives it.
+/// Adds the special tokens and checks that each gets the id from its file.
 fn add_tokens(
     tokenizer: &mut tokenizers::Tokenizer,
     config: TokenizerConfig,

@@ -1,4 +1,4 @@
-//! What can be wrong with a config.
+//! Errors of a config.
 
 /// Why the sizes of a model cannot be settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,7 +8,7 @@ pub enum ConfigError {
     Unreadable {
         /// Which model.
         model: &'static str,
-        /// What the JSON reader says.
+        /// The JSON reader's message.
         reason: String,
     },
     /// The config says one thing and the tensors another.

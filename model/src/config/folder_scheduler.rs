@@ -1,5 +1,5 @@
-//! The `scheduler_config.json` of a diffusers folder, each field as diffusers 0.42.1 and its
-//! `QwenImagePipeline` read it: used, refused by its name, or without any effect there.
+//! The `scheduler_config.json` of a diffusers folder. Every field is treated as diffusers 0.42.1
+//! and its `QwenImagePipeline` do: it is used, refused by its name, or has no effect there either.
 //!
 //! The pipeline gives its scheduler `N` levels from 1 to `1 / N` and the number `mu` of the dynamic
 //! shift, which only `FlowMatchEulerDiscreteScheduler` and `UniPCMultistepScheduler` take.
@@ -12,36 +12,36 @@ use super::{ConfigError, SchedulerConfig, TimeShift, require};
 use crate::sampler::SamplerKind;
 use crate::scheduler::ScheduleKind;
 
-/// The class where neither the config nor its caller names one.
+/// The class if neither the config nor the caller names one.
 const EULER: &str = "FlowMatchEulerDiscreteScheduler";
 /// The multistep solver that the pipeline takes.
 const UNIPC: &str = "UniPCMultistepScheduler";
-/// Solvers that are known here, but that diffusers' pipeline does not take: their `set_timesteps`
-/// accepts no levels.
+/// Classes whose solvers are implemented, but that diffusers' pipeline does not accept: their
+/// `set_timesteps` takes no noise levels.
 const NOT_FOR_THE_PIPELINE: [&str; 2] = [
     "FlowMatchHeunDiscreteScheduler",
     "DPMSolverMultistepScheduler",
 ];
 
-/// The training steps that the transformer is told noise levels in.
+/// The number of training steps, in which the transformer is given noise levels.
 const TRAIN_STEPS: f64 = 1000.0;
 
-/// What a scheduler config asks for.
+/// The sampler and the schedule that a scheduler config asks for.
 ///
-/// A solver or levels that are not computed here are errors of their own, for callers who choose
-/// another one.
+/// A sampler or a schedule that is not implemented is an error in its own field, since a caller may
+/// choose another one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FolderScheduler {
     /// The constants of the noise levels.
     pub constants: SchedulerConfig,
     /// The solver.
     pub sampler: Result<SamplerKind, ConfigError>,
-    /// How levels lie between the first and the last of them.
+    /// The noise levels between the first and the last.
     pub schedule: Result<ScheduleKind, ConfigError>,
 }
 
 impl Default for FolderScheduler {
-    /// Qwen-Image's own.
+    /// Qwen-Image's own scheduler.
     fn default() -> Self {
         Self {
             constants: SchedulerConfig::default(),
@@ -51,8 +51,8 @@ impl Default for FolderScheduler {
     }
 }
 
-/// The fields of all four classes that have an effect. A field that is not there, or null, is what
-/// its class has it to be.
+/// The fields of all four classes that have an effect. A field that is missing or null has the
+/// default of its class.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields {
@@ -118,7 +118,7 @@ impl FolderScheduler {
         let schedule = fields.check_train_steps().and(schedule).map(|kind| {
             let fixed = !constants.use_dynamic_shifting && constants.shift_terminal.is_none();
             match kind {
-                // By its own name, which says everything about it.
+                // Its own name says everything about it.
                 ScheduleKind::Dynamic if fixed => ScheduleKind::Shift(constants.shift),
                 kind => kind,
             }
@@ -132,7 +132,7 @@ impl FolderScheduler {
 }
 
 impl Fields {
-    /// The constants, with the defaults of diffusers' classes and pipeline, which are not those of
+    /// The constants, with the defaults of diffusers' classes and pipeline. These differ from
     /// Qwen-Image's own config.
     fn constants(&self, class: &str) -> Result<SchedulerConfig, ConfigError> {
         let time_shift_type = match self.time_shift_type.as_deref() {
@@ -153,7 +153,7 @@ impl Fields {
             max_shift: self.max_shift.unwrap_or(1.15),
             base_image_seq_len: self.base_image_seq_len.unwrap_or(256.0),
             max_image_seq_len: self.max_image_seq_len.unwrap_or(4096.0),
-            // In Python, 0 is as good as none.
+            // In Python, 0 counts as none.
             shift_terminal: self.shift_terminal.filter(|&terminal| terminal != 0.0),
             use_dynamic_shifting: self.use_dynamic_shifting.unwrap_or(false),
             shift: shift.unwrap_or(1.0),
@@ -189,7 +189,7 @@ impl Fields {
         }
     }
 
-    /// UniPC as it is computed here: order 2 with `bh2`, predicting the image, down to no noise.
+    /// UniPC, of which order 2 with `bh2` is implemented, predicting the image, down to no noise.
     fn unipc(&self) -> Result<SamplerKind, ConfigError> {
         let text = |field, value: &Option<String>, default, allowed: &[&str], why| {
             let value = value.as_deref().unwrap_or(default);

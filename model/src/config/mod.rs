@@ -26,14 +26,14 @@ fn dimension(shapes: Shapes, name: &str, axis: usize) -> Option<usize> {
     shapes(name)?.get(axis).copied()
 }
 
-/// The size that most of these tensors and axes show, or the first of those in a draw. A tensor
-/// that is missing or of the wrong shape does not settle it, and is then told as just that.
+/// The size that most of these tensors and axes show; of equally frequent sizes, the first. So a
+/// tensor that is missing or of the wrong shape does not decide, and is reported as just that.
 fn usual_dimension(shapes: Shapes, places: &[(&str, usize)]) -> Option<usize> {
     let places = places.iter();
     usual(places.filter_map(|(name, axis)| dimension(shapes, name, *axis)))
 }
 
-/// The most frequent value, or the first of those in a draw.
+/// The most frequent value; of equally frequent ones, the first.
 fn usual(values: impl Iterator<Item = usize>) -> Option<usize> {
     let values: Vec<usize> = values.collect();
     let count = |value: &&usize| values.iter().filter(|other| other == value).count();
@@ -44,8 +44,8 @@ fn usual(values: impl Iterator<Item = usize>) -> Option<usize> {
 /// The most items of a list that are looked for: a file may name any number.
 const MAX_ITEMS: usize = 1024;
 
-/// How many items `list.0`, `list.1`, … the file has: up to the last that has any of these
-/// tensors. Those that lack one are counted too, so that the tensor is what is told to be missing.
+/// Counts the items `list.0`, `list.1`, … of the file, up to the last that has any of these
+/// tensors. An item that lacks one of them counts too, so that the tensor is reported as missing.
 fn count(shapes: Shapes, list: &str, tensors: &[&str]) -> usize {
     let has = |item: &usize| {
         let mut tensors = tensors.iter();
@@ -65,7 +65,7 @@ fn usual_dimension_in(
     usual((0..items).filter_map(|item| dimension(shapes, &format!("{list}.{item}.{tensor}"), axis)))
 }
 
-/// The fields that a config names.
+/// Reads the fields that a config names.
 pub(crate) fn parse<T: DeserializeOwned + Default>(
     model: &'static str,
     config: Option<&Value>,
@@ -79,7 +79,7 @@ pub(crate) fn parse<T: DeserializeOwned + Default>(
     }
 }
 
-/// Brings what a config says and what a file shows to one value.
+/// The one value that a config and a file's shapes agree on.
 fn agree<T: PartialEq + std::fmt::Debug>(
     model: &'static str,
     field: &'static str,
@@ -100,10 +100,10 @@ fn agree<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// Refuses a file with fewer layers than the `published` model of its width has, which would pass
-/// for a smaller model, unless its config says so.
+/// Refuses a file with fewer layers than the `published` model of its width has, unless its config
+/// says so: a file that was cut short would pass for a smaller model.
 ///
-/// `what` are the layers, and the config's field that counts them.
+/// `what` names the layers, and `field` the config's field that counts them.
 fn not_cut_short(
     model: &'static str,
     (what, field): (&'static str, &'static str),
@@ -144,7 +144,7 @@ fn supported(
     }
 }
 
-/// A text of a config as an error shows it: on one line, and not longer than one.
+/// A text of a config for an error message: on one line and no longer than one.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     let shown = text.chars().take(LONGEST);

@@ -19,23 +19,24 @@ pub struct SchedulerConfig {
     pub base_image_seq_len: f64,
     /// Image tokens.
     pub max_image_seq_len: f64,
-    /// The last noise level before 0, or none to leave the schedule as it falls.
+    /// The last noise level before 0, to which the schedule is stretched; `None` leaves it as it
+    /// is.
     pub shift_terminal: Option<f64>,
     /// Whether the shift depends on the size of the image.
     pub use_dynamic_shifting: bool,
     /// The shift where it does not.
     pub shift: f64,
-    /// How the dynamic shift follows from the numbers above.
+    /// The way from the numbers above to the dynamic shift.
     pub time_shift_type: TimeShift,
 }
 
-/// What the factor of the dynamic shift is.
+/// The way from a number between `base_shift` and `max_shift` to the factor of the dynamic shift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeShift {
-    /// The exponential of the number between `base_shift` and `max_shift`.
+    /// The factor is the number's exponential.
     #[default]
     Exponential,
-    /// That number itself.
+    /// The factor is the number itself.
     Linear,
 }
 
@@ -46,8 +47,8 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// The constants for the Lightning adapters, which were distilled at a shift of 3 for images
-    /// of every size: the schedule of their authors' example.
+    /// The constants for the [Lightning](crate::family::Lightning) adapters, which were distilled
+    /// at one shift for images of every size: the schedule of their authors' example.
     pub fn lightning() -> Self {
         let shift = QWEN_IMAGE.lightning.shift.ln();
         Self {

@@ -21,7 +21,8 @@ const OF_A_LAYER: [&str; 4] = [
     "mlp.down_proj.weight",
 ];
 
-/// What the files of the published Qwen2.5-VL models, which carry no config, do not show.
+/// A published Qwen2.5-VL model. Single files have no config, and their shapes do not show the
+/// number of heads.
 struct Published {
     hidden_size: usize,
     /// Rows of `k_proj`.
@@ -63,7 +64,7 @@ const MODEL_TYPES: [&str; 5] = [
     "qwen2",
 ];
 
-/// What transformers adds to mean squares where its config has no `rms_norm_eps`.
+/// The number that transformers adds to mean squares if the config has no `rms_norm_eps`.
 const TRANSFORMERS_EPS: f64 = 1e-5;
 
 /// Sizes of Qwen2.5-VL's language model, by the names of its `config.json`.
@@ -89,7 +90,7 @@ pub struct TextEncoderConfig {
     pub rms_norm_eps: f64,
 }
 
-/// What a config may say; all of it is optional.
+/// The fields of a config, all of them optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Partial {
@@ -112,9 +113,10 @@ struct Partial {
 }
 
 impl Partial {
-    /// Refuses what changes the embeddings and is not computed here. What has no effect on them is
-    /// passed over: `tie_word_embeddings` (of the language head), `max_position_embeddings` (of
-    /// other rotary types than the default), dropout, and all that is about images and caches.
+    /// Refuses fields that would change the embeddings and are not implemented. Fields without an
+    /// effect on them are ignored: `tie_word_embeddings` (the language head),
+    /// `max_position_embeddings` (other rotary types than the default), dropout, and everything
+    /// about images and caches.
     fn check(&self, layers: usize) -> Result<(), ConfigError> {
         let model_type = self.model_type.as_deref();
         supported(
@@ -295,7 +297,7 @@ impl TextEncoderConfig {
         })
     }
 
-    /// How many layers the published model of this width has.
+    /// The number of layers of the published model of this width.
     pub fn published_layers(&self) -> Option<usize> {
         let mut family = FAMILY.iter();
         let model = family.find(|model| model.hidden_size == self.hidden_size)?;

@@ -43,11 +43,11 @@ pub struct TransformerConfig {
     pub num_attention_heads: usize,
     /// Channels of the text encoder's output.
     pub joint_attention_dim: usize,
-    /// How a head's channels are shared between the rotary angles of frame, height and width.
+    /// The channels of a head that each rotary axis turns: frame, height and width.
     pub axes_dims_rope: [usize; 3],
 }
 
-/// What a config may say; all of it is optional.
+/// The fields of a config, all of them optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Partial {
@@ -86,7 +86,7 @@ impl TransformerConfig {
         self.num_attention_heads * self.attention_head_dim
     }
 
-    /// How many blocks the published model of this width has.
+    /// The number of blocks of the published model of this width.
     pub fn published_layers(&self) -> Option<usize> {
         published_blocks(self.inner_dim())
     }
@@ -105,7 +105,7 @@ impl TransformerConfig {
             class == CLASS,
             "it is another model",
         )?;
-        // `zero_cond_t` is about reference images, of which there are none.
+        // `zero_cond_t` concerns reference images, which are not implemented.
         for (feature, set) in [
             ("use_additional_t_cond", partial.use_additional_t_cond),
             ("use_layer3d_rope", partial.use_layer3d_rope),
@@ -231,7 +231,7 @@ impl TransformerConfig {
     }
 }
 
-/// How many blocks the published model of a width has.
+/// The number of blocks of the published model of a width.
 fn published_blocks(inner_dim: usize) -> Option<usize> {
     let published = TransformerConfig::published();
     (inner_dim == published.inner_dim()).then_some(published.num_layers)

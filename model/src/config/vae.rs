@@ -10,22 +10,22 @@ use super::{
 
 const MODEL: &str = "VAE";
 
-/// The model's class in diffusers, and that of the video model which it is a copy of.
+/// The model's class in diffusers, and the class of the video model that it is a copy of.
 const CLASSES: [&str; 2] = ["AutoencoderKLQwenImage", "AutoencoderKLWan"];
 
-/// The list of the decoder's levels, from the smallest resolution up.
-const LEVELS: &str = "decoder.up_blocks";
+/// The list of the decoder's stages, from the smallest resolution up.
+const STAGES: &str = "decoder.up_blocks";
 
-/// Tensors by which a level is known.
-const OF_A_LEVEL: [&str; 4] = [
+/// Tensors by which a stage is known.
+const OF_A_STAGE: [&str; 4] = [
     "resnets.0.conv1.weight",
     "resnets.0.conv2.weight",
     "resnets.1.conv1.weight",
     "resnets.1.conv2.weight",
 ];
 
-/// Tensors by which a residual block is known, of which each begins with as many values as its
-/// level has channels.
+/// Tensors by which a residual block is known. The first axis of each has as many elements as its
+/// stage has channels.
 const OF_A_RESNET: [&str; 4] = ["conv1.weight", "conv2.weight", "conv1.bias", "conv2.bias"];
 
 /// Means of the published VAE's latent channels.
@@ -57,7 +57,7 @@ pub struct VaeConfig {
     pub latents_std: Vec<f64>,
 }
 
-/// What a config may say; all of it is optional.
+/// The fields of a config, all of them optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Partial {
@@ -81,8 +81,8 @@ struct Partial {
 }
 
 impl Partial {
-    /// Refuses what changes the image and is not computed here. Which stages also halve the time
-    /// (`temperal_downsample`) has no effect on one frame, nor has dropout.
+    /// Refuses fields that would change the image and are not implemented. The stages that also
+    /// halve the time (`temperal_downsample`) and dropout have no effect on a single frame.
     fn check(&self) -> Result<(), ConfigError> {
         let class = self.class.as_deref().unwrap_or(CLASSES[0]);
         let why = "it is another model";
@@ -152,18 +152,18 @@ impl VaeConfig {
                 && dimension(shapes, "decoder.conv_out.weight", 0).is_none_or(|out| out == 3),
             "must be 3: images with an alpha channel are not supported",
         )?;
-        let levels = count(shapes, LEVELS, &OF_A_LEVEL);
-        let resnets_of = |level| format!("{LEVELS}.{level}.resnets");
-        let resnets: Vec<usize> = (0..levels)
-            .map(|level| count(shapes, &resnets_of(level), &OF_A_RESNET))
+        let stages = count(shapes, STAGES, &OF_A_STAGE);
+        let resnets_of = |stage| format!("{STAGES}.{stage}.resnets");
+        let resnets: Vec<usize> = (0..stages)
+            .map(|stage| count(shapes, &resnets_of(stage), &OF_A_RESNET))
             .collect();
-        let widths: Option<Vec<usize>> = (0..levels)
+        let widths: Option<Vec<usize>> = (0..stages)
             .rev()
-            .map(|level| {
-                let list = resnets_of(level);
+            .map(|stage| {
+                let list = resnets_of(stage);
                 let tensors = OF_A_RESNET.iter();
                 usual(tensors.filter_map(|tensor| {
-                    usual_dimension_in(shapes, &list, resnets[level], tensor, 0)
+                    usual_dimension_in(shapes, &list, resnets[stage], tensor, 0)
                 }))
             })
             .collect();

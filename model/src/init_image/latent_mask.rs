@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use crate::latents::{PIXELS_PER_TOKEN, TokenGrid};
 use crate::vae::SCALE;
 
-/// What a mask says of the latents: a number for each latent pixel, from 0, where the image stays, to
+/// A mask of the latents: a number for each latent pixel, from 0, where the image stays, to
 /// 1, where it is repainted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatentMask {
@@ -55,7 +55,7 @@ impl LatentMask {
         Self { grid, values }
     }
 
-    /// Whether nothing is repainted.
+    /// Returns whether nothing is repainted.
     pub fn keeps_all(&self) -> bool {
         self.values.iter().all(|&share| share == 0.0)
     }

@@ -1,4 +1,4 @@
-//! What is alive, and the most that ever was.
+//! A running count of the bytes that are alive, and of the most that ever were.
 
 /// Bytes alive at a point of a computation.
 #[derive(Debug, Default)]
@@ -8,23 +8,23 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// `bytes` more are alive from here on.
+    /// Counts `bytes` more as alive from here on.
     pub(super) fn hold(&mut self, bytes: u64) {
         self.live += bytes;
         self.spike(0);
     }
 
-    /// `bytes` of those alive are no longer.
+    /// Counts `bytes` of those alive as freed.
     pub(super) fn release(&mut self, bytes: u64) {
         self.live = self.live.saturating_sub(bytes);
     }
 
-    /// `bytes` more are alive for a moment.
+    /// Counts `bytes` more as alive for a moment.
     pub(super) fn spike(&mut self, bytes: u64) {
         self.peak = self.peak.max(self.live + bytes);
     }
 
-    /// The most that was alive at once.
+    /// The most bytes that were alive at the same time.
     pub(super) fn peak(&self) -> u64 {
         self.peak
     }

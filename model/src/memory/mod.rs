@@ -1,9 +1,9 @@
-//! The memory that each phase needs at its peak beside its weights: feature maps, and what the
-//! kernels hold while they run.
+//! The memory that each phase needs at its peak beside its weights: feature maps, and the memory
+//! that kernels hold while they run ([`backends::working_memory`]).
 //!
-//! The functions go through the modules' forward passes line by line, and add up what is alive.
-//! They are upper bounds, held against measured peaks for the processor's kernels; a backend's
-//! pools, which may keep more than is in use, come on top.
+//! Each function follows a module's forward pass line by line and adds up the tensors that are
+//! alive. The sums are upper bounds. For the processor's kernels they are tested against measured
+//! peaks; a GPU's memory pool, which may keep more than is in use, is part of the figures.
 
 mod ledger;
 mod text_encoder;

@@ -1,4 +1,4 @@
-//! Encoding prompts.
+//! The memory of encoding prompts.
 
 use backends::working_memory::{AttentionShape, F32, Numerics};
 

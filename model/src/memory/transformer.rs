@@ -1,4 +1,4 @@
-//! Denoising.
+//! The memory of denoising.
 
 use backends::working_memory::{AttentionShape, F32, Numerics};
 
@@ -22,7 +22,7 @@ pub fn transformer(
     adapted_transformer(config, image_tokens, text_lengths, 0, numerics)
 }
 
-/// As [`transformer`], with adapters of at most `rank` beside its linear layers.
+/// The same as [`transformer`], with LoRA adapters of at most `rank` beside its linear layers.
 pub fn adapted_transformer(
     config: &TransformerConfig,
     image_tokens: usize,
@@ -68,8 +68,8 @@ pub fn adapted_transformer(
         numerics,
     }
     .go_through(&mut ledger);
-    // How every block and the output are modulated, and what a layer of the text takes that is computed
-    // beside one of the image: once each, whatever the pools do.
+    // The modulations of every block and of the output, and the memory of a text layer that is
+    // computed on the side stream: once each, whatever the pools do.
     let vectors = 2 * 6 * config.num_layers as u64 + 2;
     let modulations = numerics.bytes(levels * vectors * inner);
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
@@ -88,7 +88,7 @@ struct Block<'a> {
     /// Text tokens of each branch.
     text_lengths: &'a [u64],
     inner: u64,
-    /// Of the adapters; 0 without any.
+    /// The adapters' rank; 0 without any.
     rank: u64,
     numerics: Numerics,
 }
@@ -125,7 +125,7 @@ impl Block<'_> {
         self.feed_forwards(ledger);
     }
 
-    /// With the normalised streams alive at its beginning, and its results at its end.
+    /// The normalised streams are alive at its beginning, and its results at its end.
     fn joint_attention(&self, ledger: &mut Ledger) {
         let Self {
             image,
@@ -162,7 +162,7 @@ impl Block<'_> {
         ledger.release(both);
     }
 
-    /// Streams that give way to joint sequences, or the other way round.
+    /// The streams give way to joint sequences, or the other way round.
     fn join(&self, ledger: &mut Ledger) {
         let both = self.numerics.bytes((self.image + self.text) * self.inner);
         ledger.hold(both);
@@ -188,7 +188,7 @@ impl Block<'_> {
         ledger.release(2 * numerics.bytes(tokens * self.inner));
     }
 
-    /// With what attention adds to the streams at their beginning, and their own results at their end.
+    /// The results of attention are alive at their beginning, and their own results at their end.
     fn feed_forwards(&self, ledger: &mut Ledger) {
         let Self {
             inner, numerics, ..

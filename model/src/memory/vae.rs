@@ -1,4 +1,4 @@
-//! The VAE's memory, encoding and decoding.
+//! The memory of encoding and decoding images.
 
 use backends::working_memory::{AttentionShape, F32, Numerics, RunningKernels};
 

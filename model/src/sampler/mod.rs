@@ -18,7 +18,7 @@ use burn::tensor::backend::Backend;
 pub use dpmpp2m::DpmPp2m;
 pub use unipc::UniPc;
 
-/// Which solver.
+/// The solvers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SamplerKind {
     /// First order; diffusers' `FlowMatchEulerDiscreteScheduler`.
@@ -35,11 +35,11 @@ pub enum SamplerKind {
 }
 
 impl SamplerKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::DpmPp2m, Self::UniPc];
 
-    /// How often the transformer is asked for a velocity in `steps` steps. Guidance by a negative
-    /// prompt doubles the work of each call, not their number.
+    /// The number of times that the transformer is asked for a velocity in `steps` steps. Guidance
+    /// by a negative prompt doubles the work of each call, not their number.
     pub fn model_calls(self, steps: usize) -> usize {
         match self {
             Self::Euler | Self::DpmPp2m | Self::UniPc => steps,
@@ -52,9 +52,9 @@ impl SamplerKind {
 /// A step between two noise levels, `1 >= sigma > next >= 0`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// Of the latents given.
+    /// The noise level of the latents at the beginning.
     pub sigma: f32,
-    /// Of the latents wanted.
+    /// The noise level of the latents at the end.
     pub next: f32,
 }
 
@@ -90,7 +90,7 @@ impl<B: Backend> Sampler<B> {
     /// follow one another: `interval.sigma` is the `next` of the step before.
     ///
     /// # Errors
-    /// Those of `velocity`.
+    /// The errors of `velocity`.
     pub fn step<E>(
         &mut self,
         latents: Tensor<B, 3>,

@@ -1,5 +1,5 @@
-//! What the multistep solvers share: both follow the image that the velocity points to, `x0`,
-//! which changes slowly, through the half log-SNR `λ`.
+//! The part that the multistep solvers share. Both follow the image that the velocity points to,
+//! `x0`, which changes slowly, through the half log-SNR `λ`.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -21,7 +21,7 @@ pub(super) fn half_log_snr(sigma: f32) -> f64 {
     (1.0 - sigma).ln() - sigma.ln()
 }
 
-/// How far `λ` goes in an interval.
+/// The distance that `λ` goes in an interval.
 pub(super) fn width(interval: Interval) -> f64 {
     half_log_snr(interval.next) - half_log_snr(interval.sigma)
 }

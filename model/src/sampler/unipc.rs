@@ -11,8 +11,8 @@ use burn::tensor::backend::Backend;
 use super::multistep::{Prediction, extrapolated, half_log_snr, towards, width};
 use super::{Interval, Velocity};
 
-/// How far a first noise level of 1 is moved down, as the reference does it: at 1 itself `λ` is
-/// infinite.
+/// The distance by which a first noise level of 1 is moved down, as in the reference: at 1 itself
+/// `λ` is infinite.
 const NUDGE: f64 = 1e-6;
 
 /// Remembers the last step and the prediction before it.
@@ -72,7 +72,7 @@ impl<B: Backend> UniPc<B> {
 }
 
 impl<B: Backend> Last<B> {
-    /// Where the step should have arrived, now that the prediction there is known.
+    /// The latents at which the step should have arrived, now that the prediction there is known.
     fn corrected(&self, arrived: &Prediction<B>) -> Tensor<B, 3> {
         let interval = Interval {
             sigma: self.current.sigma,

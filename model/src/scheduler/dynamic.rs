@@ -37,8 +37,8 @@ pub(super) fn shifted(steps: usize, factor: f32) -> Result<Vec<f32>, ScheduleErr
     Ok(shifted.collect())
 }
 
-/// As many levels as there are, between the first and the last of them, at the quantiles of the
-/// beta distribution (Lee et al., "Beta Sampling is All You Need", 2024), as diffusers'
+/// Places the levels between the first and the last of them at the quantiles of the beta
+/// distribution (Lee et al., "Beta Sampling is All You Need", 2024), as diffusers'
 /// `use_beta_sigmas` does it.
 pub(super) fn beta_between_ends(sigmas: &[f32]) -> Vec<f32> {
     between_ends(sigmas, |first, last, share| {
@@ -46,8 +46,8 @@ pub(super) fn beta_between_ends(sigmas: &[f32]) -> Vec<f32> {
     })
 }
 
-/// As many levels as there are, between the first and the last of them, at equal distances of
-/// their seventh roots (Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+/// Places the levels between the first and the last of them at equal distances of their seventh
+/// roots (Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
 /// Models", 2022, equation 5), as diffusers' `use_karras_sigmas` does it.
 pub(super) fn karras_between_ends(sigmas: &[f32]) -> Vec<f32> {
     const RHO: f64 = 7.0;
@@ -57,16 +57,16 @@ pub(super) fn karras_between_ends(sigmas: &[f32]) -> Vec<f32> {
     })
 }
 
-/// As many levels as there are, between the first and the last of them, at equal distances of
-/// their logarithms, as diffusers' `use_exponential_sigmas` does it.
+/// Places the levels between the first and the last of them at equal distances of their
+/// logarithms, as diffusers' `use_exponential_sigmas` does it.
 pub(super) fn exponential_between_ends(sigmas: &[f32]) -> Vec<f32> {
     between_ends(sigmas, |first, last, share| {
         (first.ln() + share * (last.ln() - first.ln())).exp()
     })
 }
 
-/// As many levels as there are: `level(first, last, share)` at equal shares from 0 to 1 of the way.
-/// The ends are those of the list, without the rounding of a power taken and taken back.
+/// Replaces the levels by `level(first, last, share)` at equal shares, from 0 to 1, of the way. The
+/// ends stay exactly as they are, without the rounding of a power and its inverse.
 fn between_ends(sigmas: &[f32], level: impl Fn(f64, f64, f64) -> f64) -> Vec<f32> {
     let (Some(&first), Some(&last)) = (sigmas.first(), sigmas.last()) else {
         return Vec::new();

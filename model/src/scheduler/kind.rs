@@ -56,7 +56,8 @@ pub enum ScheduleKindError {
 }
 
 impl ScheduleKind {
-    /// Whether the levels begin and end where the model's own do, at [`Dynamic`](Self::Dynamic)'s.
+    /// Returns whether the first and the last level are those of [`Dynamic`](Self::Dynamic), the
+    /// model's own.
     pub fn is_dynamic(&self) -> bool {
         match self {
             Self::Dynamic | Self::DynamicBeta | Self::DynamicKarras | Self::DynamicExponential => {

@@ -104,7 +104,7 @@ impl Schedule {
     /// `part` of them, rounded. Levels that the end has twice are taken once.
     ///
     /// # Errors
-    /// As of [`of_kind`](Self::of_kind), or a part that leaves no step.
+    /// The errors of [`of_kind`](Self::of_kind), or a part that leaves no step.
     pub fn tail_of_kind(
         kind: &ScheduleKind,
         config: &SchedulerConfig,
@@ -184,8 +184,8 @@ impl Schedule {
     }
 }
 
-/// What the transformer is told at a noise level: it by way of the reference's thousand training
-/// steps, with its rounding.
+/// The number that the transformer is given for a noise level: the level itself, by way of the
+/// reference's thousand training steps, with its rounding.
 pub fn timestep(sigma: f32) -> f32 {
     sigma * 1000.0 / 1000.0
 }

@@ -15,13 +15,13 @@ use crate::rotary::RotaryTable;
 /// Causal self-attention; queries, keys and values have biases, the output has none.
 #[derive(Module, Debug)]
 pub struct SelfAttention<B: Backend> {
-    /// To all query heads.
+    /// The projection to all query heads.
     pub q_proj: Linear<B>,
-    /// To all key heads.
+    /// The projection to all key heads.
     pub k_proj: Linear<B>,
-    /// To all value heads.
+    /// The projection to all value heads.
     pub v_proj: Linear<B>,
-    /// From all heads to the residual stream.
+    /// The projection from all heads back to the residual stream.
     pub o_proj: Linear<B>,
     head_dim: usize,
 }

@@ -1,49 +1,49 @@
-//! The chat template around a prompt, and what of the encoded text the transformer gets.
+//! The chat template around a prompt, and the part of the encoded text that the transformer gets.
 
 use super::{Tokenizer, TokenizerError};
 use crate::family::{PromptTemplate, QWEN_IMAGE};
 
-/// What begins each turn of a conversation.
+/// The token that begins each turn of a conversation.
 const TURN: &str = "<|im_start|>";
 
-/// What begins a turn in another family's template, which ComfyUI knows too.
+/// The token that begins a turn in another model's template, which ComfyUI knows too.
 const OTHER_TURN: &str = "<|start_header_id|>";
 
-/// Who speaks in the turn that is the prompt, with the line's end.
+/// The speaker of the turn that is the prompt, with the line's end.
 const SPEAKER: &str = "user\n";
 
 /// The template of the models whose prompts are encoded here.
 const TEMPLATE: PromptTemplate = QWEN_IMAGE.template;
 
-/// Whose way of turning a prompt into tokens.
+/// The program whose way of turning a prompt into tokens is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PromptStyle {
     /// diffusers' `QwenImagePipeline`: always the template, of whose tokens the first are dropped;
     /// at most 1024 tokens are encoded, and at most 512 of them kept.
     #[default]
     Diffusers,
-    /// ComfyUI's text node: a prompt that starts with `<|im_start|>` or `<|start_header_id|>` is the
-    /// whole conversation itself; what comes before the second `<|im_start|>`, or before the first if
-    /// it is the only one, is dropped, and `user` and a line break after it too, and without any of
-    /// them all but the last token; `\(` and `\)` stand for the brackets; nothing is cut.
+    /// ComfyUI's text node. A prompt that starts with `<|im_start|>` or `<|start_header_id|>` is the
+    /// whole conversation itself. Everything before the second `<|im_start|>` is dropped, or before
+    /// the first if it is the only one, and `user` and a line break after it too; without any, all
+    /// tokens but the last are dropped. `\(` and `\)` stand for the brackets. Nothing is cut.
     ComfyUi,
 }
 
 /// The ids of a prompt in its template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptTokens {
-    /// All of them.
+    /// All ids, of the template and the prompt.
     pub ids: Vec<u32>,
-    /// How many at the start belong to the template and are dropped after encoding.
+    /// The number of ids at the start that belong to the template and are dropped after encoding.
     pub prefix: usize,
-    /// How many after them the transformer gets.
+    /// The number of ids after the prefix that the transformer gets.
     pub kept: usize,
-    /// How many after these it does not get, the template's last ones included.
+    /// The number of ids after these that it does not get, the template's suffix included.
     pub cut: usize,
 }
 
 impl PromptTokens {
-    /// All ids after the prefix, as far as a style lets them through.
+    /// Divides `ids` into the prefix, the part that a style keeps, and the rest.
     fn new(mut ids: Vec<u32>, prefix: usize, style: PromptStyle) -> Self {
         let rest = ids.len() - prefix;
         let kept = match style {
@@ -63,25 +63,25 @@ impl PromptTokens {
 }
 
 impl Tokenizer {
-    /// The prompt in Qwen-Image's template, in diffusers' style. Special tokens in the prompt's
-    /// text are parsed as such.
+    /// Encodes a prompt in Qwen-Image's template, in diffusers' style. Special tokens in the
+    /// prompt's text are parsed as such.
     ///
     /// # Errors
-    /// The tokenizer's own, which a well-formed vocabulary never gives.
+    /// The tokenizer fails, which it never does with a well-formed vocabulary.
     pub fn encode_prompt(&self, prompt: &str) -> Result<PromptTokens, TokenizerError> {
         self.encode_prompt_in(PromptStyle::Diffusers, prompt)
     }
 
-    /// As [`encode_prompt`](Self::encode_prompt), in a given style.
+    /// Encodes a prompt as [`encode_prompt`](Self::encode_prompt) does, in a given style.
     ///
     /// # Errors
-    /// The tokenizer's own, which a well-formed vocabulary never gives.
+    /// The tokenizer fails, which it never does with a well-formed vocabulary.
     pub fn encode_prompt_in(
         &self,
         style: PromptStyle,
         prompt: &str,
     ) -> Result<PromptTokens, TokenizerError> {
-        // The whole text at once: a line break at the prompt's start merges with the one
+        // The text is encoded as a whole: a line break at the prompt's start merges with the one
         // before it.
         let PromptTemplate { prefix, suffix, .. } = TEMPLATE;
         let templated = || format!("{prefix}{prompt}{suffix}");
@@ -103,7 +103,7 @@ impl Tokenizer {
         Ok(PromptTokens::new(ids, prefix, style))
     }
 
-    /// How many ids come before the second turn's text, or the only one's.
+    /// The number of ids before the second turn's text, or before the only one's.
     fn before_the_prompt(&self, ids: &[u32]) -> Result<usize, TokenizerError> {
         let turn = self.inner.token_to_id(TURN);
         let turns = ids.iter().enumerate().filter(|(_, id)| Some(**id) == turn);

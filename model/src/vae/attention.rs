@@ -10,14 +10,14 @@ use super::conv::Conv;
 use super::norm::ChannelNorm;
 use crate::builder::Builder;
 
-/// One head over all pixels, beside a short cut.
+/// Attention of one head over all pixels, beside a short cut.
 #[derive(Module, Debug)]
 pub struct AttentionBlock<B: Backend> {
     /// The norm of the input.
     pub norm: ChannelNorm<B>,
-    /// To queries, keys and values, one after the other.
+    /// The projection to queries, keys and values, one after the other.
     pub to_qkv: Conv<B>,
-    /// Back to the block's channels.
+    /// The projection back to the block's channels.
     pub proj: Conv<B>,
 }
 

@@ -35,13 +35,13 @@ impl<B: Backend> Conv<B> {
         }
     }
 
-    /// Channels coming out and going in.
+    /// The numbers of output and input channels.
     pub(crate) fn channels(&self) -> [usize; 2] {
         let [output, input, ..]: [usize; 4] = self.weight.lazy_shape().dims();
         [output, input]
     }
 
-    /// How many pixels away a pixel still matters.
+    /// The largest distance, in pixels, over which an input pixel affects an output pixel.
     pub(crate) fn margin(&self) -> usize {
         self.weight.lazy_shape()[2] / 2
     }

@@ -16,10 +16,10 @@ use super::upsample::Upsample;
 use crate::builder::Builder;
 use crate::config::VaeConfig;
 
-/// From latent channels to RGB at eight times the resolution.
+/// The decoder proper: latent channels to RGB at eight times the resolution.
 #[derive(Module, Debug)]
 pub struct Decoder<B: Backend> {
-    /// From the latent channels.
+    /// The convolution of the latent channels.
     pub conv_in: Conv<B>,
     /// The blocks at the smallest resolution.
     pub mid_block: MidBlock<B>,
@@ -27,7 +27,7 @@ pub struct Decoder<B: Backend> {
     pub up_blocks: Vec<UpBlock<B>>,
     /// The norm before the last convolution.
     pub norm_out: ChannelNorm<B>,
-    /// To RGB.
+    /// The convolution to RGB.
     pub conv_out: Conv<B>,
 }
 

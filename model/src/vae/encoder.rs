@@ -17,10 +17,10 @@ use super::tiling::Tiling;
 use crate::builder::Builder;
 use crate::config::VaeConfig;
 
-/// From RGB to twice the latent channels at an eighth of the resolution.
+/// The encoder proper: RGB to twice the latent channels at an eighth of the resolution.
 #[derive(Module, Debug)]
 pub struct Encoder<B: Backend> {
-    /// From RGB.
+    /// The convolution of the RGB image.
     pub conv_in: Conv<B>,
     /// The blocks on the way down, all resolutions in one list.
     pub down_blocks: Vec<DownBlock<B>>,
@@ -28,7 +28,7 @@ pub struct Encoder<B: Backend> {
     pub mid_block: MidBlock<B>,
     /// The norm before the last convolution.
     pub norm_out: ChannelNorm<B>,
-    /// To means and log variances.
+    /// The convolution to means and log variances.
     pub conv_out: Conv<B>,
 }
 
@@ -75,7 +75,7 @@ impl<B: Backend> Encoder<B> {
         let widths = config.encoder_widths();
         let last = widths.len() - 1;
         let deepest = widths[last];
-        let level = |i: usize| {
+        let stage = |i: usize| {
             let (before, output) = (widths[i], widths[i + 1]);
             let residual = (0..config.num_res_blocks).map(move |r| {
                 let input = if r == 0 { before } else { output };
@@ -87,7 +87,7 @@ impl<B: Backend> Encoder<B> {
         };
         Self {
             conv_in: Conv::spatial(3, widths[0], root),
-            down_blocks: (0..last).flat_map(level).collect(),
+            down_blocks: (0..last).flat_map(stage).collect(),
             mid_block: MidBlock {
                 resnets: (0..2)
                     .map(|_| ResidualBlock::uninitialized(deepest, deepest, root))

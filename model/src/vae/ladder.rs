@@ -90,7 +90,8 @@ impl Ladder {
         }
     }
 
-    /// By how many powers of two the tiled stages leave a map smaller than the image.
+    /// The number of times that the map after the tiled stages has been halved, compared with the
+    /// image.
     pub(super) fn shift_after(&self, tiled: &Range<usize>) -> usize {
         match self.direction {
             Direction::Up => 0,
@@ -139,7 +140,7 @@ impl Ladder {
         reads
     }
 
-    /// How long a map is that a stage works on once it has read `read` pixels.
+    /// The side of the map that a stage works on after it has read `read` pixels.
     pub(super) fn worked_on(&self, read: usize) -> usize {
         match self.direction {
             Direction::Up => 2 * read,
@@ -147,7 +148,8 @@ impl Ladder {
         }
     }
 
-    /// Where a stage's result begins in its whole map, if what it read begins at `start`.
+    /// The place in its whole map at which a stage's result begins, if what it read begins at
+    /// `start`.
     fn result_of(&self, start: usize) -> usize {
         match self.direction {
             Direction::Up => 2 * start,
@@ -202,7 +204,7 @@ impl Ladder {
         whole(plan.tiled.end..last, x)
     }
 
-    /// What the tiled stages give of `x`, put together.
+    /// Runs the tiled stages on all tiles of `x` and puts the results together.
     fn tiles<B: Backend>(
         &self,
         x: Tensor<B, 4>,
@@ -225,7 +227,7 @@ impl Ladder {
         Some(Tensor::cat(bands, 2))
     }
 
-    /// What the tiled stages give of one tile of `x`.
+    /// Runs the tiled stages on one tile of `x`.
     fn tile<B: Backend>(
         &self,
         mut x: Tensor<B, 4>,

@@ -42,7 +42,7 @@ use statistics::Statistics;
 /// Image pixels along the side of a latent pixel.
 pub const SCALE: usize = 8;
 
-/// From latents to pixels.
+/// The VAE's half that makes pixels of latents.
 #[derive(Module, Debug)]
 pub struct VaeDecoder<B: Backend> {
     /// A linear map of the latent channels.
@@ -86,7 +86,7 @@ impl<B: ModelBackend> VaeDecoder<B> {
     }
 }
 
-/// From pixels to latents.
+/// The VAE's half that makes latents of pixels.
 #[derive(Module, Debug)]
 pub struct VaeEncoder<B: Backend> {
     /// The encoder proper.

@@ -30,7 +30,7 @@ impl<B: Kernels> ChannelNorm<B> {
         channel_norm(x, self.gamma.val(), false)
     }
 
-    /// As [`forward`](Self::forward), followed by SiLU.
+    /// [`forward`](Self::forward), followed by SiLU.
     pub fn forward_silu(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         channel_norm(x, self.gamma.val(), true)
     }

@@ -10,7 +10,7 @@ use crate::config::VaeConfig;
 /// Bounds of the log variance, as in the reference's `DiagonalGaussianDistribution`.
 const LOG_VARIANCE: (f32, f32) = (-30.0, 20.0);
 
-/// What latents an image may have.
+/// The distribution of an image's latents.
 #[derive(Clone, Debug)]
 pub struct Posterior<B: Backend> {
     /// f32 `[batch, z_dim, h, w]`, not normalised.
@@ -21,7 +21,8 @@ pub struct Posterior<B: Backend> {
 }
 
 impl<B: Backend> Posterior<B> {
-    /// Of [`moments`](Self::moments) f32 `[batch, 2 * z_dim, h, w]` that a VAE of these sizes gave.
+    /// The posterior of [`moments`](Self::moments), f32 `[batch, 2 * z_dim, h, w]`, that a VAE of
+    /// these sizes gave.
     pub fn of_moments(moments: Tensor<B, 4>, config: &VaeConfig) -> Self {
         Self::new(moments, Statistics::of(config))
     }

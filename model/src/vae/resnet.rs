@@ -10,18 +10,18 @@ use super::norm::ChannelNorm;
 use super::stages::{Step, StepKind};
 use crate::builder::Builder;
 
-/// Two normalised, activated convolutions beside a short cut.
+/// Two convolutions, each after a norm and SiLU, beside a short cut.
 #[derive(Module, Debug)]
 pub struct ResidualBlock<B: Backend> {
     /// The norm before the first convolution.
     pub norm1: ChannelNorm<B>,
-    /// To the output's channels.
+    /// The convolution to the output's channels.
     pub conv1: Conv<B>,
     /// The norm before the second convolution.
     pub norm2: ChannelNorm<B>,
-    /// Within the output's channels.
+    /// The convolution within the output's channels.
     pub conv2: Conv<B>,
-    /// The short cut, where the number of channels changes.
+    /// The short cut's convolution, if the number of channels changes.
     pub conv_shortcut: Option<Conv<B>>,
 }
 

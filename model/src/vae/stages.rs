@@ -16,12 +16,12 @@ pub(crate) struct Step {
     pub(crate) input: usize,
     /// Channels coming out.
     pub(crate) output: usize,
-    /// How many pixels away, at the stage's resolution, an input pixel still affects an output
-    /// pixel.
+    /// The largest distance, in pixels at the stage's resolution, over which an input pixel affects
+    /// an output pixel.
     pub(crate) margin: usize,
 }
 
-/// What a step does.
+/// The kinds of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepKind {
     /// Convolves the image.
@@ -36,7 +36,7 @@ pub(crate) enum StepKind {
     Output,
 }
 
-/// How far a 3 x 3 convolution reads.
+/// The margin of a 3 x 3 convolution.
 const SPATIAL: usize = 1;
 
 impl Stage {
@@ -94,8 +94,8 @@ impl Stage {
             .collect()
     }
 
-    /// How many pixels away, at the stage's resolution, an input pixel still affects an output
-    /// pixel.
+    /// The largest distance, in pixels at the stage's resolution, over which an input pixel affects
+    /// an output pixel.
     pub(crate) fn margin(&self) -> usize {
         self.0.iter().map(|step| step.margin).sum()
     }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::ladder::Ladder;
 
-/// How much of the image the VAE's stages of high resolution work on at a time. The result is the
-/// same.
+/// The part of the image that the VAE's stages of high resolution work on at a time. It decides how
+/// much memory they take; the result is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tiling {
     /// The whole image.
@@ -25,9 +25,9 @@ impl Tiling {
     /// The tiles for an input of `size` pixels (height, width), which are latent pixels for a
     /// decoder; `None` if the image fits into one tile, and everything is computed whole.
     ///
-    /// How many stages are tiled is a choice: with many, more is computed twice in halos; with
-    /// few, larger maps are whole. These are the fewest with which the peak is at most half again
-    /// as high as with the best.
+    /// The number of tiled stages is a choice: with many, more is computed twice in halos; with few,
+    /// larger maps are whole. The fewest are taken whose peak is at most half again as high as the
+    /// lowest.
     pub(crate) fn plan(self, ladder: &Ladder, size: [usize; 2]) -> Option<TilePlan> {
         let Self::Tiles { side } = self else {
             return None;
@@ -63,9 +63,9 @@ pub(crate) struct TilePlan {
 /// A tile's extent along one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Band {
-    /// For each tiled stage, what it reads of the map that it is given.
+    /// The range that each tiled stage reads of the map that it is given.
     pub(crate) reads: Vec<Range<usize>>,
-    /// What the tile gives of the map after the tiled stages.
+    /// The part of the map after the tiled stages that the tile gives.
     pub(crate) gives: Range<usize>,
 }
 
