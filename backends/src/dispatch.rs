@@ -31,7 +31,7 @@ where
             // On the device's own thread Burn's calls are made at once, instead of being sent
             // there one by one.
             let there = device.clone();
-            Ok(crate::cuda::near(&device, || {
+            Ok(crate::cuda::on_device_thread(&device, || {
                 work.run::<burn_cuda::Cuda>(there)
             }))
         }

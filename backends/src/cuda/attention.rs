@@ -5,8 +5,10 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::linear::in_dtype;
+use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{
     Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, strides, typed,
@@ -286,7 +288,7 @@ impl Wide {
             alpha: None,
             scales: None,
         };
-        blas.multiply(scope, product, operands(self.q, self.k, scores))?;
+        blas.multiply(scope.lane()?, product, operands(self.q, self.k, scores));
         let grid = Grid {
             blocks: (rows as u32, 1, 1),
             threads: 256,
@@ -309,6 +311,7 @@ impl Wide {
             y_leading: dim,
             ..product
         };
-        blas.multiply(scope, product, operands(scores, self.v, self.out))
+        blas.multiply(scope.lane()?, product, operands(scores, self.v, self.out));
+        Ok(())
     }
 }

@@ -5,9 +5,11 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::rotary::{AT_ONCE, Rotary, two_lengths};
 use super::round::empty_rows;
+use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
 use crate::kernels::{Activations, NormedJointAttention, Rotation};
 

@@ -8,7 +8,7 @@ use cudarc::nvrtc::result as nvrtc;
 use cudarc::nvrtc::sys as nvrtc_sys;
 
 use super::cache::Entry;
-use super::probe;
+use super::driver_message::driver_message;
 
 /// All kernels, as one text: they share their helpers, and one compilation is faster than many.
 const SOURCE: &str = concat!(
@@ -54,7 +54,7 @@ pub(super) enum CompileError {
 
 impl From<DriverError> for CompileError {
     fn from(error: DriverError) -> Self {
-        Self::Driver(probe::message(error))
+        Self::Driver(driver_message(error))
     }
 }
 
@@ -94,7 +94,8 @@ fn load(code: &[u8]) -> Result<sys::CUmodule, DriverError> {
     // The driver reads a text up to its end mark.
     let mut code = code.to_vec();
     code.push(0);
-    // SAFETY: the driver checks what it is given.
+    // SAFETY: the driver reads a cubin by the sizes in its header and a PTX text up to its end
+    // mark, which was just pushed; it refuses what is neither.
     unsafe { result::module::load_data(code.as_ptr().cast()) }
 }
 

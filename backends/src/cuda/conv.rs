@@ -5,8 +5,9 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Grid, Scope};
+use super::launch::{Arg, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
+use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{Element, Typed, contiguous, dims, engine_of, over, raw, typed};
 use crate::kernels::ConvSame;
@@ -100,7 +101,7 @@ impl Convolution {
                 alpha: None,
                 scales: None,
             };
-            blas.multiply(scope, product, operands)?;
+            blas.multiply(scope.lane()?, product, operands);
         }
         let grid = Grid {
             blocks: (blocks(plane, 4 * THREADS as usize), self.out as u32, 1),

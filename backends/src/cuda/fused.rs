@@ -5,7 +5,8 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use burn_cuda::Cuda;
 
-use super::engine::{Arg, Engine, Grid};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
 use super::tensor::{
     Element, Tensor, Typed, batch_stride, contiguous, dims, engine_of, over, raw, typed,

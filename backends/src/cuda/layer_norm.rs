@@ -3,9 +3,11 @@
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::linear::in_dtype;
 use super::round::empty_rows;
+use super::scope::Scope;
 use super::tensor::{
     Element, Tensor, Typed, batch_stride, contiguous, dims, empty, engine_of, over, raw, typed,
 };

@@ -9,7 +9,9 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
+use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
 use crate::fp8::Fp8Format;
@@ -330,11 +332,11 @@ impl Layer {
             alpha,
             scales: None,
         };
+        let lane = scope.lane()?;
         if !product.addend {
-            return blas.multiply(scope, product, operands);
-        }
-        if blas.try_multiply(scope, product, operands)?.is_err() {
-            blas.multiply(scope, product.bare(), operands)?;
+            blas.multiply(lane, product, operands);
+        } else if blas.try_multiply(lane, product, operands).is_err() {
+            blas.multiply(lane, product.bare(), operands);
             self.finish(scope, addend, y)?;
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! NVIDIA GPUs: kernels of our own and cuBLASLt's matrix products, beside Burn's operations.
 //!
-//! Burn's CUDA backend keeps its streams to itself, so ours run on a stream of their own, ordered
-//! before and after Burn's work on the device, without the host waiting (see [`engine`]). Device
-//! memory is Burn's throughout.
+//! Burn's CUDA backend keeps its streams to itself, so ours run on streams of their own, ordered
+//! before and after Burn's work on the device, without the host waiting (see [`engine`]). Tensors
+//! are in Burn's memory; scratch memory and workspaces are the engine's own.
 
-// What a function here does not compute it hands back, as large as it was given; that is no error
-// which travels far.
+// A kernel that cannot compute a call hands the call back in `Err`, by value and over one step.
 #![allow(clippy::result_large_err)]
 
 mod attention;
@@ -15,9 +14,13 @@ mod cache;
 mod compile;
 mod concatenate;
 mod conv;
+mod device_thread;
+mod driver_message;
 mod engine;
 mod fork;
 mod fused;
+mod lanes;
+mod launch;
 mod layer_norm;
 mod linear;
 mod ops;
@@ -26,6 +29,7 @@ pub(crate) mod probe;
 mod rotary;
 mod round;
 mod rounded;
+mod scope;
 mod scratch;
 mod sink;
 mod streams;
@@ -36,7 +40,7 @@ use burn_cuda::Cuda;
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
 
-pub(crate) use engine::near;
+pub(crate) use device_thread::on_device_thread;
 
 impl DeviceStorage for Cuda {
     const HOST_MEMORY: bool = false;
@@ -58,6 +62,6 @@ impl DeviceStorage for Cuda {
     }
 
     fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
-        engine::in_exact_memory(device, work)
+        device_thread::in_exact_memory(device, work)
     }
 }

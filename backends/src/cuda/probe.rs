@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cudarc::driver::{DriverError, result, sys};
 
+use super::driver_message::driver_message;
 use crate::device::{BackendKind, DeviceError, FoundDevice};
 use crate::storage::DeviceMemory;
 
@@ -17,7 +18,7 @@ pub(crate) fn devices() -> Result<Vec<FoundDevice>, DeviceError> {
             "install the NVIDIA driver, or use --backend flex for the processor",
         ));
     }
-    // SAFETY: as above.
+    // SAFETY: looks for a shared library by name too.
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
         return Err(missing(
             "the CUDA run-time compiler (libnvrtc)",
@@ -83,14 +84,6 @@ fn missing(library: &'static str, advice: &'static str) -> DeviceError {
 fn failed(error: DriverError) -> DeviceError {
     DeviceError::Driver {
         kind: BackendKind::Cuda,
-        message: message(error),
+        message: driver_message(error),
     }
-}
-
-/// What the driver says of an error.
-pub(crate) fn message(error: DriverError) -> String {
-    error.error_string().map_or_else(
-        |_| format!("{error:?}"),
-        |text| text.to_string_lossy().into_owned(),
-    )
 }

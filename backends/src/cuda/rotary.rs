@@ -7,8 +7,10 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::linear::{THREADS, blocks, in_dtype};
+use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, typed};
 use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 

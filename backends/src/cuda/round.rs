@@ -6,8 +6,10 @@ use burn::tensor::{DType, FloatDType};
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::rounded::has_use;
+use super::scope::Scope;
 use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw};
 use crate::kernels::{QuantizeRows, RoundedRows};
 

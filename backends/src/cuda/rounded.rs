@@ -8,8 +8,10 @@ use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
-use super::engine::{Arg, Engine, Grid, Scope};
+use super::engine::Engine;
+use super::launch::{Arg, Grid};
 use super::linear::{THREADS, blocks, finish, in_dtype};
+use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, over, raw, typed};
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
@@ -281,10 +283,11 @@ impl Layer {
                 w: weight_scale,
             }),
         };
+        let lane = scope.lane()?;
         // What is added is not scaled, and the library may refuse to add.
         let adds = self.product.addend
             && self.remainder != Remainder::Everything
-            && blas.try_multiply(scope, self.product, operands)?.is_ok();
+            && blas.try_multiply(lane, self.product, operands).is_ok();
         // What is left for kernels.
         let addend = if adds { 0 } else { at.addend };
         let mut gelu = self.gelu && (addend != 0 || self.remainder != Remainder::Nothing);
@@ -293,7 +296,7 @@ impl Layer {
                 true => self.product.bare(),
                 false => self.product,
             };
-            blas.multiply(scope, product, operands)?;
+            blas.multiply(lane, product, operands);
         }
         if self.remainder == Remainder::Everything {
             let grid = Grid {

@@ -12,6 +12,7 @@ use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
+use super::driver_message::driver_message;
 use super::probe;
 use crate::cube::memory::{self, CubeMemory};
 use crate::upload::{
@@ -195,5 +196,5 @@ impl Drop for Pin {
 }
 
 fn failed(error: DriverError) -> UploadError {
-    UploadError::Device(probe::message(error))
+    UploadError::Device(driver_message(error))
 }

@@ -7,11 +7,12 @@ use burn_cubecl::cubecl::prelude::ComputeClient;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::{Engine, Scope};
+use super::engine::Engine;
 use super::layer_norm::{Inputs, Norm};
 use super::linear::{self, Linear, Stored};
 use super::round::{self, Round};
 use super::rounded::{self, LinearRounded, has_use};
+use super::scope::Scope;
 use super::tensor::{Element, Typed, engine_of, over, raw, typed};
 use crate::fp8::{
     Chain, ChainCall, Layer, LayerWeight, NormCall, Output, StreamCall, StreamResult, Update,

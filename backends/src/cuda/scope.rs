@@ -1,0 +1,143 @@
+//! What work may do on our streams.
+
+use std::cell::Cell;
+
+use burn_cubecl::cubecl::cuda::CudaRuntime;
+use burn_cubecl::cubecl::prelude::ComputeClient;
+use burn_cubecl::cubecl::server::Handle;
+use cudarc::driver::{DriverError, result};
+
+use super::blas::Blas;
+use super::lanes::{Lane, Lanes};
+use super::launch::{Arg, Functions, Grid};
+use super::scratch::Use;
+
+/// What work may do on our streams.
+pub(super) struct Scope<'a> {
+    lanes: &'a Lanes,
+    functions: &'a Functions,
+    blas: Option<&'a Blas>,
+    client: &'a ComputeClient<CudaRuntime>,
+    /// Whether our streams wait for Burn's work already.
+    entered: Cell<bool>,
+    /// Whether what is started goes to the side stream.
+    beside: Cell<bool>,
+    /// Whether anything went to the side stream.
+    forked: Cell<bool>,
+}
+
+impl<'a> Scope<'a> {
+    /// A scope in which nothing has been started.
+    pub(super) fn new(
+        lanes: &'a Lanes,
+        functions: &'a Functions,
+        blas: Option<&'a Blas>,
+        client: &'a ComputeClient<CudaRuntime>,
+    ) -> Self {
+        Self {
+            lanes,
+            functions,
+            blas,
+            client,
+            entered: Cell::new(false),
+            beside: Cell::new(false),
+            forked: Cell::new(false),
+        }
+    }
+
+    /// Orders what was started, if anything was, before all work that comes later.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn leave(self) -> Result<(), DriverError> {
+        match self.entered.get() {
+            true => self.lanes.leave(self.forked.get()),
+            false => Ok(()),
+        }
+    }
+
+    /// The address of Burn's memory, which the caller's handle keeps.
+    pub(super) fn pointer(&self, handle: &Handle) -> u64 {
+        match self.client.get_resource(handle.clone()) {
+            Ok(resource) => resource.resource().ptr,
+            // An operation of a backend returns a tensor and nothing else.
+            Err(error) => panic!("CUDA: memory of a tensor: {error:?}"),
+        }
+    }
+
+    /// Takes memory of Burn's. All of it must be taken before the first launch.
+    pub(super) fn empty(&self, bytes: usize) -> Handle {
+        debug_assert!(
+            !self.entered.get(),
+            "memory is taken before the first launch"
+        );
+        self.client.empty(bytes.max(1))
+    }
+
+    /// The stream that work goes to, ordered after Burn's work.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn lane(&self) -> Result<Lane<'a>, DriverError> {
+        if !self.entered.replace(true) {
+            self.lanes.enter()?;
+        }
+        Ok(self.lanes.lane(self.beside.get()))
+    }
+
+    /// Starts `work` on the side stream. It runs beside what is started after it, which must need
+    /// nothing of it nor change what it needs; the run as a whole ends after both.
+    ///
+    /// # Errors
+    /// Those of `work`, or the driver's.
+    pub(super) fn beside<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        self.lane()?;
+        self.lanes.fork()?;
+        self.forked.set(true);
+        self.beside.set(true);
+        let result = work();
+        self.beside.set(false);
+        result
+    }
+
+    /// cuBLASLt, where [`Engine::has_blas`](super::engine::Engine::has_blas) says so.
+    pub(super) fn blas(&self) -> Option<&'a Blas> {
+        self.blas
+    }
+
+    /// Scratch memory of at least `bytes`, until the next call for the same use.
+    ///
+    /// # Errors
+    /// The driver's, if there is none left.
+    pub(super) fn scratch(&self, using: Use, bytes: usize) -> Result<u64, DriverError> {
+        self.lanes.scratch(self.lane()?, using, bytes)
+    }
+
+    /// Starts a copy within the device's memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn copy(&self, source: u64, target: u64, bytes: usize) -> Result<(), DriverError> {
+        let stream = self.lane()?.stream.cu_stream();
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: both are of memory that the caller's tensors keep until this is ordered before
+        // what comes later, and hold so many bytes.
+        unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }
+    }
+
+    /// Starts a kernel.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn launch(&self, name: &str, grid: Grid, args: &[Arg]) -> Result<(), DriverError> {
+        let stream = self.lane()?.stream;
+        // SAFETY: each caller passes the arguments that its kernel's source declares; its tensors
+        // keep the memory until this is ordered before what comes later.
+        unsafe { self.functions.launch(stream, name, grid, args) }
+    }
+}
