@@ -1,6 +1,6 @@
 //! From a device chosen at run time to a Burn backend known at compile time.
 
-use crate::device::{BackendKind, DeviceChoice, DeviceError};
+use crate::device::kind::{BackendKind, DeviceChoice, DeviceError};
 use crate::storage::ModelBackend;
 
 /// Work that is generic over the backend.

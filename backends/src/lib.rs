@@ -10,7 +10,6 @@ pub mod device;
 pub mod dispatch;
 pub mod fp8;
 pub mod fused;
-pub mod gpu_signs;
 pub mod host_memory;
 pub mod kernels;
 pub mod low_rank;
@@ -29,14 +28,14 @@ mod flex;
 mod test_random;
 
 pub use device::{
-    BackendKind, BackendReport, DeviceChoice, DeviceError, Selection, choose, list, select,
+    BackendKind, BackendReport, DeviceChoice, DeviceError, GpuSign, Selection, Surroundings,
+    choose, gpu_signs, list, select,
 };
 pub use dispatch::{OnBackend, dispatch};
 pub use fp8::{
     Arithmetic, Chain, ChainCall, Fp8Format, Layer, LayerWeight, NormCall, Output, StreamCall,
     StreamResult, Update, WeightFormat,
 };
-pub use gpu_signs::{GpuSign, Surroundings, gpu_signs};
 pub use kernels::{Activation, Activations, Kernels, RoundedRows};
 pub use low_rank::LowRank;
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};

@@ -3,6 +3,8 @@
 use backends::device::MissedGpu;
 use backends::{BackendKind, GpuSign, Selection};
 
+use crate::hints;
+
 /// The device of a choice, as the end of a sentence; and, where a GPU seems to be there and is not
 /// used, what speaks for it and why not.
 pub(crate) fn words(selection: &Selection, signs: Vec<GpuSign>) -> String {
@@ -24,7 +26,9 @@ pub(crate) fn words(selection: &Selection, signs: Vec<GpuSign>) -> String {
 
 fn one(MissedGpu { sign, reason }: &MissedGpu) -> String {
     format!(
-        "not on the {} that seems to be here ({}): {reason}",
-        sign.vendor, sign.what
+        "not on the {} that seems to be here ({}): {}",
+        sign.vendor,
+        sign.what,
+        hints::device(reason)
     )
 }

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::backend::Backend;
 
 #[cfg(feature = "wgpu")]
-use crate::device::SOFTWARE_RENDERER;
-use crate::device::{BackendKind, DeviceError, FoundDevice};
+use crate::device::kind::SOFTWARE_RENDERER;
+use crate::device::kind::{BackendKind, DeviceError, FoundDevice, Library};
 
 /// Kinds of device as the portable runtime numbers them.
 #[cfg(feature = "wgpu")]
@@ -81,7 +81,7 @@ fn portable(kind: BackendKind) -> Result<Vec<(&'static str, burn_wgpu::WgpuDevic
 
 /// The chosen device, with its graphics API set up for it.
 #[cfg(feature = "wgpu")]
-pub(crate) fn wgpu_device(choice: &crate::device::DeviceChoice) -> burn_wgpu::WgpuDevice {
+pub(crate) fn wgpu_device(choice: &crate::device::kind::DeviceChoice) -> burn_wgpu::WgpuDevice {
     use burn_wgpu::WgpuDevice;
     use burn_wgpu::graphics::{AutoGraphicsApi, Metal, Vulkan};
 
@@ -123,7 +123,6 @@ fn ask<T>(
     std::panic::set_hook(hook);
     answer.map_err(|_| DeviceError::MissingLibrary {
         kind,
-        library: "the driver",
-        advice: "install the GPU's driver, or use --backend flex for the processor",
+        library: Library::GpuDriver,
     })
 }

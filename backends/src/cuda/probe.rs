@@ -6,30 +6,21 @@ use std::path::PathBuf;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::driver_message::driver_message;
-use crate::device::{BackendKind, DeviceError, FoundDevice};
+use crate::device::kind::{BackendKind, DeviceError, FoundDevice, Library};
 use crate::storage::DeviceMemory;
 
 /// The devices, once the driver, the run-time compiler and its headers are all found.
 pub(crate) fn devices() -> Result<Vec<FoundDevice>, DeviceError> {
     // SAFETY: looks for a shared library by name; the NVIDIA libraries run no hostile code.
     if !unsafe { sys::is_culib_present() } {
-        return Err(missing(
-            "the CUDA driver (libcuda)",
-            "install the NVIDIA driver, or use --backend flex for the processor",
-        ));
+        return Err(missing(Library::CudaDriver));
     }
     // SAFETY: looks for a shared library by name too.
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
-        return Err(missing(
-            "the CUDA run-time compiler (libnvrtc)",
-            "install the CUDA toolkit (12.8 or later)",
-        ));
+        return Err(missing(Library::CudaCompiler));
     }
     if !headers_present() {
-        return Err(missing(
-            "the CUDA headers (include/cuda_fp16.h)",
-            "install the CUDA toolkit and set CUDA_PATH to its folder",
-        ));
+        return Err(missing(Library::CudaHeaders));
     }
     result::init().map_err(failed)?;
     let count = result::device::get_count().map_err(failed)?;
@@ -59,7 +50,7 @@ pub(crate) fn memory(index: usize) -> Option<DeviceMemory> {
     })
 }
 
-/// Whether CUDA's headers are found, which Burn's kernels are compiled with.
+/// Tells whether CUDA's headers are found, which Burn's kernels are compiled with.
 fn headers_present() -> bool {
     let mut roots: Vec<PathBuf> = std::env::var_os("CUDA_PATH")
         .map(PathBuf::from)
@@ -73,11 +64,10 @@ fn headers_present() -> bool {
         .any(|root| root.join("include").join("cuda_fp16.h").exists())
 }
 
-fn missing(library: &'static str, advice: &'static str) -> DeviceError {
+fn missing(library: Library) -> DeviceError {
     DeviceError::MissingLibrary {
         kind: BackendKind::Cuda,
         library,
-        advice,
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::{DevicesArgs, Environment};
 use crate::console;
 use crate::error::CliError;
+use crate::hints;
 use crate::running_on;
 
 /// One backend in `--json`.
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), CliError> {
     } else {
         let auto = match backends::select("auto", None) {
             Ok(selection) => running_on::words(&selection, signs),
-            Err(error) => error.to_string(),
+            Err(error) => hints::device(&error),
         };
         as_text(&listed, &auto)
     };
@@ -65,7 +66,7 @@ impl Listed {
                 Some(DeviceError::NoDevice(report.kind).to_string()),
             ),
             Ok(devices) => (devices, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(error) => (Vec::new(), Some(hints::device(&error))),
         };
         Self {
             backend: report.kind.name(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::device::BackendKind;
+use super::kind::BackendKind;
 
 /// Whose GPU a sign is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
