@@ -1,11 +1,11 @@
-//! From a device chosen at run time to a Burn backend known at compile time.
+//! The step from a device chosen at run time to a Burn backend known at compile time.
 
 use crate::device::kind::{BackendKind, DeviceChoice, DeviceError};
 use crate::storage::ModelBackend;
 
 /// Work that is generic over the backend.
 pub trait OnBackend {
-    /// What the work gives.
+    /// The result of the work.
     type Output;
 
     /// Does the work on a device of `B`.

@@ -1,4 +1,4 @@
-//! What this process, and the page cache, hold of host memory.
+//! Host memory that this process and the page cache hold.
 
 /// Host memory figures in bytes, from Linux's `/proc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct HostMemory {
     pub page_cache: u64,
 }
 
-/// The figures now, or `None` on a system without `/proc`.
+/// Reads the figures now; `None` on a system without `/proc`.
 pub fn host_memory() -> Option<HostMemory> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(HostMemory {
@@ -18,14 +18,14 @@ pub fn host_memory() -> Option<HostMemory> {
     })
 }
 
-/// What the system can give to a process now without swapping, in bytes (`MemAvailable`), or
+/// Reads how many bytes the system can give to a process now without swapping (`MemAvailable`);
 /// `None` where it does not tell.
 pub fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
     field(&machine, "MemAvailable:")
 }
 
-/// [`HostMemory::anonymous`] now.
+/// Reads [`HostMemory::anonymous`] now.
 fn anonymous() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     field(&status, "RssAnon:")

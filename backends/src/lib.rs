@@ -1,10 +1,40 @@
-//! Where tensors live.
+//! Devices, model weights in their memory, and the kernels that compute with them.
 //!
-//! This crate chooses a device, says how much memory it has, stores model weights on it in the
-//! format of their file (FP8 stays FP8) and multiplies with them. It knows nothing of Qwen-Image.
+//! The crate chooses a device and says how much memory it has ([`device`]), takes the bytes of
+//! files to it ([`upload`]), stores weights in the format of their file (FP8 stays FP8,
+//! [`weight`]) and computes linear layers, attention, norms and rotary embeddings with them
+//! ([`fused`]). It knows nothing of Qwen-Image.
 //!
-//! Everything above it is generic over [`ModelBackend`]; [`dispatch()`] turns a run-time choice of
-//! device into a concrete Burn backend.
+//! Code above it is generic over [`ModelBackend`]; [`dispatch()`] turns a run-time choice of device
+//! into a concrete Burn backend. What a backend has kernels for stands in its `impl` of
+//! [`Kernels`]; every other operation runs as a composition of Burn's own. There is a folder for
+//! each backend: `flex` (the processor), `cuda` (NVIDIA GPUs) and `cube` (ROCm, Vulkan, Metal and
+//! WebGPU).
+//!
+//! ```
+//! use backends::{ModelBackend, OnBackend, choose, dispatch, fused};
+//! use burn::tensor::Tensor;
+//!
+//! /// Normalises a vector.
+//! struct Normalise([f32; 2]);
+//!
+//! impl OnBackend for Normalise {
+//!     type Output = Vec<f32>;
+//!
+//!     fn run<B: ModelBackend>(self, device: B::Device) -> Vec<f32> {
+//!         let x = Tensor::<B, 2>::from_floats([self.0], &device);
+//!         let weight = Tensor::<B, 1>::from_floats([1.0, 1.0], &device);
+//!         fused::rms_norm(x, weight, 1e-6).into_data().iter().collect()
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), backends::DeviceError> {
+//! let device = choose("flex", None)?;
+//! let y = dispatch(&device, Normalise([7.0, -1.0]))?;
+//! assert!((y[0] - 1.4).abs() < 1e-6 && (y[1] + 0.2).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod device;
 pub mod dispatch;

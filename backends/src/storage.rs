@@ -1,4 +1,4 @@
-//! What the program must know of a backend's memory before it fills it.
+//! The memory of a backend: how much there is and how bytes get into it.
 
 use burn::tensor::backend::Backend;
 
@@ -8,68 +8,68 @@ use crate::upload::{TensorSink, UploadError};
 /// Memory of a device that has its own, in bytes, as its driver reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
-    /// Not in use by any process.
+    /// Bytes that no process uses.
     pub free: u64,
-    /// Installed.
+    /// Bytes that are installed.
     pub total: u64,
 }
 
 impl DeviceMemory {
-    /// In use by all processes together.
+    /// Bytes that all processes together use.
     pub fn used(&self) -> u64 {
         self.total.saturating_sub(self.free)
     }
 }
 
-/// Which kernels do a backend's work.
+/// The kernels that a backend computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelSet {
     /// The processor's own.
     Processor,
-    /// Those for NVIDIA GPUs.
+    /// The kernels for NVIDIA GPUs.
     Cuda,
     /// Burn's operations, put together.
     Portable,
 }
 
-/// Where a backend keeps tensors.
+/// A backend's memory for tensors.
 pub trait DeviceStorage: Backend {
-    /// Whether host memory is the device's memory, so that a file mapping can be a tensor.
+    /// True if host memory is the device's memory, so that a file mapping can be a tensor.
     const HOST_MEMORY: bool;
 
-    /// Which kernels do its work.
+    /// The kernels that it computes with.
     const KERNELS: KernelSet;
 
-    /// How bytes get into its memory.
+    /// The sink that takes bytes into its memory.
     type Sink: TensorSink<Self>;
 
-    /// A sink for a device.
+    /// Makes a sink for a device.
     ///
     /// # Errors
     /// [`UploadError::Device`] if the driver refuses.
     fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError>;
 
-    /// The driver's figures, or `None` where the device has no memory of its own or its driver
+    /// Asks the driver for its figures; `None` where the device has no memory of its own or its driver
     /// does not tell.
     fn memory(device: &Self::Device) -> Option<DeviceMemory>;
 
-    /// Makes what computing on a device needs beside Burn: once, before the first use.
+    /// Compiles or loads the kernels of a device: once, before the first use.
     ///
     /// # Errors
-    /// Why the device's own kernels cannot be had; portable ones do their work then.
+    /// The reason why the kernels cannot be had. Portable bodies do their work then.
     fn prepare(device: &Self::Device) -> Result<(), String> {
         let _ = device;
         Ok(())
     }
 
-    /// Runs work whose tensors come and go in the same few sizes, with no more memory than they
-    /// need.
+    /// Runs work whose tensors come and go in the same few sizes; each gets memory of just its
+    /// size.
     fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
         let _ = device;
         work()
     }
 
-    /// Gives back to the driver what Burn's pools hold and no tensor uses.
+    /// Gives memory of Burn's pools that no tensor uses back to the driver.
     fn release_unused(device: &Self::Device) {
         Self::memory_cleanup(device);
         // A device that cannot finish its queue has no memory to give back; the next
@@ -78,7 +78,7 @@ pub trait DeviceStorage: Backend {
     }
 }
 
-/// Everything that the model and the loader need of a backend.
+/// A backend with kernels and memory, which is all that models and loaders need of it.
 pub trait ModelBackend: Kernels + DeviceStorage {}
 
 impl<B: Kernels + DeviceStorage> ModelBackend for B {}

@@ -24,9 +24,9 @@ pub(super) struct Narrow {
     bits: u32,
     /// Bits of its mantissa.
     mantissa: u32,
-    /// What is added to its exponent.
+    /// The bias of its exponent.
     bias: u32,
-    /// Whether the highest exponent means infinity and NaN, as in IEEE 754; else only the code
+    /// If true, the highest exponent means infinity and NaN, as in IEEE 754; else only the code
     /// of all ones is NaN.
     ieee: bool,
 }
@@ -71,7 +71,7 @@ impl Narrow {
         (1 << self.mantissa) - 1
     }
 
-    /// From this magnitude on a code is infinity or NaN.
+    /// The smallest magnitude of a code that is infinity or NaN.
     const fn first_special(self) -> u32 {
         if self.ieee {
             self.magnitude_mask() - self.mantissa_mask()
@@ -80,7 +80,7 @@ impl Narrow {
         }
     }
 
-    /// What turns the exponent, where `f32` has it, into that of `f32`.
+    /// The number that is added to the bits of a shifted exponent to give that of `f32`.
     const fn rebias(self) -> u32 {
         (127 - self.bias) << 23
     }

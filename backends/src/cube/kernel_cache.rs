@@ -1,4 +1,5 @@
-//! Where compiled kernels are kept between runs: `qwen-image-burn` in the user's cache folder.
+//! The folder in which compiled kernels are kept between runs: `qwen-image-burn` in the user's
+//! cache folder.
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -11,9 +12,9 @@ pub(crate) fn folder() -> Option<PathBuf> {
     dirs::cache_dir().map(|dir| dir.join("qwen-image-burn"))
 }
 
-/// Has CubeCL keep what it compiles and what it learns by trying. It reads its configuration at
-/// its first use, which must come after this; where the working folder has a configuration for
-/// it, that one counts.
+/// Makes CubeCL keep the kernels that it compiles and the choices that it tunes. CubeCL reads its
+/// configuration at its first use, which must come after this call; a configuration file in the
+/// working folder takes precedence.
 pub(crate) fn use_for_cubecl() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -56,7 +56,7 @@ fn narrow(engine: &Engine, element: Element, qkv: [Tensor; 3], causal: bool) -> 
         let out = scope.empty(elements * element.size());
         if elements > 0 {
             let [batch_stride, token_stride, ..] = strides::<4>(&v);
-            // All of them are in one place.
+            // All values are in one tensor.
             let values = Tokens {
                 first: scope.pointer(&v.handle),
                 rest: 0,
@@ -117,7 +117,7 @@ pub(super) fn joint_attention(
                 let second = second + (index * seconds) as u64 * token_bytes;
                 Tokens {
                     first: first + start_of_first as u64 * token_bytes,
-                    // As if the tokens before them lay there too.
+                    // The kernel counts tokens of the whole sequence from here.
                     rest: second.wrapping_sub(length as u64 * token_bytes),
                     split: length,
                     token_stride: (heads * dim) as i64,
@@ -150,11 +150,11 @@ pub(super) fn joint_attention(
     ])
 }
 
-/// Where values or results are, whose heads lie side by side.
+/// The place of values or results, whose heads lie side by side.
 #[derive(Clone, Copy)]
 struct Tokens {
     first: u64,
-    /// What tokens from `split` on are counted from.
+    /// The address that tokens from `split` on are counted from.
     rest: u64,
     split: usize,
     token_stride: i64,
@@ -253,7 +253,7 @@ fn wide(engine: &Engine, q: Tensor, k: Tensor, v: Tensor) -> Tensor {
     over(&q, out, [batch, tokens, 1, dim].into(), DType::F32)
 }
 
-/// Addresses of some rows of one image.
+/// The addresses of some rows of one image.
 struct Wide {
     q: u64,
     k: u64,

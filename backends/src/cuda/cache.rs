@@ -12,8 +12,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The entry of a source text, compiled by a compiler of this version for this target. Where
-    /// there is no cache folder, it is always empty.
+    /// Names the entry of a source text, compiled by a compiler of this version for this target.
+    /// Without a cache folder it is always empty.
     pub(super) fn of(source: &str, target: &str, compiler: (i32, i32)) -> Self {
         let mut hasher = DefaultHasher::new();
         (source, target, compiler, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
@@ -24,13 +24,14 @@ impl Entry {
         }
     }
 
-    /// What an earlier run compiled.
+    /// Reads what an earlier run compiled.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.path.as_ref()?).ok()?;
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    /// Keeps what was compiled. A cache that cannot be written is no cache; nothing else is lost.
+    /// Keeps compiled code. A failure to write costs the next run its time to compile, and nothing
+    /// else.
     pub(super) fn write(&self, bytes: &[u8]) {
         let Some(path) = &self.path else { return };
         let Some(folder) = path.parent() else { return };

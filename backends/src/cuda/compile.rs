@@ -41,7 +41,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/attention_quantized_sm90.cu"),
 );
 
-/// Why there are no kernels.
+/// The reasons why there are no kernels.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CompileError {
     /// The driver refuses the compiled code.
@@ -64,23 +64,23 @@ impl From<nvrtc::NvrtcError> for CompileError {
     }
 }
 
-/// What the source is compiled to.
+/// The architecture that the source is compiled for.
 struct Target {
-    /// As `sm_90a`, or `compute_90` for a device that is newer than the compiler.
+    /// For example `sm_90a`, or `compute_90` for a device that is newer than the compiler.
     name: String,
-    /// Whether the result is the device's own code, not PTX that the driver compiles.
+    /// If true, the result is the device's own code; else PTX, which the driver compiles.
     native: bool,
 }
 
-/// All kernels, compiled for the context's device or read from the cache.
+/// Compiles all kernels for the context's device, or reads them from the cache.
 ///
 /// # Errors
-/// What the compiler or the driver says.
+/// The message of the compiler or of the driver.
 pub(super) fn module(context: &Arc<CudaContext>) -> Result<sys::CUmodule, CompileError> {
     let target = Target::of(context)?;
     let entry = Entry::of(SOURCE, &target.name, compiler_version()?);
     context.bind_to_thread()?;
-    // What is cached may be damaged: then the driver refuses it, and it is made anew.
+    // A cached file may be damaged: then the driver refuses it, and it is compiled anew.
     if let Some(module) = entry.read().and_then(|code| load(&code).ok()) {
         return Ok(module);
     }
@@ -119,10 +119,10 @@ impl Target {
     }
 }
 
-/// The architectures that the compiler knows.
+/// Asks the compiler for the architectures that it knows.
 fn supported() -> Result<Vec<i32>, CompileError> {
     let mut count = 0;
-    // SAFETY: writes one number.
+    // SAFETY: the compiler writes one number, for which there is a place.
     unsafe { nvrtc_sys::nvrtcGetNumSupportedArchs(&mut count) }.result()?;
     let mut list = vec![0; usize::try_from(count).unwrap_or(0)];
     // SAFETY: the list has as many places as the compiler has just said.
@@ -132,7 +132,7 @@ fn supported() -> Result<Vec<i32>, CompileError> {
 
 fn compiler_version() -> Result<(i32, i32), CompileError> {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: writes two numbers.
+    // SAFETY: the compiler writes two numbers, for which there are places.
     unsafe { nvrtc_sys::nvrtcVersion(&mut major, &mut minor) }.result()?;
     Ok((major, minor))
 }
@@ -156,7 +156,7 @@ fn compile(target: &Target) -> Result<Vec<u8>, CompileError> {
     code
 }
 
-/// The first lines of what the compiler says.
+/// The first lines of the compiler's log.
 fn log(program: nvrtc_sys::nvrtcProgram) -> String {
     const LINES: usize = 8;
     // SAFETY: the program exists; the text ends with a zero.

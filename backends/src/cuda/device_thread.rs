@@ -8,7 +8,7 @@ use burn_cuda::CudaDevice;
 /// there one by one.
 ///
 /// # Panics
-/// If `work` does.
+/// If `work` panics.
 pub(crate) fn on_device_thread<T: Send + 'static>(
     device: &CudaDevice,
     work: impl FnOnce() -> T + Send,

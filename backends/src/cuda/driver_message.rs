@@ -2,7 +2,7 @@
 
 use cudarc::driver::DriverError;
 
-/// What the driver says of an error.
+/// The driver's description of an error.
 pub(super) fn driver_message(error: DriverError) -> String {
     error.error_string().map_or_else(
         |_| format!("{error:?}"),

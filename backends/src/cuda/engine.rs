@@ -21,7 +21,7 @@ use super::lanes::Lanes;
 use super::launch::Functions;
 use super::scope::Scope;
 
-/// Why there is no engine for a device.
+/// The reasons why there is no engine for a device.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum EngineError {
     /// The driver refuses.
@@ -74,16 +74,16 @@ fn engines() -> &'static Engines {
 /// Makes the engine of a device, which compiles the kernels where no earlier run has.
 ///
 /// # Errors
-/// What the driver or the compiler says.
+/// The message of the driver or of the compiler.
 pub(super) fn prepare(device: &CudaDevice) -> Result<(), EngineError> {
     Engine::of(device).map(drop)
 }
 
 impl Engine {
-    /// The engine of a device.
+    /// Looks the engine of a device up; the first call for a device makes it.
     ///
     /// # Errors
-    /// Why there is none, the same at each call.
+    /// The reason why there is none, the same at each call.
     pub(super) fn of(device: &CudaDevice) -> Result<Arc<Self>, EngineError> {
         let mut engines = engines().lock().unwrap_or_else(PoisonError::into_inner);
         let engine = engines

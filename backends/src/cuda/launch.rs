@@ -30,7 +30,7 @@ impl Arg {
     }
 }
 
-/// How a kernel is spread over the device.
+/// The blocks of a kernel and their size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     /// Blocks.

@@ -1,4 +1,4 @@
-//! What work may do on our streams.
+//! The calls that work makes on our streams.
 
 use std::cell::Cell;
 
@@ -12,17 +12,17 @@ use super::lanes::{Lane, Lanes};
 use super::launch::{Arg, Functions, Grid};
 use super::scratch::Use;
 
-/// What work may do on our streams.
+/// The calls that work makes on our streams.
 pub(super) struct Scope<'a> {
     lanes: &'a Lanes,
     functions: &'a Functions,
     blas: Option<&'a Blas>,
     client: &'a ComputeClient<CudaRuntime>,
-    /// Whether our streams wait for Burn's work already.
+    /// True once our streams wait for Burn's work.
     entered: Cell<bool>,
-    /// Whether what is started goes to the side stream.
+    /// True while work goes to the side stream.
     beside: Cell<bool>,
-    /// Whether anything went to the side stream.
+    /// True once anything went to the side stream.
     forked: Cell<bool>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Scope<'a> {
     /// nothing of it nor change what it needs; the run as a whole ends after both.
     ///
     /// # Errors
-    /// Those of `work`, or the driver's.
+    /// The errors of `work`, or the driver's.
     pub(super) fn beside<T>(
         &self,
         work: impl FnOnce() -> Result<T, DriverError>,

@@ -2,7 +2,7 @@
 
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 
-/// What scratch memory is for: uses that meet in one call have memory of their own.
+/// The use of scratch memory. Uses that meet in one call have memory of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Use {

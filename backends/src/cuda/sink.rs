@@ -25,12 +25,12 @@ const RESERVE: u64 = 64 << 20;
 /// A sink that copies straight into CubeCL's memory.
 pub struct CudaSink {
     memory: CubeMemory<CudaRuntime>,
-    /// Where each memory is on the device.
+    /// The address of each memory on the device.
     pointers: Vec<sys::CUdeviceptr>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     in_flight: VecDeque<(HostBuffer, CudaEvent)>,
-    /// Whether CubeCL's stream has allocations that ours must not touch yet.
+    /// True if CubeCL's stream has allocations that ours must not touch yet.
     unordered: bool,
 }
 

@@ -14,7 +14,7 @@ use super::engine::Engine;
 /// A tensor of Burn's CUDA backend.
 pub(super) type Tensor = CubeTensor<CudaRuntime>;
 
-/// A tensor as the rest of the program has it.
+/// A tensor of Burn's interface, which the rest of the program uses.
 pub(super) type Typed<const D: usize> = burn::tensor::Tensor<Cuda, D>;
 
 /// The primitive of a tensor.
@@ -35,7 +35,7 @@ pub(super) fn engine_of<const D: usize>(tensor: &Typed<D>) -> Option<(Arc<Engine
     Some((engine, element))
 }
 
-/// What kernels compute in, by the dtype of activations.
+/// The elements of the activations that kernels compute with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Element {
     /// bfloat16, with f32 arithmetic between load and store.
@@ -45,7 +45,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    /// The element of a dtype, if kernels know it.
+    /// Looks up the element of a dtype; `None` where kernels do not know it.
     pub(super) fn of(dtype: DType) -> Option<Self> {
         match dtype {
             DType::BF16 => Some(Self::Bf16),

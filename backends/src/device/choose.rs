@@ -3,18 +3,18 @@
 use super::kind::{BackendKind, DeviceChoice, DeviceError, FoundDevice, SOFTWARE_RENDERER};
 use super::signs::GpuSign;
 
-/// What is known of a backend on this machine.
+/// A backend and its devices on this machine.
 #[derive(Clone, Debug)]
 pub struct BackendReport {
     /// The backend.
     pub kind: BackendKind,
-    /// Whether this program was built with it.
+    /// True if this program was built with it.
     pub compiled_in: bool,
     /// Its devices, or why there are none.
     pub devices: Result<Vec<FoundDevice>, DeviceError>,
 }
 
-/// The devices of one backend.
+/// Asks for the devices of one backend.
 pub fn probe(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
     if !kind.compiled_in() {
         return Err(DeviceError::NotCompiledIn(kind));
@@ -37,7 +37,7 @@ pub fn probe(kind: BackendKind) -> Result<Vec<FoundDevice>, DeviceError> {
     }
 }
 
-/// Every backend and what is known of it here.
+/// Lists every backend with its devices here.
 pub fn list() -> Vec<BackendReport> {
     BackendKind::ALL
         .into_iter()
@@ -64,15 +64,15 @@ pub struct Selection {
 /// A GPU that seems to be there and is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissedGpu {
-    /// What speaks for it.
+    /// The sign of it.
     pub sign: GpuSign,
-    /// Why it is not used.
+    /// The reason why it is not used.
     pub reason: DeviceError,
 }
 
 impl Selection {
-    /// Those of the GPUs with `signs` that this choice leaves unused, or uses without the backend
-    /// that is made for them though this program has it.
+    /// Lists the GPUs with `signs` that this choice leaves unused, or uses without the backend that
+    /// is made for them though this program has it.
     pub fn missed(&self, signs: Vec<GpuSign>) -> Vec<MissedGpu> {
         let on_processor = self.device.kind == BackendKind::Flex || self.name == SOFTWARE_RENDERER;
         let reason_of = |wanted: BackendKind| {
@@ -96,14 +96,14 @@ impl Selection {
     }
 }
 
-/// The device that the user means by `backend` (`auto` or a name) and an optional index.
+/// Chooses the device that the user means by `backend` (`auto` or a name) and an optional index.
 ///
 /// `auto` takes the first backend of [`BackendKind::ALL`] that is compiled in and has a device.
 pub fn choose(backend: &str, index: Option<usize>) -> Result<DeviceChoice, DeviceError> {
     Ok(select(backend, index)?.device)
 }
 
-/// As [`choose`], with what was tried.
+/// Does the same as [`choose`], and says what was tried.
 pub fn select(backend: &str, index: Option<usize>) -> Result<Selection, DeviceError> {
     let auto = backend == "auto";
     let kinds = if auto {

@@ -111,7 +111,7 @@ pub enum Library {
 }
 
 impl Library {
-    /// What to do about its absence.
+    /// The way to get it.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::CudaDriver => "install the NVIDIA driver",
@@ -133,7 +133,7 @@ impl fmt::Display for Library {
     }
 }
 
-/// Why a device cannot be used.
+/// The reasons why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// The name is none of ours.
@@ -149,7 +149,7 @@ pub enum DeviceError {
     MissingLibrary {
         /// The backend.
         kind: BackendKind,
-        /// What was looked for.
+        /// The library.
         library: Library,
     },
     /// The driver is there and reports a failure.
@@ -170,7 +170,7 @@ pub enum DeviceError {
         kind: BackendKind,
         /// The number asked for.
         index: usize,
-        /// How many there are.
+        /// The number of devices.
         count: usize,
     },
     /// No compiled-in backend has a device.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::kind::BackendKind;
 
-/// Whose GPU a sign is of.
+/// The vendor of the GPU that a sign is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GpuVendor {
     /// NVIDIA.
@@ -16,7 +16,7 @@ pub enum GpuVendor {
     Amd,
     /// Apple.
     Apple,
-    /// Anybody: Windows lends it to its subsystem for Linux.
+    /// Any vendor: Windows lends the GPU to its subsystem for Linux.
     Windows,
 }
 
@@ -45,13 +45,13 @@ impl fmt::Display for GpuVendor {
 /// Something that a machine without such a GPU would not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuSign {
-    /// Whose GPU it is of.
+    /// The vendor of the GPU.
     pub vendor: GpuVendor,
     /// A path, or the name of an environment variable.
     pub what: String,
 }
 
-/// Where signs are looked for.
+/// The places where signs are looked for.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The root of the file system.
@@ -78,12 +78,12 @@ const NVIDIA_FILES: [&str; 12] = [
 const AMD_FILES: [&str; 1] = ["/dev/kfd"];
 /// The device that Windows lends its GPU by.
 const WINDOWS_DEVICE: &str = "/dev/dxg";
-/// Where Linux lists what is in the machine's slots.
+/// The folder in which Linux lists the devices in the machine's slots.
 const PCI: &str = "/sys/bus/pci/devices";
-/// Vendors there.
+/// The vendors' numbers there.
 const PCI_NVIDIA: &str = "0x10de";
 const PCI_AMD: &str = "0x1002";
-/// How the class of display controllers begins there.
+/// The beginning of the class of display controllers there.
 const PCI_DISPLAY: &str = "0x03";
 
 /// Variables that list the GPUs a process may see, and values that list none.
@@ -91,7 +91,8 @@ const NVIDIA_LISTS: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES
 const AMD_LISTS: [&str; 2] = ["HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
 const NONE: [&str; 5] = ["", "-1", "none", "void", "NoDevFiles"];
 
-/// The first sign of each vendor's GPU. A GPU that a variable hides has none: it is not wanted.
+/// Finds the first sign of each vendor's GPU. A GPU that a variable hides has none: it is not
+/// wanted.
 pub fn gpu_signs(around: Surroundings<'_>) -> Vec<GpuSign> {
     let sign = |vendor, what: Option<String>| {
         Some(GpuSign {
@@ -177,7 +178,7 @@ fn listed(around: Surroundings<'_>, variables: &[&str]) -> Option<String> {
     Some((*variables.find(lists_some)?).to_owned())
 }
 
-/// Whether a variable lists no GPU at all.
+/// Tells whether a variable lists no GPU at all.
 fn hidden(around: Surroundings<'_>, variables: &[&str]) -> bool {
     variables.iter().any(|name| {
         (around.variable)(name).is_some_and(|value| NONE.iter().any(|none| value == **none))

@@ -176,7 +176,7 @@ struct Softmax<'a> {
     /// `[rows]`.
     sums: &'a mut [f32],
     keys: usize,
-    /// How many keys the first row sees, if each row sees one more than the row before.
+    /// The number of keys that the first row sees, if each row sees one more than the row before.
     first_visible: Option<usize>,
 }
 

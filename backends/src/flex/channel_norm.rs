@@ -68,7 +68,7 @@ struct Strip<'a> {
     /// `[channels]`.
     gamma: &'a [f32],
     planes: &'a Planes,
-    /// Where the image begins.
+    /// The index of the image's first element.
     image: usize,
     pixels: usize,
     start: usize,

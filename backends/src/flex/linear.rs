@@ -81,7 +81,7 @@ pub(super) fn dense_linear(call: DenseLinear<Flex>) -> Tensor<Flex, 2> {
     }
 }
 
-/// What follows the product.
+/// The end of a layer.
 struct Finish<'a> {
     /// One, or one for each row of the weight.
     scales: &'a [f32],
@@ -216,7 +216,8 @@ impl<T: Sync> Product<'_, T> {
         }
     }
 
-    /// With all rows of `x` in vector lanes, where that is faster; returns whether it was done.
+    /// Computes the product with all rows of `x` in vector lanes, where that is faster; returns
+    /// whether it did.
     #[cfg(target_arch = "x86_64")]
     fn narrow(
         &self,
@@ -319,7 +320,7 @@ impl Columns {
     /// Sets one element.
     ///
     /// # Safety
-    /// It exists, and no other thread touches its column.
+    /// The element exists, and no other thread touches its column.
     #[cfg(target_arch = "x86_64")]
     unsafe fn set(&self, row: usize, column: usize, value: f32) {
         // SAFETY: by the caller.

@@ -18,7 +18,7 @@ pub(super) const DEPTH: usize = 1024;
 /// for many a general product is as fast.
 const ROWS: std::ops::Range<usize> = 2..128;
 
-/// Whether to multiply `rows` rows of `x` in this way, on this processor.
+/// Tells whether to multiply `rows` rows of `x` in this way, on this processor.
 pub(super) fn suits(rows: usize) -> bool {
     ROWS.contains(&rows) && is_supported()
 }

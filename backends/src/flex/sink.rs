@@ -16,7 +16,7 @@ use crate::upload::{
 pub struct HostSink {
     memories: Vec<Option<Memory>>,
     buffers: VecDeque<HostBuffer>,
-    /// What may still be taken, where the system tells.
+    /// Bytes that may still be taken, where the system tells.
     free: Option<u64>,
 }
 

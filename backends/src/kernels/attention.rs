@@ -15,7 +15,7 @@ pub struct Attention<B: Backend> {
     pub k: Tensor<B, 4>,
     /// Float, in the shape of `k`.
     pub v: Tensor<B, 4>,
-    /// Whether token `i` sees keys `0..=i` only.
+    /// If true, token `i` sees keys `0..=i` only.
     pub causal: bool,
 }
 
@@ -50,6 +50,6 @@ pub struct NormedJointAttention<'a, B: Backend> {
     pub rotation: Rotation,
     /// Added to the mean square of a head's vector.
     pub epsilon: f64,
-    /// Whether the results are quantized to FP8, row by row.
+    /// If true, the results are quantized to FP8, row by row.
     pub quantize_results: bool,
 }

@@ -11,7 +11,7 @@ pub struct ChannelNorm<B: Backend> {
     pub x: Tensor<B, 4>,
     /// f32 `[channels]`.
     pub gamma: Tensor<B, 1>,
-    /// Whether SiLU follows.
+    /// If true, SiLU follows.
     pub silu: bool,
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::fp8::Fp8Format;
 
-/// What a linear layer does to its result, element by element.
+/// The activation function of a linear layer, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
@@ -18,8 +18,8 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// What follows a product: `activation(product + bias + addend)`, rounded to the result's dtype at
-/// the end, or at each step.
+/// The end of a linear layer: `activation(product + bias + addend)`, rounded to the result's dtype
+/// at the end, or at each step.
 #[derive(Clone, Debug)]
 pub struct Epilogue<B: Backend> {
     /// Float `[out]`.
@@ -46,7 +46,7 @@ pub struct DenseLinear<B: Backend> {
     pub x: Tensor<B, 2>,
     /// Float `[out, in]`.
     pub weight: Tensor<B, 2>,
-    /// What follows.
+    /// The end of the layer.
     pub epilogue: Epilogue<B>,
 }
 
@@ -57,7 +57,7 @@ pub struct Fp8Codes<B: Backend> {
     pub codes: Tensor<B, 2, Int>,
     /// f32 `[1]`, or `[out]` with one for each row.
     pub scale: Tensor<B, 1>,
-    /// What the codes mean.
+    /// The format of the codes.
     pub format: Fp8Format,
 }
 
@@ -68,7 +68,7 @@ pub struct Fp8Linear<B: Backend> {
     pub x: Tensor<B, 2>,
     /// The weight.
     pub weight: Fp8Codes<B>,
-    /// What follows.
+    /// The end of the layer.
     pub epilogue: Epilogue<B>,
 }
 
@@ -109,7 +109,7 @@ pub struct QuantizedLinear<B: Backend> {
     pub x: RoundedRows<B>,
     /// The weight.
     pub weight: Fp8Codes<B>,
-    /// What follows.
+    /// The end of the layer.
     pub epilogue: Epilogue<B>,
 }
 

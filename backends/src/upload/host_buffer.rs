@@ -16,7 +16,7 @@ pub struct HostBuffer {
 }
 
 impl HostBuffer {
-    /// A buffer of at least `bytes` zeros, a whole number of pages.
+    /// Takes a buffer of at least `bytes` zeros, a whole number of pages.
     ///
     /// # Errors
     /// [`UploadError::HostMemory`] if the system has none.
@@ -40,7 +40,7 @@ impl HostBuffer {
         self
     }
 
-    /// Whether a driver has pinned it.
+    /// Tells whether a driver has pinned it.
     pub fn is_pinned(&self) -> bool {
         self.pin.is_some()
     }

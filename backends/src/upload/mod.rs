@@ -21,18 +21,18 @@ pub use null::NullSink;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryId(usize);
 
-/// A part of a buffer, and where it goes.
+/// A part of a buffer, and its place in the memory of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The memory that it is for.
+    /// The memory.
     pub memory: MemoryId,
-    /// Where in that memory it begins, in bytes.
+    /// The place in that memory where it begins, in bytes.
     pub offset: usize,
     /// The bytes of the buffer.
     pub source: Range<usize>,
 }
 
-/// Why bytes do not arrive.
+/// The reasons why bytes do not arrive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
@@ -116,16 +116,16 @@ pub trait DeviceSink {
 
 /// A sink whose memory becomes tensors of a backend. Take them after [`DeviceSink::finish`].
 pub trait TensorSink<B: Backend>: DeviceSink {
-    /// The memory as U8 of this shape.
+    /// Makes a U8 tensor of the memory.
     ///
     /// # Errors
     /// [`UploadError::OutOfBounds`] if the memory was taken before or is of another size.
     fn codes(&mut self, memory: MemoryId, shape: &[usize]) -> Result<IntTensor<B>, UploadError>;
 
-    /// The memory as floats of this shape.
+    /// Makes a float tensor of the memory.
     ///
     /// # Errors
-    /// As of [`codes`](Self::codes).
+    /// The same as of [`codes`](Self::codes).
     fn floats(
         &mut self,
         memory: MemoryId,

@@ -18,7 +18,7 @@ pub struct NullSink {
 #[derive(Debug)]
 struct Received {
     bytes: usize,
-    /// What arrived, in order and without overlap; neighbours are joined.
+    /// The bytes that arrived, in order and without overlap; neighbours are joined.
     ranges: Vec<Range<usize>>,
 }
 

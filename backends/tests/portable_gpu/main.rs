@@ -1,4 +1,4 @@
-//! What a portable GPU backend computes, against the processor's results: uploads in odd pieces,
+//! Checks of a portable GPU backend against the processor: uploads in odd pieces,
 //! weights in every format, linear layers, and the fused operations.
 //!
 //! Runs on every such backend of the build that has a device; a software Vulkan driver is one.

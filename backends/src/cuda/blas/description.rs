@@ -13,7 +13,7 @@ use crate::working_memory::cuda::WORKSPACE;
 const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
 
-/// What the library calls a format.
+/// The library's name of a format.
 fn code_dtype(format: Fp8Format) -> sys::cudaDataType_t {
     match format {
         Fp8Format::E4M3 => sys::cudaDataType_t::CUDA_R_8F_E4M3,
@@ -88,8 +88,8 @@ impl Description {
         Ok(description)
     }
 
-    /// Has the factors' scales taken as those of rows. The bindings may be of a library that does
-    /// not know of them, which the one that is loaded then still may.
+    /// Tells the library that the factors have a scale for each row. Our bindings may be older than
+    /// these attributes; the loaded library may know them all the same.
     fn scale_rows(&self) -> Result<(), result::CublasError> {
         /// `cublasLtMatmulDescSetAttribute`, with the attribute as the number that it is.
         type SetAttribute = unsafe extern "C" fn(
@@ -150,7 +150,7 @@ impl Description {
                     )
                 })
         };
-        // SAFETY: nothing uses it any more.
+        // SAFETY: the preference was created above, and nothing uses it any more.
         let _ = unsafe { result::destroy_matmul_pref(preference) };
         Ok(chosen?.algo)
     }
@@ -158,7 +158,7 @@ impl Description {
 
 impl Drop for Description {
     fn drop(&mut self) {
-        // SAFETY: the library has read them when a product was started.
+        // SAFETY: the description owns them; the library reads them only while a product is started.
         unsafe {
             let _ = result::destroy_matrix_layout(self.w);
             let _ = result::destroy_matrix_layout(self.x);

@@ -22,7 +22,7 @@ const ONES: usize = 1 << 15;
 /// A handle of the library, and what it has chosen so far.
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
-    /// One for each stream.
+    /// A workspace for each stream.
     workspaces: [u64; 2],
     /// Device memory with [`ONES`] ones and then the number 0.
     constants: u64,
@@ -36,7 +36,7 @@ unsafe impl Send for Blas {}
 unsafe impl Sync for Blas {}
 
 impl Blas {
-    /// `None` where the library is missing or refuses.
+    /// Loads the library; `None` where it is missing or refuses.
     pub(super) fn new(context: &Arc<CudaContext>) -> Option<Self> {
         // SAFETY: looks for a shared library by name; NVIDIA's libraries run no hostile code.
         if !unsafe { sys::is_culib_present() } {
@@ -74,7 +74,7 @@ impl Blas {
     /// Starts a product.
     ///
     /// # Errors
-    /// Why the library refuses it; then nothing is started.
+    /// The reason why the library refuses it; then nothing is started.
     pub(super) fn try_multiply(
         &self,
         lane: Lane<'_>,
@@ -118,13 +118,13 @@ impl Blas {
         done.map_err(|error| error.to_string())
     }
 
-    /// Device memory with as many ones, f32, as `w` has rows in a product that the library
+    /// The address of as many ones, f32, as `w` has rows in a product that the library
     /// [knows](Self::knows).
     pub(super) fn ones(&self) -> u64 {
         self.constants
     }
 
-    /// Whether the library can do a product. Scales of rows are of its 12.9, on Hopper and later;
+    /// Tells whether the library can do a product. It scales rows since 12.9, on Hopper and later;
     /// FP8 factors need sizes that are multiples of 16.
     pub(super) fn knows(&self, product: Product) -> bool {
         if product.n > ONES && product.codes.is_some_and(|codes| codes.scaled_by_row) {

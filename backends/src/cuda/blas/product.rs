@@ -13,25 +13,25 @@ pub(in crate::cuda) struct Product {
     pub(in crate::cuda) n: usize,
     /// Columns of `x` and of `w`.
     pub(in crate::cuda) k: usize,
-    /// How `w` lies in memory.
+    /// The layout of `w` in memory.
     pub(in crate::cuda) weight: Layout,
     /// Elements from one row of `y` to the next; `n` where nothing lies between.
     pub(in crate::cuda) y_leading: usize,
-    /// Of `y` and `bias`, and where `codes` says nothing else of `x` and `w`. Sums are f32; those of
-    /// FP8 factors have the tensor cores' own precision.
+    /// The element of `y` and `bias`, and unless there are `codes`, of `x` and `w`. Sums are f32;
+    /// those of FP8 factors have the tensor cores' own precision.
     pub(in crate::cuda) element: Element,
-    /// `x` is E4M3, and `w` of this format.
+    /// If there are codes, `x` is E4M3 and `w` is of their format.
     pub(in crate::cuda) codes: Option<Codes>,
-    /// Whether there is an addend, which lies as `y` does.
+    /// If true, there is an addend in the layout of `y`.
     pub(in crate::cuda) addend: bool,
-    /// Whether there is a bias.
+    /// If true, there is a bias.
     pub(in crate::cuda) bias: bool,
-    /// Whether GELU follows.
+    /// If true, GELU follows.
     pub(in crate::cuda) gelu: bool,
 }
 
 impl Product {
-    /// The same without addend and GELU.
+    /// The same product without addend and GELU.
     pub(in crate::cuda) fn bare(self) -> Self {
         Self {
             addend: false,
@@ -41,16 +41,16 @@ impl Product {
     }
 }
 
-/// What FP8 factors are.
+/// The form of FP8 factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::cuda) struct Codes {
-    /// Of `w`.
+    /// The format of `w`.
     pub(in crate::cuda) format: Fp8Format,
-    /// Whether rows of `x` and of `w` have a scale each, or `w` has one and `x` none.
+    /// If true, each row of `x` and of `w` has a scale; else `w` has one scale and `x` none.
     pub(in crate::cuda) scaled_by_row: bool,
 }
 
-/// Where the scales of FP8 factors are, f32.
+/// The addresses of the f32 scales of FP8 factors.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cuda) struct Scales {
     /// `[m]`, if rows are scaled.
@@ -59,10 +59,10 @@ pub(in crate::cuda) struct Scales {
     pub(in crate::cuda) w: u64,
 }
 
-/// How the second matrix lies in memory.
+/// The layout of the second matrix in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::cuda) enum Layout {
-    /// `[n, k]`, as weights.
+    /// `[n, k]`, the layout of weights.
     Rows,
     /// `[k, n]`.
     Columns,
@@ -74,12 +74,12 @@ pub(in crate::cuda) struct Operands {
     pub(in crate::cuda) x: u64,
     pub(in crate::cuda) w: u64,
     pub(in crate::cuda) y: u64,
-    /// 0 without one.
+    /// 0 if there is none.
     pub(in crate::cuda) addend: u64,
-    /// 0 without one.
+    /// 0 if there is none.
     pub(in crate::cuda) bias: u64,
-    /// Where the f32 `alpha` is; 1 without one.
+    /// The address of the f32 `alpha`, which is 1 without one.
     pub(in crate::cuda) alpha: Option<u64>,
-    /// Of FP8 factors.
+    /// The scales of FP8 factors.
     pub(in crate::cuda) scales: Option<Scales>,
 }
