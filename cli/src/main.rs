@@ -9,6 +9,9 @@ mod bad_lines;
 mod commands;
 mod console;
 mod demo;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod documents;
 mod error;
 mod exit;
 mod file_digest;

@@ -227,16 +227,7 @@ mod tests {
 
     use super::{escaped, examples};
     use crate::args::Cli;
-
-    /// The words of a line as a shell takes them, without what it would expand.
-    fn words(line: &str) -> Vec<String> {
-        let parts = line.split('"').enumerate();
-        let words = parts.flat_map(|(part, text)| match part % 2 {
-            0 => text.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![text.to_owned()],
-        });
-        words.collect()
-    }
+    use crate::documents::words;
 
     #[test]
     fn examples_are_command_lines_that_are_understood() {
