@@ -1,6 +1,6 @@
 """Launches the compiled kernels by name.
 
-The table says how each kernel is launched; the engine in Rust does the same.
+The table beside the kernels says how each one is launched; the engine in Rust reads it too.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ from ctypes import byref, c_char_p, c_float, c_int, c_longlong, c_uint, c_void_p
 from dataclasses import dataclass
 
 import torch
-from compiler import CudaError, compile_cubin
+from compiler import FOLDER, CudaError, compile_cubin
 
 POINTER, INT, LONG, FLOAT = c_void_p, c_int, c_longlong, c_float
 LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}
@@ -19,60 +19,28 @@ LETTERS = {"p": POINTER, "i": INT, "l": LONG, "f": FLOAT}
 class Kernel:
     """`arguments`: a letter each, see LETTERS. `threads`: a block's. `shared`: dynamic shared memory in bytes.
 
-    `only`: the one architecture that has it. `since`: the oldest, as 89.
+    `architectures`: `any`, `89+` for those from 8.9 on, or `90a` for Hopper alone.
     """
 
     arguments: str
     threads: int
-    shared: int = 0
-    only: str | None = None
-    since: int = 0
+    shared: int
+    architectures: str
+
+    def is_in(self, major: int, minor: int) -> bool:
+        return {"any": True, "89+": (major, minor) >= (8, 9), "90a": (major, minor) == (9, 0)}[self.architectures]
 
 
-def both(name: str, kernel: Kernel) -> dict[str, Kernel]:
-    return {f"{name}_{dtype}": kernel for dtype in ("bf16", "f32")}
+def table() -> dict[str, Kernel]:
+    kernels = {}
+    for line in (FOLDER / "launches.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, arguments, threads, shared, architectures = line.split()
+            kernels[name] = Kernel(arguments, int(threads), int(shared), architectures)
+    return kernels
 
 
-# q, k, v, out, q_len, k_len, heads, kv_heads, dim, token strides of the four, batch strides, scale,
-# the other tokens of v and of out, and where they begin
-ATTENTION = "ppppiiiiillllllllfppi"
-
-KERNELS: dict[str, Kernel] = {
-    "fp8_decode_bf16": Kernel("pplippi", 256),
-    "fp8_decode_f32": Kernel("ppli", 256),
-    "fp8_quantize_bf16": Kernel("pppii", 128, since=89),
-    "scale_rows_bf16": Kernel("ppplii", 256),
-    "fp8_gemv_bf16": Kernel("pppppiiii", 256),
-    "fp8_gemv_f32": Kernel("pppppiiii", 128),
-    **both("layer_norm_modulate", Kernel("ppppiillf", 128)),
-    "layer_norm_modulate_quantize_bf16": Kernel("pppppiillf", 128, since=89),
-    **both("gated_add_layer_norm", Kernel("pppppppiilllf", 128)),
-    "gated_add_layer_norm_quantize_bf16": Kernel("ppppppppiilllf", 128, since=89),
-    **both("rms_norm", Kernel("ppplif", 256)),
-    **both("rms_norm_rotate", Kernel("pppppiiillllfi", 256)),
-    **both("rms_norm_rotate_joined", Kernel("ppppppppppiiiiifi", 256)),
-    "rms_norm_rotate_joined_quantize_bf16": Kernel("p" * 24 + "iiiiif", 512),
-    **both("gelu_tanh", Kernel("ppl", 256)),
-    **both("finish", Kernel("ppli", 256)),
-    **both("silu_mul", Kernel("pppl", 256)),
-    **both("gated_add", Kernel("ppppiil", 128)),
-    **both("channel_norm", Kernel("pppili", 256)),
-    **both("im2col", Kernel("ppiiiill", 128)),
-    "im2col_f32_bf16": Kernel("ppiiiill", 128),
-    "fp8_quantize_values_bf16": Kernel("ppppppiiiii", 256, since=89),
-    "attention_quantized_d128_sm90": Kernel("ppppppppppiiiif", 512, 204944, "sm_90a"),
-    **{
-        f"attention_{name}{causal}": Kernel(ATTENTION, threads, shared, only)
-        for name, threads, shared, only in (
-            ("bf16_d128", 128, 65536, None),
-            ("bf16_d128_narrow", 128, 49152, None),
-            ("bf16_d128_sm90", 512, 180288, "sm_90a"),
-            ("bf16_d64", 128, 32768, None),
-            ("f32", 256, 76800, None),
-        )
-        for causal in ("", "_causal")
-    },
-}
+KERNELS = table()
 
 
 class Launcher:
@@ -89,7 +57,7 @@ class Launcher:
         self.check("cuModuleLoadData", self.cuda.cuModuleLoadData(byref(self.module), self.image))
         self.functions = {}
         for name, kernel in KERNELS.items():
-            if kernel.only not in (None, self.architecture) or kernel.since > 10 * major + minor:
+            if not kernel.is_in(major, minor):
                 continue
             function = c_void_p()
             self.check(name, self.cuda.cuModuleGetFunction(byref(function), self.module, name.encode()))

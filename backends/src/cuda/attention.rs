@@ -201,26 +201,20 @@ fn launch(
     [batch, tokens, heads, dim]: [usize; 4],
     causal: bool,
 ) -> (String, Grid) {
-    let (name, queries, threads, shared) = match element {
-        Element::F32 => ("attention_f32", 64, 256, 76_800),
-        Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128, 128, 32_768),
-        Element::Bf16 if engine.is_hopper() => ("attention_bf16_d128_sm90", 192, 512, 180_288),
+    let (name, queries) = match element {
+        Element::F32 => ("attention_f32", 64),
+        Element::Bf16 if dim <= 64 => ("attention_bf16_d64", 128),
+        Element::Bf16 if engine.is_hopper() => ("attention_bf16_d128_sm90", 192),
         // Two blocks to a multiprocessor hide each other's waits, if both fit.
-        Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => {
-            ("attention_bf16_d128", 128, 128, 65_536)
-        }
-        Element::Bf16 => ("attention_bf16_d128_narrow", 128, 128, 49_152),
+        Element::Bf16 if engine.shared_memory() >= 2 * 66_560 => ("attention_bf16_d128", 128),
+        Element::Bf16 => ("attention_bf16_d128_narrow", 128),
     };
     let name = if causal {
         format!("{name}_causal")
     } else {
         name.to_owned()
     };
-    let grid = Grid {
-        blocks: (tokens.div_ceil(queries) as u32, heads as u32, batch as u32),
-        threads,
-        shared,
-    };
+    let grid = (tokens.div_ceil(queries) as u32, heads as u32, batch as u32);
     (name, grid)
 }
 
@@ -289,11 +283,7 @@ impl Wide {
             scales: None,
         };
         blas.multiply(scope.lane()?, product, operands(self.q, self.k, scores));
-        let grid = Grid {
-            blocks: (rows as u32, 1, 1),
-            threads: 256,
-            shared: 0,
-        };
+        let grid = (rows as u32, 1, 1);
         let scale = 1.0 / (dim as f32).sqrt();
         scope.launch(
             "softmax_rows_f32",

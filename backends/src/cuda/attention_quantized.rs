@@ -156,11 +156,7 @@ impl<'a> QuantizedAttention<'a> {
         args.extend(self.places_and_sizes(scope, group, &places));
         args.push(Arg::Float(self.epsilon as f32));
         let [seconds, heads, _] = self.shape();
-        let grid = Grid {
-            blocks: group.blocks(seconds, heads.div_ceil(HEADS), places.len()),
-            threads: 512,
-            shared: 0,
-        };
+        let grid = group.blocks(seconds, heads.div_ceil(HEADS), places.len());
         launch(scope, "rms_norm_rotate_joined_quantize_bf16", grid, &args)
     }
 
@@ -179,11 +175,7 @@ impl<'a> QuantizedAttention<'a> {
             args.push(Arg::Pointer(first));
         }
         args.extend(self.places_and_sizes(scope, group, &[places]));
-        let grid = Grid {
-            blocks: group.blocks(seconds, heads, 1),
-            threads: 256,
-            shared: 0,
-        };
+        let grid = group.blocks(seconds, heads, 1);
         launch(scope, "fp8_quantize_values_bf16", grid, &args)
     }
 
@@ -228,11 +220,7 @@ impl<'a> QuantizedAttention<'a> {
         let tokens = length + seconds;
         args.extend([length, tokens, heads, dim].map(|size| Arg::Int(size as i32)));
         args.push(Arg::Float(1.0 / (dim as f32).sqrt()));
-        let grid = Grid {
-            blocks: (tokens.div_ceil(QUERIES) as u32, heads as u32, 1),
-            threads: 512,
-            shared: 204_944,
-        };
+        let grid = (tokens.div_ceil(QUERIES) as u32, heads as u32, 1);
         launch(scope, "attention_quantized_d128_sm90", grid, &args)
     }
 }
@@ -269,7 +257,7 @@ impl Group<'_> {
 
 /// Starts a kernel, unless there is nothing to do.
 fn launch(scope: &Scope<'_>, name: &str, grid: Grid, args: &[Arg]) -> Result<(), DriverError> {
-    let (x, y, z) = grid.blocks;
+    let (x, y, z) = grid;
     match x * y * z {
         0 => Ok(()),
         _ => scope.launch(name, grid, args),

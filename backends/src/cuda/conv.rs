@@ -5,8 +5,8 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
-use super::launch::{Arg, Grid};
-use super::linear::{THREADS, blocks, in_dtype};
+use super::launch::Arg;
+use super::linear::{blocks, in_dtype};
 use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{Element, Typed, contiguous, dims, engine_of, over, raw, typed};
@@ -103,11 +103,7 @@ impl Convolution {
             };
             blas.multiply(scope.lane()?, product, operands);
         }
-        let grid = Grid {
-            blocks: (blocks(plane, 4 * THREADS as usize), self.out as u32, 1),
-            threads: THREADS,
-            shared: 0,
-        };
+        let grid = (blocks(plane, 1024), self.out as u32, 1);
         scope.launch(
             "channel_bias_f32",
             grid,
@@ -130,15 +126,11 @@ impl Convolution {
         let [channels, height, width] = self.sizes;
         let rows = channels * self.side * self.side;
         let columns = scope.scratch(Use::Columns, rows * pixels * size_of::<f32>())?;
-        let grid = Grid {
-            blocks: (
-                pixels.div_ceil(1024) as u32,
-                (channels * self.side) as u32,
-                1,
-            ),
-            threads: 128,
-            shared: 0,
-        };
+        let grid = (
+            pixels.div_ceil(1024) as u32,
+            (channels * self.side) as u32,
+            1,
+        );
         scope.launch(
             "im2col_f32",
             grid,

@@ -6,21 +6,12 @@ use burn::tensor::DType;
 use burn_cuda::Cuda;
 
 use super::engine::Engine;
-use super::launch::{Arg, Grid};
-use super::linear::{THREADS, blocks, in_dtype};
+use super::launch::Arg;
+use super::linear::{blocks, in_dtype};
 use super::tensor::{
     Element, Tensor, Typed, batch_stride, contiguous, dims, engine_of, over, raw, typed,
 };
 use crate::kernels::{ChannelNorm, GatedAdd, GeluTanh, RmsNorm, SiluMul};
-
-/// A grid in one dimension.
-fn line(blocks: u32, threads: u32) -> Grid {
-    Grid {
-        blocks: (blocks, 1, 1),
-        threads,
-        shared: 0,
-    }
-}
 
 pub(super) fn rms_norm<const D: usize>(
     call: RmsNorm<Cuda, D>,
@@ -47,7 +38,7 @@ pub(super) fn rms_norm<const D: usize>(
         if elements > 0 {
             scope.launch(
                 &element.kernel("rms_norm"),
-                line(blocks(rows, at_once), THREADS),
+                (blocks(rows, at_once), 1, 1),
                 &[
                     Arg::Pointer(scope.pointer(&x.handle)),
                     Arg::Pointer(scope.pointer(&weight.handle)),
@@ -81,7 +72,7 @@ fn element_wise<const N: usize>(
                 .collect();
             args.push(Arg::Pointer(scope.pointer(&y)));
             args.push(Arg::Long(elements as i64));
-            let grid = line(blocks(elements, 2048), THREADS);
+            let grid = (blocks(elements, 2048), 1, 1);
             scope.launch(&element.kernel(name), grid, &args)?;
         }
         Ok(y)
@@ -122,7 +113,7 @@ pub(super) fn gated_add(call: GatedAdd<Cuda>) -> Result<Typed<3>, GatedAdd<Cuda>
         if batch * tokens > 0 {
             scope.launch(
                 &element.kernel("gated_add"),
-                line((batch * tokens) as u32, 128),
+                ((batch * tokens) as u32, 1, 1),
                 &[
                     Arg::Pointer(scope.pointer(&residual.handle)),
                     Arg::Pointer(scope.pointer(&x.handle)),
@@ -158,11 +149,7 @@ pub(super) fn channel_norm(call: ChannelNorm<Cuda>) -> Result<Typed<4>, ChannelN
     let y = engine.run(&x.client, |scope| {
         let y = scope.empty(elements * element.size());
         if elements > 0 {
-            let grid = Grid {
-                blocks: (plane.div_ceil(at_once) as u32, batch as u32, 1),
-                threads: THREADS,
-                shared: 0,
-            };
+            let grid = (plane.div_ceil(at_once) as u32, batch as u32, 1);
             scope.launch(
                 &element.kernel("channel_norm"),
                 grid,

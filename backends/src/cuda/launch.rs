@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 
+use super::launch_table::{Launch, launches};
+
 /// An argument of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arg {
@@ -20,6 +22,16 @@ pub(super) enum Arg {
 }
 
 impl Arg {
+    /// The letter of the kind in the table of launches.
+    fn letter(&self) -> char {
+        match self {
+            Self::Pointer(_) => 'p',
+            Self::Int(_) => 'i',
+            Self::Long(_) => 'l',
+            Self::Float(_) => 'f',
+        }
+    }
+
     fn address(&self) -> *mut c_void {
         match self {
             Self::Pointer(value) => std::ptr::from_ref(value).cast_mut().cast(),
@@ -30,22 +42,14 @@ impl Arg {
     }
 }
 
-/// The blocks of a kernel and their size.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Grid {
-    /// Blocks.
-    pub(super) blocks: (u32, u32, u32),
-    /// Threads of a block.
-    pub(super) threads: u32,
-    /// Bytes of dynamic shared memory of a block.
-    pub(super) shared: u32,
-}
+/// The blocks of a kernel along x, y and z.
+pub(super) type Grid = (u32, u32, u32);
 
 /// The kernels of a device.
 pub(super) struct Functions {
     module: sys::CUmodule,
     /// The kernels that were used so far.
-    known: Mutex<HashMap<String, sys::CUfunction>>,
+    known: Mutex<HashMap<&'static str, (sys::CUfunction, Launch)>>,
 }
 
 impl Functions {
@@ -57,26 +61,35 @@ impl Functions {
         }
     }
 
-    fn find(&self, name: &str) -> Result<sys::CUfunction, DriverError> {
+    fn find(&self, name: &str) -> Result<(sys::CUfunction, Launch), DriverError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&function) = known.get(name) {
-            return Ok(function);
+        if let Some(&found) = known.get(name) {
+            return Ok(found);
         }
+        let launch = launches().find(|launch| launch.name == name);
+        let launch = launch.ok_or(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))?;
         let c_name = CString::new(name).unwrap_or_default();
         // SAFETY: the module is never unloaded.
         let function = unsafe { result::module::get_function(self.module, c_name) }?;
-        known.insert(name.to_owned(), function);
-        Ok(function)
+        if launch.shared > 48 << 10 {
+            let attribute =
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let bytes = launch.shared as i32;
+            // SAFETY: the function is of a module that is never unloaded.
+            unsafe { result::function::set_function_attribute(function, attribute, bytes) }?;
+        }
+        known.insert(launch.name, (function, launch));
+        Ok((function, launch))
     }
 
-    /// Starts a kernel on a stream.
+    /// Starts a kernel on a stream, with the block that the [table](super::launch_table) says.
     ///
     /// # Errors
-    /// The driver's.
+    /// The driver's; `CUDA_ERROR_INVALID_VALUE` if the arguments are not of the kinds that the
+    /// table says.
     ///
     /// # Safety
-    /// The arguments are those that the kernel's source declares, and pointers are of memory that
-    /// lives until the kernel has ended.
+    /// Pointers are of memory that is as large as the kernel expects and lives until it has ended.
     pub(super) unsafe fn launch(
         &self,
         stream: &CudaStream,
@@ -84,23 +97,19 @@ impl Functions {
         grid: Grid,
         args: &[Arg],
     ) -> Result<(), DriverError> {
-        let function = self.find(name)?;
-        let mut addresses: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
-        if grid.shared > 48 << 10 {
-            let attribute =
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the function is of a module that is never unloaded.
-            unsafe {
-                result::function::set_function_attribute(function, attribute, grid.shared as i32)
-            }?;
+        let (function, launch) = self.find(name)?;
+        if !args.iter().map(Arg::letter).eq(launch.arguments.chars()) {
+            return Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE));
         }
-        // SAFETY: by the caller, and the addresses are of arguments that outlive the call.
+        let mut addresses: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
+        // SAFETY: the arguments are of the kernel's kinds and outlive the call; what pointers point
+        // to is the caller's promise.
         unsafe {
             result::launch_kernel(
                 function,
-                grid.blocks,
-                (grid.threads, 1, 1),
-                grid.shared,
+                grid,
+                (launch.threads, 1, 1),
+                launch.shared,
                 stream.cu_stream(),
                 &mut addresses,
             )

@@ -4,7 +4,7 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::Engine;
-use super::launch::{Arg, Grid};
+use super::launch::Arg;
 use super::linear::in_dtype;
 use super::round::empty_rows;
 use super::scope::Scope;
@@ -119,11 +119,7 @@ impl Norm {
             (true, false) => "gated_add_layer_norm",
             (true, true) => "gated_add_layer_norm_quantize",
         };
-        let grid = Grid {
-            blocks: (tokens.div_ceil(ROWS) as u32, batch as u32, 1),
-            threads: 32 * ROWS as u32,
-            shared: 0,
-        };
+        let grid = (tokens.div_ceil(ROWS) as u32, batch as u32, 1);
         scope.launch(&self.element.kernel(name), grid, &args)
     }
 }

@@ -10,7 +10,7 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
 use super::engine::Engine;
-use super::launch::{Arg, Grid};
+use super::launch::Arg;
 use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
@@ -18,9 +18,6 @@ use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{fp8_linear_by_row, is_by_row};
 use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
 use crate::working_memory::FEW_ROWS;
-
-/// Threads of the element-wise kernels' blocks.
-pub(super) const THREADS: u32 = 256;
 
 /// Blocks of an element-wise kernel over `n` elements, `each` a block.
 pub(super) fn blocks(n: usize, each: usize) -> u32 {
@@ -210,11 +207,7 @@ pub(super) fn finish(
     if addend == 0 && !gelu {
         return Ok(());
     }
-    let grid = Grid {
-        blocks: (blocks(n, 2048), 1, 1),
-        threads: THREADS,
-        shared: 0,
-    };
+    let grid = (blocks(n, 2048), 1, 1);
     let (y, n) = (Arg::Pointer(y), Arg::Long(n as i64));
     let args = [y, Arg::Pointer(addend), n, Arg::Int(i32::from(gelu))];
     scope.launch(&element.kernel("finish"), grid, &args)
@@ -245,23 +238,19 @@ impl Layer {
         bias: &Option<Tensor>,
         y: &Tensor,
     ) -> Result<(), DriverError> {
-        // Outputs and threads of a block.
-        let (outputs, threads) = match self.element {
-            Element::Bf16 => (16, 256),
-            Element::F32 => (8, 128),
+        // Outputs of a block.
+        let outputs = match self.element {
+            Element::Bf16 => 16,
+            Element::F32 => 8,
         };
         let bias = bias.as_ref().map_or(0, |bias| scope.pointer(&bias.handle));
         scope.launch(
             &self.element.kernel("fp8_gemv"),
-            Grid {
-                blocks: (
-                    self.out.div_ceil(outputs) as u32,
-                    self.rows.div_ceil(FEW_ROWS) as u32,
-                    1,
-                ),
-                threads,
-                shared: 0,
-            },
+            (
+                self.out.div_ceil(outputs) as u32,
+                self.rows.div_ceil(FEW_ROWS) as u32,
+                1,
+            ),
             &[
                 Arg::Pointer(scope.pointer(&x.handle)),
                 Arg::Pointer(scope.pointer(&codes.handle)),
@@ -372,11 +361,7 @@ impl Layer {
         }
         scope.launch(
             &self.element.kernel("fp8_decode"),
-            Grid {
-                blocks: (blocks(n, TILE), 1, 1),
-                threads: THREADS,
-                shared: 0,
-            },
+            (blocks(n, TILE), 1, 1),
             &args,
         )?;
         Ok((weight, used_bias))
@@ -391,11 +376,7 @@ impl Layer {
         let narrow = scope.scratch(Use::Bias, self.out * self.element.size())?;
         scope.launch(
             "cast_f32_bf16",
-            Grid {
-                blocks: (blocks(self.out, THREADS as usize), 1, 1),
-                threads: THREADS,
-                shared: 0,
-            },
+            (blocks(self.out, 256), 1, 1),
             &[
                 Arg::Pointer(source),
                 Arg::Pointer(narrow),

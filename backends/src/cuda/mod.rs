@@ -21,6 +21,7 @@ mod fork;
 mod fused;
 mod lanes;
 mod launch;
+mod launch_table;
 mod layer_norm;
 mod linear;
 mod ops;

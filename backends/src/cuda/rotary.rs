@@ -9,7 +9,7 @@ use cudarc::driver::DriverError;
 
 use super::engine::Engine;
 use super::launch::{Arg, Grid};
-use super::linear::{THREADS, blocks, in_dtype};
+use super::linear::{blocks, in_dtype};
 use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, typed};
 use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
@@ -265,15 +265,11 @@ impl Rotary {
             65..=128 => 16,
             _ => 8,
         };
-        Grid {
-            blocks: (
-                blocks(tokens * heads.div_ceil(HEADS), at_once),
-                1,
-                batches as u32,
-            ),
-            threads: THREADS,
-            shared: 0,
-        }
+        (
+            blocks(tokens * heads.div_ceil(HEADS), at_once),
+            1,
+            batches as u32,
+        )
     }
 
     /// The last arguments of the kernels.

@@ -7,7 +7,7 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::engine::Engine;
-use super::launch::{Arg, Grid};
+use super::launch::Arg;
 use super::rounded::has_use;
 use super::scope::Scope;
 use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw};
@@ -71,11 +71,7 @@ impl Round {
         const WARPS: usize = 4;
         let [rows, width] = dims(&self.x);
         let at_once = if width <= LONGEST_OF_WARP { WARPS } else { 1 };
-        let grid = Grid {
-            blocks: (rows.div_ceil(at_once) as u32, 1, 1),
-            threads: 32 * WARPS as u32,
-            shared: 0,
-        };
+        let grid = (rows.div_ceil(at_once) as u32, 1, 1);
         let places = [&self.x, &self.rows.values, &self.rows.scales];
         let places = places.map(|place| Arg::Pointer(scope.pointer(&place.handle)));
         let mut args = places.to_vec();

@@ -9,8 +9,8 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::engine::Engine;
-use super::launch::{Arg, Grid};
-use super::linear::{THREADS, blocks, finish, in_dtype};
+use super::launch::Arg;
+use super::linear::{blocks, finish, in_dtype};
 use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, over, raw, typed};
 use crate::fp8::Fp8Format;
@@ -299,11 +299,7 @@ impl Layer {
             blas.multiply(lane, product, operands);
         }
         if self.remainder == Remainder::Everything {
-            let grid = Grid {
-                blocks: (blocks(m * n, 2048), 1, 1),
-                threads: THREADS,
-                shared: 0,
-            };
+            let grid = (blocks(m * n, 2048), 1, 1);
             // Nothing may come between the addend and the activation.
             let activates = gelu && addend == 0;
             gelu &= !activates;

@@ -136,8 +136,8 @@ impl<'a> Scope<'a> {
     /// The driver's.
     pub(super) fn launch(&self, name: &str, grid: Grid, args: &[Arg]) -> Result<(), DriverError> {
         let stream = self.lane()?.stream;
-        // SAFETY: each caller passes the arguments that its kernel's source declares; its tensors
-        // keep the memory until this is ordered before what comes later.
+        // SAFETY: each caller's tensors have the sizes that its kernel expects, and keep the memory
+        // until this is ordered before what comes later.
         unsafe { self.functions.launch(stream, name, grid, args) }
     }
 }
