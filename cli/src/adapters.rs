@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use engine::files::digest;
 use engine::record::UsedLora;
 use engine::request::{ModelSources, NamedLoras, RecordedLoras};
 use loader::lora::{find_by_name, find_lightning, fitting, lightning_steps, locate};
@@ -11,7 +12,6 @@ use loader::{Adapters, Lora, Weights};
 use sha2::{Digest, Sha256};
 
 use crate::error::CliError;
-use crate::file_digest;
 
 /// How much of a LoRA's file is in its stamp: the header and the first weights.
 const STAMPED_BYTES: u64 = 1 << 20;
@@ -145,7 +145,7 @@ fn of_digest(found: Vec<PathBuf>, recorded: Option<&str>) -> Vec<PathBuf> {
     }
     let is_it = |path: &&PathBuf| {
         let lora = Lora::open(path).ok();
-        let digest = lora.and_then(|lora| file_digest::of_files(lora.files()).ok());
+        let digest = lora.and_then(|lora| digest::of_files(lora.files()).ok());
         digest.as_deref() == recorded
     };
     let same: Vec<&PathBuf> = found.iter().filter(is_it).collect();
@@ -213,7 +213,7 @@ pub(crate) fn used(adapters: &Adapters) -> Result<Vec<UsedLora>, CliError> {
                 stamp: stamp.map_err(|error| {
                     CliError::model_file(format!("{}: {error}", source.display()))
                 })?,
-                digest: Some(file_digest::of_files(lora.files())?),
+                digest: Some(digest::of_files(lora.files())?),
             })
         })
         .collect()

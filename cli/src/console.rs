@@ -68,15 +68,6 @@ pub(crate) fn columns() -> usize {
     }
 }
 
-/// At most so many characters of a text, with an ellipsis where there are more.
-pub(crate) fn beginning(text: &str, most: usize) -> String {
-    let mut start: String = text.chars().take(most).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
-}
-
 /// `text` as one line without control characters, which a terminal would obey.
 pub(crate) fn printable(text: &str) -> String {
     text.trim_end()

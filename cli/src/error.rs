@@ -6,6 +6,7 @@ use backends::DeviceError;
 use burn::tensor::FloatDType;
 use engine::Error;
 use engine::bytes::format_bytes;
+use engine::files::atomic;
 use loader::LoadError;
 use loader::published::{WriteError, WriteFault};
 use model::TokenizerError;
@@ -14,7 +15,6 @@ use model::pipeline::PipelineError;
 use crate::bad_lines::BadLines;
 use crate::exit::ExitCode;
 use crate::hints;
-use crate::output::atomic_file;
 
 /// Why a command failed: one line, and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +81,6 @@ impl CliError {
         Error::Internal(message).into()
     }
 
-    /// Says what is wrong with an image's file.
-    pub(crate) fn image(path: &Path, reason: impl Into<String>) -> Self {
-        Error::image(path, reason).into()
-    }
-
     /// Names the checkpoint of a configuration that is wrong, for `map_err`.
     pub(crate) fn config(path: &Path) -> impl FnOnce(model::ConfigError) -> Self {
         let named = Error::config(path);
@@ -105,6 +100,7 @@ fn of_engine(error: &Error) -> ExitCode {
         | Error::ModelFile(_)
         | Error::Image { .. }
         | Error::Input(_)
+        | Error::Incomplete { .. }
         | Error::Tokenizer(_)
         | Error::NotFiniteEmbeds(_)
         | Error::NotFinite
@@ -171,7 +167,7 @@ impl From<WriteError> for CliError {
     fn from(error: WriteError) -> Self {
         match error.fault {
             WriteFault::Cancelled => Error::Interrupted.into(),
-            WriteFault::Io(source) => atomic_file::failed(&error.path, source).into(),
+            WriteFault::Io(source) => atomic::failed(&error.path, source).into(),
             WriteFault::NoSpace { needed, free } => Error::Output {
                 path: error.path,
                 reason: format!(

@@ -2,6 +2,7 @@
 //! or command that helps.
 
 mod download;
+mod record;
 
 use backends::DeviceError;
 use backends::device::Library;
@@ -10,6 +11,7 @@ use engine::Error;
 use engine::bytes::format_bytes;
 
 pub(crate) use download::download;
+pub(crate) use record::{foreign, not_taken};
 
 /// The line for an error of the engine.
 pub(crate) fn message(error: &Error) -> String {
@@ -24,6 +26,7 @@ pub(crate) fn message(error: &Error) -> String {
             "the device fails, and nothing can be made of what it computed: {message}; run again, \
              and if that fails too, update its driver or choose another --backend"
         ),
+        Error::Incomplete { reason, .. } => format!("{error}: {}", record::incomplete(reason)),
         Error::NotFinitePrediction { dtype, .. } if *dtype != FloatDType::F32 => {
             format!("{error}: try --dtype f32")
         }

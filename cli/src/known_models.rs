@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use engine::files::atomic;
+
 use crate::args::Environment;
-use crate::output::atomic_file;
 
 /// The file with the place of the models, in the program's folder of the user's state.
 const FILE: &str = "models-used";
@@ -23,8 +24,7 @@ pub(crate) fn remember(environment: Environment<'_>, models: &Path) {
         return;
     }
     let text = models.to_string_lossy();
-    let _ =
-        atomic_file::make_folder(&file).and_then(|()| atomic_file::write(&file, text.as_bytes()));
+    let _ = atomic::make_folder(&file).and_then(|()| atomic::write(&file, text.as_bytes()));
 }
 
 /// Where real models were last.

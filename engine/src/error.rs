@@ -9,6 +9,7 @@ use loader::LoadError;
 use model::pipeline::PipelineError;
 
 use crate::bytes::format_bytes;
+use crate::record::Incomplete;
 
 /// The longest message of a device that still is one clear line.
 const LONGEST: usize = 400;
@@ -44,6 +45,14 @@ pub enum Error {
     /// A file that was given to work from is missing or bad.
     #[error("{0}")]
     Input(String),
+    /// An image cannot be made again from its record alone.
+    #[error("{}: {reason}", path.display())]
+    Incomplete {
+        /// The image's file.
+        path: PathBuf,
+        /// What is missing, or differs.
+        reason: Incomplete,
+    },
     /// The tokenizer cannot be read.
     #[error(transparent)]
     Tokenizer(#[from] model::TokenizerError),

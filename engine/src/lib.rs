@@ -2,8 +2,12 @@
 
 pub mod bytes;
 mod error;
+pub mod files;
 pub mod image;
+pub mod kept_latents;
+pub mod prompt_cache;
 pub mod record;
 pub mod request;
+pub mod text;
 
 pub use error::{Error, one_line};

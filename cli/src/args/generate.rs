@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::record::{LostSetting, Recorded};
 use engine::request::{Asked, ComputeConfig, ImageInput, ImageSize, ModelSources, Sampling};
 use model::family::QWEN_IMAGE;
 
@@ -13,7 +14,6 @@ use super::{checks, compute, image_input, lora, sampling, sources};
 use crate::error::CliError;
 use crate::output::file_key::file_key;
 use crate::output::names::OutputNames;
-use crate::output::recorded::Recorded;
 
 /// The folder for what can be computed again.
 const CACHE_VARIABLE: &str = "QWEN_IMAGE_CACHE";
@@ -150,18 +150,16 @@ impl GenerateConfig {
             (_, error) => error,
         };
         if let Some(from) = recorded {
-            let given = [
-                ("--lora", !args.loras.loras.is_empty()),
-                ("--lightning", args.loras.lightning.is_some()),
-                ("--init-image", args.image.init_image.is_some()),
-                ("--mask", args.image.mask.is_some()),
-                ("--mask-crop", args.image.mask_crop.is_some()),
-                ("--noise", args.noise.is_some()),
-                ("--seed", args.seed.is_some()),
-                ("--strength", args.image.strength.is_some()),
-                ("--fp8-compute", args.compute.fp8_compute),
-            ];
-            from.check_lost(|flag| given.contains(&(flag, true)))?;
+            from.check_lost(|setting| match setting {
+                LostSetting::Loras => !args.loras.loras.is_empty(),
+                LostSetting::Lightning => args.loras.lightning.is_some(),
+                LostSetting::InitImage => args.image.init_image.is_some(),
+                LostSetting::Mask => args.image.mask.is_some(),
+                LostSetting::MaskCrop => args.image.mask_crop.is_some(),
+                LostSetting::Noise => args.noise.is_some() || args.seed.is_some(),
+                LostSetting::Strength => args.image.strength.is_some(),
+                LostSetting::Fp8Compute => args.compute.fp8_compute,
+            })?;
         }
         let mut side = |flag, given: Option<i64>, recorded: Option<i64>| {
             let value = given.or(recorded);

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use engine::record::Recorded;
 use engine::request::ImageInput;
 
 use super::checks;
 use crate::error::CliError;
-use crate::output::recorded::Recorded;
 
 /// Where `--help` lists them.
 const HEADING: &str = "Start from an image";

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use engine::record::UsedLora;
+use engine::record::{Recorded, UsedLora};
 use engine::request::{
     LightningSteps, LoraConfig, LoraTag, MAX_LORA_WEIGHT, NamedLoras, RecordedLoras,
 };
@@ -12,7 +12,6 @@ use loader::lora::lightning_steps;
 
 use super::choice::Choice;
 use crate::error::CliError;
-use crate::output::recorded::Recorded;
 
 /// Their heading in help texts.
 const HEADING: &str = "LoRA";

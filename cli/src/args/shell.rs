@@ -1,6 +1,6 @@
 //! Texts as a shell takes them, for the command lines that messages propose.
 
-use crate::console::beginning;
+use engine::text::beginning;
 
 /// The longest text that a message repeats.
 const MAX_SHOWN: usize = 60;

@@ -31,10 +31,11 @@ mod waiting;
 
 pub(crate) use dry_run::plan;
 
+use engine::image::InitImage;
+
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity, advise};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
-use crate::input::InitImage;
 use crate::interrupt;
 use crate::known_models;
 use crate::models::Models;
@@ -154,7 +155,7 @@ fn settle<'a>(
     let setting = place.setting(&config.compute, survey)?;
     let from = config.from.as_ref();
     if let Some(notice) = from.and_then(|from| from.check_dtype(dtype_str(setting.dtype))) {
-        console.note(&format!("note: {notice}"));
+        console.note(&format!("note: {notice} (--dtype chooses)"));
     }
     let job = Job::prepare(config, models, init, requests, setting.dtype, console)?;
     Ok((job, setting))

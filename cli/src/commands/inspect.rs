@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use engine::bytes::format_bytes;
+use engine::files::json_path::lossy;
+use engine::record::ImageFile;
 use loader::lora::{LoraSummary, looks_like_a_lora};
 use loader::{
     Checkpoint, Component, FolderContents, LoadError, LoadReport, Lora, Summary, Weights,
@@ -21,8 +23,6 @@ use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::models::{Part, text_encoder_part, transformer_part, vae_part};
-use crate::output::json_path::lossy;
-use crate::output::metadata::ImageFile;
 use crate::survey::{self, Sizes};
 use read::Target;
 

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use engine::bytes::format_bytes;
+use engine::files::atomic;
 use loader::published::{Filling, Layout, Overwrite, Published, WriteError, WriteFault};
 use loader::published::{check_space, write};
 
@@ -14,7 +15,6 @@ use crate::console::{self, Console, stderr_line};
 use crate::demo;
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::atomic_file;
 use crate::progress::Progress;
 
 /// The tokenizer's folder in the tree.
@@ -131,7 +131,7 @@ fn write_tokenizer(
     for (name, bytes) in demo::tokenizer() {
         let path = folder.join(name);
         make_folder_of(&path)?;
-        atomic_file::write(&path, bytes)?;
+        atomic::write(&path, bytes)?;
         written.push(path);
     }
     Ok(written)
@@ -139,7 +139,7 @@ fn write_tokenizer(
 
 fn make_folder_of(path: &Path) -> Result<(), CliError> {
     let folder = path.parent().unwrap_or(path);
-    Ok(fs::create_dir_all(folder).map_err(|error| atomic_file::failed(folder, error))?)
+    Ok(fs::create_dir_all(folder).map_err(|error| atomic::failed(folder, error))?)
 }
 
 fn print(path: &Path) -> Result<(), CliError> {

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use engine::files::atomic;
 
 use crate::args::{Cli, ManArgs};
 use crate::console;
 use crate::error::CliError;
-use crate::output::atomic_file;
 
 /// What every page is part of.
 const SOURCE: &str = concat!("qwen-image ", env!("CARGO_PKG_VERSION"));
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ManArgs) -> Result<(), CliError> {
         given.join(SECTION)
     };
     for needed in [given, &folder] {
-        fs::create_dir_all(needed).map_err(|error| atomic_file::failed(needed, error))?;
+        fs::create_dir_all(needed).map_err(|error| atomic::failed(needed, error))?;
     }
     write(&program, &folder)?;
     let shown = program.get_subcommands().filter(|it| !it.is_hide_set());
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ManArgs) -> Result<(), CliError> {
 
 fn write(command: &Command, folder: &Path) -> Result<(), CliError> {
     let path = folder.join(Man::new(command.clone()).get_filename());
-    atomic_file::write(&path, &page(command)?)?;
+    atomic::write(&path, &page(command)?)?;
     console::stdout(&format!("{}\n", path.display()))
 }
 

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use engine::image::RgbImage;
 use icy_sixel::SixelImage;
 
-use super::image::RgbImage;
 use crate::args::Environment;
 
 /// Most columns and rows of the terminal that an image takes.

@@ -1,15 +1,13 @@
 //! Which files the images go to.
 
-use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::format::Format;
-use super::pattern::{DIGEST_PLACE, Pattern, with_suffix};
-use crate::error::CliError;
+use engine::files::{Existing, Target};
+use engine::image::Format;
 
-/// Digits of a recipe's digest in a name.
-const NAME_DIGITS: usize = 12;
+use super::pattern::Pattern;
+use crate::error::CliError;
 
 /// What `--output` asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,78 +24,6 @@ pub(crate) enum OutputNames {
         /// The folder, empty for the current one.
         folder: PathBuf,
     },
-}
-
-/// What becomes of a file that is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    /// It is replaced: the user named this one file.
-    Replaced,
-    /// It is replaced by the very image that it holds; by another only where the user says so.
-    Kept,
-    /// It stays, and the image gets a numbered name beside it.
-    Avoided,
-}
-
-/// One file to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// What becomes of one that is there.
-    pub(crate) existing: Existing,
-}
-
-impl Target {
-    /// The format of the file; PNG where the name tells none.
-    pub(crate) fn format(&self) -> Format {
-        Format::of(&self.path).unwrap_or(Format::Png)
-    }
-
-    /// The files that may hold this image already: its own, and those with a number that a name
-    /// gets that must not overwrite.
-    pub(crate) fn existing(&self) -> Vec<PathBuf> {
-        let own = std::iter::once(self.path.clone());
-        if self.existing != Existing::Avoided {
-            return own.filter(|path| path.is_file()).collect();
-        }
-        let numbered = (2..).map(|number| with_suffix(&self.path, number));
-        own.chain(numbered)
-            .take_while(|path| path.exists())
-            .collect()
-    }
-
-    /// One of many: a file that is there is not replaced by another image.
-    pub(crate) fn of_many(self) -> Self {
-        let existing = match self.existing {
-            Existing::Replaced => Existing::Kept,
-            other => other,
-        };
-        Self { existing, ..self }
-    }
-
-    /// Whether the name waits for the recipe's digest.
-    pub(crate) fn waits_for_digest(&self) -> bool {
-        self.name().contains(DIGEST_PLACE)
-    }
-
-    /// The name with the recipe's digest in its place, as much of it as tells images apart.
-    pub(crate) fn with_digest(self, digest: &str) -> Self {
-        if !self.waits_for_digest() {
-            return self;
-        }
-        let shown = digest.get(..NAME_DIGITS).unwrap_or(digest);
-        let name = self.name().replace(DIGEST_PLACE, shown);
-        Self {
-            path: self.path.with_file_name(name),
-            ..self
-        }
-    }
-
-    /// The file's name, which a pattern gave.
-    fn name(&self) -> Cow<'_, str> {
-        self.path.file_name().unwrap_or_default().to_string_lossy()
-    }
 }
 
 impl OutputNames {
@@ -215,7 +141,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Existing, OutputNames};
-    use crate::output::pattern::with_suffix;
+    use engine::files::with_suffix;
 
     fn names(output: Option<&str>, count: usize) -> Vec<String> {
         OutputNames::parse(output.map(Path::new))

@@ -1,14 +1,13 @@
 //! File names with a place for what tells images apart.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use engine::files::{DIGEST_PLACE, with_suffix};
 
 use crate::error::CliError;
 
 /// The most digits a `%0Nd` may ask for.
 const MAX_DIGITS: usize = 20;
-/// Stands in a path for the recipe's digest until the recipe is settled. No path holds it.
-pub(super) const DIGEST_PLACE: &str = "\0";
-
 /// A file name, with or without a place for the image's number and for its recipe's digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Piece>);
@@ -104,14 +103,4 @@ impl Pattern {
             _ => name,
         }
     }
-}
-
-/// `a/b.png` with 2 is `a/b-2.png`.
-pub(crate) fn with_suffix(path: &Path, number: usize) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
-        None => format!("{stem}-{number}"),
-    };
-    path.with_file_name(name)
 }

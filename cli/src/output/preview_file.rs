@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::atomic_file;
-use super::image::RgbImage;
+use engine::files::atomic;
+use engine::image::RgbImage;
+
 use crate::error::CliError;
 
 /// The keyword of the text that tells a preview from every other PNG.
@@ -88,9 +89,9 @@ impl PreviewFile {
     pub(crate) fn write(&mut self, png: &[u8]) -> Result<(), CliError> {
         if !self.written {
             check_free(&self.path)?;
-            atomic_file::make_folder(&self.path)?;
+            atomic::make_folder(&self.path)?;
         }
-        atomic_file::write(&self.path, png)?;
+        atomic::write(&self.path, png)?;
         self.written = true;
         Ok(())
     }
@@ -111,7 +112,7 @@ mod tests {
     use std::fs;
 
     use super::{PreviewFile, check_free, encode, path_of};
-    use crate::output::image::RgbImage;
+    use engine::image::RgbImage;
 
     #[test]
     fn only_a_preview_is_replaced() {

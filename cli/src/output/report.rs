@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use engine::Error;
+use engine::files::atomic;
+use engine::files::json_path::lossy;
 use engine::request::Sampling;
 use loader::{LoadReport, ReadMethod};
 use serde::Serialize;
 
-use super::atomic_file;
-use super::json_path::lossy;
 use crate::plan::PhaseName;
 
 /// One run of `generate`.
@@ -208,6 +208,6 @@ impl Report {
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Internal(format!("report: {error}")))?;
         json.push(b'\n');
-        atomic_file::write(path, &json)
+        atomic::write(path, &json)
     }
 }

@@ -3,6 +3,9 @@
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use engine::Error;
+use engine::files::atomic;
+use engine::image::RgbImage;
+use engine::record::Metadata;
 use model::VaeDecoder;
 use model::pipeline;
 
@@ -12,9 +15,6 @@ use super::observer::{Interruptible, to_host};
 use super::run::{Loaded, Run};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::atomic_file;
-use crate::output::image::RgbImage;
-use crate::output::metadata::Metadata;
 use crate::plan::PhaseName;
 use crate::survey;
 
@@ -91,7 +91,7 @@ pub(super) fn image<B: ModelBackend>(
         &Metadata::of(&job.recipe)?,
     )?;
     interrupt::check()?;
-    let path = atomic_file::write_target(&job.target, &file)?;
+    let path = atomic::write_target(&job.target, &file)?;
     run.waiting.written(index);
     if let Some(previews) = &mut run.previews {
         previews.end(index);

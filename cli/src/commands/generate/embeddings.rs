@@ -3,11 +3,11 @@
 
 use backends::DeviceChoice;
 use burn::tensor::TensorData;
+use engine::prompt_cache::{Encoder, PromptCache};
 
 use super::job::Job;
 use crate::error::CliError;
 use crate::plan::Setting;
-use crate::prompt_cache::PromptCache;
 
 /// Embeddings by the texts' numbers, f32 `[1, tokens, channels]` in host memory.
 #[derive(Debug, Default)]
@@ -24,8 +24,13 @@ impl Embeddings {
         // The built-in model's files are written anew each time, and its encoder takes no time.
         let folder = job.config.prompt_cache.as_deref();
         let folder = folder.filter(|_| !job.config.sources.is_demo());
-        let cache =
-            folder.and_then(|folder| PromptCache::open(folder, &job.models, device, setting));
+        let numerics = setting.numerics(setting.encoder_place);
+        let encoder = Encoder {
+            config: &job.models.text_encoder.config,
+            weights: &job.models.text_encoder.weights,
+            numerics: &format!("{numerics:?} {:?}", setting.weights),
+        };
+        let cache = folder.and_then(|folder| PromptCache::open(folder, encoder, device));
         let look_up = |tokens| cache.as_ref().and_then(|cache| cache.get(tokens));
         let known: Vec<_> = job.texts.iter().map(look_up).collect();
         let (found, all) = (known.iter().flatten().count(), known.len());

@@ -3,6 +3,7 @@
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::TensorData;
 use engine::Error;
+use engine::record::Trace;
 use model::pipeline;
 use model::tokenizer::PromptTokens;
 
@@ -12,7 +13,6 @@ use super::image_job::ImageJob;
 use super::observer::{Interruptible, to_host};
 use super::run::Run;
 use crate::error::CliError;
-use crate::output::trace::Trace;
 use crate::plan::PhaseName;
 use crate::survey;
 

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use engine::files::atomic;
+
 use super::request::Request;
 use crate::args::{GenerateConfig, PromptSource, image_files};
 use crate::error::CliError;
 use crate::models::Models;
-use crate::output::{atomic_file, file_key::file_key, preview_file};
+use crate::output::{file_key::file_key, preview_file};
 
 /// Everything to be written can be, no two are the same file, and nothing of the user's is lost.
 ///
@@ -45,8 +47,8 @@ pub(super) fn check_writable(
         taken.insert(key);
     }
     let records = records(config).map(|(_, path)| path);
-    atomic_file::probe(records)?;
-    atomic_file::probe_with_folders(images.iter().copied())?;
+    atomic::probe(records)?;
+    atomic::probe_with_folders(images.iter().copied())?;
     if config.preview.is_none() {
         return Ok(());
     }
@@ -64,7 +66,7 @@ pub(super) fn check_writable(
         }
         preview_file::check_free(preview)?;
     }
-    Ok(atomic_file::probe_with_folders(&previews)?)
+    Ok(atomic::probe_with_folders(&previews)?)
 }
 
 /// Nothing is written over a file of the models.

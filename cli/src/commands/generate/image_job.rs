@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use backends::Arithmetic;
 use burn::tensor::FloatDType;
+use engine::files::Target;
+use engine::files::digest::ModelDigests;
+use engine::image::InitImage;
+use engine::record::{ImageFile, Metadata, Recipe};
 use engine::request::Sampling;
 use model::init_image::{StartStyle, first_step};
 use model::latents::TokenGrid;
@@ -14,12 +18,7 @@ use super::request::Request;
 use super::texts::Texts;
 use crate::args::GenerateConfig;
 use crate::error::CliError;
-use crate::file_digest::ModelDigests;
-use crate::input::InitImage;
 use crate::models::{self, Models};
-use crate::output::metadata::{ImageFile, Metadata};
-use crate::output::names::Target;
-use crate::output::recipe::Recipe;
 use crate::plan::dtype_str;
 
 /// An image to be computed.

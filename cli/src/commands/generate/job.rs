@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend, host_memory};
 use burn::tensor::FloatDType;
 use engine::Error;
+use engine::files::digest::ModelDigests;
+use engine::image::{InitImage, Region};
+use engine::record::Recipe;
 use model::init_image::LatentMask;
 use model::tokenizer::PromptTokens;
 
@@ -23,10 +26,8 @@ use crate::args::GenerateConfig;
 use crate::bad_lines::BadLines;
 use crate::console::Console;
 use crate::error::CliError;
-use crate::file_digest::ModelDigests;
-use crate::input::{InitImage, Region};
+use crate::hints;
 use crate::models::Models;
-use crate::output::recipe::Recipe;
 use crate::output::report::Report;
 use crate::plan::{Setting, Work, dtype_str};
 
@@ -97,7 +98,11 @@ impl<'a> Job<'a> {
         dtype: FloatDType,
         console: Console,
     ) -> Result<Self, CliError> {
-        let digests = ModelDigests::of(&models)?;
+        let digests = ModelDigests::read(
+            &models.transformer.weights,
+            &models.text_encoder.weights,
+            &models.vae.weights,
+        )?;
         let models_here = (&models, &digests);
         let mut texts = Texts::default();
         let (mut images, mut made) = (Vec::new(), Vec::new());
@@ -128,7 +133,10 @@ impl<'a> Job<'a> {
                     console.note(&format!("skipping {path}: already made"));
                     made.push(*image);
                 }
-                (Err(error @ CliError::Usage(_)), Some(origin)) => bad.push(place, origin, error),
+                (
+                    Err(error @ (CliError::Usage(_) | CliError::Engine(Error::Request(_)))),
+                    Some(origin),
+                ) => bad.push(place, origin, error),
                 (Err(error), _) => return Err(error),
             }
         }
@@ -408,10 +416,13 @@ pub(super) fn open_models(
     let mut models = Models::open(&config.sources, |name| {
         let sources = &config.sources;
         let chosen = sources.transformer.is_some() || sources.checkpoint.is_some();
-        let notice = from
-            .map(|from| from.check_model(name, chosen))
-            .transpose()?;
-        tell(notice.flatten());
+        if let Some(from) = from {
+            let notice = from.check_model(name, chosen)?;
+            let foreign = from
+                .foreign()
+                .map(|made| hints::foreign(&from.path, made, name));
+            tell(notice.or(foreign));
+        }
         Ok(())
     })?;
     for note in &models.notes {

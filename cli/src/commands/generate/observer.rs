@@ -4,12 +4,12 @@ use backends::ModelBackend;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use engine::Error;
+use engine::record::Trace;
 use model::pipeline::{Branch, Observer};
 
 use super::preview::ImagePreviews;
 use crate::error::CliError;
 use crate::interrupt;
-use crate::output::trace::Trace;
 use crate::panics;
 use crate::progress::StepProgress;
 

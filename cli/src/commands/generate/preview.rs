@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use engine::image::Rounding;
+use engine::image::{RgbImage, Rounding};
 use model::latents::{PATCH, TokenGrid};
 use model::preview::LatentRgb;
 
@@ -12,7 +12,6 @@ use super::job::Job;
 use crate::args::{Environment, Verbosity};
 use crate::console::{self, Console};
 use crate::error::CliError;
-use crate::output::image::RgbImage;
 use crate::output::inline_image::Protocol;
 use crate::output::preview_file::{self, PreviewFile};
 use crate::progress::StepProgress;

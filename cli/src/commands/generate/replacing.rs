@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
+use engine::files::Existing;
+use engine::record::{ImageFile, Recipe};
+
 use super::image_job::held_by;
 use super::job::Job;
 use super::request::Request;
@@ -11,9 +14,6 @@ use crate::args::{GenerateConfig, PromptSource};
 use crate::demo;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
-use crate::output::metadata::ImageFile;
-use crate::output::names::Existing;
-use crate::output::recipe::Recipe;
 
 /// Refuses images that would replace others, unless the user says so or has named the one file.
 ///

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use engine::files::Target;
+use engine::image::Format;
 use engine::request::{ImageSize, Sampling};
 
 use super::prompt_file::{self, Line, Own};
@@ -10,8 +12,7 @@ use crate::args::{GenerateConfig, PromptSource, check_lightning};
 use crate::bad_lines::BadLines;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
-use crate::output::format::Format;
-use crate::output::names::{OutputNames, Target};
+use crate::output::names::OutputNames;
 
 /// The most images of one run.
 const MAX_IMAGES: usize = 100_000;

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use backends::DeviceChoice;
 use burn::tensor::TensorData;
+use engine::kept_latents::KeptLatents;
+use engine::prompt_cache;
 use sha2::{Digest, Sha256};
 
 use super::image_job::ImageJob;
 use super::job::Job;
-use crate::kept_latents::KeptLatents;
-use crate::prompt_cache;
 
 /// Those of a run.
 #[derive(Debug, Default)]

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use engine::files::json_path::lossy;
+use engine::record::{Foreign, ImageFile, PARAMETERS, Recorded};
 use image::ImageFormat;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,9 +14,7 @@ use serde_json::{Map, Value};
 use super::line;
 use crate::console::printable;
 use crate::error::CliError;
-use crate::output::json_path::lossy;
-use crate::output::metadata::{ImageFile, PARAMETERS};
-use crate::output::recorded::Recorded;
+use crate::hints;
 
 #[derive(Debug, Serialize)]
 struct Inspection<'a> {
@@ -49,7 +49,7 @@ pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     let recipe = file.recipe_json()?;
     let (foreign, not_read) = match Recorded::foreign_of(&file.texts) {
         _ if recipe.is_some() => (None, None),
-        Ok(foreign) => (foreign.map(|foreign| foreign.facts()), None),
+        Ok(foreign) => (foreign.as_ref().map(fields), None),
         Err(reason) => (None, Some(reason)),
     };
     let described = Described {
@@ -86,6 +86,49 @@ pub(super) fn other_kind(path: &Path) -> Option<&'static str> {
         ImageFormat::Tiff => Some("TIFF"),
         _ => None,
     }
+}
+
+/// The fields of another program's record.
+fn fields(found: &Foreign) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut add = |name: &str, value: Value| {
+        if !value.is_null() {
+            facts.insert(name.to_owned(), value);
+        }
+    };
+    add("made_by", found.program.as_str().into());
+    add("model", json_of(&found.model));
+    add("prompt", found.prompt.as_str().into());
+    add("negative_prompt", json_of(&found.negative_prompt));
+    add("width", json_of(&found.width));
+    add("height", json_of(&found.height));
+    add("steps", json_of(&found.steps));
+    add("cfg_scale", json_of(&found.cfg_scale));
+    // Seeds beyond 64 bits are none, and JSON has no place for them.
+    let seed = found.seed.map(|seed| match u64::try_from(seed) {
+        Ok(seed) => Value::from(seed),
+        Err(_) => Value::from(seed.to_string()),
+    });
+    add("seed", seed.unwrap_or_default());
+    if let Some(sampling) = &found.sampling {
+        add("sampler", json_of(&sampling.sampler));
+        add("schedule", sampling.schedule.to_string().into());
+        add("preset", json_of(&sampling.preset));
+    }
+    add("strength", json_of(&found.strength));
+    add("init_image", json_of(&found.init_image));
+    if !found.loras.is_empty() {
+        add("loras", json_of(&found.loras));
+    }
+    if !found.not_taken.is_empty() {
+        let left: Vec<String> = found.not_taken.iter().map(hints::not_taken).collect();
+        add("not_taken", json_of(&left));
+    }
+    facts
+}
+
+fn json_of<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 fn as_text(image: &Described<'_>) -> String {

@@ -1,11 +1,11 @@
 //! A JSON object of a prompt file: its fields, checked.
 
 use engine::request::Sampling;
+use engine::text::beginning;
 use serde_json::Value;
 
 use super::Own;
 use crate::args::checks;
-use crate::console::beginning;
 use crate::error::CliError;
 
 /// The longest part of a wrong value that is shown.
