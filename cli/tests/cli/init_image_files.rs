@@ -52,43 +52,13 @@ fn flags_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn files_that_are_no_images_are_refused() {
+fn a_file_that_is_no_image_is_refused() {
     let place = Place::new();
-    let whole = fs::read(image("scene_48x32.png")).unwrap();
-    let jpeg = fs::read(image("rgb.jpg")).unwrap();
-    let files: [(&str, &[u8], &str); 7] = [
-        ("empty.png", b"", "is empty"),
-        ("text.png", b"a red fox", "is not an image"),
-        ("cut.png", &whole[..whole.len() / 2], "damaged or cut short"),
-        ("head.png", &whole[..20], "damaged or cut short"),
-        ("cut.jpg", &jpeg[..jpeg.len() - 40], "cut short"),
-        (
-            "fake.jpg",
-            &[0xff, 0xd8, 0xff, 0xd9, 0, 0],
-            "damaged or cut short",
-        ),
-        ("bomb.png", &bomb(), "too large: 60000x60000"),
-    ];
-    for (name, bytes, reason) in files {
-        fs::write(place.path(name), bytes).unwrap();
-        place.refuses(&["--init-image", name], &[name, reason]);
-        let scene = image("scene_48x32.png");
-        place.refuses(&["--init-image", &scene, "--mask", name], &[name, reason]);
-    }
-    place.refuses(&["--init-image", "none.png"], &["none.png", "No such file"]);
-    place.refuses(&["--init-image", "models"], &["models", "is not a file"]);
-}
-
-/// A PNG of a few bytes that claims 3.6 billion pixels.
-fn bomb() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, 60_000, 60_000);
-    encoder.set_color(png::ColorType::Rgb);
-    let mut writer = encoder.write_header().unwrap();
-    // Of its data only the beginning is there, which nobody gets to see.
-    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c]).unwrap();
-    drop(writer);
-    bytes
+    fs::write(place.path("text.png"), "a red fox").unwrap();
+    let parts = ["text.png", "is not an image"];
+    place.refuses(&["--init-image", "text.png"], &parts);
+    let scene = image("scene_48x32.png");
+    place.refuses(&["--init-image", &scene, "--mask", "text.png"], &parts);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod crops;
 mod kinds;
 mod masks;
+mod refused;
 mod resizes;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use image::ImageReader;
 
@@ -180,4 +181,43 @@ fn a_jpeg_does_not_hold_any_amount_of_text() {
     assert!(error.to_string().contains("out/x.jpg"), "{error}");
     assert!(long.check_fits(Path::new("x.webp")).is_ok());
     assert!(metadata("short").check_fits(Path::new("x.jpg")).is_ok());
+}
+
+#[test]
+fn exiftool_has_nothing_to_warn_of() {
+    let exiftool = |flags: &[&str], files: &[PathBuf]| {
+        let output = Command::new("exiftool").args(flags).args(files).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    if exiftool(&["-ver"], &[]).is_err() {
+        println!("skipped: exiftool is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for (name, format) in [
+        ("a.png", Format::Png),
+        ("a.webp", Format::WebP),
+        ("a.jpg", Format::Jpeg),
+    ] {
+        // An odd and an even number of bytes.
+        for prompt in ["一只猫", "一只猫!"] {
+            let path = folder.path().join(format!("{}-{name}", files.len()));
+            let recipe = serde_json::json!({"prompt": prompt, "width": 24, "sampler": "euler"});
+            let metadata = Metadata {
+                parameters: format!("{prompt}\nNegative prompt:  \nSteps: 2, Sampler: Euler"),
+                recipe: recipe.to_string(),
+            };
+            let bytes = gradient().encode(format, 95, &metadata).unwrap();
+            fs::write(&path, bytes).unwrap();
+            files.push(path);
+        }
+    }
+    let found = exiftool(&["-validate"], &files).unwrap();
+    let sound = found
+        .lines()
+        .filter(|line| line.starts_with("Validate") && line.ends_with(": OK"));
+    assert_eq!(sound.count(), files.len(), "{found}");
+    let found = exiftool(&["-a"], &files).unwrap();
+    assert!(!found.contains("Warning"), "{found}");
 }
