@@ -13,13 +13,13 @@ use burn::tensor::TensorData;
 
 use crate::prompt_cache::entry;
 
-/// All entries together.
+/// The most bytes of all entries.
 const MAX_BYTES: u64 = 4 << 30;
 /// An entry that is older belongs to a run that nobody continues.
 const STALE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// A temporary file that is older was left by a run that was killed.
 const STALE_PART: Duration = Duration::from_secs(24 * 60 * 60);
-/// What an entry's header and metadata may take.
+/// The most bytes of an entry's header and metadata.
 const MAX_HEADER_BYTES: u64 = 4096;
 const EXTENSION: &str = "safetensors";
 
@@ -30,7 +30,7 @@ pub struct KeptLatents {
 }
 
 impl KeptLatents {
-    /// A folder, which need not be there; removes what is stale in it.
+    /// Opens a folder, which need not be there, and removes what is stale in it.
     pub fn open(folder: &Path) -> Self {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -51,7 +51,7 @@ impl KeptLatents {
         }
     }
 
-    /// Where it is.
+    /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

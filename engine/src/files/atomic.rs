@@ -20,10 +20,10 @@ pub fn probe<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Err
     probe_in(paths, |folder| folder)
 }
 
-/// As [`probe`], where folders that are missing are going to be made ([`make_folder`]).
+/// Does the same as [`probe`] where missing folders are going to be made ([`make_folder`]).
 ///
 /// # Errors
-/// As of [`probe`]; a folder in which the missing ones cannot be made.
+/// The errors of [`probe`], and a folder in which the missing ones cannot be made.
 pub fn probe_with_folders<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Error> {
     probe_in(paths, |folder| {
         let mut above = folder.ancestors();
@@ -113,7 +113,7 @@ pub fn write_target(target: &Target, bytes: &[u8]) -> Result<PathBuf, Error> {
     claim().map_err(|source| failed(&target.path, source))
 }
 
-/// A link is followed, so that the file it names is replaced and not the link.
+/// Follows a link, so that the file it names is replaced and not the link.
 fn resolve_links(path: &Path) -> PathBuf {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// Files up to this size are read whole.
 const WHOLE_BYTES: u64 = 16 << 20;
-/// Of others, the header and so many pieces of the data are read, at even distances.
+/// The number of pieces of a longer file's data that are read, at even distances.
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: u64 = 4096;
 /// The limit of the safetensors format.
@@ -22,11 +22,11 @@ const DIGITS: usize = 32;
 /// The digests of a pipeline's models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelDigests {
-    /// The transformer's.
+    /// The digest of the transformer.
     pub transformer: String,
-    /// The text encoder's.
+    /// The digest of the text encoder.
     pub text_encoder: String,
-    /// The VAE's.
+    /// The digest of the VAE.
     pub vae: String,
 }
 
@@ -98,7 +98,7 @@ pub fn of_file(path: &Path) -> io::Result<String> {
     Ok(shortened(&hash.finalize()))
 }
 
-/// How much of a file is header, with the eight bytes that tell its length.
+/// The length of a file's header, with the eight bytes that tell it.
 fn header_bytes(file: &mut File, length: u64) -> io::Result<u64> {
     let mut told = [0; 8];
     file.read_exact(&mut told)?;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Serializer;
 
-/// For `serialize_with` on a path, for which serde's own would fail.
+/// Writes a path, for `serialize_with`; serde's own would fail for one that is not Unicode.
 ///
 /// # Errors
-/// The serializer's.
+/// An error of the serializer.
 pub fn lossy<S: Serializer>(path: &impl AsRef<Path>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.as_ref().to_string_lossy())
 }

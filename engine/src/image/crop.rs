@@ -28,7 +28,7 @@ impl Region {
     }
 }
 
-/// Where a mask is not black: the columns and the rows between which all of that lies.
+/// The columns and the rows between which all of a mask that is not black lies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Marked {
     columns: Range,
@@ -64,7 +64,7 @@ impl Marked {
         found
     }
 
-    /// The same with `padding` around it, made wider or higher until it has the shape of `width` x
+    /// The part with `padding` around it, made wider or higher until it has the shape of `width` x
     /// `height` as far as the mask has room for it.
     pub(super) fn region(self, padding: u32, width: u32, height: u32) -> Region {
         let Self {
@@ -98,7 +98,6 @@ struct Range {
 }
 
 impl Range {
-    /// From a first pixel to a last one.
     const fn of(first: usize, last: usize) -> Self {
         Self {
             from: first as i64,
@@ -106,7 +105,7 @@ impl Range {
         }
     }
 
-    /// From the first to the last pixel of two of them.
+    /// The range from the first to the last pixel of both.
     fn with(self, other: Self) -> Self {
         Self {
             from: self.from.min(other.from),
@@ -215,12 +214,12 @@ fn proportional(side: u32, of: u32, by: u32) -> u32 {
     u32::try_from(side).unwrap_or(u32::MAX).max(1)
 }
 
-/// Where a side begins that lies in the middle of another.
+/// The place at which a side begins that lies in the middle of another one.
 fn middle(outer: u32, inner: u32) -> i64 {
     i64::from(outer / 2) - i64::from(inner / 2)
 }
 
-/// What was `drawn` of a region in its place in the image, as far as the mask is white; where the
+/// The image with what was `drawn` of a region in its place, as far as the mask is white; where the
 /// mask is grey, both are blended.
 pub(super) fn overlay(
     image: &RgbImage,

@@ -15,14 +15,15 @@ use crate::image::Ground;
 
 /// The longest side that is read.
 const MAX_SIDE: u32 = 32_768;
-/// Most pixels that are read: a file of a few kilobytes can claim any number of them.
+/// The most pixels that are read: a file of a few kilobytes can claim any number of them.
 const MAX_PIXELS: u64 = 100_000_000;
-/// Most bytes that a decoder may take: eight for each of those pixels, and as many for its own use.
+/// The most bytes that a decoder may take: eight for each of those pixels, and as many for its own
+/// use.
 const MAX_DECODER_BYTES: u64 = 16 * MAX_PIXELS;
 
-/// The image in a file's contents, upright as its EXIF orientation says, with 8-bit samples; of an
-/// animation the first frame. Of 16 bits the upper 8 are taken, and colour profiles are not applied,
-/// as Pillow does it.
+/// The image in a file's contents, upright as its EXIF orientation says, with 8-bit samples. The
+/// first frame of an animation counts, the upper 8 of 16 bits are taken, and colour profiles are not
+/// applied, as Pillow does it.
 ///
 /// # Errors
 /// [`Error::Image`] if it is none, of a kind that is not read, damaged, cut short, or too
@@ -96,8 +97,8 @@ where
     ImageBuffer::from_raw(image.width(), image.height(), samples.collect())
 }
 
-/// Whether a WebP file is as long as its head says. Its EXIF, which may turn it, comes last, and the
-/// decoder would go without.
+/// Tells whether a WebP file is as long as its head says. Its EXIF, which may turn it, comes last,
+/// and the decoder would go without.
 fn has_all_chunks(bytes: &[u8]) -> bool {
     let Some(Ok(length)) = bytes.get(4..8).map(<[u8; 4]>::try_from) else {
         return false;
@@ -106,8 +107,8 @@ fn has_all_chunks(bytes: &[u8]) -> bool {
     bytes.len() as u64 + 1 >= u64::from(u32::from_le_bytes(length)) + 8
 }
 
-/// Whether a JPEG goes on to its end marker (ITU-T T.81, annex B). The decoder would take what is
-/// missing for grey. What follows the end, as phones write it, does not matter.
+/// Tells whether a JPEG goes on to its end marker (ITU-T T.81, annex B). The decoder would take what
+/// is missing for grey. What follows the end, as phones write it, does not matter.
 fn has_end(bytes: &[u8]) -> bool {
     const STUFFED: u8 = 0x00;
     const RESTARTS: RangeInclusive<u8> = 0xd0..=0xd7;

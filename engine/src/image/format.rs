@@ -1,4 +1,4 @@
-//! The formats that images are written in, by the extension of the file's name.
+//! The formats that images are written in; the extension of a file's name chooses one.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 /// A file format for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Lossless, the default.
+    /// PNG, lossless; the default.
     Png,
     /// WebP, written losslessly.
     WebP,
@@ -15,7 +15,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By a name's extension, in either case; `None` for one that is not written.
+    /// Tells the format by a name's extension, in either case; `None` for one that is not written.
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(OsStr::to_str)?;
         match extension.to_ascii_lowercase().as_str() {
@@ -26,7 +26,7 @@ impl Format {
         }
     }
 
-    /// By the first bytes of a file; 12 are enough.
+    /// Tells the format by the first bytes of a file; 12 are enough.
     pub fn of_bytes(start: &[u8]) -> Option<Self> {
         if start.starts_with(b"\x89PNG\r\n\x1a\n") {
             Some(Self::Png)
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// Its name.
+    /// The format's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Png => "PNG",

@@ -1,6 +1,6 @@
-//! What lies behind transparent pixels.
+//! The ground behind transparent pixels.
 
-/// What lies behind transparent pixels.
+/// The ground behind transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ground {
     /// Paper, for an image.

@@ -17,10 +17,10 @@ use crate::error::Error;
 use crate::image::Ground;
 use crate::request::{ImageInput, ImageSize, MAX_SIDE, SIDE_MULTIPLE};
 
-/// What tells one file's contents from another's.
+/// The name and the digest of a file, which tell its contents from another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Its name, without the folder.
+    /// The file's name, without the folder.
     pub name: String,
     /// The SHA-256 of its contents in hexadecimal.
     pub sha256: String,
@@ -33,11 +33,11 @@ pub struct InitImage {
     pub stamp: Stamp,
     /// The mask's file.
     pub mask_stamp: Option<Stamp>,
-    /// How much of it is changed, above 0 and at most 1.
+    /// The strength: how much of the image is changed, above 0 and at most 1.
     pub strength: f64,
-    /// What lies behind the image where it is transparent, if it is anywhere.
+    /// The ground behind the transparent parts of the image, if it has any.
     filled: Option<Ground>,
-    /// How the mask's alpha channel was read, where it has holes.
+    /// The use of the mask's alpha channel, where it has holes.
     mask_alpha: Option<AlphaUse>,
     /// The pixels around the masked part that are drawn with it, where that part alone is drawn.
     pub mask_crop: Option<u32>,
@@ -45,7 +45,7 @@ pub struct InitImage {
     mask_stretched: Option<(u32, u32)>,
     image: RgbImage,
     mask: Option<RgbImage>,
-    /// Where the mask is not black, if only that part is drawn.
+    /// The part where the mask is not black, if only that part is drawn.
     marked: Option<Marked>,
 }
 
@@ -102,7 +102,7 @@ impl InitImage {
         Ok(mask)
     }
 
-    /// What the user should know of how the files were read.
+    /// Notes for the user on how the files were read.
     pub fn notices(&self) -> impl Iterator<Item = String> {
         let name = self.mask_stamp.as_ref().map_or("", |stamp| &stamp.name);
         let alpha = self.mask_alpha.map(|alpha| alpha.note(name));
@@ -167,7 +167,7 @@ impl InitImage {
         (0..3).flat_map(plane).collect()
     }
 
-    /// What the mask says of the latents of an image of a size, if there is one.
+    /// The mask of the latents of an image of a size, if there is a mask.
     pub fn mask_at(&self, width: u32, height: u32, style: StartStyle) -> Option<LatentMask> {
         let mask = self.mask.as_ref()?;
         let grid = TokenGrid::of_image(width as usize, height as usize);
@@ -200,7 +200,7 @@ impl InitImage {
     }
 }
 
-/// Whether anything is transparent in an image of 8-bit samples.
+/// Tells whether anything is transparent in an image of 8-bit samples.
 fn has_holes(image: &DynamicImage) -> bool {
     let (samples, channels) = match image {
         DynamicImage::ImageRgba8(image) => (image.as_raw(), 4),

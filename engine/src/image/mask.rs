@@ -1,32 +1,32 @@
-//! Which part of an image is repainted, as a mask's file says it: white, or its holes.
+//! Masks: the part of an image that is repainted is white in the mask's file, or a hole in it.
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
 
 use super::decode::opaque;
 use crate::image::Ground;
 
-/// Alpha from which on a pixel counts as opaque.
+/// The alpha from which on a pixel counts as opaque.
 const OPAQUE: u8 = 128;
 /// The brightest black of a mask that is drawn in black and white.
 const BLACK: u8 = 32;
-/// The darkest white of one.
+/// The darkest white of such a mask.
 const WHITE: u8 = 223;
-/// Of so many black and white pixels one may be of another colour, as at soft edges.
+/// The number of black and white pixels for each one that may have another colour at soft edges.
 const EDGES: u64 = 20;
 
-/// How a mask with an alpha channel was read.
+/// The use of a mask's alpha channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AlphaUse {
-    /// What is transparent is repainted, as ComfyUI and OpenAI's API have it.
+    /// The transparent part is repainted, as ComfyUI and OpenAI's API have it.
     Holes,
-    /// The colours are a mask by themselves; what is transparent stays.
+    /// The colours are a mask by themselves, and the transparent part stays.
     Kept,
-    /// Nothing is opaque, and the colours count as they are.
+    /// Nothing is opaque, and the colours are the mask.
     Ignored,
 }
 
 impl AlphaUse {
-    /// What the user should know, of a mask called `name`.
+    /// A note for the user on the mask called `name`.
     pub(crate) fn note(self, name: &str) -> String {
         match self {
             Self::Holes => format!(
@@ -68,7 +68,8 @@ pub(super) fn of_image(image: DynamicImage) -> (RgbImage, Option<AlphaUse>) {
     (holes, Some(AlphaUse::Holes))
 }
 
-/// Whether the opaque part is drawn in black and white, with both of them, as no photograph is.
+/// Tells whether the opaque part is drawn in black and in white, with both there, as no photograph
+/// is.
 fn is_black_and_white(image: &RgbaImage) -> bool {
     let (mut black, mut white, mut other) = (0u64, 0u64, 0u64);
     for image::Rgba([red, green, blue, alpha]) in image.pixels() {

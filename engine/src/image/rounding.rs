@@ -1,6 +1,6 @@
-//! How the decoder's numbers become bytes.
+//! Rounding of the decoder's numbers to bytes.
 
-/// How a level between two whole ones becomes one of them.
+/// The rounding of a level between two whole ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearer one, as diffusers' image processor does it.

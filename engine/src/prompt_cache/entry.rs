@@ -1,5 +1,5 @@
-//! One file of a cache: a safetensors file with `values`, F32, and in its metadata the key and
-//! the checksum of the values.
+//! A file of a cache: a safetensors file with `values`, F32, and in its metadata the key and the
+//! checksum of the values.
 
 use std::collections::HashMap;
 

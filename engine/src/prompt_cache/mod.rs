@@ -1,5 +1,5 @@
-//! Embeddings of prompts from earlier runs, so that a run of prompts that were encoded before does
-//! without the text encoder.
+//! Embeddings of prompts from earlier runs, so that a run of prompts that were encoded before needs
+//! no text encoder.
 //!
 //! An entry stands for the token ids, the text encoder's files as they are on the disk now, the
 //! device and what is computed in, and this very build of the program: with any other of them, it
@@ -22,11 +22,11 @@ use model::TextEncoderConfig;
 use model::tokenizer::PromptTokens;
 use sha2::{Digest, Sha256};
 
-/// All entries together; the ones that were used least recently are dropped.
+/// The most bytes of all entries; those that were used least recently are dropped.
 const MAX_BYTES: u64 = 256 << 20;
 /// A temporary file that is older was left by a run that was killed.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
-/// What an entry's header and metadata may take.
+/// The most bytes of an entry's header and metadata.
 const MAX_HEADER_BYTES: u64 = 4096;
 const EXTENSION: &str = "safetensors";
 
@@ -45,9 +45,9 @@ pub struct Encoder<'a> {
 #[derive(Debug)]
 pub struct PromptCache {
     folder: PathBuf,
-    /// What every key begins with.
+    /// The hash that every key begins with.
     identity: Sha256,
-    /// Channels of an embedding.
+    /// The number of an embedding's channels.
     channels: usize,
 }
 
@@ -110,7 +110,7 @@ impl PromptCache {
         Ok(())
     }
 
-    /// Rows of the embedding that are kept, and channels.
+    /// The shape of a text's embedding, with the rows that are kept.
     fn shape(&self, tokens: &PromptTokens) -> [usize; 3] {
         [1, tokens.kept, self.channels]
     }

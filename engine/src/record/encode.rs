@@ -58,7 +58,7 @@ impl RgbImage {
         Ok(bytes)
     }
 
-    /// The same in a format whose metadata is EXIF; `jpeg` are the sides of a JPEG file.
+    /// Writes a format whose metadata is EXIF; `jpeg` are the sides of a JPEG file.
     fn write(
         &self,
         mut encoder: impl ImageEncoder,

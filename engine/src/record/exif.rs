@@ -12,14 +12,14 @@ use exif::{Field, In, Rational, Reader, Tag, Value};
 use super::metadata::{Metadata, PARAMETERS, RECIPE};
 use super::texts::Texts;
 
-/// What the tags' values begin with (EXIF 2.3, section 4.6.5, `UserComment`).
+/// The codes that the tags' values begin with (EXIF 2.3, section 4.6.5, `UserComment`).
 const UNICODE: &[u8; 8] = b"UNICODE\0";
 const ASCII: &[u8; 8] = b"ASCII\0\0\0";
 const JIS: &[u8; 8] = b"JIS\0\0\0\0\0";
 const UNDEFINED: &[u8; 8] = &[0; 8];
-/// What our `MakerNote` begins with.
+/// The beginning of our `MakerNote`.
 const MAKER: &str = "qwen-image-burn ";
-/// What it began with in earlier versions.
+/// Its beginning in earlier versions.
 const EARLIER_MAKER: &[u8] = b"qwen-image-burn\0";
 /// Some writers put this before the data that a container's own framing already marks as EXIF.
 const HEADER: &[u8] = b"Exif\0\0";
@@ -106,7 +106,7 @@ fn ascii(json: &str) -> String {
 /// The texts of an EXIF block that may tell how an image was made.
 ///
 /// # Errors
-/// What is wrong with the block.
+/// The fault in the block, in words.
 pub(super) fn read(block: Vec<u8>) -> Result<Texts, String> {
     let block = match block.strip_prefix(HEADER) {
         Some(rest) => rest.to_vec(),
@@ -169,7 +169,7 @@ fn text_bytes(field: &Field) -> Option<Vec<u8>> {
 /// The text of a `UserComment`; `None` for an empty one.
 ///
 /// # Errors
-/// What it is, for one in an encoding that is not read.
+/// A name for a comment in an encoding that is not read.
 fn comment(bytes: &[u8]) -> Result<Option<String>, &'static str> {
     let Some((code, text)) = bytes.split_first_chunk::<8>() else {
         return Ok(None);

@@ -27,7 +27,7 @@ pub struct Foreign {
     pub program: String,
     /// Name of the model.
     pub model: Option<String>,
-    /// Whether that is a Qwen-Image, as far as the recipe tells.
+    /// Whether the model is a Qwen-Image, as far as the recipe tells.
     pub is_our_model: bool,
     /// The prompt.
     pub prompt: String,
@@ -45,7 +45,7 @@ pub struct Foreign {
     pub seed: Option<i128>,
     /// The sampler and schedule, where that can be done here.
     pub sampling: Option<Sampling>,
-    /// How much of the image that it starts from is changed.
+    /// The strength: how much of the image that it starts from is changed.
     pub strength: Option<f64>,
     /// Name of the image that it starts from.
     pub init_image: Option<String>,
@@ -64,7 +64,7 @@ pub struct NotTaken {
     pub setting: String,
     /// The beginning of its value, on one line.
     pub value: String,
-    /// Whether it is taken after all where an image to start from is named.
+    /// Whether the setting is taken where an image to start from is named.
     pub unless_init_image: bool,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for NotTaken {
 /// The recipe in a file's texts; `None` where there is none.
 ///
 /// # Errors
-/// What the file holds, for a recipe that is not read.
+/// A description of a recipe that is not read.
 pub(super) fn recognise(texts: &Texts) -> Result<Option<Foreign>, String> {
     let mut refused = None;
     let graph = texts.get("prompt").and_then(Graph::parse);
@@ -128,7 +128,7 @@ pub(super) fn recognise(texts: &Texts) -> Result<Option<Foreign>, String> {
 }
 
 impl Foreign {
-    /// What webui's text says, also of this program's own.
+    /// The recipe in a text of stable-diffusion-webui's form, which this program writes too.
     pub(super) fn of_parameters(text: &Parsed) -> Self {
         webui::read(text)
     }

@@ -1,4 +1,4 @@
-//! What an image's file says of how it was made.
+//! The metadata in an image's file that tell how it was made.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -15,16 +15,16 @@ use super::texts::{Texts, XMP};
 use crate::error::Error;
 use crate::image::Format;
 
-/// Where image tools look for generation parameters among a PNG's texts.
+/// The keyword under which image tools look for generation parameters among a PNG's texts.
 pub const PARAMETERS: &str = "parameters";
-/// Where the recipe is among them.
+/// The keyword of the recipe among them.
 pub(super) const RECIPE: &str = "qwen-image-burn";
 /// The largest JPEG or WebP file that is read: these are held in memory.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 /// The most metadata that a JPEG file holds: a segment, less its length and its name.
 const MAX_JPEG_BYTES: usize = 65_535 - 2 - 6;
 
-/// How an image was made, as it is written into its file.
+/// The texts that are written into an image's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// stable-diffusion-webui's `parameters` text.
@@ -34,7 +34,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Of a recipe.
+    /// The texts of a recipe.
     ///
     /// # Errors
     /// [`Error::Internal`] for a number that JSON does not have.
@@ -69,13 +69,13 @@ impl Metadata {
 /// An image's file, of which only the metadata was read.
 #[derive(Debug)]
 pub struct ImageFile {
-    /// Where it is.
+    /// The file.
     pub path: PathBuf,
-    /// What it is.
+    /// Its format.
     pub format: Format,
-    /// Pixels across.
+    /// The width in pixels.
     pub width: u32,
-    /// Pixels down.
+    /// The height in pixels.
     pub height: u32,
     /// The texts that may tell how it was made.
     pub texts: Texts,
@@ -109,7 +109,7 @@ impl ImageFile {
         open().map_err(|reason| input(path, &reason))
     }
 
-    /// Whether the file ends as its format does, so that it was not cut.
+    /// Tells whether the file ends as its format does, so that it was not cut.
     pub fn is_whole(&self) -> bool {
         let end: &[u8] = match self.format {
             Format::Png => b"\0\0\0\0IEND\xae\x42\x60\x82",
@@ -127,7 +127,7 @@ impl ImageFile {
         last().is_ok_and(|last| last == end)
     }
 
-    /// Whether a file begins as an image does; `false` also for what cannot be read.
+    /// Tells whether a file begins as an image does; `false` also for what cannot be read.
     pub fn is_one(path: &Path) -> bool {
         sniff(path).is_ok_and(|(_, format)| format.is_some())
     }

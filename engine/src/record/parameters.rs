@@ -75,7 +75,7 @@ pub(crate) fn text(recipe: &Recipe) -> String {
     text
 }
 
-/// As `style: 0.8, Qwen-Image-Lightning-4steps: 1`; webui writes them into the prompt, which here
+/// The LoRAs as `style: 0.8, Qwen-Image-Lightning-4steps: 1`; webui writes them into the prompt, which here
 /// stays as it was given.
 fn loras(loras: &[UsedLora]) -> String {
     let named = loras.iter().map(|lora| {
@@ -105,7 +105,7 @@ fn schedule(kind: &ScheduleKind) -> String {
     }
 }
 
-/// How the image of a text of this program's was sampled; `None` where a value is not one of
+/// The sampling in a text of this program's; `None` where a value is not one of
 /// those that are written.
 pub(super) fn sampling(text: &Parsed) -> Option<Sampling> {
     let label = text.value("Sampler")?;

@@ -12,7 +12,7 @@ const MAX_TEXT_BYTES: usize = 4 << 20;
 /// The size in pixels and the texts of a file.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The fault in the file, in words.
 pub(super) fn read(file: File) -> Result<((u32, u32), Texts), String> {
     let limits = png::Limits {
         bytes: 2 * MAX_TEXT_BYTES,

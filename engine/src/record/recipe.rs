@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::image::Stamp;
 use crate::request::{MAX_LORA_WEIGHT, Preset, STEPS, SamplerName, Sampling};
 
-/// How an image is made. Equal recipes give equal images on the same device.
+/// The recipe of an image. Equal recipes give equal images on the same device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -57,7 +57,7 @@ pub struct Recipe {
     /// The pixels around the masked part that were drawn with it, where only that part was drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_crop: Option<u32>,
-    /// How much of the image is changed.
+    /// The strength: how much of the image is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
     /// Name of the transformer's file without its extension.
@@ -72,17 +72,17 @@ pub struct Recipe {
     /// The number format that was computed in, `f32` or `bf16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// Whether activations were rounded to FP8.
+    /// Whether activations were quantized to FP8.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fp8_compute: bool,
-    /// What tells the contents of the transformer's file from another's of its name; unknown in a
+    /// The digest that tells the transformer's file from another one of its name; unknown in a
     /// recipe of an earlier version, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_digest: Option<String>,
-    /// The same of the text encoder.
+    /// The digest of the text encoder's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_encoder_digest: Option<String>,
-    /// The same of the VAE.
+    /// The digest of the VAE's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae_digest: Option<String>,
     /// The LoRAs, in the order in which they were named.
@@ -94,7 +94,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// How the image was sampled.
+    /// The sampler, schedule and preset.
     pub fn sampling(&self) -> Sampling {
         Sampling {
             sampler: self.sampler,
@@ -103,7 +103,7 @@ impl Recipe {
         }
     }
 
-    /// As JSON, on one line.
+    /// Writes the recipe as JSON, on one line.
     ///
     /// # Errors
     /// [`Error::Internal`] for a number that JSON does not have.
@@ -111,7 +111,7 @@ impl Recipe {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("recipe: {error}")))
     }
 
-    /// What tells this recipe from every other: the digest of all that makes the image.
+    /// The digest that tells this recipe from every other one.
     ///
     /// # Errors
     /// As of [`Self::to_json`].
@@ -119,10 +119,10 @@ impl Recipe {
         Ok(format!("{:x}", Sha256::digest(self.to_json()?)))
     }
 
-    /// From JSON. A field that is not known may change the image, so it is an error.
+    /// Reads a recipe's JSON. A field that is not known may change the image, so it is an error.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The fault in the text.
     pub fn from_json(json: &str) -> serde_json::Result<Self> {
         serde_json::from_str(json)
     }
@@ -132,7 +132,7 @@ impl Recipe {
     /// they are used as flags.
     ///
     /// # Errors
-    /// What no flag can say.
+    /// The value that is out of range, in words.
     pub fn check(&self) -> Result<(), String> {
         if !STEPS.contains(&self.steps) {
             return Err(format!("{} steps", self.steps));
@@ -158,7 +158,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// Whether `other`, which was read from a file, is this recipe. Numbers are compared as they
+    /// Tells whether `other`, which was read from a file, is this recipe. Numbers are compared as they
     /// come back from text; digests where `other` has them, which recipes of earlier versions have
     /// not.
     pub fn is_recorded_as(&self, other: &Self) -> bool {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::record::UsedLora;
 use crate::request::Sampling;
 
-/// How an image was made, as far as its file tells.
+/// The record of an image, as far as its file tells how it was made.
 #[derive(Debug)]
 pub struct Recorded {
     /// The image's file.
@@ -23,9 +23,9 @@ pub struct Recorded {
     pub prompt: String,
     /// The negative prompt.
     pub negative_prompt: Option<String>,
-    /// Pixels across.
+    /// The width in pixels.
     pub width: Option<i64>,
-    /// Pixels down.
+    /// The height in pixels.
     pub height: Option<i64>,
     /// Denoising steps.
     pub steps: Option<i64>,
@@ -37,7 +37,7 @@ pub struct Recorded {
     pub seed: Option<i128>,
     /// The whole recipe, where this program made the image.
     pub recipe: Option<Recipe>,
-    /// How much of the image that it started from was changed.
+    /// The strength: how much of the image that it started from was changed.
     pub strength: Option<f64>,
     /// Its LoRAs.
     pub loras: Vec<UsedLora>,
@@ -84,7 +84,7 @@ impl Recorded {
     /// The record of another program in a file's texts; `None` where there is nothing of the kind.
     ///
     /// # Errors
-    /// What the file holds that is not read.
+    /// A description of what the file holds and is not read.
     pub fn foreign_of(texts: &Texts) -> Result<Option<Foreign>, String> {
         if own_text(texts).is_some() {
             return Ok(None);
@@ -143,7 +143,7 @@ impl Recorded {
         })
     }
 
-    /// What is told by this program's text without the recipe beside it.
+    /// The record in this program's text without the recipe beside it.
     fn of_own_text(path: &Path, text: parsed::Parsed) -> Self {
         let lost = |setting: LostSetting| Some((setting, text.value(setting.key())?.to_owned()));
         let found = Foreign::of_parameters(&text);

@@ -17,9 +17,9 @@ const KNOWN: [&str; 12] = [
     "description",
     XMP,
 ];
-/// Where a PNG has Adobe's metadata.
+/// The keyword of Adobe's metadata in a PNG.
 pub(super) const XMP: &str = "xml:com.adobe.xmp";
-/// Those that another program's recipe may be in.
+/// The keywords of the texts that another program's recipe may be in.
 const RECIPES: [&str; 7] = [
     PARAMETERS,
     RECIPE,
@@ -35,19 +35,19 @@ const RECIPES: [&str; 7] = [
 pub struct Texts {
     known: Vec<(&'static str, String)>,
     others: Vec<String>,
-    /// What is there and cannot be read, if something is.
+    /// A name for what is there and cannot be read.
     unread: Option<&'static str>,
 }
 
 impl Texts {
-    /// The keyword that this one is, however it is spelt.
+    /// The known keyword of this spelling.
     pub(super) fn known(keyword: &str) -> Option<&'static str> {
         let keyword = keyword.trim();
         let mut known = KNOWN.into_iter();
         known.find(|known| known.eq_ignore_ascii_case(keyword))
     }
 
-    /// Adds a text; the first of a keyword counts.
+    /// Adds a text. The first one of a keyword counts.
     pub(super) fn add(&mut self, keyword: &str, text: String) {
         match Self::known(keyword) {
             Some(known) if self.get(known).is_none() => self.known.push((known, text)),
@@ -61,12 +61,12 @@ impl Texts {
         self.others.push(keyword.to_owned());
     }
 
-    /// Adds what is there and cannot be read.
+    /// Notes that something is there that cannot be read.
     pub(super) fn set_unread(&mut self, what: &'static str) {
         self.unread = Some(what);
     }
 
-    /// Adds what these texts do not have.
+    /// Adds the texts of `other` whose keywords are not there yet.
     pub(super) fn extend(&mut self, other: Self) {
         for (keyword, text) in other.known {
             self.add(keyword, text);
@@ -82,13 +82,12 @@ impl Texts {
         Some(text)
     }
 
-    /// Whether there is a text that a recipe may be in.
+    /// Tells whether there is a text that a recipe may be in.
     pub(super) fn may_hold_recipe(&self) -> bool {
         RECIPES.iter().any(|keyword| self.get(keyword).is_some())
     }
 
-    /// What there is, for a file whose texts hold no recipe that is read; `None` for a file without
-    /// any.
+    /// Names the texts of a file that hold no recipe that is read; `None` for a file without texts.
     pub fn what_there_is(&self) -> Option<String> {
         if let Some(unread) = self.unread {
             return Some(unread.to_owned());

@@ -1,4 +1,4 @@
-//! `--trace`: every intermediate tensor of one image, for comparison with the reference.
+//! Traces: every intermediate tensor of one image, for comparison with the reference.
 
 use std::borrow::Cow;
 use std::path::Path;

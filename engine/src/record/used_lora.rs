@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct UsedLora {
     /// Its file's name.
     pub file: String,
-    /// What it was multiplied by.
+    /// The weight that it was multiplied by.
     pub weight: f64,
     /// Its file's length and the SHA-256 of its beginning, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -18,7 +18,7 @@ pub struct UsedLora {
 }
 
 impl UsedLora {
-    /// Whether a recorded file of this name is known to be another than this one.
+    /// Tells whether a recorded file of this name is known to be another than this one.
     pub fn differs_from(&self, recorded: &Self) -> bool {
         let differ = |recorded: &Option<String>, here: &Option<String>| {
             recorded.is_some() && recorded != here

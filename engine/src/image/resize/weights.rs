@@ -1,4 +1,4 @@
-//! How much of which pixels each resized pixel is made of, in fixed-point numbers.
+//! The weights of the pixels that each resized pixel is made of, in fixed-point numbers.
 
 use std::f64::consts::PI;
 
@@ -10,7 +10,7 @@ pub(super) const PRECISION: u32 = 32 - 8 - 2;
 /// A half, which the final shift rounds by.
 pub(super) const HALF: i32 = 1 << (PRECISION - 1);
 
-/// What a pixel's weight depends on beside its distance.
+/// The filter that gives a pixel its weight by its distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filter {
     /// A sinc windowed by its own first lobe, three pixels wide.
@@ -20,7 +20,7 @@ pub(crate) enum Filter {
 }
 
 impl Filter {
-    /// How far it reaches to each side, in pixels of an image that does not shrink.
+    /// Its reach to each side, in pixels of an image that does not shrink.
     const fn support(self) -> f64 {
         match self {
             Self::Lanczos => 3.0,
@@ -67,14 +67,14 @@ fn bicubic(x: f64) -> f64 {
 /// a sum of weighted samples fits into 32 bits.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// For each resized pixel the first pixel that counts, and the end of its weights.
+    /// The first pixel that counts for each resized pixel, and the end of its weights.
     pixels: Vec<(usize, usize)>,
     /// The weights of all resized pixels, one after the other.
     weights: Vec<i32>,
 }
 
 impl Weights {
-    /// Those that make `to` pixels of a part of `side` pixels.
+    /// The weights that make `to` pixels of a part of `side` pixels.
     pub(super) fn new(filter: Filter, side: u32, part: Span, to: u32) -> Self {
         let (from, end) = (f64::from(part.from), f64::from(part.to));
         let scale = (end - from) / f64::from(to);
@@ -107,7 +107,7 @@ impl Weights {
         found
     }
 
-    /// For each resized pixel the first pixel that counts, and the weights from there on.
+    /// The first pixel that counts for each resized pixel, and the weights from there on.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let mut begin = 0;
         self.pixels.iter().map(move |&(first, end)| {

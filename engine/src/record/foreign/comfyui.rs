@@ -1,4 +1,4 @@
-//! What a ComfyUI graph says of its image, where its nodes leave no doubt.
+//! The recipe in a ComfyUI graph, where its nodes leave no doubt.
 
 mod inputs;
 
@@ -35,7 +35,7 @@ const HARMLESS: [&str; 8] = [
 /// The recipe of a graph.
 ///
 /// # Errors
-/// What the graph is, where it cannot be told how its image was made.
+/// A description of a graph that does not tell how its image was made.
 pub(super) fn read(graph: &Graph) -> Result<Foreign, String> {
     let workflow = |reason: String| format!("holds a ComfyUI workflow {reason}");
     let ends = ends(graph);
@@ -100,7 +100,7 @@ fn ends(graph: &Graph) -> Vec<Node<'_>> {
     }
 }
 
-/// Whether a node makes latents out of noise.
+/// Tells whether a node makes latents out of noise.
 fn is_sampler(node: Node<'_>) -> bool {
     let class = node.class.to_lowercase();
     (class.contains("ksampler") || class.contains("samplercustom")) && !class.contains("select")
@@ -210,7 +210,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Where the sampler starts.
+    /// Takes the size, or the image that the sampler starts from.
     fn latent(&mut self) -> Result<(), String> {
         let Some(latent) = self.sampler.source("latent_image") else {
             return Err("whose latents come from nowhere".to_owned());
@@ -309,7 +309,7 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// Whether the model is a Qwen-Image.
+    /// Tells whether the model is a Qwen-Image.
     fn is_ours(&self) -> bool {
         let named = self.found.model.as_deref().unwrap_or_default();
         let reached = self.sampler.reached(|_| false);

@@ -36,19 +36,19 @@ pub(super) struct Graph {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node<'a> {
     graph: &'a Graph,
-    /// What tells it from others.
+    /// Its name in the graph.
     pub(super) id: &'a str,
-    /// What it does.
+    /// The name of what it does.
     pub(super) class: &'a str,
     inputs: &'a Map<String, Value>,
 }
 
-/// What stands at a node's input.
+/// The value at a node's input.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Input<'a> {
     /// A value.
     Value(&'a Value),
-    /// What this node gives.
+    /// The output of this node.
     Node(Node<'a>),
     /// Nothing.
     Nothing,
@@ -102,7 +102,7 @@ impl Graph {
 }
 
 impl<'a> Node<'a> {
-    /// What is given to it by other nodes.
+    /// The nodes that it takes something from.
     pub(super) fn sources(self) -> Vec<Node<'a>> {
         let inputs = self.inputs.values();
         inputs.filter_map(|input| self.linked(input)).collect()
@@ -117,7 +117,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What stands at an input, with nodes followed that only hand a value on.
+    /// The value at an input; nodes that only hand a value on are followed.
     pub(super) fn input(self, name: &str) -> Input<'a> {
         let mut at = self.inputs.get(name);
         for _ in 0..MAX_DEPTH {
@@ -146,7 +146,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// All nodes that it takes from, near and far, itself first; `ends` tells where to go no
+    /// The node itself and all nodes that it takes from, near and far; `ends` tells where to go no
     /// further.
     pub(super) fn reached(self, ends: impl Fn(Node<'a>) -> bool) -> Vec<Node<'a>> {
         let mut found = vec![self];

@@ -16,7 +16,7 @@ type Object = Map<String, Value>;
 /// The recipe in the texts that only one program writes.
 ///
 /// # Errors
-/// What the file holds, for one that is not read.
+/// A description of a recipe that is not read.
 pub(super) fn of_texts(texts: &Texts) -> Result<Option<Foreign>, String> {
     if let Some(text) = texts.get("invokeai_metadata") {
         return match object(text) {
@@ -53,7 +53,7 @@ pub(super) fn of_texts(texts: &Texts) -> Result<Option<Foreign>, String> {
 /// The recipe that a text holds, if it is a JSON object.
 ///
 /// # Errors
-/// What the file holds, for an object of no program that is known.
+/// A description of an object of no program that is known.
 pub(super) fn identify(text: &str) -> Result<Option<Foreign>, String> {
     let Some(object) = object(text) else {
         return Ok(None);
@@ -105,7 +105,7 @@ fn plain(name: &str) -> String {
 }
 
 impl Names {
-    /// Whether an object has the names that only Fooocus has.
+    /// Tells whether an object has the names that only Fooocus has.
     fn is_told_by(&self, object: &Object) -> bool {
         let names: Vec<String> = object.keys().map(|name| plain(name)).collect();
         let has = |name: &str| names.iter().any(|known| known == name);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// What the negative prompt's line begins with.
+/// The beginning of the negative prompt's line.
 pub(super) const NEGATIVE: &str = "Negative prompt:";
 /// Settings that stand on lines of their own where a program writes one on each.
 const SETTINGS: [&str; 9] = [
@@ -16,7 +16,7 @@ const SETTINGS: [&str; 9] = [
     "model",
     "version",
 ];
-/// What may stand between settings.
+/// The characters that may stand between settings.
 const SEPARATORS: [char; 4] = [',', '|', ';', '\t'];
 
 /// The parts of such a text.
@@ -102,7 +102,7 @@ fn is_setting(key: &str) -> bool {
     SETTINGS.iter().any(|known| known.eq_ignore_ascii_case(key))
 }
 
-/// Whether a line begins with a text, in letters of any case.
+/// Tells whether a line begins with a text, in letters of any case.
 fn starts_with(line: &str, start: &str) -> bool {
     let line = line.get(..start.len());
     line.is_some_and(|line| line.eq_ignore_ascii_case(start))
@@ -134,7 +134,7 @@ fn pairs(line: &str) -> Vec<(String, String)> {
     pairs
 }
 
-/// What stands between a line's settings: what follows the first value, which is a number or a
+/// The separator of a line's settings, which is the one that follows the first value, a number or a
 /// word.
 fn separator(line: &str) -> char {
     let after = line.split_once(':').map_or("", |(_, after)| after);

@@ -6,7 +6,7 @@ use crate::record::foreign::graph::{Input, Node};
 
 /// The number of nodes for which a chain is followed.
 pub(super) const MAX_CHAIN: usize = 64;
-/// Whether a node takes, near or far, from another one.
+/// Tells whether a node takes, near or far, from another one.
 pub(super) fn takes_from(node: Node<'_>, other: Node<'_>) -> bool {
     let reached = node.reached(|at| at.id == other.id);
     reached.iter().any(|at| at.id == other.id)
@@ -16,7 +16,7 @@ pub(super) fn takes_from(node: Node<'_>, other: Node<'_>) -> bool {
 pub(super) enum Encoded<'a> {
     Text(&'a str),
     Zeros,
-    /// This gives it.
+    /// The prompt comes from this, and is not known.
     Unknown(String),
 }
 
@@ -78,7 +78,7 @@ pub(super) fn base_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
-/// The same without its ending.
+/// A file's name without its folders and its ending.
 pub(super) fn stem(path: &str) -> String {
     let name = base_name(path);
     let stem = name.rsplit_once('.').map(|(stem, _)| stem);
