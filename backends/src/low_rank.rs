@@ -8,8 +8,8 @@ use burn::tensor::backend::Backend;
 use crate::fp8::linear::dense_linear;
 use crate::kernels::{DenseLinear, Epilogue, Kernels};
 
-/// What adapters add to a linear layer: `up · down`, never merged into its weight, which stays in
-/// its file's format.
+/// The update that adapters add to a linear layer: `up · down`. It is never merged into the weight,
+/// which stays in its file's format.
 ///
 /// The matrices are no parameters of the checkpoint: a loader's visitors do not see them.
 #[derive(Module, Debug)]

@@ -27,9 +27,9 @@ pub struct Fp8Weight<B: Backend> {
     /// f32 `[1]`, or `[out]` with one for each row; 1 where the file has none. It is the loader that
     /// knows which.
     pub scale: Param<Tensor<B, 1>>,
-    /// What the codes mean.
+    /// The format of the codes.
     pub format: Fp8Format,
-    /// What they are multiplied with.
+    /// The form of the activations that they are multiplied with.
     pub arithmetic: Arithmetic,
 }
 

@@ -43,10 +43,11 @@ struct QuantizedAttention<'a> {
 
 /// Queries, keys or values of one sequence, in tiles.
 struct Tiles {
-    /// One byte for each element, and for those that whole tiles have more.
+    /// One byte for each element; the last tile of a head has its full size.
     codes: Handle,
-    /// For each tile of a head: two f32 for queries and keys, what they are multiplied by and the length of
-    /// the longest row; one for values, what two is raised to.
+    /// Numbers for each tile of a head, f32. Queries and keys have two: the scale of their integers
+    /// and the length of the longest row. Values have one: the exponent of the power of two that
+    /// scales their codes.
     scales: Handle,
 }
 
@@ -225,7 +226,7 @@ impl<'a> QuantizedAttention<'a> {
     }
 }
 
-/// Tells whether tensors are as the kernels want them.
+/// Tells whether the kernels know the dtypes, the shapes and the rotation of a call.
 fn fits(call: &NormedJointAttention<'_, Cuda>) -> bool {
     let NormedJointAttention { q, k, v, .. } = call;
     // Elements that the kernels move at once.
@@ -246,8 +247,8 @@ fn fits(call: &NormedJointAttention<'_, Cuda>) -> bool {
 }
 
 impl Group<'_> {
-    /// A grid over the tiles of the longest sequence, of so many tokens of the second tensors each, over
-    /// runs of heads, and over so many tensors of each sequence.
+    /// A grid over the tiles of the longest sequence (each has `seconds` tokens of the second
+    /// tensor), over runs of heads, and over the tensors of each sequence.
     fn blocks(&self, seconds: usize, runs: usize, tensors: usize) -> (u32, u32, u32) {
         let longest = self.lengths.iter().max().map_or(0, |first| first + seconds);
         let tiles = longest.div_ceil(TILE) as u32;

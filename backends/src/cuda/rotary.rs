@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, typed};
 use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
-/// Sequences of a launch that joins them.
+/// The most sequences that one launch joins.
 pub(super) const AT_ONCE: usize = 2;
 
 pub(super) fn rotary_embedding(
@@ -86,7 +86,8 @@ fn engine_for(x: &Typed<4>) -> Option<(Arc<Engine>, Element)> {
     fits.then(|| engine_of(x)).flatten()
 }
 
-/// Starts the kernel on all sequences `ys`, in which so many tokens of `first` come first.
+/// Starts the kernel for all joint sequences `ys`, each of which begins with a length of tokens of
+/// `first`.
 fn join_all(
     scope: &Scope<'_>,
     (first, second): (&Rotary, &Rotary),
@@ -106,8 +107,8 @@ fn join_all(
     Ok(())
 }
 
-/// Starts the kernel that joins tokens of two tensors to at most two sequences `ys`, of which the
-/// first tensor has `lengths` tokens.
+/// Starts the kernel that joins the tokens of two tensors to at most [`AT_ONCE`] sequences `ys`,
+/// each of which has a length of tokens of the first tensor.
 fn join(
     scope: &Scope<'_>,
     (first, second): (Part<'_>, Part<'_>),
@@ -137,7 +138,7 @@ fn join(
     )
 }
 
-/// The arguments of a kernel that takes the lengths of [`AT_ONCE`] sequences, or of fewer.
+/// The lengths of at most [`AT_ONCE`] sequences as arguments of a kernel; missing ones are 0.
 pub(super) fn two_lengths(lengths: &[usize]) -> [Arg; AT_ONCE] {
     std::array::from_fn(|i| Arg::Int(lengths.get(i).map_or(0, |&length| length as i32)))
 }
@@ -146,14 +147,14 @@ pub(super) fn two_lengths(lengths: &[usize]) -> [Arg; AT_ONCE] {
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     rotary: &'a Rotary,
-    /// Of the whole memory.
+    /// The index of its first token in the memory of the tensor.
     token: usize,
-    /// Of the table of angles.
+    /// The index of its first token in the table of angles.
     angle: usize,
 }
 
 impl Part<'_> {
-    /// Where the tokens, the weight (or none) and the angles are.
+    /// The addresses of the tokens, of the weight (0 if there is none) and of the angles.
     pub(super) fn pointers(&self, scope: &Scope<'_>) -> [u64; 4] {
         let Rotary {
             x,

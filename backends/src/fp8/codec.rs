@@ -10,7 +10,7 @@ pub enum Fp8Format {
     E5M2,
 }
 
-/// How the elements of a rank-2 weight lie in memory.
+/// The form in which a rank-2 weight is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
     /// A float tensor in whatever float dtype its file has.
