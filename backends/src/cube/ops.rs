@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::linear;
 use super::sink::CubeSink;
-use crate::kernels::{DenseLinear, DenseRows, Fp8Linear, Fp8Rows, Kernels};
+use crate::kernels::{DenseLinear, DenseRows, Fp8Linear, Fp8Rows, Kernels, burns_products};
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
 
@@ -27,6 +27,8 @@ macro_rules! cube_backend {
         }
 
         impl Kernels for $backend {
+            burns_products!();
+
             fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
                 Ok(linear::fp8_linear(call))
             }

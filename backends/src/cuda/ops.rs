@@ -13,10 +13,12 @@ use crate::kernels::{
     Activations, Attention, ChannelNorm, Concatenate, ConvSame, DenseLinear, Fp8Linear, GatedAdd,
     GatedAddLayerNorm, GeluTanh, JointAttention, JointRmsNormRotary, Kernels, ModulatedLayerNorm,
     NormedJointAttention, QuantizeRows, QuantizedLinear, RmsNorm, RmsNormRotary, RotaryEmbedding,
-    RoundedRows, SiluMul,
+    RoundedRows, SiluMul, burns_products,
 };
 
 impl Kernels for Cuda {
+    burns_products!();
+
     fn modulated_layer_norm(
         call: ModulatedLayerNorm<Self>,
     ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {

@@ -17,7 +17,7 @@ use burn_flex::Flex;
 
 use crate::kernels::{
     Attention, ChannelNorm, ConvSame, DenseLinear, Fp8Linear, GatedAdd, GeluTanh, Kernels,
-    ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul,
+    ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul, burns_products,
 };
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
@@ -40,6 +40,8 @@ impl DeviceStorage for Flex {
 
 /// The kernels take every shape and every float dtype.
 impl Kernels for Flex {
+    burns_products!();
+
     fn modulated_layer_norm(
         call: ModulatedLayerNorm<Self>,
     ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {

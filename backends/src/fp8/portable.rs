@@ -47,7 +47,7 @@ pub(crate) fn decoded_linear<B: Kernels>(
         .step_by(rows_at_once)
         .map(|start| {
             let rows = start..out.min(start + rows_at_once);
-            x.clone().matmul(decode(rows, dtype).transpose())
+            B::burns_matmul(x.clone(), decode(rows, dtype).transpose())
         })
         .collect();
     let y = Tensor::cat(products, 1);
@@ -105,7 +105,7 @@ pub(super) fn dense_rows<B: Backend>(call: DenseRows<B>) -> Tensor<B, 2> {
 
 pub(super) fn dense_linear<B: Kernels>(call: DenseLinear<B>) -> Tensor<B, 2> {
     let weight = call.weight.cast(call.x.dtype()).transpose();
-    finish(call.x.matmul(weight), call.epilogue)
+    finish(B::burns_matmul(call.x, weight), call.epilogue)
 }
 
 /// Does what follows a product.

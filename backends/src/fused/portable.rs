@@ -1,12 +1,11 @@
 //! The fused operations as compositions of Burn's own, for every backend.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
-use burn::tensor::{FloatDType, Tensor, activation, module};
+use burn::tensor::{FloatDType, Tensor, activation};
 
 use crate::kernels::{
-    Attention, ChannelNorm, ConvSame, GatedAdd, GeluTanh, ModulatedLayerNorm, RmsNorm,
+    Attention, ChannelNorm, ConvSame, GatedAdd, GeluTanh, Kernels, ModulatedLayerNorm, RmsNorm,
     RotaryEmbedding, Rotation, SiluMul,
 };
 
@@ -90,7 +89,7 @@ pub(super) fn channel_norm<B: Backend>(call: ChannelNorm<B>) -> Tensor<B, 4> {
     y.cast(dtype)
 }
 
-pub(super) fn attention<B: Backend>(call: Attention<B>) -> Tensor<B, 4> {
+pub(super) fn attention<B: Kernels>(call: Attention<B>) -> Tensor<B, 4> {
     let groups = call.q.dims()[2];
     let q = call.q.swap_dims(1, 2);
     let [k, v] = [call.k, call.v].map(|tensor| {
@@ -110,16 +109,16 @@ pub(super) fn attention<B: Backend>(call: Attention<B>) -> Tensor<B, 4> {
         is_causal: call.causal,
         ..Default::default()
     };
-    module::attention(q, k, v, None, None, options).swap_dims(1, 2)
+    B::burns_attention([q, k, v], options).swap_dims(1, 2)
 }
 
-pub(super) fn conv_same<B: Backend>(call: ConvSame<B>) -> Tensor<B, 4> {
+pub(super) fn conv_same<B: Kernels>(call: ConvSame<B>) -> Tensor<B, 4> {
     let dtype = call.x.dtype();
     let weight = call.weight.cast(dtype);
     let bias = call.bias.cast(dtype);
     let border = weight.dims()[2] / 2;
     let options = ConvOptions::new([1, 1], [border; 2], [1, 1], 1);
-    conv2d(call.x, weight, Some(bias), options)
+    B::burns_conv2d(call.x, weight, bias, options)
 }
 
 /// The tensor in f32, and the dtype to return to.

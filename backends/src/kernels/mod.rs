@@ -24,6 +24,7 @@ pub use norm::{GatedAddLayerNorm, ModulatedLayerNorm, RmsNorm};
 pub use rotary::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
 use burn::tensor::backend::Backend;
+use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{FloatDType, Tensor};
 
 use crate::fp8::{StreamCall, StreamResult};
@@ -33,7 +34,30 @@ use crate::fp8::{StreamCall, StreamResult};
 ///
 /// A backend implements the hooks that it has kernels for. What an operation computes is said by
 /// the struct of its inputs.
+///
+/// The three hooks without a body are Burn's own products, which portable bodies end in: each
+/// backend names them by [`burns_products`], so that they are compiled once, beside the backend. A
+/// default body would be compiled in every crate that computes with the backend, and CubeCL's
+/// products are most of what such a crate consists of (5.8 million lines of LLVM IR).
 pub trait Kernels: Backend {
+    /// Burn's product of `[rows, in]` and `[in, out]`: float `[rows, out]`.
+    fn burns_matmul(left: Tensor<Self, 2>, right: Tensor<Self, 2>) -> Tensor<Self, 2>;
+
+    /// Burn's attention, float `[batch, heads, tokens, head_dim]`.
+    fn burns_attention(
+        qkv: [Tensor<Self, 4>; 3],
+        options: AttentionModuleOptions,
+    ) -> Tensor<Self, 4>;
+
+    /// Burn's convolution of `[batch, in, height, width]` with `weight` `[out, in, kernel,
+    /// kernel]`.
+    fn burns_conv2d(
+        x: Tensor<Self, 4>,
+        weight: Tensor<Self, 4>,
+        bias: Tensor<Self, 1>,
+        options: ConvOptions<2>,
+    ) -> Tensor<Self, 4>;
+
     /// Computes [`ModulatedLayerNorm`], float `[batch, tokens, channels]`.
     fn modulated_layer_norm(
         call: ModulatedLayerNorm<Self>,
@@ -189,3 +213,35 @@ pub trait Kernels: Backend {
         Err(call)
     }
 }
+
+/// Fills [`Kernels::burns_matmul`], [`Kernels::burns_attention`] and [`Kernels::burns_conv2d`] of a backend.
+macro_rules! burns_products {
+    () => {
+        #[inline(never)]
+        fn burns_matmul(
+            left: burn::tensor::Tensor<Self, 2>,
+            right: burn::tensor::Tensor<Self, 2>,
+        ) -> burn::tensor::Tensor<Self, 2> {
+            left.matmul(right)
+        }
+
+        #[inline(never)]
+        fn burns_attention(
+            [q, k, v]: [burn::tensor::Tensor<Self, 4>; 3],
+            options: burn::tensor::ops::AttentionModuleOptions,
+        ) -> burn::tensor::Tensor<Self, 4> {
+            burn::tensor::module::attention(q, k, v, None, None, options)
+        }
+
+        #[inline(never)]
+        fn burns_conv2d(
+            x: burn::tensor::Tensor<Self, 4>,
+            weight: burn::tensor::Tensor<Self, 4>,
+            bias: burn::tensor::Tensor<Self, 1>,
+            options: burn::tensor::ops::ConvOptions<2>,
+        ) -> burn::tensor::Tensor<Self, 4> {
+            burn::tensor::module::conv2d(x, weight, Some(bias), options)
+        }
+    };
+}
+pub(crate) use burns_products;
