@@ -180,7 +180,7 @@ impl From<WriteError> for CliError {
             .into(),
             fault => Error::Output {
                 path: error.path,
-                reason: fault.to_string(),
+                reason: hints::write(&fault),
             }
             .into(),
         }

@@ -2,6 +2,7 @@
 //! or command that helps.
 
 mod download;
+mod load;
 mod record;
 
 use backends::DeviceError;
@@ -11,11 +12,13 @@ use engine::Error;
 use engine::bytes::format_bytes;
 
 pub(crate) use download::download;
+pub(crate) use load::{flag, write};
 pub(crate) use record::{foreign, not_taken};
 
 /// The line for an error of the engine.
 pub(crate) fn message(error: &Error) -> String {
     match error {
+        Error::Load(error) => load::load(error),
         Error::HostMemory { needed, available } => format!(
             "the prompts' embeddings and the latents of so many images take {} of host memory, \
              and {} are free: split the prompt file",

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::adapters;
 use crate::demo::{self, Unpacked};
 use crate::error::CliError;
+use crate::hints;
 use crate::tokenizer;
 use scheduler::Scheduler;
 
@@ -334,7 +335,7 @@ fn given(sources: &ModelSources) -> Vec<Component> {
 }
 
 fn not_found(component: Component, sources: &ModelSources) -> CliError {
-    let flag = component.flag();
+    let flag = hints::flag(component);
     CliError::model_file(match (&sources.models, &sources.checkpoint) {
         (Some(dir), _) => format!(
             "{}: holds no {component}: download it there, or name it with {flag}",

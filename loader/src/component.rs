@@ -21,6 +21,34 @@ pub enum Component {
     Vae,
 }
 
+/// What a checkpoint looks like that is none of the components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resemblance {
+    /// A file without tensors.
+    Empty,
+    /// A LoRA, of this model or of another.
+    Lora,
+    /// A model of the Flux family.
+    Flux,
+    /// A model of the Stable Diffusion family.
+    StableDiffusion,
+    /// A language model other than Qwen2.5-VL.
+    LanguageModel,
+}
+
+impl fmt::Display for Resemblance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it holds no tensors",
+            Self::Lora => "it looks like a LoRA",
+            Self::Flux => "it looks like a Flux model",
+            Self::StableDiffusion => "it looks like a model of the Stable Diffusion family",
+            Self::LanguageModel => "it looks like another language model; Qwen2.5-VL 7B is needed",
+        })
+    }
+}
+
 /// Prefixes that programs put before the transformer's keys, the longest first
 /// (ComfyUI: `comfy/model_detection.py`, `unet_prefix_from_state_dict`).
 const TRANSFORMER_PREFIXES: [&str; 7] = [
@@ -69,15 +97,6 @@ const VAE_KEYS: [&str; 4] = [
 impl Component {
     /// All components in the order in which they run.
     pub const ALL: [Self; 3] = [Self::TextEncoder, Self::Transformer, Self::Vae];
-
-    /// The command-line flag that takes its checkpoint.
-    pub fn flag(self) -> &'static str {
-        match self {
-            Self::Transformer => "--transformer",
-            Self::TextEncoder => "--text-encoder",
-            Self::Vae => "--vae",
-        }
-    }
 
     /// The prefix before this component's keys in a checkpoint, or `None` if it is another's.
     pub(crate) fn prefix_in(self, checkpoint: &Checkpoint) -> Option<String> {
@@ -168,7 +187,7 @@ pub(crate) fn unknown(checkpoint: &Checkpoint) -> LoadError {
     let keys = checkpoint.entries().iter().map(|entry| &entry.tensor.key);
     LoadError::UnknownComponent {
         file: checkpoint.source().into(),
-        hint: hint(checkpoint),
+        resembles: resemblance(checkpoint),
         keys: keys.take(2).map(Excerpt::from).collect(),
     }
 }
@@ -178,22 +197,22 @@ pub(crate) fn without_prefix<'a>(key: &'a str, prefix: &str) -> &'a str {
     key.strip_prefix(prefix).unwrap_or(key)
 }
 
-/// What an unknown checkpoint may be.
-fn hint(checkpoint: &Checkpoint) -> Option<&'static str> {
+/// Guesses what an unknown checkpoint is from its keys.
+fn resemblance(checkpoint: &Checkpoint) -> Option<Resemblance> {
     let any = |part: &str| {
         let mut entries = checkpoint.entries().iter();
         entries.any(|entry| entry.tensor.key.contains(part))
     };
     if checkpoint.entries().is_empty() {
-        Some("it holds no tensors")
+        Some(Resemblance::Empty)
     } else if looks_like_a_lora(checkpoint) {
-        Some("it looks like a LoRA, which goes with --lora")
+        Some(Resemblance::Lora)
     } else if any("double_blocks.") || any("single_transformer_blocks.") {
-        Some("it looks like a Flux model")
+        Some(Resemblance::Flux)
     } else if any("input_blocks.") || any("down_blocks.") {
-        Some("it looks like a model of the Stable Diffusion family")
+        Some(Resemblance::StableDiffusion)
     } else if any("self_attn.q_proj.weight") {
-        Some("it looks like another language model; Qwen2.5-VL 7B is needed")
+        Some(Resemblance::LanguageModel)
     } else {
         None
     }

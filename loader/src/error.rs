@@ -7,7 +7,7 @@ use backends::upload::UploadError;
 use safetensors::Dtype;
 
 use crate::checkpoint::IndexError;
-use crate::component::Component;
+use crate::component::{Component, Resemblance};
 use crate::dialect::DialectError;
 use crate::header::HeaderError;
 use crate::lora::LoraError;
@@ -70,7 +70,7 @@ pub enum LoadError {
     /// The file was written to while its mapping was used as weights.
     #[error(
         "{}: was written to while it was in use, so what was computed with it is not kept: run \
-         again once it is complete; with --no-mmap files are read before they are used",
+         again once it is complete",
         shown(file)
     )]
     ChangedInUse {
@@ -113,11 +113,7 @@ pub enum LoadError {
         dir: PathBuf,
     },
     /// A whole diffusers model where one of its parts is needed.
-    #[error(
-        "{}: is a whole diffusers model: pass it with --models, or name its transformer, \
-         text_encoder or vae folder",
-        shown(dir)
-    )]
+    #[error("{}: is a whole diffusers model", shown(dir))]
     WholeModel {
         /// The folder.
         dir: PathBuf,
@@ -156,7 +152,7 @@ pub enum LoadError {
         /// How many there are.
         of: usize,
     },
-    /// A `--models` folder of no known structure.
+    /// A folder of models without a known structure.
     #[error(
         "{}: neither a ComfyUI models folder (diffusion_models, text_encoders, vae, checkpoints) nor \
          a diffusers folder (model_index.json)",
@@ -166,10 +162,10 @@ pub enum LoadError {
         /// The folder.
         dir: PathBuf,
     },
-    /// Several candidates for one component in a `--models` folder.
+    /// A folder of models holds several candidates for one component.
     #[error(
-        "{}: {} files are {component}s ({}): choose one with {}",
-        shown(dir), files.len(), listed(files, LISTED), component.flag()
+        "{}: {} files are {component}s ({})",
+        shown(dir), files.len(), listed(files, LISTED)
     )]
     SeveralCandidates {
         /// The folder.
@@ -182,13 +178,13 @@ pub enum LoadError {
     /// A checkpoint of some other model.
     #[error(
         "{}: not a Qwen-Image transformer, text encoder or VAE: {}",
-        shown(file), describe_unknown(*hint, keys)
+        shown(file), describe_unknown(*resembles, keys)
     )]
     UnknownComponent {
         /// The checkpoint.
         file: PathBuf,
-        /// What it may be instead.
-        hint: Option<&'static str>,
+        /// What it looks like instead, where its keys tell.
+        resembles: Option<Resemblance>,
         /// Some of its keys.
         keys: Vec<Excerpt>,
     },
@@ -207,7 +203,7 @@ pub enum LoadError {
         second: Component,
     },
     /// The right format, the wrong model.
-    #[error("{}: is a {found}, not a {expected}: pass it with {}", shown(file), found.flag())]
+    #[error("{}: is a {found}, not a {expected}", shown(file))]
     WrongComponent {
         /// The checkpoint.
         file: PathBuf,
@@ -218,8 +214,7 @@ pub enum LoadError {
     },
     /// A VAE that cannot read images.
     #[error(
-        "{}: this VAE holds no encoder, which a run that begins with an image needs: pass another \
-         file with --vae",
+        "{}: this VAE holds no encoder, which a run that begins with an image needs",
         shown(file)
     )]
     NoVaeEncoder {
@@ -242,7 +237,7 @@ pub enum LoadError {
         /// What is wrong with it.
         fault: Box<LoraError>,
     },
-    /// No LoRA at a path, nor below the `loras` folder of a `--models` folder.
+    /// No LoRA is at a path, nor below the `loras` folder of a folder of models.
     #[error(
         "{}: no such file, and none of that name in {}, which {}",
         shown(path), shown(dir), describe_loras(files.as_deref())
@@ -255,7 +250,7 @@ pub enum LoadError {
         /// Paths of LoRAs below that folder, if it is there.
         files: Option<Vec<Excerpt>>,
     },
-    /// Several LoRAs of one name below the `loras` folder of a `--models` folder.
+    /// Several LoRAs of one name are below the `loras` folder of a folder of models.
     #[error(
         "{}: {} of that name are in {} ({}): name the one to use with its folder",
         shown(path), files.len(), shown(dir), listed(files, LISTED)
@@ -268,11 +263,8 @@ pub enum LoadError {
         /// Paths of the LoRAs below that folder.
         files: Vec<Excerpt>,
     },
-    /// No Lightning LoRA, or several, in a `--models` folder.
-    #[error(
-        "{}: {}: name the one to use with --lora",
-        shown(dir), describe_lightning(*steps, files)
-    )]
+    /// A folder of models holds no Lightning LoRA, or several.
+    #[error("{}: {}", shown(dir), describe_lightning(*steps, files))]
     Lightning {
         /// The folder that was searched.
         dir: PathBuf,
@@ -409,9 +401,9 @@ impl LoadError {
 }
 
 /// What an unknown checkpoint looks like.
-fn describe_unknown(hint: Option<&str>, keys: &[Excerpt]) -> String {
+fn describe_unknown(resembles: Option<Resemblance>, keys: &[Excerpt]) -> String {
     let tensors = || format!("it has tensors such as {}", listed(keys, 2));
-    hint.map_or_else(tensors, str::to_owned)
+    resembles.map_or_else(tensors, |kind| kind.to_string())
 }
 
 /// What a folder of LoRAs is or holds.

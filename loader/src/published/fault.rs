@@ -21,7 +21,7 @@ pub struct WriteError {
 #[non_exhaustive]
 pub enum WriteFault {
     /// Something of that name is there and is to be kept.
-    #[error("is there already; --force replaces it")]
+    #[error("is there already")]
     Exists,
     /// The disk has too little room.
     #[error(
