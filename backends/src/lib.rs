@@ -43,6 +43,7 @@ pub mod fused;
 pub mod host_memory;
 pub mod kernels;
 pub mod low_rank;
+pub mod parameters;
 pub mod storage;
 pub mod upload;
 pub mod weight;
@@ -68,6 +69,7 @@ pub use fp8::{
 };
 pub use kernels::{Activation, Activations, Kernels, RoundedRows};
 pub use low_rank::LowRank;
+pub use parameters::{ParameterNames, TensorPart, UnfilledModule};
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
 pub use weight::{Fp8Weight, Weight};

@@ -7,10 +7,9 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 use crate::fp8::linear::{dense_rows, fp8_rows};
 use crate::fp8::{Arithmetic, Fp8Format, LayerWeight, WeightFormat};
 use crate::kernels::{Activation, Activations, DenseRows, Epilogue, Fp8Codes, Fp8Rows, Kernels};
+use crate::parameters::TensorPart;
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
-///
-/// In a module's parameter paths it ends in `.Dense`, or in `.Fp8.bytes` and `.Fp8.scale`.
 #[derive(Module, Debug)]
 pub enum Weight<B: Backend> {
     /// Float elements: BF16, F16 or F32 `[out, in]`.
@@ -51,6 +50,17 @@ impl<B: Backend> Weight<B> {
                 format,
                 arithmetic: Arithmetic::Exact,
             }),
+        }
+    }
+
+    /// Its parameters' ids, with what each takes of the weight's tensor in a file.
+    pub fn parameters(&self) -> Vec<(ParamId, TensorPart)> {
+        match self {
+            Self::Dense(elements) => vec![(elements.id, TensorPart::Elements)],
+            Self::Fp8(weight) => vec![
+                (weight.bytes.id, TensorPart::Codes),
+                (weight.scale.id, TensorPart::Scale),
+            ],
         }
     }
 

@@ -107,7 +107,7 @@ fn load<B: ModelBackend, C, M: Module<B>>(
     let shapes = |name: &str| weights.shape(name).map(<[usize]>::to_vec);
     let config = resolve(weights.config(), &shapes)?;
     let formats = |name: &str| weights.format(name);
-    let module = build(&config, &Builder::new(device, &formats));
+    let module = Builder::build(device, &formats, |root| build(&config, root));
     Ok(loader::load(module, &weights, device, &mut ())?.0)
 }
 

@@ -1,6 +1,6 @@
 //! What can be known of the models and the device together before anything is loaded.
 
-use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend};
+use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, UnfilledModule};
 use engine::request::DtypeChoice;
 use loader::Weights;
 use model::{
@@ -105,30 +105,36 @@ impl Sizes for VaeConfig {
 pub(crate) fn text_encoder<B: ModelBackend>(
     part: &Part<TextEncoderConfig>,
     device: &B::Device,
-) -> TextEncoder<B> {
+) -> UnfilledModule<TextEncoder<B>> {
     let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
-    TextEncoder::uninitialized(config, &Builder::new(device, &formats))
+    Builder::build(device, &formats, |root| {
+        TextEncoder::uninitialized(config, root)
+    })
 }
 
 /// The transformer without contents.
 pub(crate) fn transformer<B: ModelBackend>(
     part: &Part<TransformerConfig>,
     device: &B::Device,
-) -> Transformer<B> {
+) -> UnfilledModule<Transformer<B>> {
     let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
-    Transformer::uninitialized(config, &Builder::new(device, &formats))
+    Builder::build(device, &formats, |root| {
+        Transformer::uninitialized(config, root)
+    })
 }
 
 /// The VAE's decoder without contents.
 pub(crate) fn vae_decoder<B: ModelBackend>(
     part: &Part<VaeConfig>,
     device: &B::Device,
-) -> VaeDecoder<B> {
+) -> UnfilledModule<VaeDecoder<B>> {
     let Part { weights, config } = part;
     let formats = |name: &str| weights.format(name);
-    VaeDecoder::uninitialized(config, &Builder::new(device, &formats))
+    Builder::build(device, &formats, |root| {
+        VaeDecoder::uninitialized(config, root)
+    })
 }
 
 /// The VAE's encoder without contents, for these weights of it.
@@ -136,7 +142,9 @@ pub(crate) fn vae_encoder<B: ModelBackend>(
     models: &Models,
     weights: &Weights,
     device: &B::Device,
-) -> VaeEncoder<B> {
+) -> UnfilledModule<VaeEncoder<B>> {
     let formats = |name: &str| weights.format(name);
-    VaeEncoder::uninitialized(&models.vae.config, &Builder::new(device, &formats))
+    Builder::build(device, &formats, |root| {
+        VaeEncoder::uninitialized(&models.vae.config, root)
+    })
 }

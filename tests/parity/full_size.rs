@@ -60,7 +60,9 @@ fn the_transformer() {
     );
     let device = Default::default();
     let formats = |name: &str| weights.format(name);
-    let module = Transformer::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let module = Builder::build(&device, &formats, |root| {
+        Transformer::<Flex>::uninitialized(&config, root)
+    });
     let (_, report) = load(module, &weights, &device, &mut ()).expect("a transformer");
     assert_eq!((report.tensors, report.unused), (1933, 0));
     assert_eq!(report.bytes, 20_430_401_088);
@@ -84,7 +86,9 @@ fn the_text_encoder() {
     assert_eq!(sizes, [152_064, 3584, 18_944, 28, 28, 4, 128]);
     let device = Default::default();
     let formats = |name: &str| weights.format(name);
-    let module = TextEncoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+    let module = Builder::build(&device, &formats, |root| {
+        TextEncoder::<Flex>::uninitialized(&config, root)
+    });
     let (_, report) = load(module, &weights, &device, &mut ()).expect("a text encoder");
     // Without the vision tower, the output head, the marker and the activations' scales.
     assert_eq!((report.tensors, report.unused), (534, 912));
@@ -102,7 +106,9 @@ fn the_vae_in_both_layouts() {
         assert_eq!(config.num_res_blocks, 2, "{file:?}");
         let device = Default::default();
         let formats = |name: &str| weights.format(name);
-        let module = VaeDecoder::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
+        let module = Builder::build(&device, &formats, |root| {
+            VaeDecoder::<Flex>::uninitialized(&config, root)
+        });
         let (vae, report) = load(module, &weights, &device, &mut ()).expect("a VAE");
         assert_eq!(report.tensors + report.unused, 194, "{file:?}");
         stays_flat(&report, parameters(&vae) * 4);

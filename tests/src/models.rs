@@ -35,7 +35,9 @@ impl<'a, B: ModelBackend> Models<'a, B> {
         let config = TextEncoderConfig::resolve(weights.config(), &shapes(&weights));
         let config = config.expect("a text encoder");
         let formats = |name: &str| weights.format(name);
-        let module = TextEncoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        let module = Builder::build(&self.device, &formats, |root| {
+            TextEncoder::uninitialized(&config, root)
+        });
         load(module, &weights, &self.device, &mut ())
             .expect("a text encoder")
             .0
@@ -52,7 +54,9 @@ impl<'a, B: ModelBackend> Models<'a, B> {
         let config = TransformerConfig::resolve(weights.config(), &shapes(&weights));
         let config = config.expect("a transformer");
         let formats = |name: &str| weights.format(name);
-        let module = Transformer::uninitialized(&config, &Builder::new(&self.device, &formats));
+        let module = Builder::build(&self.device, &formats, |root| {
+            Transformer::uninitialized(&config, root)
+        });
         let module = load(module, &weights, &self.device, &mut ());
         let mut module = module.expect("a transformer").0;
         let loras = loras.iter().map(|(path, weight)| {
@@ -73,7 +77,9 @@ impl<'a, B: ModelBackend> Models<'a, B> {
         let weights = open(&self.case.vae(), Component::Vae);
         let config = VaeConfig::resolve(weights.config(), &shapes(&weights)).expect("a VAE");
         let formats = |name: &str| weights.format(name);
-        let module = VaeDecoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        let module = Builder::build(&self.device, &formats, |root| {
+            VaeDecoder::uninitialized(&config, root)
+        });
         load(module, &weights, &self.device, &mut ())
             .expect("a VAE")
             .0
@@ -85,7 +91,9 @@ impl<'a, B: ModelBackend> Models<'a, B> {
         let config = VaeConfig::resolve(decoder.config(), &shapes(&decoder)).expect("a VAE");
         let weights = decoder.vae_encoder().expect("an encoder");
         let formats = |name: &str| weights.format(name);
-        let module = VaeEncoder::uninitialized(&config, &Builder::new(&self.device, &formats));
+        let module = Builder::build(&self.device, &formats, |root| {
+            VaeEncoder::uninitialized(&config, root)
+        });
         load(module, &weights, &self.device, &mut ())
             .expect("an encoder")
             .0

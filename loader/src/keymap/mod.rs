@@ -1,4 +1,4 @@
-//! Names: from a file's keys to canonical names, and from a module's paths to the same.
+//! Names: from a file's keys to canonical names.
 //!
 //! Canonical names are those of diffusers (transformer, VAE) and of transformers (text encoder).
 //! Each key of a file has a [`Role`]; a key without one is an error, so nothing is ignored by
@@ -105,44 +105,6 @@ impl KeyMap {
     }
 }
 
-/// The part of a canonical tensor that a module's parameter holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    /// The tensor as f32.
-    Values,
-    /// The tensor in its own dtype (`Weight::Dense`).
-    Kept,
-    /// The codes of an FP8 tensor (`Weight::Fp8`).
-    Codes,
-    /// The scale of an FP8 tensor.
-    Scale,
-}
-
-/// The canonical name behind a module's parameter path, and which part of it is meant.
-pub(crate) fn canonical<S: AsRef<str>>(component: Component, path: &[S]) -> (String, Part) {
-    let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
-    // The variants and fields of `backends::Weight`.
-    let (path, part) = match path.as_slice() {
-        [owner @ .., "Dense"] => (owner, Part::Kept),
-        [owner @ .., "Fp8", "bytes"] => (owner, Part::Codes),
-        [owner @ .., "Fp8", "scale"] => (owner, Part::Scale),
-        whole => (whole, Part::Values),
-    };
-    let (prefix, fields): (&str, &[(&str, &str)]) = match component {
-        Component::Transformer => ("", &transformer::FIELDS),
-        Component::TextEncoder => ("model.", &[]),
-        Component::Vae => ("", &vae::FIELDS),
-    };
-    let is_variant = |field: &str| component == Component::Vae && vae::VARIANTS.contains(&field);
-    let fields_of_file = path.iter().filter(|field| !is_variant(field));
-    let names = fields_of_file.map(|&field| {
-        let renamed = fields.iter().find(|(from, _)| *from == field);
-        renamed.map_or(field, |(_, to)| to)
-    });
-    let name = names.collect::<Vec<_>>().join(".");
-    (format!("{prefix}{name}"), part)
-}
-
 /// Splits `3.rest` into the index and `rest`; `None` if it does not begin with an index as a
 /// module list writes it.
 fn indexed(text: &str) -> Option<(usize, &str)> {
@@ -179,67 +141,6 @@ mod tests {
             "99999999999999999999.a",
         ] {
             assert_eq!(indexed(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn module_paths_become_canonical_names() {
-        let name =
-            |component, path: &str| canonical(component, &path.split('.').collect::<Vec<_>>());
-        for (path, expected, part) in [
-            (
-                "transformer_blocks.0.img_mod.weight.Fp8.bytes",
-                "transformer_blocks.0.img_mod.1.weight",
-                Part::Codes,
-            ),
-            (
-                "transformer_blocks.0.txt_mod.weight.Fp8.scale",
-                "transformer_blocks.0.txt_mod.1.weight",
-                Part::Scale,
-            ),
-            (
-                "transformer_blocks.3.attn.to_out.weight.Dense",
-                "transformer_blocks.3.attn.to_out.0.weight",
-                Part::Kept,
-            ),
-            (
-                "transformer_blocks.3.img_mlp.net_0_proj.bias",
-                "transformer_blocks.3.img_mlp.net.0.proj.bias",
-                Part::Values,
-            ),
-            (
-                "transformer_blocks.3.txt_mlp.net_2.bias",
-                "transformer_blocks.3.txt_mlp.net.2.bias",
-                Part::Values,
-            ),
-            ("txt_norm.weight", "txt_norm.weight", Part::Values),
-        ] {
-            assert_eq!(name(Component::Transformer, path), (expected.into(), part));
-        }
-        assert_eq!(
-            name(
-                Component::TextEncoder,
-                "layers.7.self_attn.q_proj.weight.Dense"
-            ),
-            ("model.layers.7.self_attn.q_proj.weight".into(), Part::Kept)
-        );
-        assert_eq!(
-            name(
-                Component::Vae,
-                "decoder.up_blocks.0.upsamplers.0.resample_1.weight"
-            ),
-            (
-                "decoder.up_blocks.0.upsamplers.0.resample.1.weight".into(),
-                Part::Values
-            )
-        );
-        for (path, expected) in [
-            ("5.Downsample.resample_1.bias", "5.resample.1.bias"),
-            ("6.Residual.norm1.gamma", "6.norm1.gamma"),
-        ] {
-            let [path, expected] =
-                [path, expected].map(|rest| format!("encoder.down_blocks.{rest}"));
-            assert_eq!(name(Component::Vae, &path), (expected, Part::Values));
         }
     }
 }

@@ -2,15 +2,6 @@
 
 use super::{Role, Unused, index, indexed, is_weight_or_bias};
 
-/// Module fields whose names in a file are not Rust identifiers, or have an index behind them.
-pub(super) const FIELDS: [(&str, &str); 5] = [
-    ("img_mod", "img_mod.1"),
-    ("txt_mod", "txt_mod.1"),
-    ("to_out", "to_out.0"),
-    ("net_0_proj", "net.0.proj"),
-    ("net_2", "net.2"),
-];
-
 /// Layers with weight and bias outside the blocks.
 const LAYERS: [&str; 6] = [
     "time_text_embed.timestep_embedder.linear_1",

@@ -6,12 +6,6 @@
 
 use super::{Role, Unused, indexed};
 
-/// Module fields whose names in a file are not Rust identifiers.
-pub(super) const FIELDS: [(&str, &str); 1] = [("resample_1", "resample.1")];
-
-/// Variants of `model::vae::DownBlock`, which a file's names do not tell apart.
-pub(super) const VARIANTS: [&str; 2] = ["Residual", "Downsample"];
-
 /// The two modules of a VAE, each loaded by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Half {

@@ -22,6 +22,18 @@ pub struct Misfit {
     pub misstored: Vec<Excerpt>,
     /// Tensors that two parameters of the module ask for.
     pub repeated: Vec<Excerpt>,
+    /// Shapes of the parameters that the module's builder gave no name.
+    pub unnamed: Vec<Shape>,
+}
+
+/// The shape of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape(pub Vec<usize>);
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
 }
 
 /// A tensor of the wrong shape.
@@ -43,6 +55,7 @@ impl Misfit {
             && self.misshapen.is_empty()
             && self.misstored.is_empty()
             && self.repeated.is_empty()
+            && self.unnamed.is_empty()
     }
 }
 
@@ -79,6 +92,11 @@ impl fmt::Display for Misfit {
                 "asked for twice",
                 self.repeated.len(),
                 listed(&self.repeated, LISTED),
+            ),
+            (
+                "without a name",
+                self.unnamed.len(),
+                listed(&self.unnamed, LISTED),
             ),
         ];
         let parts = parts.into_iter().filter(|(_, count, _)| *count > 0);

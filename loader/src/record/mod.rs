@@ -1,5 +1,8 @@
 //! Fills a Burn module from a checkpoint: a record loader of our own.
 //!
+//! Whoever builds the module notes the name of each parameter's tensor by the parameter's id
+//! ([`ParameterNames`](backends::parameters::ParameterNames)); the loader knows nothing of fields.
+//!
 //! The module is visited first, so that anything missing, left over or misshapen is found before
 //! a byte is read. Then the tensors come in, in the order of the file, and last the module is
 //! mapped and takes them. Nothing is initialised only to be replaced.
@@ -20,13 +23,14 @@ mod values;
 
 use std::collections::HashMap;
 
+use backends::parameters::UnfilledModule;
 use backends::storage::{DeviceMemory, ModelBackend};
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
-pub use misfit::{Misfit, Misshapen};
+pub use misfit::{Misfit, Misshapen, Shape};
 
 use crate::error::LoadError;
 use crate::measurement::Measurement;
@@ -51,17 +55,20 @@ pub enum Method {
 ///
 /// # Errors
 /// [`LoadError::Misfit`].
-pub fn check<B: Backend, M: Module<B>>(module: &M, weights: &Weights) -> Result<(), LoadError> {
-    planned(module, weights).map(drop)
+pub fn check<B: Backend, M: Module<B>>(
+    unfilled: &UnfilledModule<M>,
+    weights: &Weights,
+) -> Result<(), LoadError> {
+    planned(unfilled, weights).map(drop)
 }
 
 fn planned<B: Backend, M: Module<B>>(
-    module: &M,
+    unfilled: &UnfilledModule<M>,
     weights: &Weights,
 ) -> Result<Vec<schedule::Item>, LoadError> {
-    schedule::schedule(module, weights).map_err(|misfit| LoadError::Misfit {
+    schedule::schedule(unfilled, weights).map_err(|misfit| LoadError::Misfit {
         file: weights.source().into(),
-        misfit: Box::new(misfit),
+        misfit,
     })
 }
 
@@ -71,12 +78,12 @@ fn planned<B: Backend, M: Module<B>>(
 /// # Errors
 /// As of [`load_by`].
 pub fn load<B: ModelBackend, M: Module<B>>(
-    module: M,
+    unfilled: UnfilledModule<M>,
     weights: &Weights,
     device: &B::Device,
     observer: &mut dyn LoadObserver,
 ) -> Result<(M, LoadReport), LoadError> {
-    load_by(Method::default(), module, weights, device, observer)
+    load_by(Method::default(), unfilled, weights, device, observer)
 }
 
 /// Fills every parameter of a module from a checkpoint.
@@ -89,7 +96,7 @@ pub fn load<B: ModelBackend, M: Module<B>>(
 /// [`LoadError::OutOfMemory`]; [`LoadError::Cancelled`].
 pub fn load_by<B: ModelBackend, M: Module<B>>(
     method: Method,
-    module: M,
+    unfilled: UnfilledModule<M>,
     weights: &Weights,
     device: &B::Device,
     observer: &mut dyn LoadObserver,
@@ -98,7 +105,7 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     let device_used = || B::memory(device).as_ref().map(DeviceMemory::used);
     let device_used_before = device_used();
 
-    let items = planned(&module, weights)?;
+    let items = planned(&unfilled, weights)?;
     let source = Source::open(weights.checkpoint().files())?;
     let mut progress = Progress::new(bytes_of(weights, &items), observer);
     let in_place = B::HOST_MEMORY && method == Method::InPlace;
@@ -108,10 +115,9 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     let mut loaded = mapped::load::<B>(weights, &source, &mapped, device, &mut progress)?;
     let (others, ring_bytes) = streamed::load::<B>(weights, &source, &read, device, &mut progress)?;
     loaded.extend(others);
-    let paths = mapped.iter().chain(&read).map(|item| item.path.clone());
-    let module = module.map(&mut Filler {
-        path: Vec::new(),
-        loaded: paths.zip(loaded).collect(),
+    let ids = mapped.iter().chain(&read).map(|item| item.id);
+    let module = unfilled.module.map(&mut Filler {
+        loaded: ids.zip(loaded).collect(),
     });
 
     let mut report = LoadReport {
@@ -147,23 +153,14 @@ enum Loaded<B: ModelBackend> {
     Int(IntTensor<B>),
 }
 
-/// Puts the loaded tensors into a module, by path.
+/// Puts the loaded tensors into a module, by the parameters' ids.
 struct Filler<B: ModelBackend> {
-    path: Vec<String>,
-    loaded: HashMap<String, Loaded<B>>,
+    loaded: HashMap<ParamId, Loaded<B>>,
 }
 
 impl<B: ModelBackend> ModuleMapper<B> for Filler<B> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        match self.loaded.remove(&self.path.join(".")) {
+        match self.loaded.remove(&param.id) {
             Some(Loaded::Float(value)) => {
                 let value = Tensor::from_primitive(TensorPrimitive::Float(value));
                 Param::initialized(param.id, value)
@@ -177,7 +174,7 @@ impl<B: ModelBackend> ModuleMapper<B> for Filler<B> {
         &mut self,
         param: Param<Tensor<B, D, Int>>,
     ) -> Param<Tensor<B, D, Int>> {
-        match self.loaded.remove(&self.path.join(".")) {
+        match self.loaded.remove(&param.id) {
             Some(Loaded::Int(value)) => Param::initialized(param.id, Tensor::from_primitive(value)),
             Some(Loaded::Float(_)) | None => param,
         }

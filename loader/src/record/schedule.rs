@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use backends::parameters::{ParameterSource, TensorPart, UnfilledModule};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use super::misfit::{Misfit, Misshapen};
+use super::misfit::{Misfit, Misshapen, Shape};
 use crate::component::Component;
 use crate::dialect::fp8_format;
 use crate::header::Dtype;
-use crate::keymap::{Part, canonical};
 use crate::text::Excerpt;
 use crate::weights::{Parameter, Weights};
 
 /// One parameter and where its value comes from. Indices are those of the checkpoint's entries.
 pub(super) struct Item {
-    /// The parameter's path in the module, joined by dots.
-    pub(super) path: String,
+    /// The parameter's id in the module.
+    pub(super) id: ParamId,
     /// The parameter's shape.
     pub(super) shape: Vec<usize>,
     pub(super) action: Action,
@@ -54,52 +54,54 @@ impl Action {
 /// Matches all parameters of a module with the tensors of a checkpoint; the items come in the
 /// order of the files' bytes.
 pub(super) fn schedule<B: Backend, M: Module<B>>(
-    module: &M,
+    UnfilledModule { module, names }: &UnfilledModule<M>,
     weights: &Weights,
-) -> Result<Vec<Item>, Misfit> {
+) -> Result<Vec<Item>, Box<Misfit>> {
     let mut collector = Collector::<B> {
-        path: Vec::new(),
-        targets: Vec::new(),
+        found: Vec::new(),
         backend: PhantomData,
     };
     module.visit(&mut collector);
 
     let mut misfit = Misfit::default();
     let mut items = Vec::new();
-    let mut taken: BTreeSet<(String, Part)> = BTreeSet::new();
-    for target in collector.targets {
-        let (name, part) = canonical(weights.component(), &target.path);
-        match weights.parameters().get(&name) {
-            Some(&parameter) if target.is_int == (part == Part::Codes) => {
-                match action(weights, parameter, &name, part, &target.shape) {
+    let mut taken: BTreeSet<(&str, TensorPart)> = BTreeSet::new();
+    for Found { id, shape, is_int } in collector.found {
+        let Some(ParameterSource { name, part }) = names.get(id) else {
+            misfit.unnamed.push(Shape(shape));
+            continue;
+        };
+        let part = *part;
+        match weights.parameters().get(name) {
+            Some(&parameter) if is_int == (part == TensorPart::Codes) => {
+                match action(weights, parameter, name, part, &shape) {
                     Ok(action) => items.push(Item {
-                        path: target.path.join("."),
+                        id,
                         shape: match action {
                             // One, or one for each row, as the file has it.
                             Action::Scale { entry } => vec![weights.scales().values(entry).len()],
-                            _ => target.shape,
+                            _ => shape,
                         },
                         action,
                     }),
                     Err(Fault::Shape(fault)) => misfit.misshapen.push(fault),
                     // Said once, for the codes, not again for the scale.
-                    Err(Fault::Storage) if part == Part::Scale => {}
-                    Err(Fault::Storage) => misfit.misstored.push(Excerpt::new(&name)),
+                    Err(Fault::Storage) if part == TensorPart::Scale => {}
+                    Err(Fault::Storage) => misfit.misstored.push(Excerpt::new(name)),
                 }
             }
-            _ if part == Part::Scale => {}
-            _ => misfit.missing.push(Excerpt::new(&name)),
+            _ if part == TensorPart::Scale => {}
+            _ => misfit.missing.push(Excerpt::new(name)),
         }
-        let shown = Excerpt::new(&name);
         if !taken.insert((name, part)) {
-            misfit.repeated.push(shown);
+            misfit.repeated.push(Excerpt::new(name));
         }
     }
-    let taken: BTreeSet<&str> = taken.iter().map(|(name, _)| name.as_str()).collect();
+    let taken: BTreeSet<&str> = taken.iter().map(|(name, _)| *name).collect();
     let left = weights.names().filter(|name| !taken.contains(name));
     misfit.unexpected.extend(left.map(Excerpt::new));
     if !misfit.is_empty() {
-        return Err(misfit);
+        return Err(Box::new(misfit));
     }
     // Reading forwards is what disks do best; scales that the file lacks come first.
     items.sort_by_key(|item| {
@@ -119,7 +121,7 @@ fn action(
     weights: &Weights,
     Parameter { entry, scale }: Parameter,
     name: &str,
-    part: Part,
+    part: TensorPart,
     expected: &[usize],
 ) -> Result<Action, Fault> {
     let tensor = &weights.entry(entry).tensor;
@@ -132,11 +134,11 @@ fn action(
         })
     };
     let action = match part {
-        Part::Codes | Part::Scale if !fp8 => return Err(Fault::Storage),
-        Part::Kept if fp8 => return Err(Fault::Storage),
-        Part::Scale => return Ok(Action::Scale { entry: scale }),
-        Part::Codes => Action::Codes { entry },
-        Part::Kept => match kept_dtype(tensor.dtype) {
+        TensorPart::Codes | TensorPart::Scale if !fp8 => return Err(Fault::Storage),
+        TensorPart::Elements if fp8 => return Err(Fault::Storage),
+        TensorPart::Scale => return Ok(Action::Scale { entry: scale }),
+        TensorPart::Codes => Action::Codes { entry },
+        TensorPart::Elements => match kept_dtype(tensor.dtype) {
             Some(dtype) => Action::Keep { entry, dtype },
             None => Action::Convert {
                 entry,
@@ -144,7 +146,7 @@ fn action(
                 taps: 1,
             },
         },
-        Part::Values => {
+        TensorPart::Values => {
             let taps = time_taps(weights.component(), &tensor.shape, expected);
             return match taps {
                 Some(taps) => Ok(Action::Convert { entry, scale, taps }),
@@ -196,49 +198,38 @@ fn without_trailing_ones(shape: &[usize]) -> &[usize] {
     &shape[..shape.len() - ones]
 }
 
-struct Target {
-    path: Vec<String>,
+/// A parameter of a module.
+struct Found {
+    id: ParamId,
     shape: Vec<usize>,
     is_int: bool,
 }
 
 /// Lists a module's parameters without initialising any.
 struct Collector<B> {
-    path: Vec<String>,
-    targets: Vec<Target>,
+    found: Vec<Found>,
     backend: PhantomData<B>,
 }
 
 impl<B> Collector<B> {
-    fn push(&mut self, shape: &[usize], is_int: bool) {
-        self.targets.push(Target {
-            path: self.path.clone(),
-            shape: shape.to_vec(),
-            is_int,
-        });
+    fn push(&mut self, id: ParamId, shape: &[usize], is_int: bool) {
+        let shape = shape.to_vec();
+        self.found.push(Found { id, shape, is_int });
     }
 }
 
 impl<B: Backend> ModuleVisitor<B> for Collector<B> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        self.push(param.lazy_shape().as_slice(), false);
+        self.push(param.id, param.lazy_shape().as_slice(), false);
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<B, D, Int>>) {
-        self.push(param.lazy_shape().as_slice(), true);
+        self.push(param.id, param.lazy_shape().as_slice(), true);
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<B, D, Bool>>) {
         // No file holds one, so that it is reported as missing.
-        self.push(param.lazy_shape().as_slice(), true);
+        self.push(param.id, param.lazy_shape().as_slice(), true);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use backends::fp8::{Fp8Format, WeightFormat};
+use backends::parameters::{TensorPart, UnfilledModule};
 use backends::weight::{Weight, uninitialized_float};
 use burn::module::Module;
 use burn::tensor::DType;
@@ -11,9 +12,9 @@ use burn_flex::{Flex, FlexDevice};
 use loader::dialect::DialectError;
 use loader::header::Dtype;
 use loader::record::Misfit;
-use loader::{Component, LoadError, LoadObserver, LoadReport, Weights, load};
+use loader::{Component, LoadError, LoadObserver, LoadReport, Weights, check, load};
 
-use crate::modules::{Linear, Norm, on_disk, values};
+use crate::modules::{Linear, Names, Norm, on_disk, values};
 use crate::writer::{Writer, transformer};
 
 /// Two of the transformer's layers.
@@ -24,20 +25,20 @@ struct Layers<B: Backend> {
 }
 
 /// `img_in` with a weight `[2, 3]` in the checkpoint's format.
-fn layers(weights: &Weights, bias: bool) -> Layers<Flex> {
+fn layers(weights: &Weights, bias: bool) -> UnfilledModule<Layers<Flex>> {
     layers_as(weights.format("img_in.weight"), bias)
 }
 
-fn layers_as(format: WeightFormat, bias: bool) -> Layers<Flex> {
-    Layers {
-        txt_norm: Norm {
-            weight: uninitialized_float([4], &FlexDevice),
-        },
+fn layers_as(format: WeightFormat, bias: bool) -> UnfilledModule<Layers<Flex>> {
+    let names = Names::default();
+    let module = Layers {
+        txt_norm: names.norm("txt_norm", 4),
         img_in: Linear {
-            weight: Weight::uninitialized([2, 3], format, &FlexDevice),
-            bias: bias.then(|| uninitialized_float([2], &FlexDevice)),
+            bias: bias.then(|| names.float("img_in.bias", [2])),
+            ..names.linear("img_in", [2, 3], format)
         },
-    }
+    };
+    names.of(module)
 }
 
 fn load_layers(file: &Writer, bias: bool) -> Result<(Layers<Flex>, LoadReport), LoadError> {
@@ -212,6 +213,53 @@ fn all_that_does_not_fit_is_reported_at_once() {
         misfit.to_string(),
         "1 tensor missing (img_in.bias); 2 tensors not expected (proj_out.bias, txt_in.bias); \
          1 tensor of the wrong shape (img_in.weight is [3, 2] instead of [2, 3])"
+    );
+}
+
+#[test]
+fn fields_may_have_any_names() {
+    #[derive(Module, Debug)]
+    struct Renamed<B: Backend> {
+        first: Norm<B>,
+        others: Vec<Linear<B>>,
+    }
+    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let names = Names::default();
+    let format = disk.weights.format("img_in.weight");
+    let module = Renamed {
+        first: names.norm("txt_norm", 4),
+        others: vec![names.linear("img_in", [2, 3], format)],
+    };
+    let (module, _) = load(names.of(module), &disk.weights, &FlexDevice, &mut ()).unwrap();
+    assert_eq!(values(&module.first.weight).len(), 4);
+    let Weight::Fp8(weight) = &module.others[0].weight else {
+        panic!("not FP8")
+    };
+    assert_eq!(
+        weight.bytes.val().into_data().to_vec::<u8>().unwrap(),
+        CODES
+    );
+}
+
+#[test]
+fn parameters_without_a_name_and_with_the_same_are_refused() {
+    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let mut unfilled = layers(&disk.weights, false);
+    unfilled.module.img_in.bias = Some(uninitialized_float([2], &FlexDevice));
+    let again = uninitialized_float([4], &FlexDevice);
+    let name = "txt_norm.weight";
+    unfilled.names.note(again.id, name, TensorPart::Values);
+    let twice = UnfilledModule {
+        module: (unfilled.module, Norm { weight: again }),
+        names: unfilled.names,
+    };
+    let error = check::<Flex, _>(&twice, &disk.weights).unwrap_err();
+    let LoadError::Misfit { misfit, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        misfit.to_string(),
+        "1 tensor asked for twice (txt_norm.weight); 1 tensor without a name ([2])"
     );
 }
 

@@ -1,7 +1,8 @@
 //! On a CPU the file is the storage.
 
 use backends::fp8::{Fp8Format, WeightFormat};
-use backends::weight::{Weight, uninitialized_float};
+use backends::parameters::UnfilledModule;
+use backends::weight::Weight;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -10,7 +11,7 @@ use loader::{Component, Weights, load};
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::modules::{Linear, Norm};
+use crate::modules::{Linear, Names, Norm};
 use crate::writer::write;
 
 /// The address of a tensor's first byte.
@@ -44,18 +45,15 @@ struct Pair<B: Backend> {
     txt_in: Linear<B>,
 }
 
-fn pair(rows: usize, columns: usize) -> Pair<Flex> {
-    let linear = |format| Linear {
-        weight: Weight::uninitialized([rows, columns], format, &FlexDevice),
-        bias: None,
+fn pair(rows: usize, columns: usize) -> UnfilledModule<Pair<Flex>> {
+    let names = Names::default();
+    let fp8 = WeightFormat::Fp8(Fp8Format::E4M3);
+    let module = Pair {
+        txt_norm: names.norm("txt_norm", 4),
+        img_in: names.linear("img_in", [rows, columns], fp8),
+        txt_in: names.linear("txt_in", [rows, columns], WeightFormat::Dense),
     };
-    Pair {
-        txt_norm: Norm {
-            weight: uninitialized_float([4], &FlexDevice),
-        },
-        img_in: linear(WeightFormat::Fp8(Fp8Format::E4M3)),
-        txt_in: linear(WeightFormat::Dense),
-    }
+    names.of(module)
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The text encoder and the VAE in a module: what is left out, and what changes its shape.
 
 use backends::fp8::{Fp8Format, WeightFormat};
-use backends::weight::{Weight, uninitialized_float};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -9,7 +8,7 @@ use burn_flex::{Flex, FlexDevice};
 use loader::header::Dtype;
 use loader::{Component, load};
 
-use crate::modules::{Linear, Norm, on_disk, values};
+use crate::modules::{Linear, Names, Norm, on_disk, values};
 use crate::writer::{Writer, text_encoder};
 
 #[derive(Module, Debug)]
@@ -44,19 +43,19 @@ fn a_text_encoder_leaves_its_vision_tower_and_head() {
         .zeros("lm_head.weight", Dtype::BF16, &[2, 2])
         .zeros("scaled_fp8", Dtype::F8_E4M3, &[0]);
     let disk = on_disk(&file, Component::TextEncoder);
+    let names = Names::default();
+    let name = "model.layers.0.self_attn.k_proj";
     let k_proj = Linear {
-        weight: Weight::uninitialized([4, 1], WeightFormat::Fp8(Fp8Format::E4M3), &FlexDevice),
-        bias: Some(uninitialized_float([4], &FlexDevice)),
+        bias: Some(names.float(&format!("{name}.bias"), [4])),
+        ..names.linear(name, [4, 1], WeightFormat::Fp8(Fp8Format::E4M3))
     };
     let module = TextModel::<Flex> {
         layers: vec![TextLayer {
             self_attn: Projection { k_proj },
         }],
-        norm: Norm {
-            weight: uninitialized_float([2], &FlexDevice),
-        },
+        norm: names.norm("model.norm", 2),
     };
-    let (module, report) = load(module, &disk.weights, &FlexDevice, &mut ()).unwrap();
+    let (module, report) = load(names.of(module), &disk.weights, &FlexDevice, &mut ()).unwrap();
     assert_eq!(values(&module.norm.weight), [1.0, 2.0]);
     assert_eq!((report.tensors, report.unused), (4, 4));
 }
@@ -94,10 +93,10 @@ struct Vae<B: Backend> {
     decoder: Decoder<B>,
 }
 
-fn conv(shape: [usize; 4]) -> Conv<Flex> {
+fn conv(names: &Names, name: &str, shape: [usize; 4]) -> Conv<Flex> {
     Conv {
-        weight: uninitialized_float(shape, &FlexDevice),
-        bias: uninitialized_float([shape[0]], &FlexDevice),
+        weight: names.float(&format!("{name}.weight"), shape),
+        bias: names.float(&format!("{name}.bias"), [shape[0]]),
     }
 }
 
@@ -121,21 +120,22 @@ fn a_vae_for_video_becomes_one_for_images() {
         .zeros("encoder.anything", Dtype::BF16, &[1])
         .zeros("conv1.weight", Dtype::BF16, &[1]);
     let disk = on_disk(&file, Component::Vae);
+    let names = Names::default();
     let resnet = Resnet {
         norm1: Gamma {
-            gamma: uninitialized_float([2], &FlexDevice),
+            gamma: names.float("decoder.mid_block.resnets.0.norm1.gamma", [2]),
         },
-        conv1: conv([2, 1, 2, 2]),
+        conv1: conv(&names, "decoder.mid_block.resnets.0.conv1", [2, 1, 2, 2]),
     };
     let module = Vae::<Flex> {
-        post_quant_conv: conv([1, 1, 1, 1]),
+        post_quant_conv: conv(&names, "post_quant_conv", [1, 1, 1, 1]),
         decoder: Decoder {
             mid_block: Middle {
                 resnets: vec![resnet],
             },
         },
     };
-    let (module, report) = load(module, &disk.weights, &FlexDevice, &mut ()).unwrap();
+    let (module, report) = load(names.of(module), &disk.weights, &FlexDevice, &mut ()).unwrap();
     let resnet = &module.decoder.mid_block.resnets[0];
     assert_eq!(values(&resnet.norm1.gamma), [1.0, 2.0]);
     assert_eq!(

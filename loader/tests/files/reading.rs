@@ -4,7 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use backends::NullSink;
-use backends::weight::{Weight, uninitialized_float};
+use backends::parameters::UnfilledModule;
+use backends::weight::Weight;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
@@ -16,7 +17,7 @@ use loader::{
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
-use crate::modules::{Linear, Norm, values};
+use crate::modules::{Linear, Names, Norm, values};
 use crate::writer::{Writer, write};
 
 /// A parameter of each kind.
@@ -27,18 +28,18 @@ struct Kinds<B: Backend> {
     txt_in: Linear<B>,
 }
 
-fn kinds(weights: &Weights, rows: usize, columns: usize) -> Kinds<Flex> {
-    let linear = |name: &str| Linear {
-        weight: Weight::uninitialized([rows, columns], weights.format(name), &FlexDevice),
-        bias: None,
+fn kinds(weights: &Weights, rows: usize, columns: usize) -> UnfilledModule<Kinds<Flex>> {
+    let names = Names::default();
+    let linear = |name: &str| {
+        let format = weights.format(&format!("{name}.weight"));
+        names.linear(name, [rows, columns], format)
     };
-    Kinds {
-        txt_norm: Norm {
-            weight: uninitialized_float([4], &FlexDevice),
-        },
-        img_in: linear("img_in.weight"),
-        txt_in: linear("txt_in.weight"),
-    }
+    let module = Kinds {
+        txt_norm: names.norm("txt_norm", 4),
+        img_in: linear("img_in"),
+        txt_in: linear("txt_in"),
+    };
+    names.of(module)
 }
 
 fn load_kinds(
@@ -139,14 +140,13 @@ fn a_parameter_without_elements() {
         .tensor("img_in.weight", Dtype::F8_E4M3, &[0], &[])
         .write(dir.path().join("x.safetensors"));
     let weights = Weights::open(&path, Component::Transformer).unwrap();
-    let norm = |length| Norm {
-        weight: uninitialized_float([length], &FlexDevice),
-    };
     for method in [Method::InPlace, Method::Read] {
+        let names = Names::default();
         let module = Empty::<Flex> {
-            txt_norm: norm(4),
-            img_in: norm(0),
+            txt_norm: names.norm("txt_norm", 4),
+            img_in: names.norm("img_in", 0),
         };
+        let module = names.of(module);
         let (module, _) = load_by(method, module, &weights, &FlexDevice, &mut ()).unwrap();
         assert_eq!(values(&module.img_in.weight), [0.0; 0]);
         assert_eq!(values(&module.txt_norm.weight), [1.0; 4]);

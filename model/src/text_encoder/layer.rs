@@ -29,11 +29,11 @@ pub struct DecoderLayer<B: Backend> {
 impl<B: Backend> DecoderLayer<B> {
     /// A layer whose parameters wait for a loader.
     pub fn uninitialized(config: &TextEncoderConfig, at: &Builder<B>) -> Self {
-        let norm = || at.rms_norm(config.hidden_size, config.rms_norm_eps);
+        let norm = |name| at.rms_norm(name, config.hidden_size, config.rms_norm_eps);
         Self {
-            input_layernorm: norm(),
+            input_layernorm: norm("input_layernorm"),
             self_attn: SelfAttention::uninitialized(config, &at.at("self_attn")),
-            post_attention_layernorm: norm(),
+            post_attention_layernorm: norm("post_attention_layernorm"),
             mlp: FeedForward::uninitialized(config, &at.at("mlp")),
         }
     }

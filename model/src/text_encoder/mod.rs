@@ -40,7 +40,7 @@ impl<B: Backend> TextEncoder<B> {
             layers: model.list("layers", config.num_hidden_layers, |layer, _| {
                 DecoderLayer::uninitialized(config, layer)
             }),
-            norm: model.rms_norm(config.hidden_size, config.rms_norm_eps),
+            norm: model.rms_norm("norm", config.hidden_size, config.rms_norm_eps),
             head_dim: config.head_dim,
             rope_theta: config.rope_theta,
         }

@@ -53,7 +53,7 @@ impl<B: Backend> JointAttention<B> {
     pub fn uninitialized(config: &TransformerConfig, at: &Builder<B>) -> Self {
         let inner = config.inner_dim();
         let linear = |name| at.linear(name, inner, inner, true);
-        let norm = || at.rms_norm(config.attention_head_dim, EPSILON);
+        let norm = |name| at.rms_norm(name, config.attention_head_dim, EPSILON);
         Self {
             to_q: linear("to_q"),
             to_k: linear("to_k"),
@@ -61,10 +61,10 @@ impl<B: Backend> JointAttention<B> {
             add_q_proj: linear("add_q_proj"),
             add_k_proj: linear("add_k_proj"),
             add_v_proj: linear("add_v_proj"),
-            norm_q: norm(),
-            norm_k: norm(),
-            norm_added_q: norm(),
-            norm_added_k: norm(),
+            norm_q: norm("norm_q"),
+            norm_k: norm("norm_k"),
+            norm_added_q: norm("norm_added_q"),
+            norm_added_k: norm("norm_added_k"),
             to_out: linear("to_out.0"),
             to_add_out: linear("to_add_out"),
             arithmetic: Arithmetic::Exact,

@@ -64,7 +64,7 @@ impl<B: Backend> Transformer<B> {
         let inner = config.inner_dim();
         Self {
             img_in: root.linear("img_in", config.in_channels, inner, true),
-            txt_norm: root.rms_norm(config.joint_attention_dim, EPSILON),
+            txt_norm: root.rms_norm("txt_norm", config.joint_attention_dim, EPSILON),
             txt_in: root.linear("txt_in", config.joint_attention_dim, inner, true),
             time_text_embed: TimestepEmbedding::uninitialized(inner, &root.at("time_text_embed")),
             transformer_blocks: root.list("transformer_blocks", config.num_layers, |block, _| {

@@ -25,9 +25,9 @@ impl<B: Backend> AttentionBlock<B> {
     /// A block whose parameters wait for a loader.
     pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
         Self {
-            norm: ChannelNorm::uninitialized(channels, at),
-            to_qkv: Conv::pointwise(channels, 3 * channels, at),
-            proj: Conv::pointwise(channels, channels, at),
+            norm: ChannelNorm::uninitialized(channels, &at.at("norm")),
+            to_qkv: Conv::pointwise(channels, 3 * channels, &at.at("to_qkv")),
+            proj: Conv::pointwise(channels, channels, &at.at("proj")),
         }
     }
 }

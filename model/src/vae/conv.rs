@@ -30,8 +30,8 @@ impl<B: Backend> Conv<B> {
 
     fn uninitialized(input: usize, output: usize, side: usize, at: &Builder<B>) -> Self {
         Self {
-            weight: at.parameter([output, input, side, side]),
-            bias: at.parameter([output]),
+            weight: at.parameter("weight", [output, input, side, side]),
+            bias: at.parameter("bias", [output]),
         }
     }
 

@@ -33,38 +33,28 @@ pub struct Decoder<B: Backend> {
 
 impl<B: Backend> Decoder<B> {
     /// A decoder whose parameters wait for a loader.
-    pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
+    pub fn uninitialized(config: &VaeConfig, at: &Builder<B>) -> Self {
         let widths = config.decoder_widths();
         let blocks = config.dim_mult.len();
         Self {
-            conv_in: Conv::spatial(config.z_dim, widths[0], root),
-            mid_block: MidBlock {
-                resnets: (0..2)
-                    .map(|_| ResidualBlock::uninitialized(widths[0], widths[0], root))
-                    .collect(),
-                attentions: vec![AttentionBlock::uninitialized(widths[0], root)],
-            },
-            up_blocks: (0..blocks)
-                .map(|i| {
-                    // The upsampler of the block before has halved the channels.
-                    let input = if i == 0 { widths[0] } else { widths[i] / 2 };
-                    let output = widths[i + 1];
-                    UpBlock {
-                        resnets: (0..=config.num_res_blocks)
-                            .map(|r| {
-                                let input = if r == 0 { input } else { output };
-                                ResidualBlock::uninitialized(input, output, root)
-                            })
-                            .collect(),
-                        upsamplers: (i + 1 < blocks)
-                            .then(|| Upsample::uninitialized(output, root))
-                            .into_iter()
-                            .collect(),
-                    }
-                })
-                .collect(),
-            norm_out: ChannelNorm::uninitialized(widths[blocks], root),
-            conv_out: Conv::spatial(widths[blocks], 3, root),
+            conv_in: Conv::spatial(config.z_dim, widths[0], &at.at("conv_in")),
+            mid_block: MidBlock::uninitialized(widths[0], &at.at("mid_block")),
+            up_blocks: at.list("up_blocks", blocks, |at, i| {
+                // The upsampler of the block before has halved the channels.
+                let input = if i == 0 { widths[0] } else { widths[i] / 2 };
+                let output = widths[i + 1];
+                UpBlock {
+                    resnets: at.list("resnets", config.num_res_blocks + 1, |at, r| {
+                        let input = if r == 0 { input } else { output };
+                        ResidualBlock::uninitialized(input, output, at)
+                    }),
+                    upsamplers: at.list("upsamplers", usize::from(i + 1 < blocks), |at, _| {
+                        Upsample::uninitialized(output, at)
+                    }),
+                }
+            }),
+            norm_out: ChannelNorm::uninitialized(widths[blocks], &at.at("norm_out")),
+            conv_out: Conv::spatial(widths[blocks], 3, &at.at("conv_out")),
         }
     }
 }
@@ -146,6 +136,20 @@ pub struct MidBlock<B: Backend> {
     pub resnets: Vec<ResidualBlock<B>>,
     /// Attention between them.
     pub attentions: Vec<AttentionBlock<B>>,
+}
+
+impl<B: Backend> MidBlock<B> {
+    /// Two residual blocks around attention, whose parameters wait for a loader.
+    pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
+        Self {
+            resnets: at.list("resnets", 2, |at, _| {
+                ResidualBlock::uninitialized(channels, channels, at)
+            }),
+            attentions: at.list("attentions", 1, |at, _| {
+                AttentionBlock::uninitialized(channels, at)
+            }),
+        }
+    }
 }
 
 impl<B: ModelBackend> MidBlock<B> {

@@ -20,7 +20,7 @@ impl<B: Backend> Downsample<B> {
     /// A downsampler whose parameters wait for a loader.
     pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
         Self {
-            resample_1: Conv::spatial(channels, channels, at),
+            resample_1: Conv::spatial(channels, channels, &at.at("resample.1")),
         }
     }
 

@@ -5,7 +5,6 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::attention::AttentionBlock;
 use super::conv::Conv;
 use super::decoder::MidBlock;
 use super::downsample::Downsample;
@@ -71,31 +70,27 @@ impl<B: ModelBackend> DownBlock<B> {
 
 impl<B: Backend> Encoder<B> {
     /// An encoder whose parameters wait for a loader.
-    pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
+    pub fn uninitialized(config: &VaeConfig, at: &Builder<B>) -> Self {
         let widths = config.encoder_widths();
         let last = widths.len() - 1;
         let deepest = widths[last];
-        let stage = |i: usize| {
-            let (before, output) = (widths[i], widths[i + 1]);
-            let residual = (0..config.num_res_blocks).map(move |r| {
-                let input = if r == 0 { before } else { output };
-                DownBlock::Residual(ResidualBlock::uninitialized(input, output, root))
-            });
-            let downsample = (i + 1 < last)
-                .then(|| DownBlock::Downsample(Downsample::uninitialized(output, root)));
-            residual.chain(downsample)
+        // All stages but the last end with a downsampler.
+        let blocks = config.num_res_blocks + 1;
+        let down_block = |at: &Builder<B>, index: usize| {
+            let (stage, r) = (index / blocks, index % blocks);
+            let (before, output) = (widths[stage], widths[stage + 1]);
+            if r == config.num_res_blocks {
+                return DownBlock::Downsample(Downsample::uninitialized(output, at));
+            }
+            let input = if r == 0 { before } else { output };
+            DownBlock::Residual(ResidualBlock::uninitialized(input, output, at))
         };
         Self {
-            conv_in: Conv::spatial(3, widths[0], root),
-            down_blocks: (0..last).flat_map(stage).collect(),
-            mid_block: MidBlock {
-                resnets: (0..2)
-                    .map(|_| ResidualBlock::uninitialized(deepest, deepest, root))
-                    .collect(),
-                attentions: vec![AttentionBlock::uninitialized(deepest, root)],
-            },
-            norm_out: ChannelNorm::uninitialized(deepest, root),
-            conv_out: Conv::spatial(deepest, 2 * config.z_dim, root),
+            conv_in: Conv::spatial(3, widths[0], &at.at("conv_in")),
+            down_blocks: at.list("down_blocks", (last * blocks).saturating_sub(1), down_block),
+            mid_block: MidBlock::uninitialized(deepest, &at.at("mid_block")),
+            norm_out: ChannelNorm::uninitialized(deepest, &at.at("norm_out")),
+            conv_out: Conv::spatial(deepest, 2 * config.z_dim, &at.at("conv_out")),
         }
     }
 

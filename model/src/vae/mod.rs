@@ -56,8 +56,12 @@ impl<B: Backend> VaeDecoder<B> {
     /// A decoder whose parameters wait for a loader.
     pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
         Self {
-            post_quant_conv: Conv::pointwise(config.z_dim, config.z_dim, root),
-            decoder: Decoder::uninitialized(config, root),
+            post_quant_conv: Conv::pointwise(
+                config.z_dim,
+                config.z_dim,
+                &root.at("post_quant_conv"),
+            ),
+            decoder: Decoder::uninitialized(config, &root.at("decoder")),
             statistics: Statistics::of(config),
         }
     }
@@ -101,8 +105,8 @@ impl<B: Backend> VaeEncoder<B> {
     pub fn uninitialized(config: &VaeConfig, root: &Builder<B>) -> Self {
         let moments = 2 * config.z_dim;
         Self {
-            encoder: Encoder::uninitialized(config, root),
-            quant_conv: Conv::pointwise(moments, moments, root),
+            encoder: Encoder::uninitialized(config, &root.at("encoder")),
+            quant_conv: Conv::pointwise(moments, moments, &root.at("quant_conv")),
             statistics: Statistics::of(config),
         }
     }

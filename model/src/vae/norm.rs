@@ -19,7 +19,7 @@ impl<B: Backend> ChannelNorm<B> {
     /// A norm whose parameters wait for a loader.
     pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
         Self {
-            gamma: at.parameter([channels]),
+            gamma: at.parameter("gamma", [channels]),
         }
     }
 }

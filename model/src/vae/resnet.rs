@@ -29,11 +29,12 @@ impl<B: Backend> ResidualBlock<B> {
     /// A block whose parameters wait for a loader.
     pub fn uninitialized(input: usize, output: usize, at: &Builder<B>) -> Self {
         Self {
-            norm1: ChannelNorm::uninitialized(input, at),
-            conv1: Conv::spatial(input, output, at),
-            norm2: ChannelNorm::uninitialized(output, at),
-            conv2: Conv::spatial(output, output, at),
-            conv_shortcut: (input != output).then(|| Conv::pointwise(input, output, at)),
+            norm1: ChannelNorm::uninitialized(input, &at.at("norm1")),
+            conv1: Conv::spatial(input, output, &at.at("conv1")),
+            norm2: ChannelNorm::uninitialized(output, &at.at("norm2")),
+            conv2: Conv::spatial(output, output, &at.at("conv2")),
+            conv_shortcut: (input != output)
+                .then(|| Conv::pointwise(input, output, &at.at("conv_shortcut"))),
         }
     }
 

@@ -20,7 +20,7 @@ impl<B: Backend> Upsample<B> {
     /// An upsampler whose parameters wait for a loader.
     pub fn uninitialized(channels: usize, at: &Builder<B>) -> Self {
         Self {
-            resample_1: Conv::spatial(channels, channels / 2, at),
+            resample_1: Conv::spatial(channels, channels / 2, &at.at("resample.1")),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use backends::{DeviceChoice, DeviceMemory, ModelBackend};
+use backends::{DeviceChoice, DeviceMemory, ModelBackend, UnfilledModule};
 use burn::module::Module;
 use engine::Error;
 use engine::bytes::format_bytes;
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
     pub(super) fn load<B: ModelBackend, M: Module<B>>(
         &mut self,
         phase: PhaseName,
-        module: M,
+        module: UnfilledModule<M>,
         weights: &Weights,
         device: &B::Device,
     ) -> Result<Loaded<M>, CliError> {
