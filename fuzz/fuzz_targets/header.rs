@@ -23,7 +23,7 @@ fuzz_target!(|file: &[u8]| {
         assert_eq!(tensor.range.start, at);
         at = tensor.range.end;
         let theirs = theirs.tensor(&tensor.key).expect("a tensor of both");
-        assert_eq!(theirs.dtype(), tensor.dtype);
+        assert_eq!(theirs.dtype().to_string(), tensor.dtype.name());
         assert_eq!(theirs.shape(), tensor.shape);
         assert_eq!(theirs.data().len() as u64, tensor.bytes());
     }

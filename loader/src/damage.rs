@@ -3,9 +3,8 @@
 use backends::fp8::Fp8Format;
 
 use crate::checkpoint::Entry;
-use crate::dialect::fp8_format;
+use crate::element::ElementType;
 use crate::error::LoadError;
-use crate::header::Dtype;
 use crate::source::Source;
 use crate::text::Excerpt;
 use crate::weights::Weights;
@@ -50,16 +49,16 @@ fn all_finite(source: &Source, entry: &Entry) -> Result<bool, LoadError> {
 }
 
 /// Whether all elements are finite; those of other dtypes than floats are.
-fn finite(dtype: Dtype, bytes: &[u8]) -> bool {
-    if let Some(format) = fp8_format(dtype) {
+fn finite(dtype: ElementType, bytes: &[u8]) -> bool {
+    if let Some(format) = dtype.fp8_format() {
         let finite = finite_codes(format);
         return bytes.iter().all(|&code| finite[usize::from(code)]);
     }
     match dtype {
-        Dtype::BF16 => has_no(bytes, 0x7f80_u16, u16::from_le_bytes),
-        Dtype::F16 => has_no(bytes, 0x7c00_u16, u16::from_le_bytes),
-        Dtype::F32 => has_no(bytes, 0x7f80_0000_u32, u32::from_le_bytes),
-        Dtype::F64 => has_no(bytes, 0x7ff0_0000_0000_0000_u64, u64::from_le_bytes),
+        ElementType::BF16 => has_no(bytes, 0x7f80_u16, u16::from_le_bytes),
+        ElementType::F16 => has_no(bytes, 0x7c00_u16, u16::from_le_bytes),
+        ElementType::F32 => has_no(bytes, 0x7f80_0000_u32, u32::from_le_bytes),
+        ElementType::F64 => has_no(bytes, 0x7ff0_0000_0000_0000_u64, u64::from_le_bytes),
         _ => true,
     }
 }
@@ -87,12 +86,17 @@ mod tests {
     #[test]
     fn every_dtype_shows_nan_and_infinity() {
         let bytes = |dtype, value: f32| match dtype {
-            Dtype::BF16 => half::bf16::from_f32(value).to_le_bytes().to_vec(),
-            Dtype::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
-            Dtype::F32 => value.to_le_bytes().to_vec(),
+            ElementType::BF16 => half::bf16::from_f32(value).to_le_bytes().to_vec(),
+            ElementType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+            ElementType::F32 => value.to_le_bytes().to_vec(),
             _ => f64::from(value).to_le_bytes().to_vec(),
         };
-        for dtype in [Dtype::BF16, Dtype::F16, Dtype::F32, Dtype::F64] {
+        for dtype in [
+            ElementType::BF16,
+            ElementType::F16,
+            ElementType::F32,
+            ElementType::F64,
+        ] {
             let sound = [0.0, -1.5, 6e4].map(|value| bytes(dtype, value)).concat();
             assert!(finite(dtype, &sound), "{dtype}");
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -100,12 +104,15 @@ mod tests {
                 assert!(!finite(dtype, &damaged), "{dtype}");
             }
         }
-        assert!(finite(Dtype::F8_E4M3, &[0x00, 0x7e, 0xfe, 0x80]));
-        assert!(!finite(Dtype::F8_E4M3, &[0x00, 0x7f]));
-        assert!(!finite(Dtype::F8_E4M3, &[0xff]));
-        assert!(finite(Dtype::F8_E5M2, &[0x7b, 0xfb]));
+        assert!(finite(ElementType::F8E4M3, &[0x00, 0x7e, 0xfe, 0x80]));
+        assert!(!finite(ElementType::F8E4M3, &[0x00, 0x7f]));
+        assert!(!finite(ElementType::F8E4M3, &[0xff]));
+        assert!(finite(ElementType::F8E5M2, &[0x7b, 0xfb]));
         for code in 0x7c..=0x7f {
-            assert!(!finite(Dtype::F8_E5M2, &[code]) && !finite(Dtype::F8_E5M2, &[code | 0x80]));
+            assert!(
+                !finite(ElementType::F8E5M2, &[code])
+                    && !finite(ElementType::F8E5M2, &[code | 0x80])
+            );
         }
     }
 }

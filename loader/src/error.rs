@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use backends::upload::UploadError;
-use safetensors::Dtype;
 
 use crate::checkpoint::IndexError;
 use crate::component::{Component, Resemblance};
 use crate::dialect::DialectError;
+use crate::element::ElementType;
 use crate::header::HeaderError;
 use crate::lora::LoraError;
 use crate::record::Misfit;
@@ -311,7 +311,7 @@ pub enum LoadError {
         /// The tensor.
         key: Excerpt,
         /// Its dtype.
-        dtype: Dtype,
+        dtype: ElementType,
     },
     /// A tensor with NaN or infinity, found after a computation gave such numbers.
     #[error(

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::component::Component;
-use crate::dialect::fp8_format;
-use crate::header::{Dtype, TensorEntry};
+use crate::element::ElementType;
+use crate::header::TensorEntry;
 use crate::weights::Weights;
 
 /// Bytes of a loaded component, by how its tensors are stored.
@@ -26,9 +26,9 @@ impl Footprint {
             let scales = weights.scales().values(parameter.scale).len() as u64;
             let tensor = &weights.entry(parameter.entry).tensor;
             let matrix = tensor.shape.len() == 2;
-            if matrix && fp8_format(tensor.dtype).is_some() {
+            if matrix && tensor.dtype.fp8_format().is_some() {
                 footprint.fp8 += tensor.bytes() + 4 * scales;
-            } else if matrix && tensor.dtype != Dtype::F64 {
+            } else if matrix && tensor.dtype != ElementType::F64 {
                 footprint.dense += tensor.bytes();
             } else {
                 footprint.converted += 4 * converted_elements(weights.component(), tensor);

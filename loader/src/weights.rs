@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::component::{Component, detect, parts, unknown, without_prefix};
 use crate::convert::is_supported;
-use crate::dialect::{Companion, Dialect, DialectError, Quantization, fp8_format};
+use crate::dialect::{Companion, Dialect, DialectError, Quantization};
+use crate::element::ElementType;
 use crate::error::LoadError;
-use crate::header::Dtype;
 use crate::keymap::{Half, KeyMap, Role, Unused};
 use crate::scales::Scales;
 use crate::summary::Summary;
@@ -209,7 +209,7 @@ impl Weights {
             .get(canonical_weight)
             .map(|parameter| &self.entry(parameter.entry).tensor)
             .filter(|tensor| tensor.shape.len() == 2)
-            .and_then(|tensor| fp8_format(tensor.dtype))
+            .and_then(|tensor| tensor.dtype.fp8_format())
             .map_or(WeightFormat::Dense, WeightFormat::Fp8)
     }
 
@@ -281,7 +281,7 @@ fn check_idle_scales(
                 file: checkpoint.source().into(),
                 fault: DialectError::ScaleOnDense {
                     key: key.into(),
-                    dtype: weight_of(checkpoint, key).unwrap_or(Dtype::BF16),
+                    dtype: weight_of(checkpoint, key).unwrap_or(ElementType::BF16),
                     value,
                 },
             });
@@ -291,7 +291,7 @@ fn check_idle_scales(
 }
 
 /// The dtype of the weight that a scale of this name is of.
-fn weight_of(checkpoint: &Checkpoint, scale: &str) -> Option<Dtype> {
+fn weight_of(checkpoint: &Checkpoint, scale: &str) -> Option<ElementType> {
     let (layer, _) = scale.rsplit_once('.')?;
     let weight = checkpoint.find(&format!("{layer}.weight"))?;
     Some(checkpoint.entries()[weight].tensor.dtype)

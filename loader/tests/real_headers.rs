@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use backends::fp8::{Fp8Format, WeightFormat};
+use loader::ElementType;
 use loader::dialect::Dialect;
-use loader::header::Dtype;
 use loader::keymap::Unused;
 use loader::published::{Filling, Layout, Overwrite, Published, TensorSpec, write};
 use loader::{Adapters, Component, Lora, Weights};
@@ -228,7 +228,7 @@ fn lightning(transformer: &[TensorSpec]) -> Vec<TensorSpec> {
     let tensors = layers.flat_map(|(layer, [output, input])| {
         let tensor = |name: &str, shape| TensorSpec {
             key: format!("{layer}.{name}"),
-            dtype: Dtype::BF16,
+            dtype: ElementType::BF16,
             shape,
         };
         [

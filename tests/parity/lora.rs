@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
-use loader::header::Dtype;
 use model::Transformer;
 use model::latents::{TokenGrid, pack};
 use model::transformer::RopeCentring;
+use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use tests::{Case, Models, TOLERANCE, Trace, cases, fixture};
 

@@ -1,7 +1,6 @@
 //! What can be wrong with the quantisation of a checkpoint.
 
-use safetensors::Dtype;
-
+use crate::element::ElementType;
 use crate::text::Excerpt;
 
 /// Contradictory or unsupported quantisation; [`crate::LoadError::Dialect`] adds the file's name.
@@ -58,7 +57,7 @@ pub enum DialectError {
         /// The format's name.
         format: &'static str,
         /// The weight's dtype.
-        dtype: Dtype,
+        dtype: ElementType,
     },
     /// A scale of a layer that is not said to be quantised, in a file that says it of others.
     #[error("scale `{key}` is of a layer that the file does not say is quantised")]
@@ -78,7 +77,7 @@ pub enum DialectError {
         /// The scale.
         key: Excerpt,
         /// The weight's dtype.
-        dtype: Dtype,
+        dtype: ElementType,
         /// The scale, or the first of its values that is not 1.
         value: f32,
     },
@@ -111,7 +110,7 @@ pub enum DialectError {
         /// The scale.
         key: Excerpt,
         /// Its dtype.
-        dtype: Dtype,
+        dtype: ElementType,
     },
     /// A scale that cannot be one.
     #[error("scale `{key}` is {value}, not a positive number: the file is damaged")]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use backends::fp8::Fp8Format;
-use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::{DialectError, IsNeeded, Signs};
 use crate::checkpoint::Checkpoint;
 use crate::component::without_prefix;
+use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::source::Source;
 use crate::text::Excerpt;
@@ -74,7 +74,7 @@ pub(super) fn comfy_formats(
             },
         };
         let entry = &checkpoint.entries()[i];
-        if entry.tensor.dtype != Dtype::U8 || entry.tensor.bytes() > MAX_FORMAT_BYTES {
+        if entry.tensor.dtype != ElementType::U8 || entry.tensor.bytes() > MAX_FORMAT_BYTES {
             return Err(unreadable("its comfy_quant tensor is not a short U8 text"));
         }
         let text = source.read(entry)?;

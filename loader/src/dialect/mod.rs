@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use backends::fp8::Fp8Format;
-use safetensors::Dtype;
 use serde::Serialize;
 
 pub use fault::DialectError;
@@ -25,6 +24,7 @@ use formats::{check_formats, comfy_formats, format_name, metadata_formats};
 
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::component::without_prefix;
+use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::text::Excerpt;
 
@@ -85,15 +85,6 @@ pub(crate) struct Quantization {
 /// Whether a layer is needed, by its name without prefix: what is wrong with the quantisation of
 /// another, such as one of the vision tower, does not matter.
 pub(crate) type IsNeeded<'a> = &'a dyn Fn(&str) -> bool;
-
-/// The FP8 format of a dtype, if it is one that is supported.
-pub(crate) fn fp8_format(dtype: Dtype) -> Option<Fp8Format> {
-    match dtype {
-        Dtype::F8_E4M3 => Some(Fp8Format::E4M3),
-        Dtype::F8_E5M2 => Some(Fp8Format::E5M2),
-        _ => None,
-    }
-}
 
 /// Signs of quantisation found in a checkpoint, by layer without prefix.
 #[derive(Default)]
@@ -205,7 +196,7 @@ impl<'a> Signs<'a> {
                 return Err(DialectError::Contradiction { first, second });
             }
         }
-        let fp8 = |entry: &Entry| fp8_format(entry.tensor.dtype).is_some();
+        let fp8 = |entry: &Entry| entry.tensor.dtype.fp8_format().is_some();
         Ok(match signs.map(|(there, _)| there) {
             [_, _, _, true, _] => Dialect::ComfyQuant,
             [_, _, _, _, true] => Dialect::QuantizationMetadata,
@@ -234,7 +225,7 @@ impl<'a> Signs<'a> {
             };
             if !matches!(
                 tensor.dtype,
-                Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16
+                ElementType::F32 | ElementType::F64 | ElementType::F16 | ElementType::BF16
             ) {
                 let dtype = tensor.dtype;
                 return Err(DialectError::ScaleDtype { key, dtype });
@@ -244,7 +235,7 @@ impl<'a> Signs<'a> {
                 let shape = tensor.shape.clone();
                 return Err(DialectError::ScaleShape { key, shape });
             }
-            if fp8_format(scaled.dtype).is_none() {
+            if scaled.dtype.fp8_format().is_none() {
                 idle.push(scale);
                 continue;
             }
@@ -262,7 +253,7 @@ impl<'a> Signs<'a> {
                 return Err(DialectError::FormatWithoutWeight { layer });
             };
             let dtype = entries[weight].tensor.dtype;
-            if fp8_format(dtype) != Some(format) {
+            if dtype.fp8_format() != Some(format) {
                 return Err(DialectError::FormatMismatch {
                     layer: layer.into(),
                     format: format_name(format),
@@ -273,7 +264,7 @@ impl<'a> Signs<'a> {
         let scaled = !matches!(dialect, Dialect::Dense | Dialect::PlainFp8);
         let unscaled = self.weights.values().find(|&weight| {
             let tensor = &entries[*weight].tensor;
-            let matrix = tensor.shape.len() >= 2 && fp8_format(tensor.dtype).is_some();
+            let matrix = tensor.shape.len() >= 2 && tensor.dtype.fp8_format().is_some();
             scaled && matrix && !scales.contains_key(weight)
         });
         match unscaled {

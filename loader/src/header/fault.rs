@@ -1,8 +1,7 @@
 //! What can be wrong with the header of a safetensors file.
 
-use safetensors::Dtype;
-
 use super::{MAX_HEADER_BYTES, MAX_RANK};
+use crate::element::ElementType;
 use crate::text::Excerpt;
 
 /// A file that is not a complete, consistent safetensors file. One variant for each malformation;
@@ -146,7 +145,7 @@ pub enum HeaderError {
         /// The tensor.
         key: Excerpt,
         /// Its dtype.
-        dtype: Dtype,
+        dtype: ElementType,
         /// Its shape.
         shape: Vec<usize>,
     },
@@ -181,7 +180,7 @@ pub enum HeaderError {
         /// The tensor.
         key: Excerpt,
         /// Its dtype.
-        dtype: Dtype,
+        dtype: ElementType,
         /// Its shape.
         shape: Vec<usize>,
         /// Bytes by dtype and shape.

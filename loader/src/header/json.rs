@@ -8,19 +8,18 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use safetensors::Dtype;
 use serde::Deserialize;
-use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
 use super::{HeaderError, MAX_RANK};
+use crate::element::ElementType;
 use crate::text::Excerpt;
 
 /// A tensor as the header states it, not yet checked against anything.
 pub(super) struct RawTensor {
     pub(super) key: String,
-    pub(super) dtype: Dtype,
+    pub(super) dtype: ElementType,
     pub(super) shape: Vec<usize>,
     pub(super) offsets: [u64; 2],
 }
@@ -187,9 +186,8 @@ impl TensorSeed<'_> {
         slot.ok_or_else(|| self.fault.raise(HeaderError::MissingField { key, field }))
     }
 
-    fn dtype<E: Error>(&self, name: &str) -> Result<Dtype, E> {
-        let parsed = Dtype::deserialize(StrDeserializer::<serde::de::value::Error>::new(name));
-        parsed.map_err(|_| {
+    fn dtype<E: Error>(&self, name: &str) -> Result<ElementType, E> {
+        ElementType::named(name).ok_or_else(|| {
             let (key, dtype) = (self.shown(), Excerpt::new(name));
             self.fault.raise(HeaderError::UnknownDtype { key, dtype })
         })

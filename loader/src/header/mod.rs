@@ -22,9 +22,9 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use fault::HeaderError;
-pub use safetensors::Dtype;
 pub use version::FileVersion;
 
+use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::text::Excerpt;
 
@@ -59,7 +59,7 @@ pub struct TensorEntry {
     /// Its name in the file, prefix included.
     pub key: String,
     /// Type of its elements.
-    pub dtype: Dtype,
+    pub dtype: ElementType,
     /// Its dimensions, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
     /// Its bytes, from the start of the file.
@@ -239,20 +239,21 @@ fn refuse_duplicates(tensors: &[json::RawTensor]) -> Result<(), HeaderError> {
 /// Checks one tensor's offsets against its dtype and shape.
 fn check_span(tensor: &json::RawTensor) -> Result<(), HeaderError> {
     let key = || Excerpt::new(&tensor.key);
-    let bits = tensor
-        .shape
-        .iter()
-        .try_fold(1usize, |elements, &dim| elements.checked_mul(dim))
-        .and_then(|elements| elements.checked_mul(tensor.dtype.bitsize()))
-        .ok_or_else(|| HeaderError::ShapeOverflow { key: key() })?;
-    if bits % 8 != 0 {
+    let block = tensor.dtype.block();
+    let mut dims = tensor.shape.iter();
+    let elements = dims.try_fold(1usize, |elements, &dim| elements.checked_mul(dim));
+    let bytes = elements.and_then(|elements| (elements / block.elements).checked_mul(block.bytes));
+    let (Some(elements), Some(needed)) = (elements, bytes) else {
+        return Err(HeaderError::ShapeOverflow { key: key() });
+    };
+    if !elements.is_multiple_of(block.elements) {
         return Err(HeaderError::PartialByte {
             key: key(),
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
         });
     }
-    let needed = (bits / 8) as u64;
+    let needed = needed as u64;
     let [begin, end] = tensor.offsets;
     let found = end
         .checked_sub(begin)

@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 use super::tests::{file, read};
 use super::*;
 
-fn dtypes() -> impl Strategy<Value = Dtype> {
+fn dtypes() -> impl Strategy<Value = ElementType> {
     prop::sample::select(vec![
-        Dtype::BOOL,
-        Dtype::U8,
-        Dtype::F8_E4M3,
-        Dtype::F8_E5M2,
-        Dtype::BF16,
-        Dtype::F16,
-        Dtype::F32,
-        Dtype::F64,
-        Dtype::I64,
+        ElementType::Bool,
+        ElementType::U8,
+        ElementType::F8E4M3,
+        ElementType::F8E5M2,
+        ElementType::BF16,
+        ElementType::F16,
+        ElementType::F32,
+        ElementType::F64,
+        ElementType::I64,
     ])
 }
 
 /// Tensors with names, in some order of their bytes.
-fn tensors() -> impl Strategy<Value = Vec<(String, Dtype, Vec<usize>)>> {
+fn tensors() -> impl Strategy<Value = Vec<(String, ElementType, Vec<usize>)>> {
     let shape = prop::collection::vec(0usize..6, 0..=MAX_RANK);
     prop::collection::btree_map(".{0,12}", (dtypes(), shape), 0..8)
         .prop_filter("not the metadata", |map| !map.contains_key("__metadata__"))
@@ -35,12 +35,14 @@ fn tensors() -> impl Strategy<Value = Vec<(String, Dtype, Vec<usize>)>> {
 }
 
 /// The header of tensors that follow each other, and the size of their data.
-fn header_of(tensors: &[(String, Dtype, Vec<usize>)]) -> (serde_json::Map<String, Value>, usize) {
+fn header_of(
+    tensors: &[(String, ElementType, Vec<usize>)],
+) -> (serde_json::Map<String, Value>, usize) {
     let mut header = serde_json::Map::new();
     let mut end = 0;
     for (key, dtype, shape) in tensors {
         let begin = end;
-        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        end += shape.iter().product::<usize>() * dtype.block().bytes;
         let entry =
             json!({"dtype": dtype.to_string(), "shape": shape, "data_offsets": [begin, end]});
         header.insert(key.clone(), entry);

@@ -34,12 +34,12 @@ fn a_sound_header_is_read_in_file_order() {
     };
     assert_eq!(
         (y.key.as_str(), y.dtype, y.elements()),
-        ("y", Dtype::BF16, 2)
+        ("y", ElementType::BF16, 2)
     );
     assert_eq!(x.range, start + 4..start + 10);
     assert_eq!(
         (x.shape.as_slice(), x.dtype, x.bytes()),
-        ([2, 3].as_slice(), Dtype::F8_E4M3, 6)
+        ([2, 3].as_slice(), ElementType::F8E4M3, 6)
     );
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::header::Dtype;
+use crate::element::ElementType;
 use crate::text::{Excerpt, shown};
 
 /// Why a file is not written. One line that names it and says what to do.
@@ -49,7 +49,7 @@ pub enum WriteFault {
         /// The tensor.
         key: Excerpt,
         /// Its dtype.
-        dtype: Dtype,
+        dtype: ElementType,
     },
     /// The observer asked to stop.
     #[error("cancelled")]

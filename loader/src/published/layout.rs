@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::header::Dtype;
+use crate::element::ElementType;
 use crate::published::{TensorSpec, WriteFault};
 use crate::text::Excerpt;
 
@@ -40,10 +40,11 @@ impl Layout {
         for tensor in &tensors {
             let begin = end;
             let too_large = || WriteFault::TooLarge(Excerpt::new(&tensor.key));
-            let bytes = bytes(tensor)?.ok_or_else(too_large)?;
+            let dtype = dtype(tensor)?;
+            let bytes = bytes(tensor).ok_or_else(too_large)?;
             end = begin.checked_add(bytes).ok_or_else(too_large)?;
             let info = TensorInfo {
-                dtype: tensor.dtype,
+                dtype,
                 shape: tensor.shape.clone(),
                 data_offsets: (begin, end),
             };
@@ -80,16 +81,23 @@ impl Layout {
 }
 
 /// Size of a tensor in bytes, or `None` if that overflows.
-fn bytes(tensor: &TensorSpec) -> Result<Option<usize>, WriteFault> {
-    if !matches!(tensor.dtype, Dtype::F8_E4M3 | Dtype::BF16 | Dtype::F32) {
-        return Err(WriteFault::UnsupportedDtype {
-            key: Excerpt::new(&tensor.key),
-            dtype: tensor.dtype,
-        });
-    }
-    let element = tensor.dtype.bitsize() / 8;
+fn bytes(tensor: &TensorSpec) -> Option<usize> {
     let mut sizes = tensor.shape.iter();
-    Ok(sizes.try_fold(element, |bytes, &size| bytes.checked_mul(size)))
+    let element = tensor.dtype.block().bytes;
+    sizes.try_fold(element, |bytes, &size| bytes.checked_mul(size))
+}
+
+/// The type of a tensor's elements as the `safetensors` library has it.
+pub(super) fn dtype(tensor: &TensorSpec) -> Result<safetensors::Dtype, WriteFault> {
+    match tensor.dtype {
+        ElementType::F8E4M3 => Ok(safetensors::Dtype::F8_E4M3),
+        ElementType::BF16 => Ok(safetensors::Dtype::BF16),
+        ElementType::F32 => Ok(safetensors::Dtype::F32),
+        dtype => Err(WriteFault::UnsupportedDtype {
+            key: Excerpt::new(&tensor.key),
+            dtype,
+        }),
+    }
 }
 
 /// The header's length and its padded text.

@@ -25,7 +25,7 @@ pub use space::check_space;
 pub use write::{Filling, Overwrite, write};
 
 use crate::component::Component;
-use crate::header::Dtype;
+use crate::element::ElementType;
 
 /// A tensor without its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct TensorSpec {
     /// Its name in the file.
     pub key: String,
     /// Type of its elements.
-    pub dtype: Dtype,
+    pub dtype: ElementType,
     /// Its dimensions, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
 }

@@ -2,7 +2,7 @@
 //! `scalar`. A pattern stands for every combination of its braces: `{a,b}` is either word,
 //! `{0..59}` any number in that range, ends included.
 
-use crate::header::Dtype;
+use crate::element::ElementType;
 use crate::published::TensorSpec;
 
 /// The tensors of a list, or `None` if it does not follow the grammar.
@@ -23,10 +23,10 @@ pub(super) fn tensors(list: &str) -> Option<Vec<TensorSpec>> {
 }
 
 /// The dtypes of published files, by their names in the format.
-fn dtype(name: &str) -> Option<Dtype> {
-    [Dtype::F8_E4M3, Dtype::BF16, Dtype::F32]
+fn dtype(name: &str) -> Option<ElementType> {
+    [ElementType::F8E4M3, ElementType::BF16, ElementType::F32]
         .into_iter()
-        .find(|dtype| dtype.to_string() == name)
+        .find(|dtype| dtype.name() == name)
 }
 
 fn shape(text: &str) -> Option<Vec<usize>> {
@@ -61,7 +61,7 @@ fn expand(pattern: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::{expand, tensors};
-    use crate::header::Dtype;
+    use crate::element::ElementType;
 
     #[test]
     fn a_pattern_is_the_product_of_its_braces() {
@@ -82,10 +82,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("a.weight", Dtype::BF16, [96, 3, 1].as_slice()),
-                ("b.weight", Dtype::BF16, &[96, 3, 1]),
-                ("s", Dtype::F32, &[]),
-                ("m", Dtype::F8_E4M3, &[0]),
+                ("a.weight", ElementType::BF16, [96, 3, 1].as_slice()),
+                ("b.weight", ElementType::BF16, &[96, 3, 1]),
+                ("s", ElementType::F32, &[]),
+                ("m", ElementType::F8E4M3, &[0]),
             ]
         );
     }

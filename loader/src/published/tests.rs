@@ -19,7 +19,7 @@ const ALL: [Published; 4] = [
     Published::DiffusersVae,
 ];
 
-fn spec(key: &str, dtype: Dtype, shape: &[usize]) -> TensorSpec {
+fn spec(key: &str, dtype: ElementType, shape: &[usize]) -> TensorSpec {
     TensorSpec {
         key: key.to_owned(),
         dtype,
@@ -30,12 +30,12 @@ fn spec(key: &str, dtype: Dtype, shape: &[usize]) -> TensorSpec {
 /// One tensor of each kind, the matrix of several pieces' length.
 fn few() -> Layout {
     Layout::new(vec![
-        spec("a.weight", Dtype::F8_E4M3, &[4100, 1024]),
-        spec("a.bias", Dtype::F8_E4M3, &[4099]),
-        spec("a.scale_weight", Dtype::F32, &[]),
-        spec("conv.weight", Dtype::BF16, &[64, 32, 1, 3, 3]),
-        spec("norm.weight", Dtype::BF16, &[1001]),
-        spec("scaled_fp8", Dtype::F8_E4M3, &[0]),
+        spec("a.weight", ElementType::F8E4M3, &[4100, 1024]),
+        spec("a.bias", ElementType::F8E4M3, &[4099]),
+        spec("a.scale_weight", ElementType::F32, &[]),
+        spec("conv.weight", ElementType::BF16, &[64, 32, 1, 3, 3]),
+        spec("norm.weight", ElementType::BF16, &[1001]),
+        spec("scaled_fp8", ElementType::F8E4M3, &[0]),
     ])
     .unwrap()
 }
@@ -166,7 +166,8 @@ fn headers_are_those_of_the_safetensors_library() {
         .collect();
     let views = data.iter().map(|(key, (bytes, tensor))| {
         let shape = tensor.shape.clone();
-        let view = safetensors::tensor::TensorView::new(tensor.dtype, shape, bytes);
+        let view =
+            safetensors::tensor::TensorView::new(layout::dtype(tensor).unwrap(), shape, bytes);
         (key, view.unwrap())
     });
     let expected = safetensors::serialize(views, None).unwrap();
@@ -291,12 +292,12 @@ fn progress_ends_at_the_total() {
 
 #[test]
 fn lists_that_make_no_file_are_refused() {
-    let same = || spec("a", Dtype::F32, &[]);
+    let same = || spec("a", ElementType::F32, &[]);
     let fault = Layout::new(vec![same(), same()]).unwrap_err();
     assert!(matches!(fault, WriteFault::SameKey(_)));
-    let fault = Layout::new(vec![spec("a", Dtype::I64, &[1])]).unwrap_err();
+    let fault = Layout::new(vec![spec("a", ElementType::I64, &[1])]).unwrap_err();
     assert!(matches!(fault, WriteFault::UnsupportedDtype { .. }));
-    let fault = Layout::new(vec![spec("a", Dtype::F32, &[usize::MAX, 2])]).unwrap_err();
+    let fault = Layout::new(vec![spec("a", ElementType::F32, &[usize::MAX, 2])]).unwrap_err();
     assert!(matches!(fault, WriteFault::TooLarge(_)));
     assert_eq!(Layout::new(Vec::new()).unwrap().file_len(), 16);
 }

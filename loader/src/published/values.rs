@@ -136,12 +136,12 @@ static QUANTILES: LazyLock<[f64; 256]> = LazyLock::new(|| {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::Dtype;
+    use crate::element::ElementType;
 
     fn spec(key: &str, shape: &[usize]) -> TensorSpec {
         TensorSpec {
             key: key.to_owned(),
-            dtype: Dtype::BF16,
+            dtype: ElementType::BF16,
             shape: shape.to_vec(),
         }
     }

@@ -10,7 +10,7 @@ use std::thread;
 
 use tempfile::NamedTempFile;
 
-use crate::header::Dtype;
+use crate::element::ElementType;
 use crate::published::fill::{BLOCK, Stream};
 use crate::published::values::Values;
 use crate::published::{Layout, TensorSpec, WriteError, WriteFault, check_space};
@@ -147,7 +147,7 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     fn bytes(&self) -> u64 {
-        (self.elements.end - self.elements.start) * (self.tensor.dtype.bitsize() / 8) as u64
+        (self.elements.end - self.elements.start) * self.tensor.dtype.block().bytes as u64
     }
 }
 
@@ -158,7 +158,7 @@ fn pieces(layout: &Layout, filling: Filling) -> Vec<Piece<'_>> {
         if !filling.writes(Values::of(tensor)) {
             continue;
         }
-        let width = (tensor.dtype.bitsize() / 8) as u64;
+        let width = tensor.dtype.block().bytes as u64;
         let count = (range.end - range.start) / width;
         pieces.extend((0..count).step_by(PIECE as usize).map(|first| Piece {
             tensor,
@@ -244,8 +244,8 @@ fn make(piece: &Piece<'_>, seed: u64, buffer: &mut Vec<u8>) {
     let stream = Stream::of(seed, &piece.tensor.key);
     let first = piece.elements.start;
     match piece.tensor.dtype {
-        Dtype::BF16 => stream.fill(&values.bf16(), first, buffer.as_chunks_mut().0),
-        Dtype::F32 => stream.fill(&values.f32(), first, buffer.as_chunks_mut().0),
+        ElementType::BF16 => stream.fill(&values.bf16(), first, buffer.as_chunks_mut().0),
+        ElementType::F32 => stream.fill(&values.f32(), first, buffer.as_chunks_mut().0),
         // A layout has no fourth dtype.
         _ => stream.fill(&values.e4m3(), first, buffer.as_chunks_mut().0),
     }

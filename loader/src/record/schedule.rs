@@ -10,8 +10,6 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::misfit::{Misfit, Misshapen, Shape};
 use crate::component::Component;
-use crate::dialect::fp8_format;
-use crate::header::Dtype;
 use crate::text::Excerpt;
 use crate::weights::{Parameter, Weights};
 
@@ -125,7 +123,7 @@ fn action(
     expected: &[usize],
 ) -> Result<Action, Fault> {
     let tensor = &weights.entry(entry).tensor;
-    let fp8 = fp8_format(tensor.dtype).is_some();
+    let fp8 = tensor.dtype.fp8_format().is_some();
     let misshapen = || {
         Fault::Shape(Misshapen {
             key: Excerpt::new(name),
@@ -138,7 +136,7 @@ fn action(
         TensorPart::Elements if fp8 => return Err(Fault::Storage),
         TensorPart::Scale => return Ok(Action::Scale { entry: scale }),
         TensorPart::Codes => Action::Codes { entry },
-        TensorPart::Elements => match kept_dtype(tensor.dtype) {
+        TensorPart::Elements => match tensor.dtype.dense_format() {
             Some(dtype) => Action::Keep { entry, dtype },
             None => Action::Convert {
                 entry,
@@ -158,16 +156,6 @@ fn action(
         Ok(action)
     } else {
         Err(misshapen())
-    }
-}
-
-/// The dtypes in which a rank-2 weight stays as it is.
-fn kept_dtype(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::BF16 => Some(DType::BF16),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::F32 => Some(DType::F32),
-        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which model a file is.
 
+use loader::ElementType;
 use loader::dialect::Dialect;
-use loader::header::Dtype;
 use loader::{Component, LoadError, Weights};
 use tempfile::tempdir;
 
@@ -12,12 +12,12 @@ fn each_component_is_recognised() {
     let dir = tempdir().unwrap();
     let diffusers_vae = Writer::default().zeros(
         "decoder.mid_block.resnets.0.norm1.gamma",
-        Dtype::BF16,
+        ElementType::BF16,
         &[4, 1, 1, 1],
     );
     let new_text_encoder = Writer::default().zeros(
         "model.language_model.layers.0.self_attn.k_proj.bias",
-        Dtype::BF16,
+        ElementType::BF16,
         &[4],
     );
     for (i, (file, component)) in [
@@ -47,7 +47,7 @@ fn prefixes_of_the_transformer_are_stripped() {
         "model.",
     ] {
         let path = transformer(prefix)
-            .zeros(&format!("{prefix}proj_out.bias"), Dtype::BF16, &[4])
+            .zeros(&format!("{prefix}proj_out.bias"), ElementType::BF16, &[4])
             .write(dir.path().join("x.safetensors"));
         let weights = Weights::open(&path, Component::Transformer).unwrap();
         assert_eq!(
@@ -73,8 +73,8 @@ fn text_encoders_are_known_by_all_names_of_their_language_model() {
         "text_encoders.qwen25_7b.transformer.model.language_model.",
     ] {
         let path = Writer::default()
-            .zeros(&format!("{prefix}{tail}"), Dtype::BF16, &[4])
-            .zeros(&format!("{prefix}norm.weight"), Dtype::BF16, &[4])
+            .zeros(&format!("{prefix}{tail}"), ElementType::BF16, &[4])
+            .zeros(&format!("{prefix}norm.weight"), ElementType::BF16, &[4])
             .write(dir.path().join("x.safetensors"));
         let weights = Weights::open_any(&path).unwrap();
         assert_eq!(weights.component(), Component::TextEncoder, "{prefix}");
@@ -89,13 +89,13 @@ fn text_encoders_are_known_by_all_names_of_their_language_model() {
         "conditioner.embedders.0.transformer.text_model.encoder.",
     ] {
         let path = Writer::default()
-            .zeros(&format!("{other}{tail}"), Dtype::BF16, &[4])
+            .zeros(&format!("{other}{tail}"), ElementType::BF16, &[4])
             .write(dir.path().join("x.safetensors"));
         assert!(Weights::open_any(&path).is_err(), "{other}");
     }
     for head in ["lm_head.weight", "language_model.lm_head.weight"] {
         let path = text_encoder()
-            .zeros(head, Dtype::BF16, &[4])
+            .zeros(head, ElementType::BF16, &[4])
             .write(dir.path().join("x.safetensors"));
         assert!(
             Weights::open(&path, Component::TextEncoder).is_ok(),
@@ -109,11 +109,15 @@ fn all_in_one() -> Writer {
     transformer("model.diffusion_model.")
         .zeros(
             "text_encoders.qwen25_7b.transformer.model.layers.0.self_attn.k_proj.bias",
-            Dtype::BF16,
+            ElementType::BF16,
             &[4],
         )
-        .zeros("text_encoders.qwen25_7b.logit_scale", Dtype::F32, &[])
-        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .zeros("text_encoders.qwen25_7b.logit_scale", ElementType::F32, &[])
+        .zeros(
+            "vae.decoder.middle.0.residual.0.gamma",
+            ElementType::BF16,
+            &[4],
+        )
         .metadata(
             "config",
             r#"{"transformer": {"a": 1}, "text_encoder": {"b": 2}, "vae": {"c": 3}}"#,
@@ -146,7 +150,7 @@ fn each_model_of_a_file_of_all_is_opened_by_itself() {
     let held = loader::components(&loader::Checkpoint::open(&path).unwrap());
     assert_eq!(held, Component::ALL);
     // What is after a model's prefix is still that model's, and known or not.
-    let odd = all_in_one().zeros("vae.odd", Dtype::BF16, &[4]);
+    let odd = all_in_one().zeros("vae.odd", ElementType::BF16, &[4]);
     let path = odd.write(dir.path().join("x.safetensors"));
     assert!(Weights::open(&path, Component::Transformer).is_ok());
     let error = Weights::open(&path, Component::Vae).unwrap_err();
@@ -157,7 +161,11 @@ fn each_model_of_a_file_of_all_is_opened_by_itself() {
 fn a_config_in_a_file_of_all_is_only_its_own_models() {
     let dir = tempdir().unwrap();
     let file = transformer("model.diffusion_model.")
-        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .zeros(
+            "vae.decoder.middle.0.residual.0.gamma",
+            ElementType::BF16,
+            &[4],
+        )
         .metadata("config", r#"{"num_layers": 2, "num_attention_heads": 3}"#);
     let path = file.write(dir.path().join("x.safetensors"));
     let open = |component| Weights::open(&path, component).unwrap();
@@ -174,17 +182,21 @@ fn each_model_of_a_file_of_all_is_scaled_in_its_own_way() {
     let file = transformer("model.diffusion_model.")
         .zeros(
             "model.diffusion_model.img_in.weight",
-            Dtype::F8_E4M3,
+            ElementType::F8E4M3,
             &[2, 2],
         )
         .f32("model.diffusion_model.img_in.weight_scale", &[], &[0.5])
         .metadata("_quantization_metadata", metadata)
         .zeros(
             "text_encoders.q.transformer.model.layers.0.self_attn.k_proj.bias",
-            Dtype::BF16,
+            ElementType::BF16,
             &[4],
         )
-        .zeros("vae.decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4]);
+        .zeros(
+            "vae.decoder.middle.0.residual.0.gamma",
+            ElementType::BF16,
+            &[4],
+        );
     let path = file.write(dir.path().join("x.safetensors"));
     let weights = Weights::open(&path, Component::Transformer).unwrap();
     assert_eq!(weights.dialect(), Dialect::QuantizationMetadata);
@@ -197,7 +209,7 @@ fn each_model_of_a_file_of_all_is_scaled_in_its_own_way() {
 fn a_key_outside_the_prefix_is_not_known() {
     let dir = tempdir().unwrap();
     let path = transformer("net.")
-        .zeros("first_stage_model.x", Dtype::BF16, &[4])
+        .zeros("first_stage_model.x", ElementType::BF16, &[4])
         .write(dir.path().join("x.safetensors"));
     let error = Weights::open(&path, Component::Transformer).unwrap_err();
     assert!(matches!(error, LoadError::UnknownKeys { .. }), "{error}");
@@ -207,7 +219,7 @@ fn a_key_outside_the_prefix_is_not_known() {
 fn one_parameter_with_and_without_prefix() {
     let dir = tempdir().unwrap();
     let path = transformer("net.")
-        .zeros("txt_norm.weight", Dtype::BF16, &[4])
+        .zeros("txt_norm.weight", ElementType::BF16, &[4])
         .write(dir.path().join("x.safetensors"));
     let error = Weights::open(&path, Component::Transformer).unwrap_err();
     assert!(matches!(error, LoadError::SameParameter { .. }), "{error}");
@@ -230,7 +242,7 @@ fn the_wrong_model_is_named() {
 fn several_models_in_one_file() {
     let dir = tempdir().unwrap();
     let path = transformer("model.diffusion_model.")
-        .zeros("decoder.middle.0.residual.0.gamma", Dtype::BF16, &[4])
+        .zeros("decoder.middle.0.residual.0.gamma", ElementType::BF16, &[4])
         .write(dir.path().join("x.safetensors"));
     let error = Weights::open_any(&path).unwrap_err();
     assert!(
@@ -256,7 +268,7 @@ fn other_models_are_refused_with_a_hint() {
         ("x", "not a Qwen-Image"),
     ] {
         let path = Writer::default()
-            .zeros(key, Dtype::BF16, &[4])
+            .zeros(key, ElementType::BF16, &[4])
             .write(dir.path().join("x.safetensors"));
         let error = Weights::open(&path, Component::Transformer).unwrap_err();
         assert!(matches!(error, LoadError::UnknownComponent { .. }));
@@ -269,7 +281,7 @@ fn unknown_keys_are_listed_and_counted() {
     let dir = tempdir().unwrap();
     let mut file = transformer("");
     for i in 0..8 {
-        file = file.zeros(&format!("odd.{i}"), Dtype::BF16, &[1]);
+        file = file.zeros(&format!("odd.{i}"), ElementType::BF16, &[1]);
     }
     let path = file.write(dir.path().join("x.safetensors"));
     let message = Weights::open(&path, Component::Transformer)
@@ -288,11 +300,11 @@ fn unknown_keys_are_listed_and_counted() {
 fn integer_weights_are_refused() {
     let dir = tempdir().unwrap();
     for dtype in [
-        Dtype::U8,
-        Dtype::I8,
-        Dtype::F8_E4M3FNUZ,
-        Dtype::F8_E8M0,
-        Dtype::F4,
+        ElementType::U8,
+        ElementType::I8,
+        ElementType::F8E4M3Fnuz,
+        ElementType::F8E8M0,
+        ElementType::F4,
     ] {
         let path = transformer("")
             .zeros("img_in.weight", dtype, &[4, 4])
@@ -317,7 +329,7 @@ fn layers_that_end_oddly_are_not_known() {
         "time_text_embed.addition_t_embedding.weight",
     ] {
         let path = transformer("")
-            .zeros(key, Dtype::BF16, &[1])
+            .zeros(key, ElementType::BF16, &[1])
             .write(dir.path().join("x.safetensors"));
         let error = Weights::open(&path, Component::Transformer).unwrap_err();
         assert!(

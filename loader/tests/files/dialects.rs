@@ -1,14 +1,14 @@
 //! How FP8 weights are scaled, and the contradictions that are refused.
 
 use backends::fp8::{Fp8Format, WeightFormat};
+use loader::ElementType;
 use loader::dialect::{Dialect, DialectError};
-use loader::header::Dtype;
 use loader::{Component, LoadError, Weights};
 use tempfile::tempdir;
 
 use crate::writer::{Writer, transformer};
 
-const E4M3: Dtype = Dtype::F8_E4M3;
+const E4M3: ElementType = ElementType::F8E4M3;
 
 fn open(file: &Writer) -> Result<Weights, LoadError> {
     let dir = tempdir().unwrap();
@@ -78,7 +78,7 @@ fn each_dialect_is_recognised() {
 #[test]
 fn both_fp8_formats_are_told_apart() {
     let file = transformer("")
-        .zeros("img_in.weight", Dtype::F8_E5M2, &[2, 2])
+        .zeros("img_in.weight", ElementType::F8E5M2, &[2, 2])
         .f32("img_in.weight_scale", &[], &[1.0])
         .text("img_in.comfy_quant", r#"{"format": "float8_e5m2"}"#);
     let stored = open(&file).unwrap().format("img_in.weight");
@@ -193,7 +193,7 @@ fn unreadable_formats() {
     }
     for file in [
         fp8_weight().f32("img_in.comfy_quant", &[], &[1.0]),
-        fp8_weight().zeros("img_in.comfy_quant", Dtype::U8, &[100_000]),
+        fp8_weight().zeros("img_in.comfy_quant", ElementType::U8, &[100_000]),
         fp8_weight().metadata("_quantization_metadata", "{}"),
     ] {
         let fault = fault(&file);
@@ -300,7 +300,7 @@ fn one_scale_for_the_tensor_or_for_each_row() {
         &[2, 1, 2],
         &[1, 2, 1],
     ] {
-        let file = fp8_weight().zeros("img_in.weight_scale", Dtype::F32, shape);
+        let file = fp8_weight().zeros("img_in.weight_scale", ElementType::F32, shape);
         assert!(
             matches!(fault(&file), DialectError::ScaleShape { .. }),
             "{shape:?}"
@@ -376,7 +376,7 @@ fn what_is_wrong_with_layers_that_are_not_needed_does_not_matter() {
 
 #[test]
 fn scales_that_are_not_floats() {
-    for dtype in [Dtype::U8, Dtype::I32, Dtype::F8_E8M0] {
+    for dtype in [ElementType::U8, ElementType::I32, ElementType::F8E8M0] {
         let file = fp8_weight().zeros("img_in.weight_scale", dtype, &[]);
         assert!(matches!(fault(&file), DialectError::ScaleDtype { .. }));
     }

@@ -9,8 +9,8 @@ use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
+use loader::ElementType;
 use loader::dialect::DialectError;
-use loader::header::Dtype;
 use loader::record::Misfit;
 use loader::{Component, LoadError, LoadObserver, LoadReport, Weights, check, load};
 
@@ -61,7 +61,7 @@ fn misfit(file: &Writer, bias: bool) -> Misfit {
 const CODES: [u8; 6] = [0x38, 0xc0, 0x01, 0x7e, 0x00, 0xfe];
 
 /// `img_in.weight` as FP8.
-fn fp8(dtype: Dtype) -> Writer {
+fn fp8(dtype: ElementType) -> Writer {
     transformer("").tensor("img_in.weight", dtype, &[2, 3], &CODES)
 }
 
@@ -86,8 +86,8 @@ fn codes_are_unchanged_and_scales_found_in_every_dialect() {
     let scale = 0.0625;
     let format = |name: &str| format!(r#"{{"format": "{name}"}}"#);
     for (dtype, fp8_format, name) in [
-        (Dtype::F8_E4M3, Fp8Format::E4M3, "float8_e4m3fn"),
-        (Dtype::F8_E5M2, Fp8Format::E5M2, "float8_e5m2"),
+        (ElementType::F8E4M3, Fp8Format::E4M3, "float8_e4m3fn"),
+        (ElementType::F8E5M2, Fp8Format::E5M2, "float8_e5m2"),
     ] {
         let metadata = format!(r#"{{"layers": {{"img_in": {}}}}}"#, format(name));
         assert_codes(&fp8(dtype), fp8_format, 1.0);
@@ -114,20 +114,24 @@ fn codes_are_unchanged_and_scales_found_in_every_dialect() {
 fn dense_weights_keep_their_dtype() {
     let numbers = [1.0f32, -2.0, 0.5, 3.0, -0.25, 8.0];
     let bytes = |encode: fn(f32) -> Vec<u8>| numbers.iter().flat_map(|&v| encode(v)).collect();
-    let cases: [(Dtype, Vec<u8>, DType); 4] = [
+    let cases: [(ElementType, Vec<u8>, DType); 4] = [
         (
-            Dtype::BF16,
+            ElementType::BF16,
             bytes(|v| half::bf16::from_f32(v).to_le_bytes().into()),
             DType::BF16,
         ),
         (
-            Dtype::F16,
+            ElementType::F16,
             bytes(|v| half::f16::from_f32(v).to_le_bytes().into()),
             DType::F16,
         ),
-        (Dtype::F32, bytes(|v| v.to_le_bytes().into()), DType::F32),
         (
-            Dtype::F64,
+            ElementType::F32,
+            bytes(|v| v.to_le_bytes().into()),
+            DType::F32,
+        ),
+        (
+            ElementType::F64,
             bytes(|v| f64::from(v).to_le_bytes().into()),
             DType::F32,
         ),
@@ -136,7 +140,7 @@ fn dense_weights_keep_their_dtype() {
         let file = transformer("").tensor("img_in.weight", dtype, &[2, 3], &bytes);
         // Odd offsets cannot be the storage; the values are the same.
         for (file, mapped) in [
-            (file.clone(), dtype != Dtype::F64),
+            (file.clone(), dtype != ElementType::F64),
             (file.misaligned(), false),
         ] {
             let (module, report) = load_layers(&file, false).unwrap();
@@ -160,7 +164,7 @@ fn dense_weights_keep_their_dtype() {
 #[test]
 fn scales_of_rows_are_kept_or_multiplied() {
     for shape in [[2].as_slice(), &[2, 1]] {
-        let file = fp8(Dtype::F8_E4M3).f32("img_in.weight_scale", shape, &[0.5, 4.0]);
+        let file = fp8(ElementType::F8E4M3).f32("img_in.weight_scale", shape, &[0.5, 4.0]);
         let (module, report) = load_layers(&file, false).unwrap();
         let Weight::Fp8(weight) = &module.img_in.weight else {
             panic!("not FP8")
@@ -171,7 +175,7 @@ fn scales_of_rows_are_kept_or_multiplied() {
     // Of what becomes f32, each row has its factor.
     let weight = [0x38, 0xc0, 0x38, 0xc0];
     let file = Writer::default()
-        .tensor("txt_norm.weight", Dtype::F8_E4M3, &[4], &weight)
+        .tensor("txt_norm.weight", ElementType::F8E4M3, &[4], &weight)
         .f32("txt_norm.weight_scale", &[4], &[1.0, 2.0, 3.0, 4.0])
         .bf16("img_in.weight", &[2, 3], &[0.0; 6]);
     let (module, _) = load_layers(&file, false).unwrap();
@@ -184,8 +188,8 @@ fn everything_else_becomes_f32() {
     let bias = [0x38, 0xc0];
     let file = Writer::default()
         .bf16("txt_norm.weight", &[4], &norm)
-        .tensor("img_in.weight", Dtype::F8_E4M3, &[2, 3], &CODES)
-        .tensor("img_in.bias", Dtype::F8_E4M3, &[2], &bias)
+        .tensor("img_in.weight", ElementType::F8E4M3, &[2, 3], &CODES)
+        .tensor("img_in.bias", ElementType::F8E4M3, &[2], &bias)
         .misaligned();
     let (module, report) = load_layers(&file, true).unwrap();
     assert_eq!(values(&module.txt_norm.weight), norm);
@@ -223,7 +227,7 @@ fn fields_may_have_any_names() {
         first: Norm<B>,
         others: Vec<Linear<B>>,
     }
-    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let disk = on_disk(&fp8(ElementType::F8E4M3), Component::Transformer);
     let names = Names::default();
     let format = disk.weights.format("img_in.weight");
     let module = Renamed {
@@ -243,7 +247,7 @@ fn fields_may_have_any_names() {
 
 #[test]
 fn parameters_without_a_name_and_with_the_same_are_refused() {
-    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let disk = on_disk(&fp8(ElementType::F8E4M3), Component::Transformer);
     let mut unfilled = layers(&disk.weights, false);
     unfilled.module.img_in.bias = Some(uninitialized_float([2], &FlexDevice));
     let again = uninitialized_float([4], &FlexDevice);
@@ -267,7 +271,10 @@ fn parameters_without_a_name_and_with_the_same_are_refused() {
 fn a_module_of_another_storage_format_is_refused() {
     let dense = transformer("").bf16("img_in.weight", &[2, 3], &[0.0; 6]);
     let as_fp8 = WeightFormat::Fp8(Fp8Format::E4M3);
-    for (file, format) in [(fp8(Dtype::F8_E4M3), WeightFormat::Dense), (dense, as_fp8)] {
+    for (file, format) in [
+        (fp8(ElementType::F8E4M3), WeightFormat::Dense),
+        (dense, as_fp8),
+    ] {
         let disk = on_disk(&file, Component::Transformer);
         let module = layers_as(format, false);
         let error = load(module, &disk.weights, &FlexDevice, &mut ()).unwrap_err();
@@ -285,7 +292,7 @@ fn a_module_of_another_storage_format_is_refused() {
 #[test]
 fn scales_that_are_not_positive_numbers() {
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        let file = fp8(Dtype::F8_E4M3).f32("img_in.weight_scale", &[], &[value]);
+        let file = fp8(ElementType::F8E4M3).f32("img_in.weight_scale", &[], &[value]);
         let folder = tempfile::tempdir().unwrap();
         let path = file.write(folder.path().join("model.safetensors"));
         // Before anything is loaded.
@@ -305,7 +312,7 @@ fn scales_that_are_not_positive_numbers() {
 
 #[test]
 fn a_file_that_shrinks_after_it_was_opened() {
-    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let disk = on_disk(&fp8(ElementType::F8E4M3), Component::Transformer);
     let file = std::fs::OpenOptions::new()
         .write(true)
         .open(&disk.path)
@@ -339,7 +346,7 @@ impl LoadObserver for Recorder {
 #[test]
 fn progress_grows_to_the_whole() {
     let disk = on_disk(
-        &fp8(Dtype::F8_E4M3).f32("img_in.weight_scale", &[], &[1.0]),
+        &fp8(ElementType::F8E4M3).f32("img_in.weight_scale", &[], &[1.0]),
         Component::Transformer,
     );
     let mut observer = Recorder::default();
@@ -352,7 +359,7 @@ fn progress_grows_to_the_whole() {
 
 #[test]
 fn loading_can_be_stopped() {
-    let disk = on_disk(&fp8(Dtype::F8_E4M3), Component::Transformer);
+    let disk = on_disk(&fp8(ElementType::F8E4M3), Component::Transformer);
     let mut observer = Recorder {
         stop_after: Some(1),
         ..Recorder::default()

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use loader::ElementType;
 use loader::component::Resemblance;
-use loader::header::Dtype;
 use loader::lora::looks_like_a_lora;
 use loader::{Adapters, Checkpoint, Component, LoadError, Lora, Weights};
 
@@ -16,8 +16,8 @@ pub(crate) const PROJ_OUT: &str = "proj_out";
 /// A transformer with two linear layers, of 3 to 2 and of 2 to 4 features.
 pub(crate) fn model(folder: &Path) -> Weights {
     let path = transformer("")
-        .zeros(&format!("{TO_Q}.weight"), Dtype::BF16, &[2, 3])
-        .zeros(&format!("{PROJ_OUT}.weight"), Dtype::BF16, &[4, 2])
+        .zeros(&format!("{TO_Q}.weight"), ElementType::BF16, &[2, 3])
+        .zeros(&format!("{PROJ_OUT}.weight"), ElementType::BF16, &[4, 2])
         .write(folder.join("transformer.safetensors"));
     Weights::open(&path, Component::Transformer).unwrap()
 }
@@ -51,7 +51,7 @@ fn a_lora_says_what_it_is() {
     let lora = lora()
         .bf16(&format!("{PROJ_OUT}.lora_A.weight"), &[2, 2], &[1.0; 4])
         .bf16(&format!("{PROJ_OUT}.lora_B.weight"), &[4, 2], &[1.0; 8])
-        .tensor("proj_out.alpha", Dtype::I64, &[], &8i64.to_le_bytes());
+        .tensor("proj_out.alpha", ElementType::I64, &[], &8i64.to_le_bytes());
     let lora = open(&lora).unwrap();
     assert_eq!(lora.name(), "style");
     assert_eq!(lora.targets(), 2);
@@ -69,16 +69,16 @@ fn a_lora_says_what_it_is() {
 
 #[test]
 fn what_is_no_plain_lora_for_the_transformer_is_refused() {
-    let half = Writer::default().zeros("img_in.lora_down.weight", Dtype::F32, &[1, 3]);
+    let half = Writer::default().zeros("img_in.lora_down.weight", ElementType::F32, &[1, 3]);
     assert_eq!(
         refusal(&half),
         "has 1 layer without one of the two matrices (img_in): the file is not complete"
     );
-    let alone = lora().zeros("img_in.alpha", Dtype::F32, &[]);
+    let alone = lora().zeros("img_in.alpha", ElementType::F32, &[]);
     assert!(refusal(&alone).starts_with("has 1 layer without one"));
     let other = lora().zeros(
         "double_blocks.0.img_attn.qkv.lora_down.weight",
-        Dtype::F32,
+        ElementType::F32,
         &[1, 3],
     );
     assert_eq!(
@@ -86,13 +86,14 @@ fn what_is_no_plain_lora_for_the_transformer_is_refused() {
         "has 1 tensor of 3 for no linear layer of a Qwen-Image transformer: \
          double_blocks.0.img_attn.qkv.lora_down.weight"
     );
-    let text = Writer::default().zeros("lora_te_layers_0.lora_up.weight", Dtype::F32, &[2, 1]);
+    let text =
+        Writer::default().zeros("lora_te_layers_0.lora_up.weight", ElementType::F32, &[2, 1]);
     assert_eq!(
         refusal(&text),
         "has 1 tensor for the text encoder, to which LoRAs are not applied \
          (lora_te_layers_0.lora_up.weight), and none for the transformer"
     );
-    let dora = lora().zeros(&format!("{TO_Q}.dora_scale"), Dtype::F32, &[2, 1]);
+    let dora = lora().zeros(&format!("{TO_Q}.dora_scale"), ElementType::F32, &[2, 1]);
     assert_eq!(
         refusal(&dora),
         "has 1 tensor of DoRA, which is not supported \
@@ -101,8 +102,8 @@ fn what_is_no_plain_lora_for_the_transformer_is_refused() {
     let (mut loha, mut lokr) = (Writer::default(), Writer::default());
     for i in 0..5 {
         let key = |name: &str| format!("lycoris_transformer_blocks_{i}_attn_to_q.{name}");
-        loha = loha.zeros(&key("hada_w1_a"), Dtype::F32, &[2, 1]);
-        lokr = lokr.zeros(&key("lokr_w1"), Dtype::F32, &[2, 1]);
+        loha = loha.zeros(&key("hada_w1_a"), ElementType::F32, &[2, 1]);
+        lokr = lokr.zeros(&key("lokr_w1"), ElementType::F32, &[2, 1]);
     }
     let (loha, lokr) = (refusal(&loha), refusal(&lokr));
     assert!(loha.starts_with("has 5 tensors of LoHa"), "{loha}");
@@ -120,19 +121,19 @@ fn what_is_no_plain_lora_for_the_transformer_is_refused() {
 #[test]
 fn matrices_and_alphas_must_make_sense() {
     let ranks = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::F32, &[2, 3])
-        .zeros("img_in.lora_B.weight", Dtype::F32, &[2, 1]);
+        .zeros("img_in.lora_A.weight", ElementType::F32, &[2, 3])
+        .zeros("img_in.lora_B.weight", ElementType::F32, &[2, 1]);
     assert_eq!(
         refusal(&ranks),
         "has 1 layer whose matrices cannot be multiplied: img_in: [2, 1] and [2, 3]"
     );
     let convolution = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::F32, &[2, 3, 3, 3])
-        .zeros("img_in.lora_B.weight", Dtype::F32, &[2, 2]);
+        .zeros("img_in.lora_A.weight", ElementType::F32, &[2, 3, 3, 3])
+        .zeros("img_in.lora_B.weight", ElementType::F32, &[2, 2]);
     assert!(refusal(&convolution).contains("cannot be multiplied"));
     let none = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::F32, &[0, 3])
-        .zeros("img_in.lora_B.weight", Dtype::F32, &[2, 0]);
+        .zeros("img_in.lora_A.weight", ElementType::F32, &[0, 3])
+        .zeros("img_in.lora_B.weight", ElementType::F32, &[2, 0]);
     assert!(refusal(&none).contains("cannot be multiplied"));
     let alpha = format!("{TO_Q}.alpha");
     let nan = lora().f32(&alpha, &[], &[f32::NAN]);
@@ -142,17 +143,17 @@ fn matrices_and_alphas_must_make_sense() {
     );
     let several = lora().f32(&alpha, &[2], &[1.0, 2.0]);
     assert!(refusal(&several).ends_with("its shape is [2]"));
-    let flag = lora().tensor(&alpha, Dtype::BOOL, &[], &[1]);
+    let flag = lora().tensor(&alpha, ElementType::Bool, &[], &[1]);
     assert!(refusal(&flag).ends_with("it is stored as BOOL"));
     let twice = lora().zeros(
         &format!("transformer.{TO_Q}.lora_A.weight"),
-        Dtype::F32,
+        ElementType::F32,
         &[1, 3],
     );
     assert!(refusal(&twice).ends_with("are for the same parameter"));
     let integers = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::I32, &[1, 3])
-        .zeros("img_in.lora_B.weight", Dtype::I32, &[2, 1]);
+        .zeros("img_in.lora_A.weight", ElementType::I32, &[1, 3])
+        .zeros("img_in.lora_B.weight", ElementType::I32, &[2, 1]);
     assert!(refusal(&integers).contains("is stored as I32"));
     let settings = lora().metadata("lora_adapter_metadata", "{");
     assert!(refusal(&settings).starts_with("lora_adapter_metadata in its header"));
@@ -166,12 +167,12 @@ fn several_adapters_in_one_file_are_refused() {
         both = both
             .zeros(
                 &format!("{layer}.lora_A.{adapter}.weight"),
-                Dtype::F32,
+                ElementType::F32,
                 &[1, 3],
             )
             .zeros(
                 &format!("{layer}.lora_B.{adapter}.weight"),
-                Dtype::F32,
+                ElementType::F32,
                 &[2, 1],
             );
     }
@@ -180,8 +181,8 @@ fn several_adapters_in_one_file_are_refused() {
         "holds 2 adapters (default_0, default_1): use a file with one of them"
     );
     let one = Writer::default()
-        .zeros(&key("lora_A", "style"), Dtype::F32, &[1, 3])
-        .zeros(&key("lora_B", "style"), Dtype::F32, &[2, 1]);
+        .zeros(&key("lora_A", "style"), ElementType::F32, &[1, 3])
+        .zeros(&key("lora_B", "style"), ElementType::F32, &[2, 1]);
     assert_eq!(open(&one).unwrap().targets(), 1);
 }
 
@@ -192,10 +193,10 @@ fn parts_for_the_text_encoder_are_left_out_and_told() {
     let both = lora()
         .zeros(
             "text_encoder.model.layers.0.self_attn.q_proj.lora_A.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[2, 9],
         )
-        .zeros("lora_te1_layers_0.alpha", Dtype::F32, &[]);
+        .zeros("lora_te1_layers_0.alpha", ElementType::F32, &[]);
     let both = open(&both).unwrap();
     assert_eq!((both.targets(), alone.targets()), (1, 1));
     let [note] = both.notes() else {
@@ -226,8 +227,8 @@ fn a_lora_of_another_model_is_refused() {
     let model = model(folder.path());
     let fit = |lora: &Writer| Adapters::new(vec![(open(lora).unwrap(), 1.0)], &model);
     let wide = Writer::default()
-        .zeros(&format!("{TO_Q}.lora_A.weight"), Dtype::F32, &[1, 7])
-        .zeros(&format!("{TO_Q}.lora_B.weight"), Dtype::F32, &[2, 1]);
+        .zeros(&format!("{TO_Q}.lora_A.weight"), ElementType::F32, &[1, 7])
+        .zeros(&format!("{TO_Q}.lora_B.weight"), ElementType::F32, &[2, 1]);
     let text = fit(&wide).unwrap_err().to_string();
     assert!(
         text.contains("(transformer_blocks.0.attn.to_q is [2, 7] instead of [2, 3])"),
@@ -236,12 +237,12 @@ fn a_lora_of_another_model_is_refused() {
     let long = Writer::default()
         .zeros(
             "transformer_blocks.9.attn.to_q.lora_A.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[1, 3],
         )
         .zeros(
             "transformer_blocks.9.attn.to_q.lora_B.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[2, 1],
         );
     let text = fit(&long).unwrap_err().to_string();
@@ -387,7 +388,9 @@ mod on_the_processor {
         let model = model(folder.path());
         let path = lora().write(folder.path().join("lora.safetensors"));
         let adapters = Adapters::new(vec![(Lora::open(&path).unwrap(), 1.0)], &model).unwrap();
-        lora().zeros("img_in.alpha", Dtype::F32, &[]).write(&path);
+        lora()
+            .zeros("img_in.alpha", ElementType::F32, &[])
+            .write(&path);
         let loaded = load_adapters::<Flex>(&adapters, FloatDType::F32, &FlexDevice, &mut ());
         assert!(matches!(loaded, Err(LoadError::Changed { .. })));
     }

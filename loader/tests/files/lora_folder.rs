@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use loader::header::Dtype;
+use loader::ElementType;
 use loader::lora::{find_by_name, find_lightning, fitting, locate};
 use loader::{Lora, Weights};
 
@@ -54,12 +54,12 @@ fn wan() -> Writer {
     Writer::default()
         .zeros(
             "diffusion_model.blocks.0.self_attn.q.lora_down.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[1, 3],
         )
         .zeros(
             "diffusion_model.blocks.0.self_attn.q.lora_up.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[2, 1],
         )
 }
@@ -69,12 +69,12 @@ fn wide() -> Writer {
     Writer::default()
         .zeros(
             "transformer_blocks.0.attn.to_q.lora_A.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[1, 7],
         )
         .zeros(
             "transformer_blocks.0.attn.to_q.lora_B.weight",
-            Dtype::F32,
+            ElementType::F32,
             &[9, 1],
         )
 }

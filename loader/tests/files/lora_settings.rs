@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use loader::ElementType;
 use loader::Lora;
-use loader::header::Dtype;
 use serde_json::json;
 
 use crate::lora::{PROJ_OUT, TO_Q};
@@ -14,10 +14,10 @@ use crate::writer::Writer;
 fn peft(prefix: &str) -> Writer {
     let key = |layer: &str, matrix: &str| format!("{prefix}{layer}.{matrix}.weight");
     Writer::default()
-        .zeros(&key(TO_Q, "lora_A"), Dtype::F32, &[2, 3])
-        .zeros(&key(TO_Q, "lora_B"), Dtype::F32, &[2, 2])
-        .zeros(&key(PROJ_OUT, "lora_A"), Dtype::F32, &[4, 2])
-        .zeros(&key(PROJ_OUT, "lora_B"), Dtype::F32, &[4, 4])
+        .zeros(&key(TO_Q, "lora_A"), ElementType::F32, &[2, 3])
+        .zeros(&key(TO_Q, "lora_B"), ElementType::F32, &[2, 2])
+        .zeros(&key(PROJ_OUT, "lora_A"), ElementType::F32, &[4, 2])
+        .zeros(&key(PROJ_OUT, "lora_B"), ElementType::F32, &[4, 4])
 }
 
 const PEFT: &str = "base_model.model.";
@@ -85,8 +85,8 @@ fn a_file_of_peft_names_takes_the_config_if_the_ranks_agree() {
     assert_eq!((scale, notes.len()), ([1.0, 3.0], 1));
     // Another LoRA in the same folder.
     let other = Writer::default()
-        .zeros("img_in.lora_A.weight", Dtype::F32, &[3, 3])
-        .zeros("img_in.lora_B.weight", Dtype::F32, &[2, 3]);
+        .zeros("img_in.lora_A.weight", ElementType::F32, &[3, 3])
+        .zeros("img_in.lora_B.weight", ElementType::F32, &[2, 3]);
     let (scale, notes) = place.open("other.safetensors", &other).unwrap();
     assert_eq!(scale, [1.0, 1.0]);
     assert_eq!(
@@ -109,8 +109,12 @@ fn a_file_of_peft_names_takes_the_config_if_the_ranks_agree() {
 fn files_of_other_programs_do_not_take_the_config() {
     let place = Place::new(&config().to_string());
     let kohya = Writer::default()
-        .zeros("lora_unet_img_in.lora_down.weight", Dtype::F32, &[4, 3])
-        .zeros("lora_unet_img_in.lora_up.weight", Dtype::F32, &[2, 4]);
+        .zeros(
+            "lora_unet_img_in.lora_down.weight",
+            ElementType::F32,
+            &[4, 3],
+        )
+        .zeros("lora_unet_img_in.lora_up.weight", ElementType::F32, &[2, 4]);
     let expected = ([1.0, 1.0], Vec::new());
     assert_eq!(place.open("style.safetensors", &kohya).unwrap(), expected);
     // Nor does one with alphas of its own.

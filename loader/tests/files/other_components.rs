@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
-use loader::header::Dtype;
+use loader::ElementType;
 use loader::{Component, load};
 
 use crate::modules::{Linear, Names, Norm, on_disk, values};
@@ -32,16 +32,20 @@ fn a_text_encoder_leaves_its_vision_tower_and_head() {
     let file = text_encoder()
         .tensor(
             "model.layers.0.self_attn.k_proj.weight",
-            Dtype::F8_E4M3,
+            ElementType::F8E4M3,
             &[4, 1],
             &[0x38; 4],
         )
         .f32("model.layers.0.self_attn.k_proj.scale_weight", &[], &[2.0])
         .bf16("model.norm.weight", &[2], &[1.0, 2.0])
-        .zeros("visual.blocks.0.attn.qkv.weight", Dtype::F8_E4M3, &[4, 1])
+        .zeros(
+            "visual.blocks.0.attn.qkv.weight",
+            ElementType::F8E4M3,
+            &[4, 1],
+        )
         .f32("visual.blocks.0.attn.qkv.scale_weight", &[], &[0.0])
-        .zeros("lm_head.weight", Dtype::BF16, &[2, 2])
-        .zeros("scaled_fp8", Dtype::F8_E4M3, &[0]);
+        .zeros("lm_head.weight", ElementType::BF16, &[2, 2])
+        .zeros("scaled_fp8", ElementType::F8E4M3, &[0]);
     let disk = on_disk(&file, Component::TextEncoder);
     let names = Names::default();
     let name = "model.layers.0.self_attn.k_proj";
@@ -117,8 +121,8 @@ fn a_vae_for_video_becomes_one_for_images() {
         .bf16("decoder.middle.0.residual.2.bias", &[2], &[3.0, 4.0])
         .bf16("conv2.weight", &[1, 1, 1, 1, 1], &[5.0])
         .bf16("conv2.bias", &[1], &[6.0])
-        .zeros("encoder.anything", Dtype::BF16, &[1])
-        .zeros("conv1.weight", Dtype::BF16, &[1]);
+        .zeros("encoder.anything", ElementType::BF16, &[1])
+        .zeros("conv1.weight", ElementType::BF16, &[1]);
     let disk = on_disk(&file, Component::Vae);
     let names = Names::default();
     let resnet = Resnet {

@@ -9,7 +9,7 @@ use backends::weight::Weight;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
-use loader::header::Dtype;
+use loader::ElementType;
 use loader::{
     Component, LoadError, LoadObserver, LoadReport, Method, ReadMethod, Weights, load_by,
     read_through,
@@ -66,9 +66,9 @@ fn small() -> Writer {
     let floats: Vec<u8> = (0..12_000u32).map(|i| (i * 17 % 120) as u8).collect();
     Writer::default()
         .bf16("txt_norm.weight", &[4], &[1.0, 2.0, -0.5, 0.0])
-        .tensor("img_in.weight", Dtype::F8_E4M3, &[60, 100], &codes)
+        .tensor("img_in.weight", ElementType::F8E4M3, &[60, 100], &codes)
         .f32("img_in.weight_scale", &[], &[0.5])
-        .tensor("txt_in.weight", Dtype::BF16, &[60, 100], &floats)
+        .tensor("txt_in.weight", ElementType::BF16, &[60, 100], &floats)
 }
 
 fn assert_same_as_mapped(path: &Path) -> LoadReport {
@@ -137,7 +137,7 @@ fn a_parameter_without_elements() {
     let dir = tempdir().unwrap();
     let path = Writer::default()
         .bf16("txt_norm.weight", &[4], &[1.0; 4])
-        .tensor("img_in.weight", Dtype::F8_E4M3, &[0], &[])
+        .tensor("img_in.weight", ElementType::F8E4M3, &[0], &[])
         .write(dir.path().join("x.safetensors"));
     let weights = Weights::open(&path, Component::Transformer).unwrap();
     for method in [Method::InPlace, Method::Read] {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use loader::ElementType;
 use loader::checkpoint::IndexError;
-use loader::header::Dtype;
 use loader::{Checkpoint, Component, LoadError, Weights};
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
@@ -16,7 +16,7 @@ fn shards(weight_map: &str) -> (TempDir, PathBuf) {
     let dir = tempdir().unwrap();
     transformer("").write(dir.path().join("a.safetensors"));
     Writer::default()
-        .zeros("img_in.bias", Dtype::BF16, &[4])
+        .zeros("img_in.bias", ElementType::BF16, &[4])
         .write(dir.path().join("b.safetensors"));
     let index = format!(r#"{{"metadata": {{"total_size": 16}}, "weight_map": {weight_map}}}"#);
     let path = write(dir.path().join("x.safetensors.index.json"), index);
@@ -127,7 +127,7 @@ fn a_shard_under_two_links() {
 fn a_key_in_two_shards() {
     let (dir, path) = shards(GOOD);
     transformer("")
-        .zeros("img_in.bias", Dtype::BF16, &[4])
+        .zeros("img_in.bias", ElementType::BF16, &[4])
         .write(dir.path().join("a.safetensors"));
     let fault = index_fault(Checkpoint::open(&path).unwrap_err());
     assert!(matches!(fault, IndexError::KeyInTwoShards { .. }));
@@ -152,8 +152,8 @@ fn a_key_in_another_shard() {
 fn a_key_that_is_not_listed() {
     let (dir, path) = shards(GOOD);
     Writer::default()
-        .zeros("img_in.bias", Dtype::BF16, &[4])
-        .zeros("proj_out.bias", Dtype::BF16, &[4])
+        .zeros("img_in.bias", ElementType::BF16, &[4])
+        .zeros("proj_out.bias", ElementType::BF16, &[4])
         .write(dir.path().join("b.safetensors"));
     let fault = index_fault(Checkpoint::open(&path).unwrap_err());
     assert!(matches!(fault, IndexError::KeyNotListed { .. }));

@@ -106,7 +106,7 @@ fn keys_are_sanitised_in_messages() {
     let dir = tempdir().unwrap();
     let key = format!("evil\x1b[2J\n{}", "k".repeat(5000));
     let path = transformer("")
-        .zeros(&key, loader::header::Dtype::U8, &[1])
+        .zeros(&key, loader::ElementType::U8, &[1])
         .write(dir.path().join("x.safetensors"));
     let message = Weights::open(&path, Component::Transformer)
         .unwrap_err()

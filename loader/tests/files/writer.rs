@@ -1,8 +1,8 @@
 //! Writes small safetensors files, good and bad.
 
+use loader::ElementType;
 use std::path::{Path, PathBuf};
 
-use loader::header::Dtype;
 use serde_json::{Map, Value, json};
 
 /// A safetensors file in the making.
@@ -16,7 +16,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Appends a tensor.
-    pub(crate) fn tensor(mut self, key: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Self {
+    pub(crate) fn tensor(
+        mut self,
+        key: &str,
+        dtype: ElementType,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Self {
         let begin = self.data.len();
         self.data.extend(bytes);
         let offsets = [begin, self.data.len()];
@@ -29,15 +35,15 @@ impl Writer {
     }
 
     /// Appends a tensor of zeros.
-    pub(crate) fn zeros(self, key: &str, dtype: Dtype, shape: &[usize]) -> Self {
-        let bits = shape.iter().product::<usize>() * dtype.bitsize();
-        self.tensor(key, dtype, shape, &vec![0; bits / 8])
+    pub(crate) fn zeros(self, key: &str, dtype: ElementType, shape: &[usize]) -> Self {
+        let blocks = shape.iter().product::<usize>() / dtype.block().elements;
+        self.tensor(key, dtype, shape, &vec![0; blocks * dtype.block().bytes])
     }
 
     /// Appends an F32 tensor.
     pub(crate) fn f32(self, key: &str, shape: &[usize], values: &[f32]) -> Self {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.tensor(key, Dtype::F32, shape, &bytes)
+        self.tensor(key, ElementType::F32, shape, &bytes)
     }
 
     /// Appends a BF16 tensor.
@@ -45,12 +51,12 @@ impl Writer {
         let bytes = values
             .iter()
             .flat_map(|&v| half::bf16::from_f32(v).to_le_bytes());
-        self.tensor(key, Dtype::BF16, shape, &bytes.collect::<Vec<u8>>())
+        self.tensor(key, ElementType::BF16, shape, &bytes.collect::<Vec<u8>>())
     }
 
     /// Appends a U8 tensor of text.
     pub(crate) fn text(self, key: &str, text: &str) -> Self {
-        self.tensor(key, Dtype::U8, &[text.len()], text.as_bytes())
+        self.tensor(key, ElementType::U8, &[text.len()], text.as_bytes())
     }
 
     /// Adds an entry to the metadata.
@@ -97,17 +103,17 @@ pub(crate) fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> PathB
 
 /// The least that is recognised as a transformer, with keys after `prefix`.
 pub(crate) fn transformer(prefix: &str) -> Writer {
-    Writer::default().zeros(&format!("{prefix}txt_norm.weight"), Dtype::BF16, &[4])
+    Writer::default().zeros(&format!("{prefix}txt_norm.weight"), ElementType::BF16, &[4])
 }
 
 /// The least that is recognised as a text encoder.
 pub(crate) fn text_encoder() -> Writer {
     let key = "model.layers.0.self_attn.k_proj.bias";
-    Writer::default().zeros(key, Dtype::BF16, &[4])
+    Writer::default().zeros(key, ElementType::BF16, &[4])
 }
 
 /// The least that is recognised as a VAE.
 pub(crate) fn vae() -> Writer {
     let key = "decoder.middle.0.residual.0.gamma";
-    Writer::default().zeros(key, Dtype::BF16, &[4, 1, 1, 1])
+    Writer::default().zeros(key, ElementType::BF16, &[4, 1, 1, 1])
 }

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use loader::Header;
-use safetensors::Dtype;
+use loader::{ElementType, Header};
 
 use crate::error::CliError;
 
@@ -23,7 +22,7 @@ pub(super) fn read(path: &Path, latent_shape: [usize; 4]) -> Result<Vec<f32>, Cl
     };
     let [batch, channels, height, width] = latent_shape;
     let expected = [batch, 1, channels, height, width];
-    if entry.dtype != Dtype::F32 || entry.shape != expected {
+    if entry.dtype != ElementType::F32 || entry.shape != expected {
         return Err(bad(format!(
             "`{TENSOR}` is {} {:?}; an image of this size needs F32 {expected:?}",
             entry.dtype, entry.shape
