@@ -7,9 +7,9 @@ use backends::upload::UploadError;
 
 use crate::checkpoint::IndexError;
 use crate::component::{Component, Resemblance};
+use crate::container::safetensors::HeaderError;
 use crate::dialect::DialectError;
 use crate::element::ElementType;
-use crate::header::HeaderError;
 use crate::lora::LoraError;
 use crate::record::Misfit;
 use crate::report::Size;

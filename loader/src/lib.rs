@@ -2,7 +2,7 @@
 //!
 //! A path goes through these stages, each of which refuses what it does not understand:
 //!
-//! 1. [`header`]: one safetensors file, its header validated within bounds;
+//! 1. [`container`]: one file, its header validated within bounds;
 //! 2. [`checkpoint`]: a single file, or shards with their index, as one set of tensors;
 //! 3. [`component`]: whether this is the transformer, the text encoder or the VAE;
 //! 4. [`dialect`]: how FP8 weights and their scales are written;
@@ -17,11 +17,11 @@
 
 pub mod checkpoint;
 pub mod component;
+pub mod container;
 pub mod damage;
 pub mod dialect;
 pub mod element;
 pub mod error;
-pub mod header;
 pub mod held;
 pub mod keymap;
 pub mod lora;
@@ -44,10 +44,11 @@ mod stream;
 
 pub use checkpoint::Checkpoint;
 pub use component::{Component, components};
+pub use container::safetensors::{Header, HeaderError};
+pub use container::{Container, TensorEntry};
 pub use damage::find_not_finite;
 pub use element::ElementType;
 pub use error::LoadError;
-pub use header::{Header, HeaderError, TensorEntry};
 pub use held::HeldFiles;
 pub use lora::{Adapters, Lora, load_adapters};
 pub use models_dir::{FolderContents, ModelFiles};

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::component::Component;
+use crate::container::TensorEntry;
 use crate::element::ElementType;
-use crate::header::TensorEntry;
 use crate::weights::Weights;
 
 /// Bytes of a loaded component, by how its tensors are stored.

@@ -70,7 +70,7 @@ impl Summary {
         }
         let files = checkpoint.files().iter().map(|file| FileSummary {
             path: file.path.to_string_lossy().into_owned(),
-            bytes: file.version.len,
+            bytes: file.version().len,
         });
         Self {
             source: weights.source().to_string_lossy().into_owned(),

@@ -9,7 +9,6 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointFile, Entry, json_text};
 use crate::error::LoadError;
-use crate::header::Header;
 use crate::text::Excerpt;
 
 /// What can be wrong with an index and its shards; [`LoadError::Index`] adds the index's name.
@@ -116,19 +115,9 @@ pub(super) fn open(index: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), Lo
     let mut files = Vec::new();
     let mut entries = Vec::new();
     for path in paths {
-        let header = Header::open(&path)?;
-        let file = files.len();
-        entries.extend(
-            header
-                .tensors
-                .into_iter()
-                .map(|tensor| Entry { file, tensor }),
-        );
-        files.push(CheckpointFile {
-            path,
-            version: header.version,
-            metadata: header.metadata,
-        });
+        let file = CheckpointFile::open(&path)?;
+        entries.extend(file.entries(files.len()));
+        files.push(file);
     }
     check_assignment(&listed, &names, &entries).map_err(fault)?;
     Ok((files, entries))

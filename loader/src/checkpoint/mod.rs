@@ -1,4 +1,4 @@
-//! A checkpoint: one safetensors file, or shards with their index, as one set of tensors.
+//! A checkpoint: one file, or shards with their index, as one set of tensors.
 
 mod index;
 mod part;
@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 pub use index::IndexError;
 
+use crate::container::{self, Container, FileVersion, TensorEntry, file_metadata};
 use crate::error::LoadError;
-use crate::header::{FileVersion, Header, TensorEntry, file_metadata};
 use crate::text::Excerpt;
 
 /// The largest index.json or config.json that is read. The index of a model of 100 000 tensors
@@ -42,10 +43,32 @@ pub struct Checkpoint {
 pub struct CheckpointFile {
     /// Where it is.
     pub path: PathBuf,
+    container: Arc<dyn Container>,
+}
+
+impl CheckpointFile {
+    fn open(path: &Path) -> Result<Self, LoadError> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            container: container::open(path)?,
+        })
+    }
+
     /// Which version of it was opened.
-    pub version: FileVersion,
-    /// `__metadata__` of its header.
-    pub metadata: BTreeMap<String, String>,
+    pub fn version(&self) -> FileVersion {
+        self.container.version()
+    }
+
+    /// The text that it has under a key of its metadata.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.container.text(key)
+    }
+
+    /// Its tensors, where it is the file of this index.
+    fn entries(&self, file: usize) -> impl Iterator<Item = Entry> {
+        let tensors = self.container.tensors().iter().cloned();
+        tensors.map(move |tensor| Entry { file, tensor })
+    }
 }
 
 /// A tensor, and the file that holds it.
@@ -129,7 +152,7 @@ impl Checkpoint {
 
     /// Size of all files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.version.len).sum()
+        self.files.iter().map(|file| file.version().len).sum()
     }
 }
 
@@ -141,15 +164,9 @@ fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
         let file = path.to_path_buf();
         return Err(LoadError::ShardAlone { file, number, of });
     }
-    let header = Header::open(path)?;
-    let file = CheckpointFile {
-        path: path.to_path_buf(),
-        version: header.version,
-        metadata: header.metadata,
-    };
-    let entries = header.tensors.into_iter();
-    let entries = entries.map(|tensor| Entry { file: 0, tensor });
-    Ok((vec![file], entries.collect()))
+    let file = CheckpointFile::open(path)?;
+    let entries = file.entries(0).collect();
+    Ok((vec![file], entries))
 }
 
 /// The number of a shard, from 1, and of all shards, by a name such as
@@ -229,7 +246,7 @@ fn has_standard_name(file: &Path) -> bool {
 fn metadata_config(files: &[CheckpointFile]) -> Result<Option<Value>, LoadError> {
     let found = files
         .iter()
-        .find_map(|file| Some((file, file.metadata.get("config")?)));
+        .find_map(|file| Some((file, file.text("config")?)));
     found
         .map(|(file, text)| config_object(&file.path, "config in its metadata", text))
         .transpose()

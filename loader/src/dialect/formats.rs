@@ -97,7 +97,7 @@ pub(super) fn metadata_formats(
     }
     let mut formats = Vec::new();
     for file in checkpoint.files() {
-        let Some(text) = file.metadata.get(METADATA) else {
+        let Some(text) = file.text(METADATA) else {
             continue;
         };
         let parsed: Metadata =

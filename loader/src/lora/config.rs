@@ -59,8 +59,8 @@ pub(super) fn scale(products: &mut Products, origin: Origin<'_>) -> Result<Scale
         fault: Box::new(fault),
     };
     let own = origin.own || file.file_name() == Some(PEFT_FILE.as_ref());
-    let header = origin.file.metadata.get(METADATA);
-    let header = header.map(|text| Settings::in_header(text)).transpose();
+    let header = origin.file.text(METADATA);
+    let header = header.map(Settings::in_header).transpose();
     let header = header.map_err(fault)?.flatten();
     let path = file.with_file_name(CONFIG);
     let beside = if origin.peft && path.is_file() {

@@ -152,12 +152,12 @@ impl Lora {
     pub fn lightning_steps(&self) -> Option<usize> {
         let files = [self.source()].into_iter().chain(self.files());
         let by_name = files.filter_map(lightning_steps).next();
-        let metadata = self.checkpoint.files().iter().map(|file| &file.metadata);
-        let mut titles = metadata.flat_map(|metadata| {
+        let files = self.checkpoint.files().iter();
+        let mut titles = files.flat_map(|file| {
             let keys = ["modelspec.title", "ss_output_name", "title", "name"];
-            keys.into_iter().filter_map(|key| metadata.get(key))
+            keys.into_iter().filter_map(|key| file.text(key))
         });
-        by_name.or_else(|| titles.find_map(|title| lightning::steps_in_name(title)))
+        by_name.or_else(|| titles.find_map(lightning::steps_in_name))
     }
 
     /// How many layers it changes.

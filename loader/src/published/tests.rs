@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 
 use super::*;
 use crate::Weights;
-use crate::header::Header;
+use crate::container::safetensors::Header;
 
 const ALL: [Published; 4] = [
     Published::Transformer,

@@ -15,8 +15,8 @@ use memmap2::Mmap;
 pub(crate) use raw_file::{BLOCK, RawFile, ReadAt, fill};
 
 use crate::checkpoint::{CheckpointFile, Entry};
+use crate::container::{FileVersion, file_metadata};
 use crate::error::LoadError;
-use crate::header::{FileVersion, file_metadata};
 use crate::report::ReadMethod;
 
 /// The open files of a checkpoint.
@@ -39,7 +39,7 @@ impl Source {
             file_metadata(&path)?;
             let raw = RawFile::open(&path).map_err(|error| LoadError::io(&path, error))?;
             let file = OpenFile {
-                version: checkpoint.version,
+                version: checkpoint.version(),
                 raw,
                 mapping: OnceLock::new(),
                 path,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::tests::{file, read};
 use super::*;
+use crate::element::ElementType;
 
 fn dtypes() -> impl Strategy<Value = ElementType> {
     prop::sample::select(vec![

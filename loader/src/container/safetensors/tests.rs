@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::element::ElementType;
 
 /// A file of this header and this many bytes of data.
 pub(super) fn file(header: &str, data: usize) -> Vec<u8> {

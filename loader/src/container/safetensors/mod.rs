@@ -1,4 +1,4 @@
-//! The header of a safetensors file: read within bounds and checked in full before anything else
+//! safetensors: the header of a file, read within bounds and checked in full before anything else
 //! happens with the file.
 //!
 //! Layout (the README of the `safetensors` project): 8 bytes with the header's
@@ -8,7 +8,6 @@
 mod fault;
 mod json;
 mod sniff;
-mod version;
 
 #[cfg(test)]
 mod properties;
@@ -16,15 +15,13 @@ mod properties;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Read};
-use std::ops::Range;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 pub use fault::HeaderError;
-pub use version::FileVersion;
 
-use crate::element::ElementType;
+use super::{Container, FileVersion, TensorEntry, file_metadata};
 use crate::error::LoadError;
 use crate::text::Excerpt;
 
@@ -53,28 +50,17 @@ pub struct Header {
     pub version: FileVersion,
 }
 
-/// One tensor of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Its name in the file, prefix included.
-    pub key: String,
-    /// Type of its elements.
-    pub dtype: ElementType,
-    /// Its dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// Its bytes, from the start of the file.
-    pub range: Range<u64>,
-}
-
-impl TensorEntry {
-    /// Number of bytes.
-    pub fn bytes(&self) -> u64 {
-        self.range.end - self.range.start
+impl Container for Header {
+    fn tensors(&self) -> &[TensorEntry] {
+        &self.tensors
     }
 
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+    fn text(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    fn version(&self) -> FileVersion {
+        self.version
     }
 }
 
@@ -170,27 +156,6 @@ impl Header {
             version,
         })
     }
-}
-
-/// The metadata of a regular file, or a clear error for anything else.
-pub(crate) fn file_metadata(path: &Path) -> Result<Metadata, LoadError> {
-    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => LoadError::NotFound {
-            path: path.to_path_buf(),
-        },
-        _ => LoadError::io(path, error),
-    })?;
-    if metadata.is_dir() {
-        return Err(LoadError::IsDirectory {
-            path: path.to_path_buf(),
-        });
-    }
-    if !metadata.is_file() {
-        return Err(LoadError::NotAFile {
-            path: path.to_path_buf(),
-        });
-    }
-    Ok(metadata)
 }
 
 /// The length of the JSON text, checked against the format's limit and the file's size, given the
