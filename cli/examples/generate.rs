@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use backends::{ModelBackend, OnBackend};
 use burn::module::Module;
 use burn::tensor::FloatDType;
-use loader::{Component, ModelFiles, Weights};
+use loader::{Component, FoundCheckpoint, ModelFiles, Weights};
 use model::guidance::{Guidance, GuidanceRule};
 use model::latents::TokenGrid;
 use model::pipeline::{self, Denoising};
@@ -98,12 +98,12 @@ impl OnBackend for DrawnImage {
 /// A model from its file: its sizes by `resolve`, an empty module of these by `build`, and the
 /// file's tensors into it.
 fn load<B: ModelBackend, C, M: Module<B>>(
-    (path, component): (Option<PathBuf>, Component),
+    (found, component): (Option<FoundCheckpoint>, Component),
     resolve: impl Fn(Option<&Value>, &Shapes<'_>) -> Result<C, ConfigError>,
     build: impl Fn(&C, &Builder<'_, B>) -> M,
     device: &B::Device,
 ) -> Result<M, Failure> {
-    let weights = Weights::open(&path.ok_or("a model's file is missing")?, component)?;
+    let weights = Weights::of(found.ok_or("a model's file is missing")?.open()?, component)?;
     let shapes = |name: &str| weights.shape(name).map(<[usize]>::to_vec);
     let config = resolve(weights.config(), &shapes)?;
     let formats = |name: &str| weights.format(name);

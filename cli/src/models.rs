@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use engine::record::UsedLora;
 use engine::request::{ImageSize, MAX_SIDE, ModelSources, SIDE_MULTIPLE, STEPS};
-use loader::{Adapters, Checkpoint, Component, ModelFiles, Weights};
+use loader::{Adapters, Checkpoint, Component, FoundCheckpoint, ModelFiles, Weights};
 use model::family::QWEN_IMAGE;
 use model::{ConfigError, TextEncoderConfig, Tokenizer, TransformerConfig, VaeConfig};
 use serde_json::Value;
@@ -67,31 +67,34 @@ impl Models {
         sources: &ModelSources,
         accept: impl FnOnce(&str) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
-        let sources = &with_checkpoint(sources)?;
+        let (sources, checkpoint) = &with_checkpoint(sources)?;
         let demo = sources.is_demo().then(demo::unpack).transpose()?;
         let demo_folder = demo.as_ref().map(Unpacked::path);
         let found = match sources.models.as_deref().or(demo_folder) {
             Some(dir) => ModelFiles::discover_except(dir, &given(sources))?,
             None => ModelFiles::default(),
         };
-        let path = |component, flag: &Option<PathBuf>, found: Option<PathBuf>| {
-            flag.clone()
-                .or(found)
-                .ok_or_else(|| not_found(component, sources))
+        let find = |component, flag: &Option<PathBuf>, found: Option<FoundCheckpoint>| {
+            let given = flag.as_ref().map(|path| match checkpoint {
+                Some(open) if open.source() == path => open.clone().into(),
+                _ => path.clone().into(),
+            });
+            given.or(found).ok_or_else(|| not_found(component, sources))
         };
-        let transformer = path(
+        let transformer = find(
             Component::Transformer,
             &sources.transformer,
             found.transformer,
         )?;
-        let text_encoder = path(
+        let text_encoder = find(
             Component::TextEncoder,
             &sources.text_encoder,
             found.text_encoder,
         )?;
-        let vae = path(Component::Vae, &sources.vae, found.vae)?;
-        let tokenizer = tokenizer::find(sources, found.tokenizer, &text_encoder)?;
-        let transformer = transformer_part(Weights::open(&transformer, Component::Transformer)?)?;
+        let vae = find(Component::Vae, &sources.vae, found.vae)?;
+        let tokenizer = tokenizer::find(sources, found.tokenizer, text_encoder.path())?;
+        let transformer =
+            transformer_part(Weights::of(transformer.open()?, Component::Transformer)?)?;
         accept(&name(&transformer.weights))?;
         let lightning = sources.loras.lightning;
         let mut notes = Vec::new();
@@ -101,8 +104,11 @@ impl Models {
             adapters,
             transformer,
             lightning,
-            text_encoder: text_encoder_part(Weights::open(&text_encoder, Component::TextEncoder)?)?,
-            vae: vae_part(Weights::open(&vae, Component::Vae)?)?,
+            text_encoder: text_encoder_part(Weights::of(
+                text_encoder.open()?,
+                Component::TextEncoder,
+            )?)?,
+            vae: vae_part(Weights::of(vae.open()?, Component::Vae)?)?,
             vae_encoder: None,
             scheduler: match lightning {
                 Some(_) => Scheduler::lightning(),
@@ -299,11 +305,11 @@ fn read_size(value: &Value) -> Option<(u32, u32)> {
 }
 
 /// The same with the models that `--checkpoint` holds in the place of those that have no flag of
-/// their own.
-fn with_checkpoint(sources: &ModelSources) -> Result<ModelSources, CliError> {
+/// their own, and that checkpoint.
+fn with_checkpoint(sources: &ModelSources) -> Result<(ModelSources, Option<Checkpoint>), CliError> {
     let mut sources = sources.clone();
     let Some(path) = &sources.checkpoint else {
-        return Ok(sources);
+        return Ok((sources, None));
     };
     let checkpoint = Checkpoint::open(path)?;
     let held = loader::components(&checkpoint);
@@ -319,7 +325,7 @@ fn with_checkpoint(sources: &ModelSources) -> Result<ModelSources, CliError> {
         };
         own.get_or_insert_with(|| path.clone());
     }
-    Ok(sources)
+    Ok((sources, Some(checkpoint)))
 }
 
 /// The components that flags name: the folder need not hold exactly one of them.

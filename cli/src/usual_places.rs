@@ -85,12 +85,12 @@ fn diffusers_snapshot(hub_cache: &Path) -> Option<PathBuf> {
     }
     let found = ModelFiles::discover(&snapshot).ok()?;
     found.tokenizer?;
-    for (path, component) in [
+    for (checkpoint, component) in [
         (found.transformer?, Component::Transformer),
         (found.text_encoder?, Component::TextEncoder),
         (found.vae?, Component::Vae),
     ] {
-        Weights::open(&path, component).ok()?;
+        Weights::of(checkpoint.open().ok()?, component).ok()?;
     }
     Some(snapshot)
 }

@@ -42,7 +42,7 @@ mod scales;
 mod source;
 mod stream;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, FoundCheckpoint};
 pub use component::{Component, components};
 pub use container::safetensors::{Header, HeaderError};
 pub use container::{Container, TensorEntry};

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{Checkpoint, FILE_SUFFIX, INDEX_SUFFIX, file_names, has_ending};
+use crate::checkpoint::{
+    Checkpoint, FILE_SUFFIX, FoundCheckpoint, INDEX_SUFFIX, file_names, has_ending,
+};
 use crate::component::{Component, components};
 use crate::error::LoadError;
 use crate::lora::looks_like_a_lora;
@@ -14,14 +16,14 @@ use crate::text::Excerpt;
 pub(crate) const MAX_DEPTH: usize = 3;
 
 /// Where the parts of a model are. What is `None` was not found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ModelFiles {
-    /// The transformer: a file or folder for [`Checkpoint::open`].
-    pub transformer: Option<PathBuf>,
-    /// The text encoder, alike.
-    pub text_encoder: Option<PathBuf>,
-    /// The VAE, alike.
-    pub vae: Option<PathBuf>,
+    /// The transformer.
+    pub transformer: Option<FoundCheckpoint>,
+    /// The text encoder.
+    pub text_encoder: Option<FoundCheckpoint>,
+    /// The VAE.
+    pub vae: Option<FoundCheckpoint>,
     /// The tokenizer: `tokenizer.json`, or a folder with the tokenizer's files.
     pub tokenizer: Option<PathBuf>,
     /// `scheduler_config.json`, which only diffusers folders have.
@@ -29,10 +31,10 @@ pub struct ModelFiles {
 }
 
 /// Everything in a folder that [`ModelFiles`] would choose from, and what is used beside it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct FolderContents {
-    /// Checkpoints for [`Checkpoint::open`], by component.
-    pub checkpoints: Vec<(Component, PathBuf)>,
+    /// The checkpoints, by component.
+    pub checkpoints: Vec<(Component, FoundCheckpoint)>,
     /// Files that look like LoRAs, be they another model's.
     pub loras: Vec<PathBuf>,
     /// As [`ModelFiles::tokenizer`]; or the folder itself, where it is a tokenizer's.
@@ -56,7 +58,7 @@ impl FolderContents {
             let parts = parts.into_iter();
             return Ok(Self {
                 checkpoints: parts
-                    .filter_map(|(kind, path)| Some((kind, path?)))
+                    .filter_map(|(kind, found)| Some((kind, found?)))
                     .collect(),
                 loras: Vec::new(),
                 tokenizer: found.tokenizer,
@@ -71,12 +73,12 @@ impl FolderContents {
             Component::Vae,
         ] {
             let sound = candidates.sound.iter();
-            let mut of_it: Vec<_> = sound
-                .filter(|(kind, _)| *kind == component)
-                .cloned()
+            let alone = sound.filter(|(kind, _)| *kind == component);
+            let alone = alone.map(|(_, checkpoint)| checkpoint);
+            let of_it = alone.chain(candidates.combined_with(component));
+            let of_it: Vec<_> = of_it
+                .map(|checkpoint| (component, FoundCheckpoint::from(checkpoint.clone())))
                 .collect();
-            let combined = candidates.combined_with(component);
-            of_it.extend(combined.map(|path| (component, path.clone())));
             if of_it.is_empty() {
                 candidates.choose(dir, component)?;
             }
@@ -91,7 +93,12 @@ impl FolderContents {
             loras: candidates.loras,
             tokenizer: find_tokenizer(dir),
         };
-        if contents == Self::default() {
+        let Self {
+            checkpoints,
+            loras,
+            tokenizer,
+        } = &contents;
+        if checkpoints.is_empty() && loras.is_empty() && tokenizer.is_none() {
             if let Some((_, error)) = candidates.damaged.pop() {
                 return Err(error);
             }
@@ -138,10 +145,11 @@ impl ModelFiles {
 
     fn diffusers(dir: &Path) -> Self {
         let folder = |name: &str| Some(dir.join(name)).filter(|path| path.is_dir());
+        let checkpoint = |name: &str| folder(name).map(FoundCheckpoint::from);
         Self {
-            transformer: folder("transformer"),
-            text_encoder: folder("text_encoder"),
-            vae: folder("vae"),
+            transformer: checkpoint("transformer"),
+            text_encoder: checkpoint("text_encoder"),
+            vae: checkpoint("vae"),
             tokenizer: folder("tokenizer"),
             scheduler: Some(dir.join("scheduler").join("scheduler_config.json"))
                 .filter(|path| path.is_file()),
@@ -165,7 +173,7 @@ impl ModelFiles {
             scheduler: None,
         };
         let weights = [&found.transformer, &found.text_encoder, &found.vae];
-        if given.is_empty() && weights.iter().all(|path| path.is_none()) {
+        if given.is_empty() && weights.iter().all(|found| found.is_none()) {
             // A damaged file explains the lack of sound ones.
             if let Some((_, error)) = candidates.damaged.pop() {
                 return Err(error);
@@ -227,9 +235,9 @@ fn find_tokenizer(dir: &Path) -> Option<PathBuf> {
 #[derive(Default)]
 struct Candidates {
     seen: BTreeSet<PathBuf>,
-    sound: Vec<(Component, PathBuf)>,
+    sound: Vec<(Component, Checkpoint)>,
     /// Files of several models in one, the transformer among them.
-    combined: Vec<(Vec<Component>, PathBuf)>,
+    combined: Vec<(Vec<Component>, Checkpoint)>,
     loras: Vec<PathBuf>,
     damaged: Vec<(PathBuf, LoadError)>,
     /// Whether the folder at hand is that of files of several models in one.
@@ -289,33 +297,38 @@ impl Candidates {
             [] => {}
             // Wan's all-in-one files have the VAE that Qwen-Image's was made from.
             [Component::Vae] if self.among_all_in_one => {}
-            [only] => self.sound.push((*only, path)),
+            [only] => self.sound.push((*only, checkpoint)),
             several if several.contains(&Component::Transformer) => {
-                self.combined.push((several.to_vec(), path));
+                self.combined.push((several.to_vec(), checkpoint));
             }
             _ => {}
         }
     }
 
     /// The files of several models in one that hold a component.
-    fn combined_with(&self, component: Component) -> impl Iterator<Item = &PathBuf> {
+    fn combined_with(&self, component: Component) -> impl Iterator<Item = &Checkpoint> {
         let combined = self.combined.iter();
         combined
             .filter(move |(components, _)| components.contains(&component))
-            .map(|(_, path)| path)
+            .map(|(_, checkpoint)| checkpoint)
     }
 
     /// The one checkpoint of a component.
-    fn choose(&mut self, dir: &Path, component: Component) -> Result<Option<PathBuf>, LoadError> {
+    fn choose(
+        &mut self,
+        dir: &Path,
+        component: Component,
+    ) -> Result<Option<FoundCheckpoint>, LoadError> {
         let alone = self.sound.iter().filter(|(kind, _)| *kind == component);
-        let mut found: Vec<&PathBuf> = alone.map(|(_, path)| path).collect();
+        let mut found: Vec<&Checkpoint> = alone.map(|(_, checkpoint)| checkpoint).collect();
         if found.is_empty() {
             found.extend(self.combined_with(component));
         }
         match found.as_slice() {
-            [only] => Ok(Some((*only).clone())),
+            &[only] => Ok(Some(only.clone().into())),
             [_, ..] => {
-                let files = found.iter().map(|path| {
+                let files = found.iter().map(|checkpoint| {
+                    let path = checkpoint.source();
                     let shown = path.strip_prefix(dir).unwrap_or(path);
                     Excerpt::new(&shown.to_string_lossy())
                 });

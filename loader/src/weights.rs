@@ -44,7 +44,15 @@ impl Weights {
     /// known, contradictory quantisation, scales that are no positive numbers, dtypes that are not
     /// supported.
     pub fn open(path: &Path, component: Component) -> Result<Self, LoadError> {
-        let checkpoint = Checkpoint::open(path)?;
+        Self::of(Checkpoint::open(path)?, component)
+    }
+
+    /// The weights of a component in an opened checkpoint.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn of(checkpoint: Checkpoint, component: Component) -> Result<Self, LoadError> {
+        let file = || checkpoint.source().to_path_buf();
         let parts = parts(&checkpoint);
         let Some(&(found, _)) = parts.first() else {
             return Err(unknown(&checkpoint));
@@ -52,25 +60,25 @@ impl Weights {
         let own = parts.iter().find(|(part, _)| *part == component);
         let Some((_, prefix)) = own else {
             return Err(LoadError::WrongComponent {
-                file: path.into(),
+                file: file(),
                 expected: component,
                 found,
             });
         };
         if parts.len() == 1 {
-            return Self::of(checkpoint, component, Half::Decoder);
+            return Self::of_half(checkpoint, component, Half::Decoder);
         }
         let others = parts.iter().filter(|(part, _)| *part != component);
         if let Some((second, _)) = others.clone().find(|(_, other)| other == prefix) {
             return Err(LoadError::SeveralComponents {
-                file: path.into(),
+                file: file(),
                 first: component,
                 second: *second,
             });
         }
         let others: Vec<String> = others.map(|(_, prefix)| prefix.clone()).collect();
         let part = checkpoint.part(component, prefix, &others);
-        Self::of(part, component, Half::Decoder)
+        Self::of_half(part, component, Half::Decoder)
     }
 
     /// Opens a checkpoint as whatever component it is.
@@ -80,7 +88,7 @@ impl Weights {
     pub fn open_any(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let component = detect(&checkpoint)?;
-        Self::of(checkpoint, component, Half::Decoder)
+        Self::of_half(checkpoint, component, Half::Decoder)
     }
 
     /// The other half of a VAE's checkpoint: the encoder's weights. What is not needed of it is
@@ -96,7 +104,7 @@ impl Weights {
         if self.component != Component::Vae {
             return Err(missing());
         }
-        let encoder = Self::of(self.checkpoint.clone(), self.component, Half::Encoder)?;
+        let encoder = Self::of_half(self.checkpoint.clone(), self.component, Half::Encoder)?;
         if encoder.parameters.is_empty() {
             return Err(missing());
         }
@@ -104,7 +112,11 @@ impl Weights {
     }
 
     /// `half` matters to a VAE only.
-    fn of(checkpoint: Checkpoint, component: Component, half: Half) -> Result<Self, LoadError> {
+    fn of_half(
+        checkpoint: Checkpoint,
+        component: Component,
+        half: Half,
+    ) -> Result<Self, LoadError> {
         // `detect` has found the prefix; without one all keys are taken as they are.
         let prefix = component.prefix_in(&checkpoint).unwrap_or_default();
         let entries = checkpoint.entries();

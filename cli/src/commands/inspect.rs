@@ -155,8 +155,8 @@ impl Inspector {
     fn inspect_folder(&self, dir: &Path) -> Result<Inspection, CliError> {
         let found = FolderContents::of(dir)?;
         let mut checkpoints = Vec::new();
-        for (component, path) in found.checkpoints {
-            checkpoints.push(self.describe(Weights::open(&path, component)?)?);
+        for (component, checkpoint) in found.checkpoints {
+            checkpoints.push(self.describe(Weights::of(checkpoint.open()?, component)?)?);
         }
         let tokenizer = match found.tokenizer {
             Some(path) => Some(DescribedTokenizer {

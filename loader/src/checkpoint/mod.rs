@@ -1,5 +1,6 @@
 //! A checkpoint: one file, or shards with their index, as one set of tensors.
 
+mod found;
 mod index;
 mod part;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use found::FoundCheckpoint;
 pub use index::IndexError;
 
 use crate::container::{self, Container, FileVersion, TensorEntry, file_metadata};

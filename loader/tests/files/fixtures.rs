@@ -26,8 +26,8 @@ fn whole_models_are_found_and_opened() {
             (found.text_encoder, Component::TextEncoder),
             (found.vae, Component::Vae),
         ];
-        for ((path, component), dialect) in parts.into_iter().zip(dialects) {
-            let weights = Weights::open(&path.unwrap(), component).unwrap();
+        for ((found, component), dialect) in parts.into_iter().zip(dialects) {
+            let weights = Weights::of(found.unwrap().open().unwrap(), component).unwrap();
             assert_eq!(weights.dialect(), dialect);
             assert!(weights.config().is_some());
         }

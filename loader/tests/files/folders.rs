@@ -1,8 +1,8 @@
 //! Folders: of one checkpoint, and of a whole model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use loader::{Checkpoint, Component, LoadError, ModelFiles};
+use loader::{Checkpoint, Component, FoundCheckpoint, LoadError, ModelFiles, Weights};
 use tempfile::tempdir;
 
 use crate::writer::{Writer, text_encoder, transformer, vae, write};
@@ -11,8 +11,30 @@ fn checkpoint_error(dir: &Path) -> LoadError {
     Checkpoint::open(dir).unwrap_err()
 }
 
+/// Where the parts of a model were found.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Places {
+    transformer: Option<PathBuf>,
+    text_encoder: Option<PathBuf>,
+    vae: Option<PathBuf>,
+    tokenizer: Option<PathBuf>,
+    scheduler: Option<PathBuf>,
+}
+
+fn discover(dir: &Path) -> Result<Places, LoadError> {
+    let path = |found: Option<FoundCheckpoint>| found.map(|found| found.path().to_path_buf());
+    let found = ModelFiles::discover(dir)?;
+    Ok(Places {
+        transformer: path(found.transformer),
+        text_encoder: path(found.text_encoder),
+        vae: path(found.vae),
+        tokenizer: found.tokenizer,
+        scheduler: found.scheduler,
+    })
+}
+
 fn discover_error(dir: &Path) -> LoadError {
-    ModelFiles::discover(dir).unwrap_err()
+    discover(dir).unwrap_err()
 }
 
 #[test]
@@ -99,15 +121,15 @@ fn a_comfyui_tree() {
     let dir = tempdir().unwrap();
     let dir = dir.path();
     comfyui(dir);
-    let expected = ModelFiles {
+    let expected = Places {
         transformer: Some(dir.join("diffusion_models/qwen/fp8.safetensors")),
         text_encoder: Some(dir.join("text_encoders/qwen.safetensors")),
         vae: Some(dir.join("vae/vae.safetensors")),
-        ..ModelFiles::default()
+        ..Places::default()
     };
-    assert_eq!(ModelFiles::discover(dir).unwrap(), expected);
+    assert_eq!(discover(dir).unwrap(), expected);
     write(dir.join("tokenizer/vocab.json"), "{}");
-    let found = ModelFiles::discover(dir).unwrap();
+    let found = discover(dir).unwrap();
     assert_eq!(found.tokenizer, Some(dir.join("tokenizer")));
 }
 
@@ -115,7 +137,7 @@ fn a_comfyui_tree() {
 fn what_macos_leaves_beside_models_is_passed_over() {
     let dir = tempdir().unwrap();
     comfyui(dir.path());
-    let expected = ModelFiles::discover(dir.path()).unwrap();
+    let expected = discover(dir.path()).unwrap();
     for name in [
         "vae/._vae.safetensors",
         "diffusion_models/qwen/._fp8.safetensors",
@@ -124,7 +146,7 @@ fn what_macos_leaves_beside_models_is_passed_over() {
     ] {
         write(dir.path().join(name), [0, 5, 22, 7]);
     }
-    assert_eq!(ModelFiles::discover(dir.path()).unwrap(), expected);
+    assert_eq!(discover(dir.path()).unwrap(), expected);
     let folder = dir.path().join("vae");
     assert_eq!(Checkpoint::open(&folder).unwrap().entries().len(), 1);
 }
@@ -134,7 +156,7 @@ fn endings_may_be_in_capitals() {
     let dir = tempdir().unwrap();
     transformer("").write(dir.path().join("diffusion_models/a.SAFETENSORS"));
     vae().write(dir.path().join("vae/b.Safetensors"));
-    let found = ModelFiles::discover(dir.path()).unwrap();
+    let found = discover(dir.path()).unwrap();
     assert!(
         found.transformer.is_some() && found.vae.is_some(),
         "{found:?}"
@@ -165,14 +187,14 @@ fn files_of_all_models_stand_in_for_those_that_are_not_there_alone() {
     vae()
         .f32("model.diffusion_model.blocks.0.x", &[1], &[0.0])
         .write(dir.join("checkpoints/wan.safetensors"));
-    let found = ModelFiles::discover(dir).unwrap();
+    let found = discover(dir).unwrap();
     let all = [&found.transformer, &found.text_encoder, &found.vae];
     assert!(
         all.iter().all(|path| path.as_ref() == Some(&both)),
         "{found:?}"
     );
     let own = vae().write(dir.join("vae/vae.safetensors"));
-    let found = ModelFiles::discover(dir).unwrap();
+    let found = discover(dir).unwrap();
     assert_eq!((found.vae, found.transformer), (Some(own), Some(both)));
     // Two are one too many, but only for what is not there alone.
     all_in_one().write(dir.join("checkpoints/other.safetensors"));
@@ -182,14 +204,14 @@ fn files_of_all_models_stand_in_for_those_that_are_not_there_alone() {
         "{error}"
     );
     comfyui(dir);
-    assert!(ModelFiles::discover(dir).is_ok());
+    assert!(discover(dir).is_ok());
 }
 
 #[test]
 fn comfyui_itself() {
     let dir = tempdir().unwrap();
     comfyui(&dir.path().join("models"));
-    let found = ModelFiles::discover(dir.path()).unwrap();
+    let found = discover(dir.path()).unwrap();
     assert_eq!(
         found.vae,
         Some(dir.path().join("models/vae/vae.safetensors"))
@@ -197,11 +219,21 @@ fn comfyui_itself() {
 }
 
 #[test]
+fn headers_that_were_read_to_find_a_model_are_not_read_again() {
+    let dir = tempdir().unwrap();
+    comfyui(dir.path());
+    let found = ModelFiles::discover(dir.path()).unwrap().vae.unwrap();
+    std::fs::remove_file(found.path()).unwrap();
+    let weights = Weights::of(found.open().unwrap(), Component::Vae).unwrap();
+    assert_eq!(weights.names().count(), 1);
+}
+
+#[test]
 fn the_old_folder_names() {
     let dir = tempdir().unwrap();
     transformer("").write(dir.path().join("unet/a.safetensors"));
     text_encoder().write(dir.path().join("clip/b.safetensors"));
-    let found = ModelFiles::discover(dir.path()).unwrap();
+    let found = discover(dir.path()).unwrap();
     assert!(found.transformer.is_some() && found.text_encoder.is_some());
     assert_eq!(found.vae, None);
 }
@@ -213,7 +245,7 @@ fn files_that_lie_in_one_folder() {
     text_encoder().write(dir.path().join("b.safetensors"));
     vae().write(dir.path().join("c.safetensors"));
     write(dir.path().join("tokenizer.json"), "{}");
-    let found = ModelFiles::discover(dir.path()).unwrap();
+    let found = discover(dir.path()).unwrap();
     assert_eq!(found.vae, Some(dir.path().join("c.safetensors")));
     assert_eq!(found.tokenizer, Some(dir.path().join("tokenizer.json")));
 }
@@ -227,7 +259,7 @@ fn shards_in_a_comfyui_tree() {
     let map = r#"{"weight_map":
         {"model.layers.0.self_attn.k_proj.bias": "model-00001-of-00001.safetensors"}}"#;
     write(&index, map);
-    let found = ModelFiles::discover(dir.path()).unwrap();
+    let found = discover(dir.path()).unwrap();
     assert_eq!(found.text_encoder, Some(index));
 }
 
@@ -237,12 +269,7 @@ fn a_linked_folder_is_no_second_candidate() {
     let dir = tempdir().unwrap();
     comfyui(dir.path());
     std::os::unix::fs::symlink("diffusion_models", dir.path().join("unet")).unwrap();
-    assert!(
-        ModelFiles::discover(dir.path())
-            .unwrap()
-            .transformer
-            .is_some()
-    );
+    assert!(discover(dir.path()).unwrap().transformer.is_some());
 }
 
 #[test]
@@ -268,7 +295,7 @@ fn a_damaged_file_is_reported_if_there_is_no_sound_one() {
     let dir = tempdir().unwrap();
     comfyui(dir.path());
     write(dir.path().join("vae/partial.safetensors"), "");
-    assert!(ModelFiles::discover(dir.path()).unwrap().vae.is_some());
+    assert!(discover(dir.path()).unwrap().vae.is_some());
     std::fs::remove_file(dir.path().join("vae/vae.safetensors")).unwrap();
     let message = discover_error(dir.path()).to_string();
     assert!(
@@ -289,7 +316,7 @@ fn a_damaged_file_without_folder_may_be_any_part() {
         "{message}"
     );
     vae().write(path);
-    assert!(ModelFiles::discover(dir.path()).is_ok());
+    assert!(discover(dir.path()).is_ok());
 }
 
 #[test]
@@ -301,14 +328,14 @@ fn a_diffusers_folder() {
     write(dir.join("scheduler/scheduler_config.json"), "{}");
     transformer("").write(dir.join("transformer/diffusion_pytorch_model.safetensors"));
     vae().write(dir.join("vae/diffusion_pytorch_model.safetensors"));
-    let expected = ModelFiles {
+    let expected = Places {
         transformer: Some(dir.join("transformer")),
         text_encoder: None,
         vae: Some(dir.join("vae")),
         tokenizer: Some(dir.join("tokenizer")),
         scheduler: Some(dir.join("scheduler/scheduler_config.json")),
     };
-    assert_eq!(ModelFiles::discover(dir).unwrap(), expected);
+    assert_eq!(discover(dir).unwrap(), expected);
 }
 
 #[test]
@@ -326,8 +353,5 @@ fn folders_of_no_models() {
         LoadError::NotADirectory { .. }
     ));
     std::fs::create_dir(dir.path().join("vae")).unwrap();
-    assert_eq!(
-        ModelFiles::discover(dir.path()).unwrap(),
-        ModelFiles::default()
-    );
+    assert_eq!(discover(dir.path()).unwrap(), Places::default());
 }
