@@ -8,7 +8,7 @@ use std::time::Instant;
 use backends::WeightFormat;
 use burn_flex::{Flex, FlexDevice};
 use burn_store::{ModuleSnapshot, SafetensorsStore};
-use loader::{Component, Weights};
+use loader::{Component, Summary, Weights};
 use model::transformer::Transformer;
 use model::{Builder, TransformerConfig};
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Fails where a tensor is missing or of another shape.
     transformer.load_from(&mut store)?;
     let seconds = start.elapsed().as_secs_f64();
-    let bytes = weights.summary().bytes;
+    let bytes = Summary::of(&weights).bytes;
     println!("{{\"seconds\": {seconds}, \"bytes\": {bytes}}}");
     Ok(())
 }

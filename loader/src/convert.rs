@@ -33,19 +33,6 @@ fn elements<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Ve
     chunks.iter().map(|&chunk| decode(chunk)).collect()
 }
 
-/// The last of `taps` slices of a convolution over time: of `[O, I, T, h, w]` the part
-/// `[:, :, T - 1]`, where `plane` is `h * w`.
-///
-/// On a first (here: only) frame the causal convolution is padded with zeros before it, so that
-/// no other slice meets anything but zeros.
-pub(crate) fn last_tap(values: &[f32], taps: usize, plane: usize) -> Vec<f32> {
-    let blocks = values.chunks_exact((taps * plane).max(1));
-    blocks
-        .flat_map(|block| &block[(taps - 1) * plane..])
-        .copied()
-        .collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -95,13 +82,5 @@ mod tests {
         ] {
             assert_eq!(is_supported(dtype), to_f32(dtype, &[]).is_some(), "{dtype}");
         }
-    }
-
-    #[test]
-    fn the_last_tap_is_taken_of_each_filter() {
-        // [O·I = 2, T = 3, h·w = 2]
-        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        assert_eq!(last_tap(&values, 3, 2), [4.0, 5.0, 10.0, 11.0]);
-        assert_eq!(last_tap(&values, 1, 2), values);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. [`container`]: one file, its header validated within bounds;
 //! 2. [`checkpoint`]: a single file, or shards with their index, as one set of tensors;
-//! 3. [`component`]: whether this is the transformer, the text encoder or the VAE;
+//! 3. [`components`]: whether this is the transformer, the text encoder or the VAE;
 //! 4. [`dialect`]: how FP8 weights and their scales are written;
 //! 5. [`keymap`]: the names of the file as the canonical names of diffusers and transformers;
 //! 6. [`Weights`]: all of that together, ready to size and build a module;
@@ -36,17 +36,20 @@ pub mod text;
 pub mod weights;
 
 mod convert;
+mod detect;
 mod measurement;
 mod progress;
+mod resemblance;
 mod scales;
 mod source;
 mod stream;
 
 pub use checkpoint::{Checkpoint, FoundCheckpoint};
-pub use component::{Component, components};
+pub use component::{Component, ModelPart};
 pub use container::safetensors::{Header, HeaderError};
 pub use container::{Container, TensorEntry};
 pub use damage::find_not_finite;
+pub use detect::components;
 pub use element::ElementType;
 pub use error::LoadError;
 pub use held::HeldFiles;
@@ -58,6 +61,7 @@ pub use published::Published;
 pub use read_through::read_through;
 pub use record::{Method, check, load, load_by};
 pub use report::{LoadReport, ReadMethod};
+pub use resemblance::Resemblance;
 pub use summary::Summary;
 pub use weights::Weights;
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{
     Checkpoint, FILE_SUFFIX, FoundCheckpoint, INDEX_SUFFIX, file_names, has_ending,
 };
-use crate::component::{Component, components};
+use crate::component::Component;
+use crate::detect::components;
 use crate::error::LoadError;
 use crate::lora::looks_like_a_lora;
 use crate::text::Excerpt;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::component::Component;
 use crate::container::TensorEntry;
 use crate::element::ElementType;
+use crate::keymap::video;
 use crate::weights::Weights;
 
 /// Bytes of a loaded component, by how its tensors are stored.
@@ -43,11 +44,11 @@ impl Footprint {
     }
 }
 
-/// Of a convolution over time, one slice is kept.
+/// How many elements of a tensor are converted.
 fn converted_elements(component: Component, tensor: &TensorEntry) -> u64 {
-    let elements = tensor.elements() as u64;
-    match (component, tensor.shape.as_slice()) {
-        (Component::Vae, [_, _, taps, _, _]) if *taps > 0 => elements / *taps as u64,
-        _ => elements,
-    }
+    let elements = match component {
+        Component::Vae => video::loaded_elements(&tensor.shape),
+        Component::Transformer | Component::TextEncoder => tensor.elements(),
+    };
+    elements as u64
 }

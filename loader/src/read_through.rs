@@ -7,7 +7,7 @@ use crate::measurement::Measurement;
 use crate::progress::{LoadObserver, Progress};
 use crate::report::LoadReport;
 use crate::source::Source;
-use crate::stream::{Need, Place, ring_bytes, stream};
+use crate::stream::{Destination, Need, ring_bytes, stream};
 use crate::weights::Weights;
 
 /// Reads every tensor that the component uses into a sink, as a load onto a GPU does, with all of
@@ -31,7 +31,7 @@ pub fn read_through<S: DeviceSink>(
         needs.push(Need {
             file: entry.file,
             range: entry.tensor.range.clone(),
-            place: Place::Device(memory),
+            destination: Destination::Device(memory),
         });
     }
     let total = needs.iter().map(|need| need.range.end - need.range.start);
@@ -43,7 +43,7 @@ pub fn read_through<S: DeviceSink>(
         tensors: needs.len(),
         unused: weights.unused().len(),
         in_files: weights.checkpoint().tensors_in_files(),
-        part: weights.part(),
+        part: weights.part().name(),
         bytes: progress.total(),
         method: source.method(),
         ring_bytes: ring_bytes(&needs),

@@ -56,7 +56,8 @@ pub struct Share {
 }
 
 impl Summary {
-    pub(crate) fn of(weights: &Weights) -> Self {
+    /// Describes a checkpoint's weights.
+    pub fn of(weights: &Weights) -> Self {
         let checkpoint = weights.checkpoint();
         let mut dtypes: BTreeMap<String, Share> = BTreeMap::new();
         for entry in checkpoint.entries() {

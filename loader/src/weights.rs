@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use backends::fp8::WeightFormat;
 use serde_json::Value;
 
-use crate::checkpoint::{Checkpoint, Entry};
-use crate::component::{Component, detect, parts, unknown, without_prefix};
+use crate::checkpoint::{Checkpoint, Entry, without_prefix};
+use crate::component::{Component, ModelPart};
 use crate::convert::is_supported;
+use crate::detect::{detect, parts, prefix_in};
 use crate::dialect::{Companion, Dialect, DialectError, Quantization};
 use crate::element::ElementType;
 use crate::error::LoadError;
-use crate::keymap::{Half, KeyMap, Role, Unused};
+use crate::keymap::{KeyMap, Role, Unused};
+use crate::resemblance::unknown;
 use crate::scales::Scales;
-use crate::summary::Summary;
 use crate::text::Excerpt;
 
 /// The parameters of one component in a checkpoint. Only headers and scales have been read.
 #[derive(Clone, Debug)]
 pub struct Weights {
     checkpoint: Checkpoint,
-    component: Component,
-    half: Half,
+    part: ModelPart,
     dialect: Dialect,
     parameters: BTreeMap<String, Parameter>,
     unused: Vec<(usize, Unused)>,
@@ -66,7 +66,7 @@ impl Weights {
             });
         };
         if parts.len() == 1 {
-            return Self::of_half(checkpoint, component, Half::Decoder);
+            return Self::of_part(checkpoint, component.into());
         }
         let others = parts.iter().filter(|(part, _)| *part != component);
         if let Some((second, _)) = others.clone().find(|(_, other)| other == prefix) {
@@ -78,7 +78,7 @@ impl Weights {
         }
         let others: Vec<String> = others.map(|(_, prefix)| prefix.clone()).collect();
         let part = checkpoint.part(component, prefix, &others);
-        Self::of_half(part, component, Half::Decoder)
+        Self::of_part(part, component.into())
     }
 
     /// Opens a checkpoint as whatever component it is.
@@ -88,7 +88,7 @@ impl Weights {
     pub fn open_any(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let component = detect(&checkpoint)?;
-        Self::of_half(checkpoint, component, Half::Decoder)
+        Self::of_part(checkpoint, component.into())
     }
 
     /// The other half of a VAE's checkpoint: the encoder's weights. What is not needed of it is
@@ -101,34 +101,26 @@ impl Weights {
         let missing = || LoadError::NoVaeEncoder {
             file: self.source().into(),
         };
-        if self.component != Component::Vae {
+        if self.component() != Component::Vae {
             return Err(missing());
         }
-        let encoder = Self::of_half(self.checkpoint.clone(), self.component, Half::Encoder)?;
+        let encoder = Self::of_part(self.checkpoint.clone(), ModelPart::VaeEncoder)?;
         if encoder.parameters.is_empty() {
             return Err(missing());
         }
         Ok(encoder)
     }
 
-    /// `half` matters to a VAE only.
-    fn of_half(
-        checkpoint: Checkpoint,
-        component: Component,
-        half: Half,
-    ) -> Result<Self, LoadError> {
+    fn of_part(checkpoint: Checkpoint, part: ModelPart) -> Result<Self, LoadError> {
+        let component = part.component();
         // `detect` has found the prefix; without one all keys are taken as they are.
-        let prefix = component.prefix_in(&checkpoint).unwrap_or_default();
+        let prefix = prefix_in(component, &checkpoint).unwrap_or_default();
         let entries = checkpoint.entries();
         let names: Vec<&str> = entries
             .iter()
             .map(|entry| without_prefix(&entry.tensor.key, &prefix))
             .collect();
-        let keys = names.iter().copied();
-        let keymap = match (component, half) {
-            (Component::Vae, Half::Encoder) => KeyMap::of_vae_encoder(keys),
-            _ => KeyMap::new(component, keys),
-        };
+        let keymap = KeyMap::new(part, names.iter().copied());
         let is_needed = |layer: &str| {
             let role = keymap.role(&format!("{layer}.weight"));
             !matches!(role, Some(Role::Unused(_)))
@@ -179,8 +171,7 @@ impl Weights {
         let scales = parameters.values().filter_map(|parameter| parameter.scale);
         Ok(Self {
             scales: Scales::read(&checkpoint, scales)?,
-            component,
-            half,
+            part,
             dialect: quantization.dialect,
             parameters,
             unused,
@@ -190,17 +181,12 @@ impl Weights {
 
     /// Which model this is.
     pub fn component(&self) -> Component {
-        self.component
+        self.part.component()
     }
 
-    /// What of the model this is, as a load tells it.
-    pub(crate) fn part(&self) -> &'static str {
-        match (self.component, self.half) {
-            (Component::Transformer, _) => "the transformer",
-            (Component::TextEncoder, _) => "the language model",
-            (Component::Vae, Half::Decoder) => "the decoder",
-            (Component::Vae, Half::Encoder) => "the encoder",
-        }
+    /// Which part of the model this is.
+    pub fn part(&self) -> ModelPart {
+        self.part
     }
 
     /// How its FP8 weights are scaled.
@@ -233,11 +219,6 @@ impl Weights {
     /// The model's config: from the file's metadata, or else from its config.json.
     pub fn config(&self) -> Option<&Value> {
         self.checkpoint.config()
-    }
-
-    /// What the checkpoint is, for a report.
-    pub fn summary(&self) -> Summary {
-        Summary::of(self)
     }
 
     /// The path it was opened by.

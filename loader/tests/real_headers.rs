@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use backends::fp8::{Fp8Format, WeightFormat};
-use loader::ElementType;
 use loader::dialect::Dialect;
 use loader::keymap::Unused;
 use loader::published::{Filling, Layout, Overwrite, Published, TensorSpec, write};
-use loader::{Adapters, Component, Lora, Weights};
+use loader::{Adapters, Component, ElementType, Lora, Summary, Weights};
 
 /// Opens a full-size file of these tensors, whose weights are holes.
 fn open(tensors: &[TensorSpec], component: Component) -> Weights {
@@ -57,7 +56,7 @@ fn the_transformer() {
         };
         assert_eq!(weights.format(key), format, "{key}");
     }
-    let summary = weights.summary();
+    let summary = Summary::of(&weights);
     assert_eq!((summary.tensors, summary.used), (1933, 1933));
     assert_eq!(summary.bytes, 20_430_401_088);
     assert!(summary.unused.is_empty());
@@ -130,7 +129,7 @@ fn the_text_encoder() {
         WeightFormat::Fp8(Fp8Format::E4M3)
     );
 
-    let summary = weights.summary();
+    let summary = Summary::of(&weights);
     assert_eq!((summary.tensors, summary.used), (1446, 338 + 196));
     let unused = [
         (Unused::VisionTower, 729 - 338 - 1),
@@ -153,7 +152,7 @@ fn the_text_encoder_in_transformers_newer_names() {
     });
     let weights = open(&newer, Component::TextEncoder);
     assert_eq!(shapes(&weights), text_encoder_shapes());
-    assert_eq!(weights.summary().used, 338 + 196);
+    assert_eq!(Summary::of(&weights).used, 338 + 196);
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn the_vae_in_both_names() {
             .collect()
     );
     for weights in [encoder_of_wan, encoder_of_diffusers] {
-        let summary = weights.summary();
+        let summary = Summary::of(&weights);
         let reasons: BTreeSet<Unused> = summary.unused.keys().copied().collect();
         assert_eq!(
             reasons,
@@ -202,7 +201,7 @@ fn the_vae_in_both_names() {
 
     for weights in [from_wan, from_diffusers] {
         assert_eq!(weights.dialect(), Dialect::Dense);
-        let summary = weights.summary();
+        let summary = Summary::of(&weights);
         assert_eq!(summary.bytes, 253_785_062);
         let reasons: BTreeSet<Unused> = summary.unused.keys().copied().collect();
         assert_eq!(

@@ -188,7 +188,7 @@ impl Inspector {
         survey::check(&part)?;
         let Part { weights, config } = part;
         Ok(Described {
-            summary: weights.summary(),
+            summary: Summary::of(&weights),
             config: serde_json::to_value(config)
                 .map_err(|error| CliError::internal(error.to_string()))?,
             read,

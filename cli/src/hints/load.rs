@@ -1,8 +1,7 @@
 //! Checkpoints that cannot be loaded, and files that are not written: the flags that help.
 
-use loader::component::Resemblance;
 use loader::published::WriteFault;
-use loader::{Component, LoadError};
+use loader::{Component, LoadError, Resemblance};
 
 /// The flag that takes a component's checkpoint.
 pub(crate) fn flag(component: Component) -> &'static str {
@@ -51,9 +50,8 @@ pub(crate) fn write(fault: &WriteFault) -> String {
 mod tests {
     use std::path::PathBuf;
 
-    use loader::component::Resemblance;
     use loader::published::{WriteError, WriteFault};
-    use loader::{Component, LoadError};
+    use loader::{Component, LoadError, Resemblance};
 
     use crate::error::CliError;
 

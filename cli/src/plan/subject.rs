@@ -2,7 +2,7 @@
 
 use backends::{Numerics, WeightFormat};
 use burn::tensor::DType;
-use loader::{Component, Footprint, Weights};
+use loader::{Component, Footprint, Summary, Weights};
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use crate::models::Models;
@@ -115,7 +115,7 @@ impl ModelBytes {
     }
 
     fn of(weights: &Weights) -> Self {
-        let summary = weights.summary();
+        let summary = Summary::of(weights);
         let loaded = summary.footprint;
         Self {
             tensors: summary.used,

@@ -158,6 +158,11 @@ impl Checkpoint {
     }
 }
 
+/// A key as it would be without the checkpoint's prefix. Keys about the whole file often have none.
+pub(crate) fn without_prefix<'a>(key: &'a str, prefix: &str) -> &'a str {
+    key.strip_prefix(prefix).unwrap_or(key)
+}
+
 fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
     let name = path.file_name().and_then(|name| name.to_str());
     if let Some((number, of)) = name.and_then(one_of_several_shards) {

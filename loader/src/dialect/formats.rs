@@ -6,8 +6,7 @@ use backends::fp8::Fp8Format;
 use serde::Deserialize;
 
 use super::{DialectError, IsNeeded, Signs};
-use crate::checkpoint::Checkpoint;
-use crate::component::without_prefix;
+use crate::checkpoint::{Checkpoint, without_prefix};
 use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::source::Source;

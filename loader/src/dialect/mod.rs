@@ -22,8 +22,7 @@ use serde::Serialize;
 pub use fault::DialectError;
 use formats::{check_formats, comfy_formats, format_name, metadata_formats};
 
-use crate::checkpoint::{Checkpoint, Entry};
-use crate::component::without_prefix;
+use crate::checkpoint::{Checkpoint, Entry, without_prefix};
 use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::text::Excerpt;

@@ -12,10 +12,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub(crate) use text_encoder::LANGUAGE;
 pub(crate) use transformer::layer as transformer_layer;
+pub(crate) use vae::video;
 
-use crate::component::Component;
-pub(crate) use vae::Half;
+use crate::component::ModelPart;
 
 /// What a key of a checkpoint is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl fmt::Display for Unused {
     }
 }
 
-/// The names of one component, fitted to one checkpoint.
+/// The names of one part of a model, fitted to one checkpoint.
 #[derive(Clone, Debug)]
 pub struct KeyMap(Names);
 
@@ -78,21 +79,16 @@ enum Names {
 }
 
 impl KeyMap {
-    /// The map for a component whose checkpoint has these keys (any prefix stripped). Of the VAE
-    /// it is the decoder's.
+    /// The map for a part of a model whose checkpoint has these keys (any prefix stripped).
     ///
     /// Only the VAE's Wan names depend on the other keys: they number a stage's layers through.
-    pub fn new<'a>(component: Component, keys: impl Iterator<Item = &'a str>) -> Self {
-        Self(match component {
-            Component::Transformer => Names::Transformer,
-            Component::TextEncoder => Names::TextEncoder,
-            Component::Vae => Names::Vae(vae::Layout::of(Half::Decoder, keys)),
+    pub fn new<'a>(part: ModelPart, keys: impl Iterator<Item = &'a str>) -> Self {
+        Self(match part {
+            ModelPart::Transformer => Names::Transformer,
+            ModelPart::LanguageModel => Names::TextEncoder,
+            ModelPart::VaeDecoder => Names::Vae(vae::Layout::of(vae::Half::Decoder, keys)),
+            ModelPart::VaeEncoder => Names::Vae(vae::Layout::of(vae::Half::Encoder, keys)),
         })
-    }
-
-    /// The map for the encoder of a VAE whose checkpoint has these keys.
-    pub(crate) fn of_vae_encoder<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
-        Self(Names::Vae(vae::Layout::of(Half::Encoder, keys)))
     }
 
     /// The role of a key (any prefix stripped), or `None` if it is not known.

@@ -2,7 +2,17 @@
 //! those of its language model saved by itself.
 
 use super::{Role, Unused, indexed, is_weight_or_bias};
-use crate::component::LANGUAGE;
+
+/// What stands before the keys of the language model in a vision-language model, the longest first:
+/// later versions of transformers put both halves of the model under `model.`, and some programs
+/// save the language model by itself.
+pub(crate) const LANGUAGE: [&str; 5] = [
+    "model.language_model.",
+    "language_model.model.",
+    "language_model.",
+    "model.",
+    "",
+];
 
 const VISION: [&str; 3] = ["model.visual.", "visual.", "vision_tower."];
 const HEAD: [&str; 3] = [

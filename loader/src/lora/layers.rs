@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Target;
 use super::alpha::scalar;
 use super::error::{LoraError, Method, Misshapen};
-use super::keys::{Key, Named, PEFT_PREFIX, Part};
+use super::keys::{Key, Named, PEFT_PREFIX, Part, looks_like_a_lora};
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 use crate::source::Source;
@@ -215,12 +215,6 @@ impl Layers {
         }
         Ok(alphas)
     }
-}
-
-/// Whether any key is one of a LoRA, be it another model's.
-pub fn looks_like_a_lora(checkpoint: &Checkpoint) -> bool {
-    let mut entries = checkpoint.entries().iter();
-    entries.any(|entry| Key::is_of_a_lora(&entry.tensor.key))
 }
 
 /// Rows and columns; a convolution over one pixel is a matrix too.

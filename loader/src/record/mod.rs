@@ -124,7 +124,7 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
         tensors: weights.used().count(),
         unused: weights.unused().len(),
         in_files: weights.checkpoint().tensors_in_files(),
-        part: weights.part(),
+        part: weights.part().name(),
         bytes: progress.total(),
         mapped_bytes: bytes_of(weights, &mapped),
         method: match mapped.is_empty() {

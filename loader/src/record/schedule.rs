@@ -10,6 +10,7 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::misfit::{Misfit, Misshapen, Shape};
 use crate::component::Component;
+use crate::keymap::video;
 use crate::text::Excerpt;
 use crate::weights::{Parameter, Weights};
 
@@ -30,11 +31,11 @@ pub(super) enum Action {
     Scale { entry: Option<usize> },
     /// A rank-2 weight in its own dtype.
     Keep { entry: usize, dtype: DType },
-    /// Anything else: f32, multiplied by its scales, and of `taps` time slices the last.
+    /// Anything else: f32, multiplied by its scales, and of `slices` slices over time the last.
     Convert {
         entry: usize,
         scale: Option<usize>,
-        taps: usize,
+        slices: usize,
     },
 }
 
@@ -141,13 +142,17 @@ fn action(
             None => Action::Convert {
                 entry,
                 scale,
-                taps: 1,
+                slices: 1,
             },
         },
         TensorPart::Values => {
-            let taps = time_taps(weights.component(), &tensor.shape, expected);
-            return match taps {
-                Some(taps) => Ok(Action::Convert { entry, scale, taps }),
+            let slices = time_slices(weights.component(), &tensor.shape, expected);
+            return match slices {
+                Some(slices) => Ok(Action::Convert {
+                    entry,
+                    scale,
+                    slices,
+                }),
                 None => Err(misshapen()),
             };
         }
@@ -159,31 +164,14 @@ fn action(
     }
 }
 
-/// Whether a file's shape is that of a parameter, and over how many time steps the file's
-/// convolution reaches where the parameter's has only the last.
-///
-/// The VAE's files are made for video: its norms have `[C, 1, 1, 1]` or `[C, 1, 1]`, its
-/// convolutions `[O, I, T, h, w]`.
-fn time_taps(component: Component, file: &[usize], module: &[usize]) -> Option<usize> {
-    if file == module {
-        return Some(1);
+/// How many slices over time the file's tensor has for each of the parameter's; `None` if their
+/// shapes do not fit.
+fn time_slices(component: Component, file: &[usize], module: &[usize]) -> Option<usize> {
+    match component {
+        _ if file == module => Some(1),
+        Component::Vae => video::time_slices(file, module),
+        Component::Transformer | Component::TextEncoder => None,
     }
-    if component != Component::Vae {
-        return None;
-    }
-    match (file, module) {
-        (&[o, i, taps, h, w], &[mo, mi, mh, mw])
-            if taps > 0 && [o, i, h, w] == [mo, mi, mh, mw] =>
-        {
-            Some(taps)
-        }
-        _ => (without_trailing_ones(file) == without_trailing_ones(module)).then_some(1),
-    }
-}
-
-fn without_trailing_ones(shape: &[usize]) -> &[usize] {
-    let ones = shape.iter().rev().take_while(|&&dim| dim == 1).count();
-    &shape[..shape.len() - ones]
 }
 
 /// A parameter of a module.
@@ -226,22 +214,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn video_shapes_fit_image_parameters() {
-        let vae = |file: &[usize], module: &[usize]| time_taps(Component::Vae, file, module);
-        assert_eq!(vae(&[8, 4, 3, 3, 3], &[8, 4, 3, 3]), Some(3));
-        assert_eq!(vae(&[8, 4, 1, 1, 1], &[8, 4, 1, 1]), Some(1));
-        assert_eq!(vae(&[8, 4, 1, 1, 1], &[8, 4]), Some(1));
-        assert_eq!(vae(&[8, 4, 3, 3], &[8, 4, 3, 3]), Some(1));
-        assert_eq!(vae(&[8, 1, 1, 1], &[8]), Some(1));
-        assert_eq!(vae(&[8, 1, 1], &[8]), Some(1));
-        assert_eq!(vae(&[8, 4, 3, 3, 3], &[4, 8, 3, 3]), None);
-        assert_eq!(vae(&[8, 4, 0, 3, 3], &[8, 4, 3, 3]), None);
-        assert_eq!(vae(&[8], &[9]), None);
-    }
-
-    #[test]
     fn other_components_are_exact() {
-        assert_eq!(time_taps(Component::Transformer, &[8, 1], &[8]), None);
-        assert_eq!(time_taps(Component::TextEncoder, &[8], &[8]), Some(1));
+        assert_eq!(time_slices(Component::Transformer, &[8, 1], &[8]), None);
+        assert_eq!(time_slices(Component::Vae, &[8, 1], &[8]), Some(1));
+        assert_eq!(time_slices(Component::TextEncoder, &[8], &[8]), Some(1));
     }
 }

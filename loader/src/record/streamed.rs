@@ -11,7 +11,7 @@ use super::values::converted;
 use crate::error::LoadError;
 use crate::progress::Progress;
 use crate::source::Source;
-use crate::stream::{Follow, Need, Place, ring_bytes, stream};
+use crate::stream::{Destination, Follow, Need, ring_bytes, stream};
 use crate::text::Excerpt;
 use crate::weights::Weights;
 
@@ -51,11 +51,11 @@ pub(super) fn load<B: ModelBackend>(
                 let bytes = weights.entry(entry).tensor.bytes() as usize;
                 let id = sink.allocate(bytes).map_err(upload)?;
                 memory = Some(id);
-                needs.push(need(weights, entry, Place::Device(id)));
+                needs.push(need(weights, entry, Destination::Device(id)));
             }
             Action::Convert { entry, .. } => {
                 pending = Pending::Missing;
-                needs.push(need(weights, entry, Place::Host(index)));
+                needs.push(need(weights, entry, Destination::Host(index)));
             }
             Action::Scale { .. } => {}
         }
@@ -81,12 +81,12 @@ pub(super) fn load<B: ModelBackend>(
     Ok((loaded, ring_bytes(&needs)))
 }
 
-fn need(weights: &Weights, entry: usize, place: Place) -> Need {
+fn need(weights: &Weights, entry: usize, destination: Destination) -> Need {
     let entry = weights.entry(entry);
     Need {
         file: entry.file,
         range: entry.tensor.range.clone(),
-        place,
+        destination,
     }
 }
 
@@ -171,13 +171,18 @@ impl<B: ModelBackend> Follower<'_, '_, B> {
 
 impl<B: ModelBackend> Follow for Follower<'_, '_, B> {
     fn receive(&mut self, index: usize, offset: u64, bytes: &[u8]) -> Result<(), LoadError> {
-        let Action::Convert { entry, scale, taps } = self.items[index].action else {
+        let Action::Convert {
+            entry,
+            scale,
+            slices,
+        } = self.items[index].action
+        else {
             return Ok(());
         };
         let entry = self.weights.entry(entry);
         let length = entry.tensor.bytes() as usize;
         let scales = self.weights.scales().values(scale);
-        let values = |bytes: &[u8]| converted(self.weights, entry, bytes, taps, scales);
+        let values = |bytes: &[u8]| converted(self.weights, entry, bytes, slices, scales);
         if bytes.len() == length {
             let values = values(bytes)?;
             return self.put(index, values);

@@ -1,13 +1,14 @@
 //! The values of parameters that become f32 on the way.
 
 use crate::checkpoint::Entry;
-use crate::convert::{last_tap, to_f32};
+use crate::convert::to_f32;
 use crate::error::LoadError;
+use crate::keymap::video::last_time_slice;
 use crate::text::Excerpt;
 use crate::weights::Weights;
 
-/// A tensor's bytes as f32, times its scale or those of its rows, and of `taps` slices over time the
-/// last.
+/// A tensor's bytes as f32, times its scale or those of its rows, and of `slices` slices over time
+/// the last.
 ///
 /// # Errors
 /// [`LoadError::UnsupportedDtype`].
@@ -15,7 +16,7 @@ pub(super) fn converted(
     weights: &Weights,
     entry: &Entry,
     bytes: &[u8],
-    taps: usize,
+    slices: usize,
     scales: &[f32],
 ) -> Result<Vec<f32>, LoadError> {
     let tensor = &entry.tensor;
@@ -25,9 +26,9 @@ pub(super) fn converted(
         key: Excerpt::new(&tensor.key),
         dtype: tensor.dtype,
     })?;
-    if taps > 1 {
+    if slices > 1 {
         let plane = tensor.shape.iter().rev().take(2).product();
-        values = last_tap(&values, taps, plane);
+        values = last_time_slice(&values, slices, plane);
     }
     let row = values.len() / scales.len().max(1);
     for (row, &scale) in values.chunks_mut(row.max(1)).zip(scales) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Need;
+use super::need::Need;
 use crate::source::BLOCK;
 
 /// A stretch that nothing needs is read along with its neighbours up to this size: a second read

@@ -5,18 +5,19 @@
 //! parts of a file that nothing needs are skipped, and host memory is the ring, whatever the files.
 
 mod chunks;
+mod need;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use backends::upload::{DeviceSink, HostBuffer, MemoryId, Piece, UploadError};
+use backends::upload::{DeviceSink, HostBuffer, Piece, UploadError};
 use chunks::{Chunk, chunks};
+pub(crate) use need::{Destination, Need};
 
 use crate::error::LoadError;
 use crate::source::{ReadAt, Source, fill, read_error};
@@ -28,26 +29,6 @@ const BUFFER_BYTES: usize = 4 << 20;
 const BUFFERS: usize = 16;
 /// Threads that read.
 const READERS: usize = 8;
-
-/// Bytes of a file that are needed somewhere. Those of one stream do not overlap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Need {
-    /// Which file.
-    pub(crate) file: usize,
-    /// Which bytes of it.
-    pub(crate) range: Range<u64>,
-    /// Where they go.
-    pub(crate) place: Place,
-}
-
-/// Where bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// To the device as they are.
-    Device(MemoryId),
-    /// To the caller, by a number of its own.
-    Host(usize),
-}
 
 /// Why a stream ended early.
 #[derive(Debug)]
@@ -79,14 +60,14 @@ impl From<UploadError> for StreamError {
 
 /// What the caller does while bytes come in.
 pub(crate) trait Follow {
-    /// Takes bytes of a need whose place is the host, from `offset` of it on; parts of a need come
+    /// Takes bytes of a need whose destination is the host, from `offset` of it on; parts of a need come
     /// in any order.
     ///
     /// # Errors
     /// Ends the stream.
     fn receive(&mut self, number: usize, offset: u64, bytes: &[u8]) -> Result<(), LoadError>;
 
-    /// So many bytes more are on their way to their place.
+    /// So many bytes more are on their way to their destinations.
     ///
     /// # Errors
     /// Ends the stream.
@@ -107,7 +88,7 @@ fn ring(chunks: &[Chunk]) -> (usize, usize) {
     (chunks.len().min(BUFFERS), size)
 }
 
-/// Brings everything that is needed to its place.
+/// Brings all bytes that are needed to their destinations.
 ///
 /// On an error nothing is left running: reads under way end, what was not read stays unread.
 pub(crate) fn stream<F: ReadAt, S: DeviceSink>(
@@ -255,13 +236,13 @@ impl Writing<'_> {
         let mut bytes = 0;
         for part in &chunk.parts {
             bytes += part.source.len() as u64;
-            match self.needs[part.need].place {
-                Place::Device(memory) => pieces.push(Piece {
+            match self.needs[part.need].destination {
+                Destination::Device(memory) => pieces.push(Piece {
                     memory,
                     offset: part.offset as usize,
                     source: part.source.clone(),
                 }),
-                Place::Host(number) => {
+                Destination::Host(number) => {
                     let bytes = &filled.buffer[part.source.clone()];
                     let received = follow.receive(number, part.offset, bytes);
                     received.map_err(StreamError::Caller)?;

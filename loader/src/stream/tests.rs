@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use backends::upload::MemoryId;
 use proptest::prelude::*;
 
 use super::*;
@@ -120,7 +122,9 @@ fn needs(sink: &mut Hoard, ranges: &[Range<u64>]) -> Vec<Need> {
     let need = |range: &Range<u64>| Need {
         file: 0,
         range: range.clone(),
-        place: Place::Device(sink.allocate((range.end - range.start) as usize).unwrap()),
+        destination: Destination::Device(
+            sink.allocate((range.end - range.start) as usize).unwrap(),
+        ),
     };
     ranges.iter().map(need).collect()
 }
@@ -266,11 +270,11 @@ proptest! {
             }
             let range = at + gap..at + gap + length;
             at = range.end;
-            let place = match on_host {
-                true => Place::Host(i),
-                false => Place::Device(sink.allocate(length as usize).unwrap()),
+            let destination = match on_host {
+                true => Destination::Host(i),
+                false => Destination::Device(sink.allocate(length as usize).unwrap()),
             };
-            needs.push(Need { file: usize::from(i >= split), range, place });
+            needs.push(Need { file: usize::from(i >= split), range, destination });
         }
         let total: u64 = lengths.iter().map(|(length, ..)| length).sum();
         let swaps = needs.len() as u64;
@@ -282,9 +286,9 @@ proptest! {
         stream_by(blocks * BLOCK, &files, &needs, &mut sink, &mut host).unwrap();
         prop_assert_eq!(host.advanced, total);
         for need in &needs {
-            let bytes = match need.place {
-                Place::Device(memory) => sink.memories[memory.index()].clone(),
-                Place::Host(number) => {
+            let bytes = match need.destination {
+                Destination::Device(memory) => sink.memories[memory.index()].clone(),
+                Destination::Host(number) => {
                     let mut bytes = vec![0; (need.range.end - need.range.start) as usize];
                     for (_, offset, part) in host.received.iter().filter(|part| part.0 == number) {
                         bytes[*offset as usize..*offset as usize + part.len()]

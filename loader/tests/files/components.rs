@@ -1,8 +1,7 @@
 //! Which model a file is.
 
-use loader::ElementType;
 use loader::dialect::Dialect;
-use loader::{Component, LoadError, Weights};
+use loader::{Component, ElementType, LoadError, Weights};
 use tempfile::tempdir;
 
 use crate::writer::{Writer, text_encoder, transformer, vae};

@@ -1,9 +1,8 @@
 //! How FP8 weights are scaled, and the contradictions that are refused.
 
 use backends::fp8::{Fp8Format, WeightFormat};
-use loader::ElementType;
 use loader::dialect::{Dialect, DialectError};
-use loader::{Component, LoadError, Weights};
+use loader::{Component, ElementType, LoadError, Summary, Weights};
 use tempfile::tempdir;
 
 use crate::writer::{Writer, transformer};
@@ -112,7 +111,7 @@ fn prefixes_reach_companions_and_metadata() {
 fn activation_scales_are_ignored() {
     for key in ["img_in.scale_input", "img_in.input_scale"] {
         let file = comfy(E4M3_FORMAT).f32(key, &[], &[f32::NAN]);
-        let summary = open(&file).unwrap().summary();
+        let summary = Summary::of(&open(&file).unwrap());
         assert_eq!((summary.tensors, summary.used), (5, 3));
     }
 }

@@ -9,10 +9,9 @@ use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
-use loader::ElementType;
 use loader::dialect::DialectError;
 use loader::record::Misfit;
-use loader::{Component, LoadError, LoadObserver, LoadReport, Weights, check, load};
+use loader::{Component, ElementType, LoadError, LoadObserver, LoadReport, Weights, check, load};
 
 use crate::modules::{Linear, Names, Norm, on_disk, values};
 use crate::writer::{Writer, transformer};

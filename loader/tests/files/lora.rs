@@ -3,10 +3,8 @@
 
 use std::path::Path;
 
-use loader::ElementType;
-use loader::component::Resemblance;
 use loader::lora::looks_like_a_lora;
-use loader::{Adapters, Checkpoint, Component, LoadError, Lora, Weights};
+use loader::{Adapters, Checkpoint, Component, ElementType, LoadError, Lora, Resemblance, Weights};
 
 use crate::writer::{Writer, transformer};
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use loader::ElementType;
 use loader::lora::{find_by_name, find_lightning, fitting, locate};
-use loader::{Lora, Weights};
+use loader::{ElementType, Lora, Weights};
 
 use crate::lora::{lora, model};
 use crate::writer::{Writer, write};

@@ -5,8 +5,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
-use loader::ElementType;
-use loader::{Component, load};
+use loader::{Component, ElementType, Summary, load};
 
 use crate::modules::{Linear, Names, Norm, on_disk, values};
 use crate::writer::{Writer, text_encoder};
@@ -151,7 +150,7 @@ fn a_vae_for_video_becomes_one_for_images() {
     assert_eq!((report.tensors, report.unused), (5, 2));
     // Two gammas, one slice of two filters, and the rest, in f32.
     assert_eq!(
-        disk.weights.summary().footprint.total(),
+        Summary::of(&disk.weights).footprint.total(),
         4 * (2 + 8 + 2 + 1 + 1)
     );
 }

@@ -9,10 +9,9 @@ use backends::weight::Weight;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
-use loader::ElementType;
 use loader::{
-    Component, LoadError, LoadObserver, LoadReport, Method, ReadMethod, Weights, load_by,
-    read_through,
+    Component, ElementType, LoadError, LoadObserver, LoadReport, Method, ReadMethod, Weights,
+    load_by, read_through,
 };
 use serde_json::json;
 use tempfile::{TempDir, tempdir};

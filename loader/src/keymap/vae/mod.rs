@@ -4,14 +4,14 @@
 //! The correspondence is the inverse of diffusers' `convert_wan_vae_to_diffusers`
 //! (`loaders/single_file_utils.py`).
 
+pub(crate) mod video;
+
 use super::{Role, Unused, indexed};
 
-/// The two modules of a VAE, each loaded by itself.
+/// The half of the VAE whose names these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Half {
-    /// From latents to pixels.
+pub(super) enum Half {
     Decoder,
-    /// From pixels to latents.
     Encoder,
 }
 

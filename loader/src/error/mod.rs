@@ -1,22 +1,23 @@
 //! Everything that can go wrong between a path and a filled module.
 
+mod describe;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use backends::upload::UploadError;
+use describe::{LISTED, describe_lightning, describe_loras, describe_unknown};
 
 use crate::checkpoint::IndexError;
-use crate::component::{Component, Resemblance};
+use crate::component::Component;
 use crate::container::safetensors::HeaderError;
 use crate::dialect::DialectError;
 use crate::element::ElementType;
 use crate::lora::LoraError;
 use crate::record::Misfit;
 use crate::report::Size;
+use crate::resemblance::Resemblance;
 use crate::text::{Excerpt, listed, shown};
-
-/// How many keys or files an error names before it only counts.
-const LISTED: usize = 5;
 
 /// Why a checkpoint cannot be loaded. Each message is one line that names the file and says what
 /// to do.
@@ -396,32 +397,6 @@ impl LoadError {
         Self::Io {
             path: path.to_path_buf(),
             error,
-        }
-    }
-}
-
-/// What an unknown checkpoint looks like.
-fn describe_unknown(resembles: Option<Resemblance>, keys: &[Excerpt]) -> String {
-    let tensors = || format!("it has tensors such as {}", listed(keys, 2));
-    resembles.map_or_else(tensors, |kind| kind.to_string())
-}
-
-/// What a folder of LoRAs is or holds.
-fn describe_loras(files: Option<&[Excerpt]>) -> String {
-    match files {
-        None => "is not there".to_owned(),
-        Some([]) => "holds no LoRA".to_owned(),
-        Some(files) => format!("holds {}", listed(files, LISTED)),
-    }
-}
-
-/// Why there is not the one Lightning LoRA.
-fn describe_lightning(steps: usize, files: &[Excerpt]) -> String {
-    match files.len() {
-        0 => format!("holds no Lightning LoRA for {steps} steps"),
-        count => {
-            let files = listed(files, LISTED);
-            format!("{count} files are Lightning LoRAs for {steps} steps ({files})")
         }
     }
 }
