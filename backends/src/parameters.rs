@@ -10,7 +10,7 @@ use burn::tensor::backend::Backend;
 
 use crate::weight::Weight;
 
-/// What a parameter takes of its tensor.
+/// The part of a tensor that a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TensorPart {
     /// The values, converted to f32.
@@ -28,7 +28,7 @@ pub enum TensorPart {
 pub struct ParameterSource {
     /// The tensor's name in the reference (diffusers, transformers).
     pub name: String,
-    /// What is taken of it.
+    /// The part of it that is taken.
     pub part: TensorPart,
 }
 

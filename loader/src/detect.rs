@@ -40,7 +40,7 @@ const VAE_KEYS: [&str; 4] = [
     "decoder.middle.0.residual.3.gamma",
 ];
 
-/// What stands before a component's keys in a checkpoint, or `None` if there are none of its keys.
+/// The prefix of a component's keys in a checkpoint, or `None` if it has none of its keys.
 pub(crate) fn prefix_in(component: Component, checkpoint: &Checkpoint) -> Option<String> {
     let before = |prefixes: &[&'static str], keys: &[&str]| {
         let has = |prefix: &str| {
@@ -62,7 +62,7 @@ pub(crate) fn prefix_in(component: Component, checkpoint: &Checkpoint) -> Option
     }
 }
 
-/// What a file has before the names of a text encoder, by one of [its keys](TEXT_ENCODER_KEYS).
+/// The prefix of a text encoder's names in a file, by one of [its keys](TEXT_ENCODER_KEYS).
 fn before_language_model(key: &str) -> Option<String> {
     let mut keys = TEXT_ENCODER_KEYS.iter();
     let before = keys.find_map(|known| key.strip_suffix(known))?;

@@ -16,7 +16,7 @@ use crate::text::Excerpt;
 /// How deep folders are searched, as users sort their models into subfolders.
 pub(crate) const MAX_DEPTH: usize = 3;
 
-/// Where the parts of a model are. What is `None` was not found.
+/// The places of a model's parts. A part that is `None` was not found.
 #[derive(Clone, Debug, Default)]
 pub struct ModelFiles {
     /// The transformer.
@@ -38,7 +38,7 @@ pub struct FolderContents {
     pub checkpoints: Vec<(Component, FoundCheckpoint)>,
     /// Files that look like LoRAs, be they another model's.
     pub loras: Vec<PathBuf>,
-    /// As [`ModelFiles::tokenizer`]; or the folder itself, where it is a tokenizer's.
+    /// The tokenizer, as in [`ModelFiles`], or the folder itself if it is a tokenizer's.
     pub tokenizer: Option<PathBuf>,
 }
 
@@ -126,11 +126,11 @@ impl ModelFiles {
         Self::discover_except(dir, &[])
     }
 
-    /// As [`ModelFiles::discover`], for a caller who has the `given` components from elsewhere:
+    /// Does what [`ModelFiles::discover`] does, for a caller who has the `given` components from elsewhere:
     /// these are not looked for, so that neither several of them nor damaged ones are an error.
     ///
     /// # Errors
-    /// As [`ModelFiles::discover`].
+    /// The same as of [`ModelFiles::discover`].
     pub fn discover_except(dir: &Path, given: &[Component]) -> Result<Self, LoadError> {
         if !dir.exists() {
             return Err(LoadError::NotFound { path: dir.into() });

@@ -1,4 +1,4 @@
-//! What loading did.
+//! The report of a load.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct LoadReport {
     pub unused: usize,
     /// All tensors of the files, those of other models included.
     pub in_files: usize,
-    /// What was loaded, as `the decoder`.
+    /// The part that was loaded, such as `the decoder`.
     pub part: &'static str,
     /// Bytes in the file of the tensors that were used.
     pub bytes: u64,
@@ -66,7 +66,7 @@ impl LoadReport {
 }
 
 impl fmt::Display for LoadReport {
-    /// As `Loaded 1933 tensors (19.03 GiB) in 4.2 s`, and of a part of a file as
+    /// Writes `Loaded 1933 tensors (19.03 GiB) in 4.2 s`, and for a part of a file
     /// `Loaded 104 of 194 tensors: the decoder (84.03 MiB) in 0.1 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.tensors == 1 { "" } else { "s" };

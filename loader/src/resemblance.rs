@@ -1,4 +1,4 @@
-//! What a checkpoint looks like that holds none of the models.
+//! Guesses about checkpoints that hold none of the models.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::error::LoadError;
 use crate::lora::keys::looks_like_a_lora;
 use crate::text::Excerpt;
 
-/// What a checkpoint looks like that is none of the components.
+/// The kind of file that a checkpoint looks like which is none of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resemblance {

@@ -1,4 +1,4 @@
-//! What a checkpoint is, in figures.
+//! A checkpoint in figures.
 
 use std::collections::BTreeMap;
 

@@ -29,7 +29,7 @@ pub struct Weights {
     scales: Scales,
 }
 
-/// Where a parameter's value is. Indices are those of [`Checkpoint::entries`].
+/// The place of a parameter's value, by indices into [`Checkpoint::entries`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) entry: usize,
@@ -50,7 +50,7 @@ impl Weights {
     /// The weights of a component in an opened checkpoint.
     ///
     /// # Errors
-    /// As [`Weights::open`].
+    /// The same as of [`Weights::open`].
     pub fn of(checkpoint: Checkpoint, component: Component) -> Result<Self, LoadError> {
         let file = || checkpoint.source().to_path_buf();
         let parts = parts(&checkpoint);
@@ -84,7 +84,7 @@ impl Weights {
     /// Opens a checkpoint as whatever component it is.
     ///
     /// # Errors
-    /// As [`Weights::open`], and for a checkpoint that is none of the components.
+    /// The same as of [`Weights::open`], and for a checkpoint that is none of the components.
     pub fn open_any(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let component = detect(&checkpoint)?;

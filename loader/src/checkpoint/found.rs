@@ -22,7 +22,7 @@ impl FoundCheckpoint {
     /// Opens it, unless it is open.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
+    /// The same as of [`Checkpoint::open`].
     pub fn open(self) -> Result<Checkpoint, LoadError> {
         match self.opened {
             Some(checkpoint) => Ok(checkpoint),

@@ -11,14 +11,14 @@ use super::{CheckpointFile, Entry, json_text};
 use crate::error::LoadError;
 use crate::text::Excerpt;
 
-/// What can be wrong with an index and its shards; [`LoadError::Index`] adds the index's name.
+/// A fault of an index or its shards; [`LoadError::Index`] adds the index's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// Not JSON, or without a `weight_map` of texts.
     #[error("not a shard index ({message}): download it again")]
     NotAnIndex {
-        /// What the parser says.
+        /// The parser's message.
         message: Excerpt,
     },
     /// A key is listed twice.

@@ -36,14 +36,14 @@ pub struct Checkpoint {
     config: Option<Value>,
     /// How many tensors there are in the files, other models' included.
     tensors_in_files: usize,
-    /// What stands before the keys of other models in the files, if this is one of several.
+    /// Prefixes of the keys of other models in the files, if this is one of several.
     elsewhere: Vec<String>,
 }
 
 /// One file of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct CheckpointFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     container: Arc<dyn Container>,
 }

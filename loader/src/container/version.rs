@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::time::SystemTime;
 
-/// What tells two versions of a file apart, and two files of one name.
+/// A mark that tells two versions of a file apart, and two files of one name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileVersion {
     /// Size in bytes.
@@ -15,7 +15,7 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    /// Of an open file's metadata.
+    /// The version by an open file's metadata.
     pub(crate) fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(metadata);

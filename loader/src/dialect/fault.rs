@@ -1,4 +1,4 @@
-//! What can be wrong with the quantisation of a checkpoint.
+//! Faults in the quantisation of a checkpoint.
 
 use crate::element::ElementType;
 use crate::text::Excerpt;
@@ -40,7 +40,7 @@ pub enum DialectError {
     UnreadableFormat {
         /// The layer, or `_quantization_metadata`.
         layer: Excerpt,
-        /// What is wrong with it.
+        /// The fault.
         message: Excerpt,
     },
     /// A layer said to be quantised that has no weight.

@@ -1,4 +1,4 @@
-//! What a checkpoint says about the formats of its layers: tensors beside them, or the metadata.
+//! The formats that a checkpoint states for its layers, in tensors beside them or in the metadata.
 
 use std::collections::BTreeMap;
 

@@ -6,13 +6,13 @@ use crate::text::{Excerpt, listed};
 /// How many keys or files an error names before it only counts.
 pub(super) const LISTED: usize = 5;
 
-/// What an unknown checkpoint looks like.
+/// Describes an unknown checkpoint.
 pub(super) fn describe_unknown(resembles: Option<Resemblance>, keys: &[Excerpt]) -> String {
     let tensors = || format!("it has tensors such as {}", listed(keys, 2));
     resembles.map_or_else(tensors, |kind| kind.to_string())
 }
 
-/// What a folder of LoRAs is or holds.
+/// Describes a folder of LoRAs.
 pub(super) fn describe_loras(files: Option<&[Excerpt]>) -> String {
     match files {
         None => "is not there".to_owned(),

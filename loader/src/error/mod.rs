@@ -56,7 +56,7 @@ pub enum LoadError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         error: io::Error,
     },
     /// The file changed between the reading of its header and of its tensors.
@@ -83,7 +83,7 @@ pub enum LoadError {
     Header {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: HeaderError,
     },
     /// A bad `*.safetensors.index.json`.
@@ -91,7 +91,7 @@ pub enum LoadError {
     Index {
         /// The index.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: IndexError,
     },
     /// A config.json, or a config in a file's metadata, that cannot be read.
@@ -101,7 +101,7 @@ pub enum LoadError {
         file: PathBuf,
         /// Which text in it.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         message: Excerpt,
     },
     /// A folder without a checkpoint.
@@ -184,7 +184,7 @@ pub enum LoadError {
     UnknownComponent {
         /// The checkpoint.
         file: PathBuf,
-        /// What it looks like instead, where its keys tell.
+        /// The kind of file that its keys look like.
         resembles: Option<Resemblance>,
         /// Some of its keys.
         keys: Vec<Excerpt>,
@@ -208,9 +208,9 @@ pub enum LoadError {
     WrongComponent {
         /// The checkpoint.
         file: PathBuf,
-        /// What was asked for.
+        /// The component that was asked for.
         expected: Component,
-        /// What it is.
+        /// The component that it holds.
         found: Component,
     },
     /// A VAE that cannot read images.
@@ -227,7 +227,7 @@ pub enum LoadError {
     Dialect {
         /// The checkpoint.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: DialectError,
     },
     /// A LoRA that cannot be used.
@@ -235,7 +235,7 @@ pub enum LoadError {
     Lora {
         /// The LoRA.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: Box<LoraError>,
     },
     /// No LoRA is at a path, nor below the `loras` folder of a folder of models.
@@ -282,7 +282,7 @@ pub enum LoadError {
     UnknownKeys {
         /// The checkpoint.
         file: PathBuf,
-        /// What it was read as.
+        /// The component that it was read as.
         component: Component,
         /// The keys as in the file.
         keys: Vec<Excerpt>,
@@ -323,7 +323,7 @@ pub enum LoadError {
     NotFinite {
         /// The file that holds the tensor.
         file: PathBuf,
-        /// What it was read as.
+        /// The component that it was read as.
         component: Component,
         /// The tensor.
         key: Excerpt,
@@ -333,7 +333,7 @@ pub enum LoadError {
     Misfit {
         /// The checkpoint.
         file: PathBuf,
-        /// What is missing, left over or misshapen.
+        /// All that is missing, left over or of the wrong shape.
         misfit: Box<Misfit>,
     },
     /// The device has no room for all tensors.
@@ -366,7 +366,7 @@ pub enum LoadError {
     Device {
         /// The checkpoint.
         file: PathBuf,
-        /// What the backend says.
+        /// The backend's message.
         message: Excerpt,
     },
     /// The observer asked to stop.
@@ -380,7 +380,7 @@ impl LoadError {
         matches!(self, Self::Cancelled)
     }
 
-    /// What an upload's failure means for a checkpoint.
+    /// The error of a checkpoint whose upload failed.
     pub fn upload(source: &Path, error: UploadError) -> Self {
         let file = source.to_path_buf();
         match error {

@@ -18,7 +18,7 @@ pub(crate) use vae::video;
 
 use crate::component::ModelPart;
 
-/// What a key of a checkpoint is for.
+/// The use of a key of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A parameter of the module, with its canonical name.

@@ -3,7 +3,7 @@
 
 use super::{Role, Unused, indexed, is_weight_or_bias};
 
-/// What stands before the keys of the language model in a vision-language model, the longest first:
+/// Prefixes before the keys of the language model in a vision-language model, the longest first:
 /// later versions of transformers put both halves of the model under `model.`, and some programs
 /// save the language model by itself.
 pub(crate) const LANGUAGE: [&str; 5] = [
@@ -20,7 +20,7 @@ const HEAD: [&str; 3] = [
     "language_model.lm_head.weight",
     "model.lm_head.weight",
 ];
-/// Of all-in-one files: a number for CLIP's kind of text encoders, which ComfyUI gives to all.
+/// A number for CLIP's kind of text encoders, which ComfyUI gives to all in all-in-one files.
 const LOGIT_SCALE: &str = "logit_scale";
 
 /// Layers with weight and bias of each decoder layer.

@@ -36,7 +36,7 @@ pub(super) struct Part {
     /// Which LoRA.
     pub(super) lora: usize,
     pub(super) target: Target,
-    /// Of alpha, rank and the LoRA's weight.
+    /// The scale by alpha, rank and the LoRA's weight.
     pub(super) scale: f64,
 }
 

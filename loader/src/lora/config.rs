@@ -21,7 +21,7 @@ pub(super) const PEFT_FILE: &str = "adapter_model.safetensors";
 /// A LoRA's products by layer.
 type Products = BTreeMap<String, Product>;
 
-/// What is known of a LoRA's file before its products are scaled.
+/// The facts about a LoRA's file that are known before its products are scaled.
 pub(super) struct Origin<'a> {
     /// The file of the matrices.
     pub(super) file: &'a CheckpointFile,
@@ -31,10 +31,10 @@ pub(super) struct Origin<'a> {
     pub(super) own: bool,
 }
 
-/// What scaled the products.
+/// The outcome of scaling the products.
 #[derive(Default)]
 pub(super) struct Scaled {
-    /// What the user should know.
+    /// Facts that the user should know.
     pub(super) notes: Vec<LoraNote>,
     /// The config beside the LoRA, if it was followed.
     pub(super) config: Option<PathBuf>,
@@ -114,7 +114,7 @@ pub(super) fn scale(products: &mut Products, origin: Origin<'_>) -> Result<Scale
     Ok(scaled)
 }
 
-/// What settings would do.
+/// The effect that settings would have.
 struct Plan {
     /// Alpha and scale of each layer without an alpha of its own, in their order.
     scales: Vec<(f64, f64)>,

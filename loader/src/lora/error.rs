@@ -1,4 +1,4 @@
-//! What can be wrong with a LoRA file.
+//! Faults of LoRA files.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// Where PEFT's settings are.
+/// The place of PEFT's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsPlace {
     /// In the header of a file that diffusers saved.
@@ -141,7 +141,7 @@ pub enum LoraError {
     Alpha {
         /// The tensor.
         key: Excerpt,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A matrix with NaN or infinity in it.
@@ -160,21 +160,21 @@ pub enum LoraError {
         down: Excerpt,
         /// The other.
         up: Excerpt,
-        /// Of alpha, rank and the LoRA's weight.
+        /// The scale by alpha, rank and the LoRA's weight.
         scale: f64,
     },
     /// Settings about its scale that cannot be read.
     #[error("{place} cannot be read: {message}")]
     Settings {
-        /// Where they are.
+        /// The place of the settings.
         place: SettingsPlace,
-        /// What is wrong with them.
+        /// The fault.
         message: Excerpt,
     },
     /// Settings of another method than plain LoRA.
     #[error("{place} says {setting}, which is not supported: use a plain LoRA")]
     Setting {
-        /// Where they are.
+        /// The place of the settings.
         place: SettingsPlace,
         /// The setting.
         setting: Excerpt,
@@ -182,7 +182,7 @@ pub enum LoraError {
     /// A layer's pattern that cannot be followed as Python would.
     #[error("{place} has the {table} `{key}`: {reason}, so that its layers cannot be told")]
     Pattern {
-        /// Where the settings are.
+        /// The place of the settings.
         place: SettingsPlace,
         /// Which setting.
         table: &'static str,
@@ -269,7 +269,7 @@ impl fmt::Display for OtherSize {
     }
 }
 
-/// As `1 layer` or `3 layers`.
+/// A count with its noun, such as `1 layer` or `3 layers`.
 fn count<T>(items: &[T], what: &str) -> String {
     match items.len() {
         1 => format!("1 {what}"),

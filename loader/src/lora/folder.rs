@@ -140,7 +140,7 @@ pub fn find_by_name(models: &Path, name: &str) -> Result<Vec<PathBuf>, LoadError
     below(&folder(models), &|path| is_named(path, name.as_ref()))
 }
 
-/// What a file is to a transformer.
+/// The relation of a file to a transformer.
 pub(super) enum Fit {
     /// A LoRA for it.
     Fits,
@@ -190,7 +190,7 @@ pub(super) fn shown_below(folder: &Path, paths: &[PathBuf]) -> Vec<Excerpt> {
     shown.collect()
 }
 
-/// What is wanted of a folder and of those in it, as deep as models are looked for.
+/// The paths that are wanted of a folder and of those in it, as deep as models are looked for.
 ///
 /// # Errors
 /// A folder that cannot be read.

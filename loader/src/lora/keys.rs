@@ -1,4 +1,4 @@
-//! What a key of a LoRA file is about, in all the ways in which programs name it.
+//! Keys of LoRA files, in all the ways in which programs write them.
 //!
 //! A key is prefixes, the name of a layer, and what is told of it. Prefixes and the parts' names
 //! are those of diffusers and PEFT, kohya's sd-scripts, ComfyUI, DiffSynth, LyCORIS and OneTrainer;
@@ -13,7 +13,7 @@ use super::text_encoder::is_of_text_encoder;
 use crate::checkpoint::Checkpoint;
 use crate::keymap::transformer_layer;
 
-/// What a key is about.
+/// The meaning of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     /// A part of a low-rank product beside a layer.
@@ -52,10 +52,10 @@ pub(super) enum Part {
     Alpha,
 }
 
-/// What PEFT puts before every key.
+/// The prefix that PEFT puts before every key.
 pub(super) const PEFT_PREFIX: &str = "base_model.model.";
 
-/// What programs put before a layer's name, in any number and order.
+/// Prefixes that programs put before a layer's name, in any number and order.
 const PREFIXES: [&str; 16] = [
     "base_model.",
     "model.",
@@ -92,7 +92,7 @@ const MATRICES: [(&str, Part); 10] = [
 /// The same of PEFT, which may put the adapter's name behind them.
 const PEFT_MATRICES: [&str; 2] = [".lora_A", ".lora_B"];
 
-/// What may stand between a layer's name and `.alpha`.
+/// Words that may stand between a layer's name and `.alpha`.
 const BEFORE_ALPHA: [&str; 3] = [".lora", "_lora", ".lora_linear_layer"];
 
 /// Words between dots that tell of other methods; those that end in `_` begin the word.

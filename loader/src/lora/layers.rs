@@ -11,7 +11,7 @@ use crate::error::LoadError;
 use crate::source::Source;
 use crate::text::Excerpt;
 
-/// What a file holds for the transformer.
+/// The tensors of a file that are for the transformer.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     /// The tensors by layer.
@@ -47,7 +47,7 @@ impl Layers {
     /// Sorts a file's keys.
     ///
     /// # Errors
-    /// What is no plain LoRA for a Qwen-Image transformer.
+    /// The file is not a plain LoRA for a Qwen-Image transformer.
     pub(super) fn of(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
         let mut layers = Self {
             peft: true,
@@ -135,7 +135,7 @@ impl Layers {
     /// where there is no alpha.
     ///
     /// # Errors
-    /// What is incomplete or does not fit; an alpha that is no number.
+    /// The file is incomplete, does not fit, or has an alpha that is no number.
     pub(super) fn products(
         self,
         checkpoint: &Checkpoint,

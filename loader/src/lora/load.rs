@@ -75,7 +75,7 @@ pub fn load_adapters<B: ModelBackend>(
 
 struct Loading<'a, B: ModelBackend> {
     adapters: &'a Adapters,
-    /// By LoRA.
+    /// The open files of each LoRA.
     sources: Vec<Source>,
     sink: B::Sink,
     /// Host buffers that were taken.

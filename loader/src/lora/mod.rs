@@ -64,7 +64,7 @@ pub(super) struct Target {
     pub(super) output: usize,
     /// Its alpha, where the file or PEFT's settings have one.
     pub(super) alpha: Option<f64>,
-    /// What the product is scaled by.
+    /// The factor that the product is scaled by.
     pub(super) scale: f64,
 }
 
@@ -142,7 +142,7 @@ impl Lora {
         name.to_string_lossy().into_owned()
     }
 
-    /// What a user should know of it.
+    /// Facts about it that a user should know.
     pub fn notes(&self) -> &[LoraNote] {
         &self.notes
     }
@@ -178,7 +178,7 @@ impl Lora {
         (elements.sum::<usize>() * DType::from(dtype).size()) as u64
     }
 
-    /// What it is, for a report.
+    /// Its description for a report.
     pub fn summary(&self) -> LoraSummary {
         LoraSummary::of(self)
     }

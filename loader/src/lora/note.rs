@@ -1,4 +1,4 @@
-//! What a user should know of a LoRA that can be used.
+//! Facts that a user should know about a LoRA that can be used.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub enum LoraNote {
     },
     /// Its settings tell another rank than its matrices have.
     Rank {
-        /// Where the settings are.
+        /// The place of the settings.
         place: SettingsPlace,
         /// A layer.
         layer: Excerpt,
@@ -49,7 +49,7 @@ pub enum ConfigUnused {
     AnotherFile,
     /// It cannot be read.
     Unreadable {
-        /// What is wrong with it.
+        /// The fault.
         message: Excerpt,
     },
 }

@@ -6,10 +6,10 @@ use super::field::Field;
 use super::pattern::{BadPattern, Patterns};
 use crate::text::Excerpt;
 
-/// Where diffusers keeps PEFT's settings, as JSON.
+/// The key under which diffusers keeps PEFT's settings, as JSON.
 pub(super) const METADATA: &str = "lora_adapter_metadata";
 
-/// What diffusers puts before the transformer's settings.
+/// The prefix that diffusers puts before the transformer's settings.
 const COMPONENT: &str = "transformer.";
 
 /// PEFT's alpha where its settings name none.
@@ -37,7 +37,7 @@ impl Settings {
     /// Reads those in a file's header; none where it has none of the transformer's scale.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The fault.
     pub(super) fn in_header(text: &str) -> Result<Option<Self>, LoraError> {
         let place = SettingsPlace::Header;
         let fields = object(place, text)?;
@@ -56,7 +56,7 @@ impl Settings {
     /// Reads an `adapter_config.json`; none where it does not tell the scale.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault.
     pub(super) fn in_config(text: &str) -> Result<Option<Self>, LoraError> {
         let place = SettingsPlace::Config;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -88,7 +88,7 @@ impl Settings {
         }))
     }
 
-    /// Where they are.
+    /// The place of the settings.
     pub(super) const fn place(&self) -> SettingsPlace {
         self.place
     }
@@ -113,7 +113,7 @@ impl Settings {
         Ok(found.or(self.rank))
     }
 
-    /// What a product with this alpha and rank is scaled by.
+    /// The factor for a product with this alpha and rank.
     pub(super) fn scale(&self, alpha: f64, rank: usize) -> f64 {
         let rank = rank as f64;
         alpha / if self.root { rank.sqrt() } else { rank }

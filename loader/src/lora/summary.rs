@@ -1,4 +1,4 @@
-//! What a LoRA is, in figures.
+//! A LoRA in figures.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct LoraSummary {
     pub alpha: Option<Alpha>,
     /// The smallest and the largest scale: alpha over the rank, or 1 without an alpha.
     pub scale: [f64; 2],
-    /// What may surprise about it.
+    /// Facts about it that may surprise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -12,11 +12,11 @@ use crate::text::{Excerpt, shown};
 pub struct WriteError {
     /// The file as it would have been named.
     pub path: PathBuf,
-    /// What stands in the way.
+    /// The reason.
     pub fault: WriteFault,
 }
 
-/// What stands in the way of a file.
+/// The reason why a file is not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteFault {

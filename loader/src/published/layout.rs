@@ -1,4 +1,4 @@
-//! Where each tensor of a list lies in its file.
+//! The place of each tensor of a list in its file.
 
 use std::collections::HashSet;
 use std::ops::Range;

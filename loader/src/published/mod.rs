@@ -74,7 +74,7 @@ impl Published {
         }
     }
 
-    /// Where it belongs below a ComfyUI `models` folder, file name included.
+    /// Its path below a ComfyUI `models` folder, file name included.
     pub fn path_in_tree(self) -> PathBuf {
         let folder = match self.component() {
             Component::Transformer => "diffusion_models",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::published::{WriteError, WriteFault};
 
 /// Whether `needed` bytes can be written at `path`, of which the last parts need not exist yet.
-/// Where the system does not say, they can.
+/// They can if the system does not say.
 ///
 /// # Errors
 /// [`WriteFault::NoSpace`] with both figures.

@@ -68,17 +68,17 @@ impl Values {
         QUANTILES.iter().map(move |z| self.mean + self.std * z)
     }
 
-    /// As E4M3 codes. None of them is NaN.
+    /// The values as E4M3 codes, none of which is NaN.
     pub(super) fn e4m3(self) -> [[u8; 1]; 256] {
         codes(self.each().map(|value| [nearest_e4m3(value)]))
     }
 
-    /// As BF16, little-endian.
+    /// The values as BF16, little-endian.
     pub(super) fn bf16(self) -> [[u8; 2]; 256] {
         codes(self.each().map(|value| bf16::from_f64(value).to_le_bytes()))
     }
 
-    /// As F32, little-endian.
+    /// The values as F32, little-endian.
     pub(super) fn f32(self) -> [[u8; 4]; 256] {
         codes(self.each().map(|value| (value as f32).to_le_bytes()))
     }

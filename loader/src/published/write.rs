@@ -25,7 +25,7 @@ const MAX_WORKERS: usize = 16;
 /// Bytes after which the disk is waited for, so that progress is the disk's, and stopping quick.
 const SYNC_BYTES: u64 = 1 << 28;
 
-/// What the tensors of a file hold.
+/// The contents of a file's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filling {
     /// Scales are 1; all else are holes, which read as zeros and take no space on a file system
@@ -64,7 +64,7 @@ impl Filling {
     }
 }
 
-/// What becomes of a file that has the name already.
+/// The treatment of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
     /// It stays, and [`WriteFault::Exists`] is the answer.
@@ -141,7 +141,7 @@ struct Piece<'a> {
     tensor: &'a TensorSpec,
     /// Numbers of the elements in the tensor.
     elements: Range<u64>,
-    /// Where the first of them lies in the file.
+    /// The place of the first of them in the file.
     offset: u64,
 }
 
@@ -151,7 +151,7 @@ impl Piece<'_> {
     }
 }
 
-/// What is to be written, in the order of the file.
+/// The bytes to be written, in the order of the file.
 fn pieces(layout: &Layout, filling: Filling) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     for (tensor, range) in layout.tensors() {

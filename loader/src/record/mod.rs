@@ -7,7 +7,7 @@
 //! a byte is read. Then the tensors come in, in the order of the file, and last the module is
 //! mapped and takes them. Nothing is initialised only to be replaced.
 //!
-//! What becomes of a tensor depends on the parameter that asks for it:
+//! A tensor is loaded as the parameter that asks for it needs it:
 //! * [`Weight::Fp8`](backends::weight::Weight): the codes unchanged as U8, the scale as f32 `[1]`;
 //! * [`Weight::Dense`](backends::weight::Weight): BF16, F16 or F32 as in the file;
 //! * any other float parameter: f32.
@@ -76,7 +76,7 @@ fn planned<B: Backend, M: Module<B>>(
 /// possible.
 ///
 /// # Errors
-/// As of [`load_by`].
+/// The same as of [`load_by`].
 pub fn load<B: ModelBackend, M: Module<B>>(
     unfilled: UnfilledModule<M>,
     weights: &Weights,

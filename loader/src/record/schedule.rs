@@ -23,7 +23,7 @@ pub(super) struct Item {
     pub(super) action: Action,
 }
 
-/// What to do with a tensor.
+/// The way from a tensor to a parameter.
 pub(super) enum Action {
     /// FP8 codes, unchanged.
     Codes { entry: usize },

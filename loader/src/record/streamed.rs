@@ -119,7 +119,7 @@ struct Follower<'a, 'b, B: ModelBackend> {
     items: &'a [Item],
     device: &'a B::Device,
     progress: &'a mut Progress<'b>,
-    /// By item.
+    /// The state of each item.
     pending: Vec<Pending<B>>,
     queued: usize,
 }

@@ -147,7 +147,7 @@ fn version_of(file: &File, path: &Path) -> Result<FileVersion, LoadError> {
     Ok(FileVersion::of(&metadata))
 }
 
-/// What a failed read means: a file that ends early has changed since its header was read.
+/// The error of a failed read: a file that ends early has changed since its header was read.
 pub(crate) fn read_error(path: &Path, error: std::io::Error) -> LoadError {
     match error.kind() {
         ErrorKind::UnexpectedEof => LoadError::Changed {

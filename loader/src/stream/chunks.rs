@@ -14,11 +14,11 @@ const GAP_BYTES: u64 = 256 << 10;
 pub(super) struct Chunk {
     /// Which file.
     pub(super) file: usize,
-    /// Where the read begins: a multiple of [`BLOCK`].
+    /// The offset at which the read begins, a multiple of [`BLOCK`].
     pub(super) start: u64,
     /// Up to where there are parts, from the start on.
     pub(super) needed: usize,
-    /// What is in it.
+    /// The parts in it.
     pub(super) parts: Vec<Part>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Chunk {
 pub(super) struct Part {
     /// The need that it is for, as an index.
     pub(super) need: usize,
-    /// Where in the needed bytes it begins.
+    /// Its offset in the needed bytes.
     pub(super) offset: u64,
     /// Its bytes in the chunk.
     pub(super) source: Range<usize>,

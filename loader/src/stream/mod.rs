@@ -42,7 +42,7 @@ pub(crate) enum StreamError {
 }
 
 impl StreamError {
-    /// What it means for a checkpoint that was read from `source`.
+    /// The error of a checkpoint that was read from `source`.
     pub(crate) fn of(self, weights: &Weights, source: &Source) -> LoadError {
         match self {
             Self::Read { file, error } => read_error(source.path(file), error),
@@ -58,7 +58,7 @@ impl From<UploadError> for StreamError {
     }
 }
 
-/// What the caller does while bytes come in.
+/// The caller's side of a stream: it receives bytes as they come in.
 pub(crate) trait Follow {
     /// Takes bytes of a need whose destination is the host, from `offset` of it on; parts of a need come
     /// in any order.

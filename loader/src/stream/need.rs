@@ -1,4 +1,4 @@
-//! What a stream brings, and where to.
+//! The bytes that a stream brings, and their destinations.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ pub(crate) struct Need {
     pub(crate) file: usize,
     /// Which bytes of it.
     pub(crate) range: Range<u64>,
-    /// Where they go.
+    /// Their destination.
     pub(crate) destination: Destination,
 }
 
 /// The destination of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To the device as they are.
+    /// The device's memory, which takes them as they are.
     Device(MemoryId),
-    /// To the caller, by a number of its own.
+    /// The caller, who knows the need by this number.
     Host(usize),
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with the header of a safetensors file.
+//! Faults in the header of a safetensors file.
 
 use super::{MAX_HEADER_BYTES, MAX_RANK};
 use crate::element::ElementType;
@@ -76,13 +76,13 @@ pub enum HeaderError {
     /// The header is not JSON.
     #[error("damaged header: it is not JSON ({message}): download the file again")]
     NotJson {
-        /// What the JSON parser says.
+        /// The JSON parser's message.
         message: Excerpt,
     },
     /// JSON of another structure than a safetensors header has.
     #[error("damaged header: {message}: download the file again")]
     Malformed {
-        /// What was found where.
+        /// The structure that was found, and its place.
         message: Excerpt,
     },
     /// A tensor lacks its dtype, shape or offsets.

@@ -44,7 +44,7 @@ pub struct Header {
     pub tensors: Vec<TensorEntry>,
     /// `__metadata__`, empty if there is none.
     pub metadata: BTreeMap<String, String>,
-    /// Where the first tensor begins, from the start of the file.
+    /// The offset of the first tensor from the start of the file.
     pub data_start: u64,
     /// Which version of the file it is the header of; of bytes, only the length.
     pub version: FileVersion,

@@ -1,4 +1,4 @@
-//! What holds for any header and for any bytes.
+//! Properties of any header and of any bytes.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -24,7 +24,7 @@ const RESIDUAL: [(&str, &str); 5] = [
     ("shortcut", "conv_shortcut"),
 ];
 
-/// What must be known of the whole file to read Wan's names.
+/// The facts about the whole file by which Wan's names are read.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     /// Wan numbers the residual blocks and the upsampler of all stages through; this many are in
