@@ -2,7 +2,7 @@
 //! SIGBUS to whoever touches the lost part, in the middle of the computation. It becomes one line
 //! and an exit code.
 
-use loader::HeldFiles;
+use loader::WatchedFiles;
 
 /// Starts to listen.
 pub(crate) fn listen() {
@@ -21,7 +21,7 @@ pub(crate) struct Named {
 impl Named {
     /// Makes files known to the handler.
     #[cfg_attr(not(unix), allow(unused_variables))]
-    pub(crate) fn of(files: &HeldFiles) -> Self {
+    pub(crate) fn of(files: &WatchedFiles) -> Self {
         Self {
             #[cfg(unix)]
             slots: files.files().filter_map(signal::name).collect(),

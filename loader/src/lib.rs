@@ -10,7 +10,40 @@
 //! 6. [`Weights`]: all of that together, ready to size and build a module;
 //! 7. [`load`]: fills the module, parameter by parameter, through Burn's `ModuleMapper`.
 //!
+//! A module comes with the name of the tensor for each of its parameters
+//! ([`UnfilledModule`](backends::UnfilledModule)):
+//!
+//! ```no_run
+//! use backends::{ParameterNames, TensorPart, UnfilledModule, weight::uninitialized_float};
+//! use burn::module::{Module, Param};
+//! use burn::tensor::{Tensor, backend::Backend};
+//! use burn_flex::{Flex, FlexDevice};
+//! use loader::{Component, LoadError, Weights};
+//!
+//! #[derive(Module, Debug)]
+//! struct Norm<B: Backend> {
+//!     gamma: Param<Tensor<B, 1>>,
+//! }
+//!
+//! # fn main() -> Result<(), LoadError> {
+//! let file = "qwen_image_fp8_e4m3fn.safetensors";
+//! let weights = Weights::open(file.as_ref(), Component::Transformer)?;
+//! let gamma = uninitialized_float([3584], &FlexDevice);
+//! let mut names = ParameterNames::default();
+//! names.note(gamma.id, "txt_norm.weight", TensorPart::Values);
+//! let module = UnfilledModule { module: Norm::<Flex> { gamma }, names };
+//! // Fails here: a module must have a parameter for every tensor of the file.
+//! let (module, report) = loader::load(module, &weights, &FlexDevice, &mut ())?;
+//! println!("{report}");
+//! # let _ = module;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A LoRA is read by [`lora`], and goes beside the transformer's weights, not into them.
+//!
+//! Another format of files needs a module in [`container`], its types in [`ElementType`], its way
+//! of scaling in [`dialect`] and, if its names are its own, a map in [`keymap`].
 //!
 //! Burn's own safetensors import is not used: it refuses FP8 and copies each tensor. Here a weight
 //! on a CPU backend is the file mapping itself, and FP8 stays FP8.
@@ -22,7 +55,6 @@ pub mod damage;
 pub mod dialect;
 pub mod element;
 pub mod error;
-pub mod held;
 pub mod keymap;
 pub mod lora;
 pub mod models_dir;
@@ -33,6 +65,7 @@ pub mod record;
 pub mod report;
 pub mod summary;
 pub mod text;
+pub mod watched;
 pub mod weights;
 
 mod convert;
@@ -52,7 +85,6 @@ pub use damage::find_not_finite;
 pub use detect::components;
 pub use element::ElementType;
 pub use error::LoadError;
-pub use held::HeldFiles;
 pub use lora::{Adapters, Lora, load_adapters};
 pub use models_dir::{FolderContents, ModelFiles};
 pub use plan::Footprint;
@@ -63,6 +95,7 @@ pub use record::{Method, check, load, load_by};
 pub use report::{LoadReport, ReadMethod};
 pub use resemblance::Resemblance;
 pub use summary::Summary;
+pub use watched::WatchedFiles;
 pub use weights::Weights;
 
 // The format is little-endian and tensors are used as they lie in the file.

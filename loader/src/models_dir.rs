@@ -126,8 +126,8 @@ impl ModelFiles {
         Self::discover_except(dir, &[])
     }
 
-    /// Does what [`ModelFiles::discover`] does, for a caller who has the `given` components from elsewhere:
-    /// these are not looked for, so that neither several of them nor damaged ones are an error.
+    /// Looks as [`ModelFiles::discover`] does, but not for the `given` components, which the caller
+    /// has from elsewhere: neither several of them nor damaged ones are an error.
     ///
     /// # Errors
     /// The same as of [`ModelFiles::discover`].

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, Entry, without_prefix};
 use crate::component::{Component, ModelPart};
 use crate::convert::is_supported;
 use crate::detect::{detect, parts, prefix_in};
-use crate::dialect::{Companion, Dialect, DialectError, Quantization};
+use crate::dialect::{AuxiliaryTensor, Dialect, DialectError, Quantization};
 use crate::element::ElementType;
 use crate::error::LoadError;
 use crate::keymap::{KeyMap, Role, Unused};
@@ -132,7 +132,7 @@ impl Weights {
         let mut unused = Vec::new();
         let mut unknown = Vec::new();
         for (i, (entry, name)) in entries.iter().zip(&names).enumerate() {
-            if quantization.companions.contains_key(&i) {
+            if quantization.auxiliary.contains_key(&i) {
                 continue;
             }
             let key = || Excerpt::new(&entry.tensor.key);
@@ -166,7 +166,7 @@ impl Weights {
                 keys: unknown,
             });
         }
-        unused.extend(unused_companions(&quantization, &parameters));
+        unused.extend(unused_auxiliary(&quantization, &parameters));
         unused.sort_unstable();
         let scales = parameters.values().filter_map(|parameter| parameter.scale);
         Ok(Self {
@@ -295,19 +295,19 @@ fn entry_file(checkpoint: &Checkpoint, entry: &Entry) -> PathBuf {
 }
 
 /// The tensors about other tensors that no parameter needs.
-fn unused_companions(
+fn unused_auxiliary(
     quantization: &Quantization,
     parameters: &BTreeMap<String, Parameter>,
 ) -> Vec<(usize, Unused)> {
     let used: BTreeSet<usize> = parameters.values().filter_map(|p| p.scale).collect();
-    let companions = quantization.companions.iter();
-    companions
-        .filter_map(|(&index, companion)| {
-            let reason = match companion {
-                Companion::Marker | Companion::Format => Unused::Marker,
-                Companion::ActivationScale => Unused::ActivationScale,
-                Companion::WeightScale if used.contains(&index) => return None,
-                Companion::WeightScale => Unused::UnusedLayerScale,
+    let auxiliary = quantization.auxiliary.iter();
+    auxiliary
+        .filter_map(|(&index, auxiliary)| {
+            let reason = match auxiliary {
+                AuxiliaryTensor::Marker | AuxiliaryTensor::Format => Unused::Marker,
+                AuxiliaryTensor::ActivationScale => Unused::ActivationScale,
+                AuxiliaryTensor::WeightScale if used.contains(&index) => return None,
+                AuxiliaryTensor::WeightScale => Unused::UnusedLayerScale,
             };
             Some((index, reason))
         })

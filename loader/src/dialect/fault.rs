@@ -31,7 +31,7 @@ pub enum DialectError {
         "tensor `{key}` belongs to a quantisation that is not supported: use a BF16 or FP8 \
          (float8_e4m3fn, float8_e5m2) version"
     )]
-    UnsupportedCompanion {
+    UnsupportedTensor {
         /// The tensor.
         key: Excerpt,
     },

@@ -62,7 +62,7 @@ impl fmt::Display for Dialect {
 
 /// A tensor that says something about another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Companion {
+pub(crate) enum AuxiliaryTensor {
     Marker,
     WeightScale,
     ActivationScale,
@@ -74,7 +74,7 @@ pub(crate) enum Companion {
 pub(crate) struct Quantization {
     pub(crate) dialect: Dialect,
     /// Which entries are not model tensors.
-    pub(crate) companions: BTreeMap<usize, Companion>,
+    pub(crate) auxiliary: BTreeMap<usize, AuxiliaryTensor>,
     /// Scale by weight.
     pub(crate) scales: BTreeMap<usize, usize>,
     /// Scales of weights that are not FP8, which must be 1.
@@ -93,7 +93,7 @@ struct Signs<'a> {
     weight_scale: Vec<(&'a str, usize)>,
     comfy_quant: Vec<(&'a str, usize)>,
     unsupported: Option<&'a str>,
-    companions: BTreeMap<usize, Companion>,
+    auxiliary: BTreeMap<usize, AuxiliaryTensor>,
     weights: BTreeMap<&'a str, usize>,
 }
 
@@ -120,12 +120,12 @@ impl Quantization {
         let formats = check_formats(&formats).map_err(fault)?;
         if let Some(key) = signs.unsupported {
             let key = Excerpt::new(key);
-            return Err(fault(DialectError::UnsupportedCompanion { key }));
+            return Err(fault(DialectError::UnsupportedTensor { key }));
         }
         let (scales, idle) = signs.scales(entries, &formats, dialect).map_err(fault)?;
         Ok(Self {
             dialect,
-            companions: signs.companions,
+            auxiliary: signs.auxiliary,
             scales,
             idle,
         })
@@ -149,20 +149,20 @@ impl<'a> Signs<'a> {
                     list(&mut signs).push((layer, i));
                 }
             };
-            let companion = if key == MARKER {
+            let auxiliary = if key == MARKER {
                 signs.marker = true;
-                Companion::Marker
+                AuxiliaryTensor::Marker
             } else if let Some(layer) = key.strip_suffix(".scale_weight") {
                 keep(|signs| &mut signs.scale_weight, layer);
-                Companion::WeightScale
+                AuxiliaryTensor::WeightScale
             } else if let Some(layer) = key.strip_suffix(".weight_scale") {
                 keep(|signs| &mut signs.weight_scale, layer);
-                Companion::WeightScale
+                AuxiliaryTensor::WeightScale
             } else if key.ends_with(".scale_input") || key.ends_with(".input_scale") {
-                Companion::ActivationScale
+                AuxiliaryTensor::ActivationScale
             } else if let Some(layer) = key.strip_suffix(".comfy_quant") {
                 keep(|signs| &mut signs.comfy_quant, layer);
-                Companion::Format
+                AuxiliaryTensor::Format
             } else {
                 let mut unsupported = UNSUPPORTED.iter();
                 let layer = unsupported.find_map(|suffix| key.strip_suffix(suffix));
@@ -174,7 +174,7 @@ impl<'a> Signs<'a> {
                 }
                 continue;
             };
-            signs.companions.insert(i, companion);
+            signs.auxiliary.insert(i, auxiliary);
         }
         signs
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, FloatDType};
 
 use super::error::{LoraError, OtherSize};
-use super::{Lora, Target};
+use super::{Lora, TargetLayer};
 use crate::error::LoadError;
 use crate::text::{Excerpt, shown};
 use crate::weights::Weights;
@@ -35,7 +35,7 @@ pub(super) struct Stack {
 pub(super) struct Part {
     /// Which LoRA.
     pub(super) lora: usize,
-    pub(super) target: Target,
+    pub(super) target: TargetLayer,
     /// The scale by alpha, rank and the LoRA's weight.
     pub(super) scale: f64,
 }

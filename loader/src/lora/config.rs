@@ -175,7 +175,7 @@ fn plan(products: &Products, settings: &Settings) -> Result<Plan, LoraError> {
 
 /// A layer's names in tables. diffusers drops what stands before the layer, and PEFT its own prefix
 /// alone: a program that trained a part of a larger module has that part's name before the layer's.
-/// What stood in the place of another program's prefix is not known.
+/// The name that stood in the place of another program's prefix is not known.
 fn names<'a>(settings: &Settings, layer: &'a str, product: &'a Product) -> Vec<&'a str> {
     let path = product.path.as_str();
     match (settings.place(), path.strip_prefix(PEFT_PREFIX)) {

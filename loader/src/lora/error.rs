@@ -9,7 +9,7 @@ const LISTED: usize = 3;
 
 /// A way to change a model that is not a plain low-rank product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Method {
+pub enum AdapterMethod {
     /// Weight-decomposed adapters.
     Dora,
     /// Hadamard products of low-rank products.
@@ -26,7 +26,7 @@ pub enum Method {
     Bias,
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for AdapterMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dora => "DoRA",
@@ -90,7 +90,7 @@ pub enum LoraError {
     )]
     Unsupported {
         /// The method.
-        method: Method,
+        method: AdapterMethod,
         /// The keys.
         keys: Vec<Excerpt>,
     },
@@ -134,7 +134,7 @@ pub enum LoraError {
     )]
     Shapes {
         /// The layers and their matrices.
-        layers: Vec<Misshapen>,
+        layers: Vec<UnmatchedMatrices>,
     },
     /// An alpha that is no finite number.
     #[error("tensor `{key}` is no number to scale by: {reason}")]
@@ -233,7 +233,7 @@ pub enum LoraError {
 
 /// Two matrices that do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misshapen {
+pub struct UnmatchedMatrices {
     /// The layer.
     pub layer: Excerpt,
     /// The shape of the matrix that comes first.
@@ -242,7 +242,7 @@ pub struct Misshapen {
     pub up: Vec<usize>,
 }
 
-impl fmt::Display for Misshapen {
+impl fmt::Display for UnmatchedMatrices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {:?} and {:?}", self.layer, self.up, self.down)
     }

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::error::Method;
+use super::error::AdapterMethod;
 use super::text_encoder::is_of_text_encoder;
 use crate::checkpoint::Checkpoint;
 use crate::keymap::transformer_layer;
@@ -19,7 +19,7 @@ pub(super) enum Key {
     /// A part of a low-rank product beside a layer.
     Part(Named),
     /// A method that is not a plain low-rank product.
-    Unsupported(Method),
+    Unsupported(AdapterMethod),
     /// The text encoder.
     TextEncoder,
     /// Nothing that is known.
@@ -96,17 +96,17 @@ const PEFT_MATRICES: [&str; 2] = [".lora_A", ".lora_B"];
 const BEFORE_ALPHA: [&str; 3] = [".lora", "_lora", ".lora_linear_layer"];
 
 /// Words between dots that tell of other methods; those that end in `_` begin the word.
-const METHODS: [(&str, Method); 10] = [
-    ("dora_scale", Method::Dora),
-    ("lora_magnitude_vector", Method::Dora),
-    ("hada_", Method::Loha),
-    ("lokr_", Method::Lokr),
-    ("oft_", Method::Oft),
-    ("boft_", Method::Oft),
-    ("lora_mid", Method::Tucker),
-    ("diff", Method::Difference),
-    ("diff_b", Method::Difference),
-    ("set_weight", Method::Difference),
+const METHODS: [(&str, AdapterMethod); 10] = [
+    ("dora_scale", AdapterMethod::Dora),
+    ("lora_magnitude_vector", AdapterMethod::Dora),
+    ("hada_", AdapterMethod::Loha),
+    ("lokr_", AdapterMethod::Lokr),
+    ("oft_", AdapterMethod::Oft),
+    ("boft_", AdapterMethod::Oft),
+    ("lora_mid", AdapterMethod::Tucker),
+    ("diff", AdapterMethod::Difference),
+    ("diff_b", AdapterMethod::Difference),
+    ("set_weight", AdapterMethod::Difference),
 ];
 
 impl Key {
@@ -133,7 +133,7 @@ impl Key {
         if let Some(matrix) = key.strip_suffix(".bias")
             && matrix_of(matrix).is_some_and(|(path, ..)| layer(path).is_some())
         {
-            return Self::Unsupported(Method::Bias);
+            return Self::Unsupported(AdapterMethod::Bias);
         }
         Self::part(key).map_or(Self::Unknown, Self::Part)
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Target;
+use super::TargetLayer;
 use super::alpha::scalar;
-use super::error::{LoraError, Method, Misshapen};
+use super::error::{AdapterMethod, LoraError, UnmatchedMatrices};
 use super::keys::{Key, Named, PEFT_PREFIX, Part, looks_like_a_lora};
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
@@ -30,7 +30,7 @@ pub(super) struct Product {
     /// The layer as the file names it.
     pub(super) path: String,
     /// The product.
-    pub(super) target: Target,
+    pub(super) target: TargetLayer,
 }
 
 /// The tensors found for a layer.
@@ -54,7 +54,7 @@ impl Layers {
             peft_prefix: true,
             ..Self::default()
         };
-        let mut unsupported: BTreeMap<Method, Vec<Excerpt>> = BTreeMap::new();
+        let mut unsupported: BTreeMap<AdapterMethod, Vec<Excerpt>> = BTreeMap::new();
         let mut adapters = BTreeSet::new();
         let (mut text_encoder, mut unknown) = (Vec::new(), Vec::new());
         for (index, entry) in checkpoint.entries().iter().enumerate() {
@@ -142,7 +142,7 @@ impl Layers {
     ) -> Result<BTreeMap<String, Product>, LoadError> {
         let alphas = self.alphas(checkpoint)?;
         let mut products = BTreeMap::new();
-        let (mut unpaired, mut misshapen) = (Vec::new(), Vec::new());
+        let (mut unpaired, mut unmatched) = (Vec::new(), Vec::new());
         for (layer, found) in self.found {
             let (Some(down), Some(up)) = (found.down, found.up) else {
                 unpaired.push(Excerpt::new(&layer));
@@ -151,15 +151,15 @@ impl Layers {
             let shape = |index: usize| checkpoint.entries()[index].tensor.shape.as_slice();
             let (shape_down, shape_up) = (matrix(shape(down)), matrix(shape(up)));
             let (Some([rank, input]), Some([output, up_rank])) = (shape_down, shape_up) else {
-                misshapen.push(Misshapen::new(&layer, shape(down), shape(up)));
+                unmatched.push(UnmatchedMatrices::new(&layer, shape(down), shape(up)));
                 continue;
             };
             if rank != up_rank || rank == 0 {
-                misshapen.push(Misshapen::new(&layer, shape(down), shape(up)));
+                unmatched.push(UnmatchedMatrices::new(&layer, shape(down), shape(up)));
                 continue;
             }
             let alpha = found.alpha.and_then(|index| alphas.get(&index).copied());
-            let target = Target {
+            let target = TargetLayer {
                 down,
                 up,
                 rank,
@@ -173,8 +173,8 @@ impl Layers {
         }
         let fault = if !unpaired.is_empty() {
             LoraError::Unpaired { layers: unpaired }
-        } else if !misshapen.is_empty() {
-            LoraError::Shapes { layers: misshapen }
+        } else if !unmatched.is_empty() {
+            LoraError::Shapes { layers: unmatched }
         } else {
             return Ok(products);
         };
@@ -227,7 +227,7 @@ fn matrix(shape: &[usize]) -> Option<[usize; 2]> {
     }
 }
 
-impl Misshapen {
+impl UnmatchedMatrices {
     fn new(layer: &str, down: &[usize], up: &[usize]) -> Self {
         Self {
             layer: Excerpt::new(layer),

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 
 pub use adapters::Adapters;
-pub use error::{LoraError, Method, Misshapen, OtherSize, SettingsPlace};
+pub use error::{AdapterMethod, LoraError, OtherSize, SettingsPlace, UnmatchedMatrices};
 pub use folder::{check, find_by_name, fitting, locate};
 pub use keys::looks_like_a_lora;
 pub use lightning::{find_lightning, lightning_steps};
@@ -47,14 +47,14 @@ use layers::Layers;
 pub struct Lora {
     source: PathBuf,
     checkpoint: Checkpoint,
-    targets: BTreeMap<String, Target>,
+    targets: BTreeMap<String, TargetLayer>,
     notes: Vec<LoraNote>,
     config: Option<PathBuf>,
 }
 
 /// A low-rank product beside one layer. Indices are those of [`Checkpoint::entries`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
+pub(super) struct TargetLayer {
     pub(super) down: usize,
     pub(super) up: usize,
     pub(super) rank: usize,

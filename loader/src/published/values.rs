@@ -22,8 +22,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// What suits a tensor, from its name and shape: the variance of activations stays what it
-    /// is from layer to layer, so that all of them are finite.
+    /// Values that suit a tensor, by its name and shape: the variance of activations stays the same
+    /// from layer to layer, so that all of them are finite.
     pub(super) fn of(tensor: &TensorSpec) -> Self {
         let role = tensor.key.rsplit('.').next().unwrap_or_default();
         match role {

@@ -16,10 +16,10 @@ pub struct Misfit {
     /// Tensors of the checkpoint that the module has no parameter for.
     pub unexpected: Vec<Excerpt>,
     /// Tensors of another shape than the module's parameter.
-    pub misshapen: Vec<Misshapen>,
+    pub wrong_shape: Vec<WrongShape>,
     /// Weights that are FP8 on one side only; a module must be built with
     /// [`Weights::format`](crate::Weights::format).
-    pub misstored: Vec<Excerpt>,
+    pub wrong_format: Vec<Excerpt>,
     /// Tensors that two parameters of the module ask for.
     pub repeated: Vec<Excerpt>,
     /// Shapes of the parameters that the module's builder gave no name.
@@ -38,7 +38,7 @@ impl fmt::Display for Shape {
 
 /// A tensor of the wrong shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misshapen {
+pub struct WrongShape {
     /// Its canonical name.
     pub key: Excerpt,
     /// Its shape in the file.
@@ -52,14 +52,14 @@ impl Misfit {
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty()
             && self.unexpected.is_empty()
-            && self.misshapen.is_empty()
-            && self.misstored.is_empty()
+            && self.wrong_shape.is_empty()
+            && self.wrong_format.is_empty()
             && self.repeated.is_empty()
             && self.unnamed.is_empty()
     }
 }
 
-impl fmt::Display for Misshapen {
+impl fmt::Display for WrongShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -80,13 +80,13 @@ impl fmt::Display for Misfit {
             ),
             (
                 "of the wrong shape",
-                self.misshapen.len(),
-                listed(&self.misshapen, LISTED),
+                self.wrong_shape.len(),
+                listed(&self.wrong_shape, LISTED),
             ),
             (
                 "in another storage format",
-                self.misstored.len(),
-                listed(&self.misstored, LISTED),
+                self.wrong_format.len(),
+                listed(&self.wrong_format, LISTED),
             ),
             (
                 "asked for twice",

@@ -3,7 +3,7 @@
 //! Whoever builds the module notes the name of each parameter's tensor by the parameter's id
 //! ([`ParameterNames`](backends::parameters::ParameterNames)); the loader knows nothing of fields.
 //!
-//! The module is visited first, so that anything missing, left over or misshapen is found before
+//! The module is visited first, so that anything missing, left over or of the wrong shape is found before
 //! a byte is read. Then the tensors come in, in the order of the file, and last the module is
 //! mapped and takes them. Nothing is initialised only to be replaced.
 //!
@@ -30,7 +30,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
-pub use misfit::{Misfit, Misshapen, Shape};
+pub use misfit::{Misfit, Shape, WrongShape};
 
 use crate::error::LoadError;
 use crate::measurement::Measurement;

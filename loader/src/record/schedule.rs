@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use super::misfit::{Misfit, Misshapen, Shape};
+use super::misfit::{Misfit, Shape, WrongShape};
 use crate::component::Component;
 use crate::keymap::video;
 use crate::text::Excerpt;
@@ -83,10 +83,10 @@ pub(super) fn schedule<B: Backend, M: Module<B>>(
                         },
                         action,
                     }),
-                    Err(Fault::Shape(fault)) => misfit.misshapen.push(fault),
+                    Err(Fault::Shape(fault)) => misfit.wrong_shape.push(fault),
                     // Said once, for the codes, not again for the scale.
                     Err(Fault::Storage) if part == TensorPart::Scale => {}
-                    Err(Fault::Storage) => misfit.misstored.push(Excerpt::new(name)),
+                    Err(Fault::Storage) => misfit.wrong_format.push(Excerpt::new(name)),
                 }
             }
             _ if part == TensorPart::Scale => {}
@@ -111,7 +111,7 @@ pub(super) fn schedule<B: Backend, M: Module<B>>(
 }
 
 enum Fault {
-    Shape(Misshapen),
+    Shape(WrongShape),
     /// FP8 in the module or in the file, but not in both.
     Storage,
 }
@@ -125,8 +125,8 @@ fn action(
 ) -> Result<Action, Fault> {
     let tensor = &weights.entry(entry).tensor;
     let fp8 = tensor.dtype.fp8_format().is_some();
-    let misshapen = || {
-        Fault::Shape(Misshapen {
+    let wrong_shape = || {
+        Fault::Shape(WrongShape {
             key: Excerpt::new(name),
             found: tensor.shape.clone(),
             expected: expected.to_vec(),
@@ -153,14 +153,14 @@ fn action(
                     scale,
                     slices,
                 }),
-                None => Err(misshapen()),
+                None => Err(wrong_shape()),
             };
         }
     };
     if tensor.shape == expected {
         Ok(action)
     } else {
-        Err(misshapen())
+        Err(wrong_shape())
     }
 }
 

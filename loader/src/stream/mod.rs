@@ -60,8 +60,8 @@ impl From<UploadError> for StreamError {
 
 /// The caller's side of a stream: it receives bytes as they come in.
 pub(crate) trait Follow {
-    /// Takes bytes of a need whose destination is the host, from `offset` of it on; parts of a need come
-    /// in any order.
+    /// Takes bytes of a need that goes to the caller, from `offset` of the need on. Its parts come in
+    /// any order.
     ///
     /// # Errors
     /// Ends the stream.

@@ -165,16 +165,16 @@ fn unsupported_formats() {
 
 #[test]
 fn unsupported_companions() {
-    for companion in [
+    for auxiliary in [
         "weight_scale_2",
         "weight_scale_inv",
         "weight_zero_point",
         "qweight",
     ] {
-        let key = format!("img_in.{companion}");
+        let key = format!("img_in.{auxiliary}");
         let fault = fault(&fp8_weight().f32(&key, &[], &[1.0]));
         assert!(
-            matches!(fault, DialectError::UnsupportedCompanion { .. }),
+            matches!(fault, DialectError::UnsupportedTensor { .. }),
             "{fault}"
         );
     }

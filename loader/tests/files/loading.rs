@@ -280,7 +280,7 @@ fn a_module_of_another_storage_format_is_refused() {
         let LoadError::Misfit { misfit, .. } = error else {
             panic!("{error}")
         };
-        assert_eq!(misfit.misstored, ["img_in.weight".into()]);
+        assert_eq!(misfit.wrong_format, ["img_in.weight".into()]);
         assert_eq!(
             misfit.to_string(),
             "1 tensor in another storage format (img_in.weight)"

@@ -9,7 +9,7 @@ use engine::Error;
 use engine::bytes::format_bytes;
 use engine::image::InitImage;
 use engine::record::{Recipe, Trace};
-use loader::{Component, HeldFiles, LoadReport, Weights};
+use loader::{Component, LoadReport, WatchedFiles, Weights};
 use model::vae::Tiling;
 
 use super::device_peak::DevicePeak;
@@ -70,7 +70,7 @@ pub(super) struct Loaded<M> {
 /// no longer looked at.
 struct Mapped {
     _named: Named,
-    files: HeldFiles,
+    files: WatchedFiles,
 }
 
 impl<M> Loaded<M> {
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
         let message = load_message(weights.component(), B::HOST_MEMORY);
         let mut observer = self.progress.load(&message);
         let peak = follow::<B>(device);
-        let files = HeldFiles::open(weights)?;
+        let files = WatchedFiles::open(weights)?;
         let (module, report) =
             loader::load_by(self.setting.weights, module, weights, device, &mut observer)?;
         panics::check()?;

@@ -149,16 +149,16 @@ fn a_key_tells_what_the_file_calls_the_layer() {
 fn other_methods_and_models_are_told_apart() {
     let layer = "transformer_blocks.0.attn.to_q";
     for (suffix, method) in [
-        ("dora_scale", Method::Dora),
-        ("lora_magnitude_vector.weight", Method::Dora),
-        ("hada_w1_a", Method::Loha),
-        ("lokr_w2", Method::Lokr),
-        ("oft_blocks", Method::Oft),
-        ("lora_mid.weight", Method::Tucker),
-        ("diff_b", Method::Difference),
-        ("lora_B.bias", Method::Bias),
-        ("lora_B.default.bias", Method::Bias),
-        ("lora_up.bias", Method::Bias),
+        ("dora_scale", AdapterMethod::Dora),
+        ("lora_magnitude_vector.weight", AdapterMethod::Dora),
+        ("hada_w1_a", AdapterMethod::Loha),
+        ("lokr_w2", AdapterMethod::Lokr),
+        ("oft_blocks", AdapterMethod::Oft),
+        ("lora_mid.weight", AdapterMethod::Tucker),
+        ("diff_b", AdapterMethod::Difference),
+        ("lora_B.bias", AdapterMethod::Bias),
+        ("lora_B.default.bias", AdapterMethod::Bias),
+        ("lora_up.bias", AdapterMethod::Bias),
     ] {
         let key = format!("{layer}.{suffix}");
         assert_eq!(Key::parse(&key), Key::Unsupported(method), "{key}");

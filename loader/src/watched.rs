@@ -9,9 +9,9 @@ use crate::weights::Weights;
 
 /// A checkpoint's files, held open so that it can be told whether they were written to. A file
 /// that was renamed over or unlinked is still there for who holds it, and unchanged.
-pub struct HeldFiles(Source);
+pub struct WatchedFiles(Source);
 
-impl HeldFiles {
+impl WatchedFiles {
     /// Opens the files of a checkpoint, which must be those whose headers were read.
     ///
     /// # Errors
