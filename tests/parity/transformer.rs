@@ -2,7 +2,10 @@
 
 use burn::tensor::{FloatDType, Tensor, TensorData, activation};
 use model::latents::{TokenGrid, pack};
-use model::transformer::{Residual, RopeCentring, Streams, image_angles, sinusoid, text_angles};
+use model::transformer::{
+    BlockSource, Residual, RopeCentring, Streams, TransformerBlock, image_angles, sinusoid,
+    text_angles,
+};
 use tests::{Models, TOLERANCE, Trace, check};
 
 use crate::{Flex, compare, deep, predictions, recorded};
@@ -120,6 +123,74 @@ fn two_prompts_in_one_pass_are_two_passes() {
                 assert!(distance <= 1e-6, "{name}: branch {branch}, {distance:e}");
             }
         }
+    }
+}
+
+/// Lends copies of a transformer's blocks, of which there is one at a time, and fails at one.
+struct OneSlot<'a> {
+    blocks: &'a [TransformerBlock<Flex>],
+    slot: Option<TransformerBlock<Flex>>,
+    asked: Vec<usize>,
+    fails_at: Option<usize>,
+}
+
+impl BlockSource<Flex> for OneSlot<'_> {
+    type Error = usize;
+
+    fn count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn with_block<T>(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&TransformerBlock<Flex>) -> T,
+    ) -> Result<T, usize> {
+        self.asked.push(index);
+        if self.fails_at == Some(index) {
+            return Err(index);
+        }
+        Ok(work(self.slot.insert(self.blocks[index].clone())))
+    }
+}
+
+#[test]
+fn lent_blocks_give_what_resident_ones_give() {
+    for (case, trace) in deep("transformer") {
+        let name = case.name.as_str();
+        let device = Default::default();
+        let transformer = Models::<Flex>::new(&case, device).transformer();
+        let noise: Tensor<Flex, 4> = recorded::<Flex, 5>(&trace, "noise", &device).squeeze_dim(1);
+        let embeds = recorded::<Flex, 3>(&trace, "prompt_embeds", &device);
+        let grid = TokenGrid::of_image(case.width, case.height);
+        let prompts = transformer.prompts(vec![embeds], grid, RopeCentring::Diffusers);
+        let resident = predictions(&transformer, pack(noise.clone()), &prompts, 0.7);
+
+        let blocks = transformer.transformer_blocks.as_slice();
+        let mut source = OneSlot {
+            blocks,
+            slot: None,
+            asked: Vec::new(),
+            fails_at: None,
+        };
+        let (dtype, never) = (FloatDType::F32, || false);
+        let levels = transformer.levels(&[0.7], dtype, &device, &never);
+        let levels = levels.expect("not cancelled");
+        let level = levels.find(0.7).expect("the level that was asked for");
+        let pass = |source: &mut OneSlot| {
+            let latents = pack(noise.clone());
+            transformer.forward_through(source, latents, &prompts, level, dtype, &never)
+        };
+        let lent = pass(&mut source).expect("blocks").expect("not cancelled");
+        assert_eq!(lent.into_data(), resident.into_data(), "{name}");
+        // Each once, in order.
+        let all: Vec<usize> = (0..blocks.len()).collect();
+        assert_eq!(source.asked, all, "{name}");
+        // A block that cannot be had ends the pass.
+        let last = blocks.len() - 1;
+        (source.asked, source.fails_at) = (Vec::new(), Some(last));
+        assert_eq!(pass(&mut source).err(), Some(last), "{name}");
+        assert_eq!(source.asked, all, "{name}");
     }
 }
 

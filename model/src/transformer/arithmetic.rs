@@ -2,33 +2,42 @@
 
 use backends::{Arithmetic, ModelBackend};
 
-use super::Transformer;
+use super::{Transformer, TransformerBlock};
 
 impl<B: ModelBackend> Transformer<B> {
-    /// Says what the blocks' FP8 weights are multiplied with, and what attention is computed in: of a
-    /// loaded transformer, since biases are converted.
-    /// Layers that are small, or whose input has outliers that rounding to E4M3 would cost most,
-    /// stay exact whatever is said: embeddings, modulations, output, and the second half of the
-    /// image's feed-forward.
+    /// Sets how the FP8 weights of all blocks are multiplied; see
+    /// [`TransformerBlock::set_arithmetic`].
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         for block in &mut self.transformer_blocks {
-            let attn = &mut block.attn;
-            attn.arithmetic = arithmetic;
-            for linear in [
-                &mut attn.to_q,
-                &mut attn.to_k,
-                &mut attn.to_v,
-                &mut attn.add_q_proj,
-                &mut attn.add_k_proj,
-                &mut attn.add_v_proj,
-                &mut attn.to_out,
-                &mut attn.to_add_out,
-                &mut block.img_mlp.net_0_proj,
-                &mut block.txt_mlp.net_0_proj,
-                &mut block.txt_mlp.net_2,
-            ] {
-                linear.set_arithmetic(arithmetic);
-            }
+            block.set_arithmetic(arithmetic);
+        }
+    }
+}
+
+impl<B: ModelBackend> TransformerBlock<B> {
+    /// Sets how the block's FP8 weights are multiplied and in what attention is computed. The
+    /// parameters must be loaded, since biases are converted.
+    ///
+    /// Some layers stay exact in either case, because they are small or because their input has
+    /// outliers that rounding to E4M3 would cost most: the modulations, and the second half of the
+    /// image's feed-forward. Outside the blocks, the embeddings and the output stay exact too.
+    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        let attn = &mut self.attn;
+        attn.arithmetic = arithmetic;
+        for linear in [
+            &mut attn.to_q,
+            &mut attn.to_k,
+            &mut attn.to_v,
+            &mut attn.add_q_proj,
+            &mut attn.add_k_proj,
+            &mut attn.add_v_proj,
+            &mut attn.to_out,
+            &mut attn.to_add_out,
+            &mut self.img_mlp.net_0_proj,
+            &mut self.txt_mlp.net_0_proj,
+            &mut self.txt_mlp.net_2,
+        ] {
+            linear.set_arithmetic(arithmetic);
         }
     }
 }

@@ -30,7 +30,8 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> TransformerBlock<B> {
-    fn layer_mut(&mut self, name: &str) -> Option<&mut Linear<B>> {
+    /// The linear layer of a name within the block, such as `attn.to_q`.
+    pub fn layer_mut(&mut self, name: &str) -> Option<&mut Linear<B>> {
         match name {
             "img_mod.1" => return Some(&mut self.img_mod),
             "txt_mod.1" => return Some(&mut self.txt_mod),

@@ -5,6 +5,7 @@
 mod arithmetic;
 mod attention;
 mod block;
+mod blocks;
 mod layers;
 mod levels;
 mod prompts;
@@ -15,6 +16,7 @@ mod timestep;
 
 pub use attention::JointAttention;
 pub use block::{FeedForward, Modulation, TransformerBlock};
+pub use blocks::{BlockSource, Resident};
 pub use levels::{LEVELS_AT_ONCE, Level, Levels};
 pub use prompts::Prompts;
 pub use residual::Residual;
@@ -92,12 +94,13 @@ impl<B: ModelBackend> Transformer<B> {
         Prompts::new(embeds, grid, centring, self.axes_dims_rope)
     }
 
-    /// One prediction for each prompt, all from the same latents.
+    /// Predicts one velocity for each prompt, all from the same latents, with this transformer's own
+    /// blocks.
     ///
     /// * `latents`: f32 `[1, image tokens, in_channels]`.
     /// * `prompts`: see [`prompts`](Self::prompts).
     /// * `level`: the noise level; see [`levels`](Self::levels).
-    /// * `dtype`: what the blocks compute in.
+    /// * `dtype`: the dtype in which the blocks compute.
     ///
     /// Returns f32 `[prompts, image tokens, in_channels]`. `cancelled` is asked before each
     /// block; once it says so, there is no result.
@@ -109,22 +112,43 @@ impl<B: ModelBackend> Transformer<B> {
         dtype: FloatDType,
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 3>> {
+        let mut blocks = Resident(&self.transformer_blocks);
+        let Ok(velocities) =
+            self.forward_through(&mut blocks, latents, prompts, level, dtype, cancelled);
+        velocities
+    }
+
+    /// [`forward`](Self::forward) through blocks that a source lends.
+    ///
+    /// # Errors
+    /// The source could not lend a block.
+    pub fn forward_through<S: BlockSource<B>>(
+        &self,
+        blocks: &mut S,
+        latents: Tensor<B, 3>,
+        prompts: &Prompts<B>,
+        level: Level<'_, B>,
+        dtype: FloatDType,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Tensor<B, 3>>, S::Error> {
         let image = self.img_in.forward(latents.cast(dtype));
         let mut streams = Streams {
             // The same tokens for each branch.
             image: Residual::new(concatenate(vec![image; prompts.layout.branches()], 0)),
             text: Residual::new(self.embed_text(prompts.embeds.clone(), dtype)),
         };
-        for (index, block) in self.transformer_blocks.iter().enumerate() {
+        for index in 0..blocks.count() {
             if cancelled() {
-                return None;
+                return Ok(None);
             }
             let modulation = level.block(index);
-            streams = block.forward(streams, modulation, &prompts.layout, &prompts.rotary);
+            streams = blocks.with_block(index, |block| {
+                block.forward(streams, modulation, &prompts.layout, &prompts.rotary)
+            })?;
         }
         let image = streams.image.into_tensor();
         let normed = self.norm_out.forward(image, level.output());
-        Some(self.proj_out.forward(normed).cast(FloatDType::F32))
+        Ok(Some(self.proj_out.forward(normed).cast(FloatDType::F32)))
     }
 
     /// Embeddings of prompts on the residual stream, in `dtype`.
