@@ -1,10 +1,11 @@
-//! Starting from an image: its latents are noised to a level of the schedule, and denoised from
-//! there on (Meng et al., "SDEdit", 2021). With a mask, what is to stay is put back after every
-//! step, at that step's noise level (Lugmayr et al., "RePaint", 2022, without its resampling).
+//! A run that starts from an image: its latents are noised to a level of the schedule and denoised
+//! from there on (Meng et al., "SDEdit", 2021). With a mask, the part that is to stay is put back
+//! after every step, at that step's noise level (Lugmayr et al., "RePaint", 2022, without its
+//! resampling).
 //!
-//! Equal to diffusers' `QwenImageImg2ImgPipeline` and `QwenImageInpaintPipeline`, down to the order
-//! in which they draw from a seed's generator, and in the other [`StartStyle`] to ComfyUI's KSampler
-//! after VAEEncode and SetLatentNoiseMask.
+//! The results equal those of diffusers' `QwenImageImg2ImgPipeline` and `QwenImageInpaintPipeline`,
+//! down to the order in which they draw from a seed's generator, and in the other [`StartStyle`]
+//! those of ComfyUI's KSampler after VAEEncode and SetLatentNoiseMask.
 
 mod latent_mask;
 
@@ -21,20 +22,21 @@ use crate::vae::Posterior;
 /// The program whose way of starting from an image is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartStyle {
-    /// diffusers' pipelines: a seed draws latents from the posterior and then the noise, a part of
-    /// the steps is run ([`first_step`]), and what is to stay is put back after every step.
+    /// diffusers' pipelines. A seed draws latents from the posterior and then the noise, a part of
+    /// the steps is run ([`first_step`]), and the part that stays is put back after every step.
     #[default]
     Diffusers,
-    /// ComfyUI's KSampler: the posterior's mean and the seed's first noise, all steps of a schedule
-    /// that is longer ([`Schedule::tail_of_kind`](crate::scheduler::Schedule::tail_of_kind)), and
-    /// predictions that are steered ([`Steering`]), by any share of each latent pixel.
+    /// ComfyUI's KSampler. It starts from the posterior's mean with the seed's first noise, runs the
+    /// end of a longer schedule
+    /// ([`Schedule::tail_of_kind`](crate::scheduler::Schedule::tail_of_kind)), and steers
+    /// predictions ([`Steering`]) by any share of each latent pixel.
     ComfyUi,
 }
 
-/// The first of `steps` that is run, counted from 0, where an image is changed by `strength`, from
-/// 0 (not at all) to 1 (wholly): as many steps are left out as `1 - strength` of them, rounded down.
+/// The first of `steps` that is run, counted from 0, if an image is changed by `strength`, from 0
+/// (not at all) to 1 (wholly). The share `1 - strength` of the steps is left out, rounded down.
 ///
-/// `None` if no step would be left.
+/// The result is `None` if no step would be left.
 pub fn first_step(steps: usize, strength: f64) -> Option<usize> {
     let kept = (steps as f64 * strength).min(steps as f64);
     let first = (steps as f64 - kept).max(0.0) as usize;
@@ -52,7 +54,7 @@ pub struct InitImage<B: Backend> {
 }
 
 impl<B: Backend> InitImage<B> {
-    /// Latents `clean` and `noise`, both f32 `[1, channels, height, width]`.
+    /// Starts from latents `clean` and their `noise`, both f32 `[1, channels, height, width]`.
     pub fn new(clean: Tensor<B, 4>, noise: Tensor<B, 4>) -> Self {
         Self {
             clean: pack(clean),
@@ -79,7 +81,7 @@ impl<B: Backend> InitImage<B> {
     pub fn masked(self, mask: Tensor<B, 4>) -> Self {
         let features = self.clean.dims()[2];
         let mask = pack(mask);
-        // A token's features are channel by channel the same four pixels.
+        // A token's features are the same four pixels, channel by channel.
         let channels = features / mask.dims()[2];
         Self {
             mask: Some(mask.repeat(&[1, 1, channels])),
@@ -93,8 +95,8 @@ impl<B: Backend> InitImage<B> {
         self.noise.clone() * sigma + self.clean.clone() * (1.0 - sigma)
     }
 
-    /// `latents` f32 `[1, image tokens, features]` at the noise level `sigma`, with the image
-    /// where the mask says that it stays.
+    /// Puts the image back into `latents`, f32 `[1, image tokens, features]` at the noise level
+    /// `sigma`, in the part that stays.
     pub fn put_back(&self, latents: Tensor<B, 3>, sigma: f32) -> Tensor<B, 3> {
         match &self.mask {
             None => latents,

@@ -1,4 +1,4 @@
-//! Latents between the VAE's layout and the transformer's tokens.
+//! Latents in the VAE's layout and in the transformer's tokens.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -38,8 +38,8 @@ impl TokenGrid {
     }
 }
 
-/// `[batch, channels, 2h, 2w]` to tokens `[batch, h * w, channels * 4]`: token `y * w + x`,
-/// element `channel * 4 + dy * 2 + dx`.
+/// Packs latents `[batch, channels, 2h, 2w]` into tokens `[batch, h * w, channels * 4]`: token
+/// `y * w + x`, element `channel * 4 + dy * 2 + dx`.
 pub fn pack<B: Backend>(latents: Tensor<B, 4>) -> Tensor<B, 3> {
     let [batch, channels, height, width] = latents.dims();
     let (rows, columns) = (height / PATCH, width / PATCH);

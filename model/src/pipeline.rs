@@ -41,7 +41,7 @@ pub enum PipelineError {
     /// The numbers left the range of their dtype; the image would be black.
     #[error("the transformer gave numbers that are not finite at step {step}")]
     NotFinite {
-        /// Counted from 1.
+        /// The step, counted from 1.
         step: usize,
     },
     /// A token id has no row in the embedding.
@@ -59,16 +59,16 @@ pub enum PipelineError {
 /// The two predictions of guidance, in the order in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// With the prompt.
+    /// The prediction with the prompt.
     Conditional,
-    /// With the negative prompt.
+    /// The prediction with the negative prompt.
     Unconditional,
 }
 
-/// Follows a phase, and may end it.
+/// Follows a phase and may end it.
 pub trait Observer<B: Backend> {
-    /// Receives the transformer's first prediction of a step, f32 `[1, image tokens, features]`. Steps are
-    /// those that are run, counted from 0.
+    /// Receives the transformer's first prediction of a step, f32 `[1, image tokens, features]`.
+    /// Only the steps that are run are counted, from 0.
     fn prediction(&mut self, _step: usize, _branch: Branch, _prediction: &Tensor<B, 3>) {}
 
     /// Receives the latents, f32 `[1, image tokens, features]`, after a step, counted likewise.
@@ -79,8 +79,8 @@ pub trait Observer<B: Backend> {
         false
     }
 
-    /// Receives the latents of the image that a step's first prediction points to, `x - σ v` with the guided
-    /// velocity `v`: f32 `[1, image tokens, features]`.
+    /// Receives the latents of the image that a step's first prediction points to, `x - σ v` with
+    /// the guided velocity `v`: f32 `[1, image tokens, features]`.
     fn estimate(&mut self, _step: usize, _latents: &Tensor<B, 3>) {}
 
     /// Returns whether the phase is to end as soon as possible.
@@ -92,8 +92,8 @@ pub trait Observer<B: Backend> {
 /// An observer that does nothing.
 impl<B: Backend> Observer<B> for () {}
 
-/// Encodes a prompt to its embeddings: f32 `[1, tokens, channels]`, with the template's prefix dropped
-/// and as many tokens kept as the prompt's style lets through.
+/// Encodes a prompt to its embeddings: f32 `[1, tokens, channels]`, without the template's prefix
+/// and the tokens that the prompt's style cuts.
 ///
 /// # Errors
 /// A token has no row in the embedding, or the observer cancelled.
@@ -132,8 +132,8 @@ pub fn noise_of_seed<B: Backend>(
     Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
 }
 
-/// Called after every step with the latents, f32 `[1, image tokens, features]`, and their noise
-/// level; the latents that it gives back go into the next step, or are the result.
+/// A function that is called after every step with the latents, f32 `[1, image tokens, features]`,
+/// and their noise level. The latents that it returns go into the next step, or are the result.
 pub type AfterStep<'a, B> = dyn Fn(Tensor<B, 3>, f32) -> Tensor<B, 3> + Sync + 'a;
 
 /// Changes the transformer's predictions, so that a part of an image stays.
@@ -158,7 +158,7 @@ pub trait Steering<B: Backend>: Sync {
 pub struct Denoising<'a, B: Backend> {
     /// The prompt's embeddings, f32 `[1, tokens, channels]`.
     pub prompt_embeds: Tensor<B, 3>,
-    /// Guidance by a negative prompt; `None` for one prediction where there would be two.
+    /// Guidance by a negative prompt; `None` for a single prediction a step.
     pub guidance: Option<Guidance<B>>,
     /// The first latents, f32 `[1, channels, height, width]`, at the noise level
     /// `schedule.sigmas()[start]`: noise alone where that is 1.
@@ -182,8 +182,8 @@ pub struct Denoising<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Denoising<'a, B> {
-    /// All steps of a schedule from noise, as diffusers takes them: Euler's, without guidance, in
-    /// f32.
+    /// All steps of a schedule from noise, with diffusers' defaults: Euler's method and f32, but
+    /// without guidance.
     pub fn new(
         prompt_embeds: Tensor<B, 3>,
         noise: Tensor<B, 4>,
@@ -234,7 +234,7 @@ pub fn denoise<B: ModelBackend>(
             let velocity = predictor.velocity(shown.clone(), sigma, seen, observer)?;
             Ok(steering.velocity(latents, shown, velocity, sigma))
         })?;
-        // Broken weights show at once; later steps need no look that would stall the device.
+        // Broken weights show in the first step; a look at later ones would stall the device.
         if step == 0 && !all_finite(&latents) {
             return Err(PipelineError::NotFinite { step: step + 1 });
         }
@@ -249,17 +249,17 @@ pub fn denoise<B: ModelBackend>(
     Ok(latents)
 }
 
-/// The transformer with all that stays the same from step to step.
+/// The transformer with everything that stays the same from step to step.
 struct Predictor<'a, B: Backend> {
     transformer: &'a Transformer<B>,
     prompts: Prompts<B>,
-    /// The scale and the rule, where the second of the prompts guides.
+    /// The scale and the rule, if the second of the prompts guides.
     guidance: Option<(f64, GuidanceRule)>,
     levels: LevelsAhead<'a, B>,
     dtype: FloatDType,
 }
 
-/// The noise levels of a schedule, as the transformer knows them.
+/// The modulations at the noise levels of a schedule.
 struct LevelsAhead<'a, B: Backend> {
     schedule: &'a Schedule,
     dtype: FloatDType,
@@ -268,7 +268,7 @@ struct LevelsAhead<'a, B: Backend> {
 }
 
 impl<B: ModelBackend> LevelsAhead<'_, B> {
-    /// A level, found together with the schedule's next ones; `None` if cancelled.
+    /// A level, computed together with the schedule's next ones; `None` if cancelled.
     fn level(
         &mut self,
         transformer: &Transformer<B>,
@@ -309,8 +309,8 @@ impl<'a, B: ModelBackend> Predictor<'a, B> {
         }
     }
 
-    /// The guided velocity of latents at a noise level. The observer sees the predictions of it
-    /// where `seen` numbers their step.
+    /// The guided velocity of latents at a noise level. The observer sees its predictions if `seen`
+    /// numbers their step.
     fn velocity(
         &mut self,
         latents: Tensor<B, 3>,
@@ -386,7 +386,7 @@ pub fn decode<B: ModelBackend>(
 
 /// Returns whether no element is NaN or infinite.
 fn all_finite<B: Backend>(latents: &Tensor<B, 3>) -> bool {
-    // They are a megabyte at most: the host looks at them itself.
+    // Latents are a megabyte at most, so the host looks at them itself.
     let values = latents.clone().into_data();
     values.iter::<f32>().all(f32::is_finite)
 }

@@ -51,11 +51,11 @@ struct Partial {
 
 impl LatentRgb {
     /// The map for a VAE with `channels` latent channels: `latent_rgb_factors` (red, green and blue
-    /// of each channel) and `latent_rgb_bias` of its config, or the published VAE's for one of its
-    /// number of channels.
+    /// of each channel) and `latent_rgb_bias` of its config, or the published VAE's if it has as many
+    /// channels.
     ///
     /// # Errors
-    /// Factors for another number of channels, or none for this one.
+    /// The factors are for another number of channels, or there are none for this number.
     pub fn resolve(config: Option<&Value>, channels: usize) -> Result<Self, ConfigError> {
         let partial: Partial = parse(MODEL, config)?;
         let map = match partial.latent_rgb_factors {
@@ -77,9 +77,9 @@ impl LatentRgb {
         Ok(map)
     }
 
-    /// The colours of tokens `[tokens, channels * 4]` as [`pack`](crate::latents::pack) makes them:
-    /// planes `[3, height, width]` of the grid's latent pixels, in about [-1, 1]. `None` for tokens
-    /// of another number or size.
+    /// The colours of tokens `[tokens, channels * 4]`, which [`pack`](crate::latents::pack) makes:
+    /// planes `[3, height, width]` of the grid's latent pixels, in about [-1, 1]. The result is
+    /// `None` for tokens of another number or size.
     pub fn planes(&self, tokens: &[f32], grid: TokenGrid) -> Option<Vec<f32>> {
         let features = self.factors.len() * PATCH * PATCH;
         if tokens.len() != grid.tokens() * features {

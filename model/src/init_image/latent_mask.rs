@@ -16,11 +16,11 @@ pub struct LatentMask {
 }
 
 impl LatentMask {
-    /// diffusers' mask: each latent pixel goes by the first of its 8 x 8 pixels, and greys from 128 on
-    /// are repainted. `greys` are those of a mask of the image's size, row by row.
+    /// Makes diffusers' mask: each latent pixel takes the first of its 8 x 8 pixels, and greys from
+    /// 128 on are repainted. `greys` are the pixels of a mask of the image's size, row by row.
     ///
     /// # Panics
-    /// If there are not as many greys as the grid has pixels.
+    /// There are not as many greys as the grid has pixels.
     pub fn binary(greys: &[u8], grid: TokenGrid) -> Self {
         let width = grid.width * PIXELS_PER_TOKEN;
         let height = grid.height * PIXELS_PER_TOKEN;
@@ -34,11 +34,11 @@ impl LatentMask {
         }
     }
 
-    /// ComfyUI's mask: greys are shares, between which latent pixels are interpolated. `greys` are
-    /// those of a mask of any size, `[width, height]`, row by row.
+    /// Makes ComfyUI's mask: greys are shares, between which latent pixels are interpolated. `greys`
+    /// are the pixels of a mask of any size, `[width, height]`, row by row.
     ///
     /// # Panics
-    /// If there are not as many greys as the mask has pixels, or none.
+    /// There are not as many greys as the mask has pixels, or none.
     pub fn soft(greys: &[u8], [width, height]: [usize; 2], grid: TokenGrid) -> Self {
         assert_eq!(greys.len(), width * height, "mask pixels");
         let [_, _, rows, columns] = grid.latent_shape(1);
@@ -67,7 +67,7 @@ impl LatentMask {
     }
 }
 
-/// Two neighbouring pixels of one axis, and how far a place lies from the first to the second.
+/// Two neighbouring pixels of one axis, and the distance of a place from the first of them.
 struct Between {
     first: usize,
     second: usize,
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_soft_mask_is_interpolated_between_its_greys() {
-        // Of each latent pixel's 8 x 8 the four in the middle count.
+        // The four pixels in the middle of each latent pixel's 8 x 8 count.
         let mut pixels = vec![0u8; 16 * 16];
         for (x, y) in [(3, 3), (4, 3), (3, 4)] {
             pixels[y * 16 + x] = 255;

@@ -66,8 +66,8 @@ mod tests {
                 transformer(&dit, image_tokens, &[64, 20], numerics)
             };
             let (exact, rounded) = (of(Arithmetic::Exact), of(Arithmetic::Fp8));
-            // Elsewhere another moment may be the one with the most. There, exact layers of the text hold
-            // a decoded weight beside one of the image's.
+            // On a GPU, exact layers of the text hold a decoded weight on the side stream. On the
+            // others the peak may be at another moment.
             let (least, beside) = match numerics == CUDA {
                 true => (codes, 2 * 4 * 3072 * 3072),
                 false => (0, 0),
@@ -91,7 +91,7 @@ mod tests {
                         transformer(&dit, 4096, &[tokens], numerics),
                     ]
                 };
-                // At 128 rows a product changes its way.
+                // At 128 rows the processor's product takes larger tiles.
                 if many != 128 {
                     let (few, many) = (of(few), of(many));
                     assert!(few.iter().zip(many).all(|(few, many)| *few <= many));
@@ -110,7 +110,7 @@ mod tests {
             let (one, two) = (of(&[64]), of(&[64, 20]));
             assert!((one + one / 2..2 * one).contains(&two), "{one} to {two}");
         }
-        // Where scores are held, they are those of one branch.
+        // The scores, if they are held, are those of one branch at a time.
         let of = |lengths| transformer(&dit, 83 * 83, lengths, PORTABLE);
         let (one, two) = (of(&[64]), of(&[64, 20]));
         assert!((one + 1..one + one / 2).contains(&two), "{one} to {two}");
@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(of(0), transformer(&dit, 4096, &[64, 20], numerics));
             let ranks = [0, 8, 64, 256, 1024].map(of);
             assert!(ranks.is_sorted(), "{ranks:?}");
-            // At the ranks that there are: the sum's second term, and the input of GELU.
+            // With usual ranks: the sum's second term, and the input of GELU.
             let activation = numerics.bytes(2 * 4096 * 4 * 3072);
             let most = numerics.pooled(2 * activation, 215);
             assert!(ranks[3] - ranks[0] < most, "{ranks:?}");
@@ -158,8 +158,8 @@ mod tests {
                 let of = |tiling| vae_encoder(&vae, width, height, tiling, numerics);
                 let decoding = vae_decoder(&vae, width, height, Tiling::Whole, numerics);
                 let mut before = of(Tiling::Whole);
-                // In the mid block the image and twice the moments wait, where decoding has the
-                // latents.
+                // The image and twice the moments wait in the mid block; decoding has only the
+                // latents there.
                 let waiting = F32 * 5 * u64::from(width) * u64::from(height);
                 assert!(before <= decoding + waiting, "{before} > {decoding}");
                 for side in [4096, 2048, 1024, 512, 256, 128] {
@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn the_bounds_hold_on_an_nvidia_gpu() {
-        // What an H200's driver had in use at the peak beside the weights, in MiB, by
-        // `benches/cuda/pipeline.py`: sides of the image; encoding, denoising with guidance, the same with
-        // activations rounded to FP8, and decoding.
+        // MiB that an H200's driver had in use at the peak beside the weights, measured by
+        // `benches/cuda/pipeline.py`: the side of the image; encoding, denoising with guidance, the
+        // same with activations quantized to FP8, and decoding.
         const MEASURED: [(u32, [Option<u64>; 4]); 3] = [
             (512, [Some(194), Some(480), None, Some(800)]),
             (1024, [Some(194), Some(960), Some(928), Some(2816)]),

@@ -8,9 +8,9 @@ use crate::config::TextEncoderConfig;
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 130;
 
-/// Bytes that [`encode_prompt`](crate::pipeline::encode_prompt) needs at its peak beside the
-/// text encoder's weights, for a prompt of `tokens` including the template, with the embeddings
-/// of another one beside it.
+/// Bytes that [`encode_prompt`](crate::pipeline::encode_prompt) needs at its peak beside the text
+/// encoder's weights, for a prompt of `tokens` tokens, template included, while the embeddings of
+/// another prompt are alive.
 pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numerics) -> u64 {
     let tokens = tokens as u64;
     let hidden = config.hidden_size as u64;

@@ -38,10 +38,10 @@ pub fn adapted_transformer(
     ledger.hold(numerics.kept_between_layers(image.max(text)));
     let inner = config.inner_dim() as u64;
     // The latents and their noise, and up to three tensors that a sampler remembers; the
-    // predictions, each by itself too, and their combination.
+    // predictions, together and each by itself, and their combination.
     let features = branch_image * config.in_channels as u64;
     ledger.hold((6 + 2 * branches) * F32 * features);
-    // Each prompt's by itself, and all of them.
+    // The prompts' embeddings, each by itself and all together.
     let embeds = text * config.joint_attention_dim as u64;
     ledger.hold(2 * F32 * embeds);
     // Cosines and sines.
@@ -77,8 +77,8 @@ pub fn adapted_transformer(
         + numerics.side_stream(4 * inner * inner)
 }
 
-/// One block, with both residual streams of all branches alive, and what the block before adds to
-/// them.
+/// One block. Both residual streams of all branches are alive, and the update that the block before
+/// adds to them.
 struct Block<'a> {
     config: &'a TransformerConfig,
     /// Image tokens of all branches.
@@ -118,7 +118,7 @@ impl Block<'_> {
             numerics,
             ..
         } = *self;
-        // What is added, until a norm takes its place.
+        // The update from the block before, until a norm takes its place.
         ledger.hold(numerics.bytes((image + text) * inner));
         ledger.spike(numerics.gated_add_norm(image * inner));
         self.joint_attention(ledger);
@@ -152,8 +152,8 @@ impl Block<'_> {
         for &length in self.text_lengths {
             self.branch_attention(length, ledger);
         }
-        // What was attended to becomes streams again, and those are projected. One branch's are
-        // views, which the projections copy.
+        // The result of attention becomes streams again, and those are projected. With one branch
+        // they are views, which the projections copy.
         self.join(ledger);
         ledger.spike(numerics.bytes(image * inner) + self.linear(image, inner, inner));
         ledger.hold(numerics.bytes(image * inner));
@@ -166,12 +166,12 @@ impl Block<'_> {
     fn join(&self, ledger: &mut Ledger) {
         let both = self.numerics.bytes((self.image + self.text) * self.inner);
         ledger.hold(both);
-        // One branch's tokens on their way.
+        // The copy of one branch's tokens.
         ledger.spike(both / self.text_lengths.len() as u64);
         ledger.release(both);
     }
 
-    /// One branch, whose queries, keys and values give way to what was attended to.
+    /// One branch, whose queries, keys and values give way to the result of attention.
     fn branch_attention(&self, text: u64, ledger: &mut Ledger) {
         let Self {
             config, numerics, ..
@@ -196,7 +196,8 @@ impl Block<'_> {
         let streams = [self.image, self.text];
         let outer = |tokens: u64| numerics.bytes(tokens * inner);
         let wide = |tokens: u64| numerics.bytes(tokens * 4 * inner);
-        // The streams before the sum, what attention gave before it was projected, and the normalised.
+        // The streams before the sum, the result of attention before its projection, and the
+        // normalised streams.
         let held = numerics.kept_until_stream_ends(3 * outer(self.image + self.text));
         ledger.hold(held);
         for tokens in streams {

@@ -27,12 +27,12 @@ pub fn vae_decoder(
 
     let image = F32 * 3 * u64::from(width) * u64::from(height);
     let mid = mid_block(config.decoder_widths()[0], latent, numerics);
-    // Beside a tile there are the map that all tiles read, and the finished ones with what is
-    // left of their halos.
+    // Beside a tile there are the map that all tiles read, and the finished tiles with the rest of
+    // their halos.
     let stages = of_stages(&ladder, plan.as_ref(), latent, numerics, |seam| {
         seam + image + image / 2
     });
-    // In the end the image is put together and clamped; the latents are small.
+    // At the end the image is put together and clamped; the latents are small.
     let latents = F32 * 4 * (config.z_dim * latent[0] * latent[1]) as u64;
     let peak = mid.max(stages).max(3 * image);
     numerics.pooled(
@@ -59,11 +59,11 @@ pub fn vae_encoder(
     let image = F32 * 3 * u64::from(width) * u64::from(height);
     let channels = config.encoder_widths()[ladder.stages().len()];
     let mid = mid_block(channels, latent, numerics);
-    // Beside a tile there are the finished ones with what is left of their halos.
+    // Beside a tile there are the finished tiles with the rest of their halos.
     let stages = of_stages(&ladder, plan.as_ref(), size, numerics, |seam| {
         seam + seam / 2
     });
-    // In the end the tiles are put together: the last band, and all bands.
+    // At the end the tiles are put together: the last band, and all bands.
     let joined = plan.map_or(0, |plan| 3 * F32 * ladder.seam_elements(&plan.tiled, size));
     let peak = mid.max(stages).max(joined);
     let moments = F32 * 4 * (2 * config.z_dim * latent[0] * latent[1]) as u64;
@@ -85,7 +85,7 @@ fn mid_block(channels: usize, [height, width]: [usize; 2], numerics: Numerics) -
         dim: channels,
         causal: false,
     });
-    // The input, queries, keys and values in one and each by itself.
+    // The input, and queries, keys and values, together and each by itself.
     let attention = 7 * map + attention;
     let convolution = Step {
         kind: StepKind::Residual,
@@ -96,8 +96,9 @@ fn mid_block(channels: usize, [height, width]: [usize; 2], numerics: Numerics) -
     attention.max(of_step(convolution, [height, width], numerics))
 }
 
-/// The stages that work on whole maps of an input of `size` pixels, and those that work on tiles.
-/// Beside a tile there is what `beside` says for the bytes of the map between the two.
+/// The stages of an input of `size` pixels: those that work on whole maps, and those that work on
+/// tiles. `beside` tells the bytes that are alive beside a tile, from the bytes of the map between
+/// the whole and the tiled stages.
 fn of_stages(
     ladder: &Ladder,
     plan: Option<&TilePlan>,

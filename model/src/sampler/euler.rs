@@ -1,11 +1,11 @@
-//! Euler's method: along the velocity at the start of the step.
+//! Euler's method follows the velocity at the start of the step.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::{Interval, Velocity};
 
-/// `x + (next - σ) v(x, σ)`.
+/// Takes a step: `x + (next - σ) v(x, σ)`.
 pub(super) fn step<B: Backend, E>(
     latents: Tensor<B, 3>,
     interval: Interval,

@@ -1,5 +1,5 @@
-//! Heun's method: along the mean of the velocities at both ends of the step, the far one taken
-//! where Euler's method arrives (Karras et al., "Elucidating the Design Space of Diffusion-Based
+//! Heun's method follows the mean of the velocities at both ends of the step. The velocity at the
+//! far end is that of the latents at which Euler's method arrives (Karras et al., "Elucidating the Design Space of Diffusion-Based
 //! Generative Models", 2022, algorithm 1, without noise added).
 
 use burn::tensor::Tensor;
@@ -7,8 +7,8 @@ use burn::tensor::backend::Backend;
 
 use super::{Interval, Velocity, euler};
 
-/// `x + (next - σ) (v(x, σ) + v(x', next)) / 2` with Euler's `x'`; Euler's itself down to 0, where
-/// the model has nothing to say.
+/// Takes a step: `x + (next - σ) (v(x, σ) + v(x', next)) / 2` with Euler's `x'`. The step down to 0
+/// is Euler's own, since the model predicts nothing there.
 pub(super) fn step<B: Backend, E>(
     latents: Tensor<B, 3>,
     interval: Interval,

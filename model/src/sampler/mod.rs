@@ -43,7 +43,7 @@ impl SamplerKind {
     pub fn model_calls(self, steps: usize) -> usize {
         match self {
             Self::Euler | Self::DpmPp2m | Self::UniPc => steps,
-            // The last step, down to no noise, is one of Euler.
+            // The last step, down to no noise, is Euler's.
             Self::Heun => (2 * steps).saturating_sub(1),
         }
     }
@@ -58,11 +58,11 @@ pub struct Interval {
     pub next: f32,
 }
 
-/// A prediction of the velocity of latents (f32 `[1, tokens, features]`, as its result) at a noise
-/// level.
+/// A function that predicts the velocity of latents at a noise level. Latents and velocity are f32
+/// `[1, tokens, features]`.
 pub type Velocity<'a, B, E> = dyn FnMut(Tensor<B, 3>, f32) -> Result<Tensor<B, 3>, E> + 'a;
 
-/// A solver, and what it remembers of earlier steps. One serves one image.
+/// A solver with its memory of earlier steps. Each image needs one of its own.
 #[derive(Clone, Debug)]
 pub enum Sampler<B: Backend> {
     /// See [`SamplerKind::Euler`].
@@ -76,7 +76,7 @@ pub enum Sampler<B: Backend> {
 }
 
 impl<B: Backend> Sampler<B> {
-    /// One that has taken no step.
+    /// A sampler that has taken no step.
     pub fn new(kind: SamplerKind) -> Self {
         match kind {
             SamplerKind::Euler => Self::Euler,

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 
 use super::Interval;
 
-/// `x0` as predicted at a noise level.
+/// The `x0` that was predicted at a noise level.
 #[derive(Clone, Debug)]
 pub(super) struct Prediction<B: Backend> {
     /// The noise level.
@@ -37,9 +37,9 @@ pub(super) fn towards<B: Backend>(
     x * ratio + x0 * (1.0 - ratio)
 }
 
-/// The image to move [`towards`] in an interval, second order: the prediction at its start,
-/// carried on for half its width by the difference from the one before. Down to no noise, and with
-/// none before, the prediction itself.
+/// The image to move [`towards`] in an interval, of second order: the prediction at its start,
+/// extrapolated over half its width by the difference from the prediction before. Without one
+/// before, and down to no noise, it is the prediction itself.
 pub(super) fn extrapolated<B: Backend>(
     current: &Prediction<B>,
     earlier: Option<&Prediction<B>>,

@@ -21,14 +21,14 @@ pub struct UniPc<B: Backend> {
     last: Option<Last<B>>,
 }
 
-/// A step taken.
+/// A step that was taken.
 #[derive(Clone, Debug)]
 struct Last<B: Backend> {
     /// The latents that it started from, corrected.
     latents: Tensor<B, 3>,
-    /// The prediction there.
+    /// The prediction at its start.
     current: Prediction<B>,
-    /// The one before.
+    /// The prediction before that.
     earlier: Option<Prediction<B>>,
 }
 

@@ -1,12 +1,13 @@
-//! Levels at equal distances, shifted towards noise (Esser et al., "Scaling Rectified Flow
-//! Transformers", 2024, section 5.3.2): by as much as the image is large and stretched to end at
-//! `shift_terminal`, as Qwen-Image's scheduler config has it, or by a number given.
+//! Levels at equal distances that are shifted towards noise (Esser et al., "Scaling Rectified Flow
+//! Transformers", 2024, section 5.3.2). The shift is a given number, or grows with the image's size
+//! as Qwen-Image's scheduler config has it; then the levels are stretched to end at
+//! `shift_terminal`.
 
 use super::ScheduleError;
 use super::table::beta_quantile;
 use crate::config::{SchedulerConfig, TimeShift};
 
-/// The levels of a scheduler config, without the 0 in the end.
+/// The levels of a scheduler config, without the 0 at the end.
 pub(super) fn sigmas(
     config: &SchedulerConfig,
     steps: usize,

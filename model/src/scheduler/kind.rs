@@ -1,4 +1,4 @@
-//! The schedules that can be asked for, and how they are written.
+//! The schedules that can be asked for, and their text form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::{Schedule, ScheduleError};
 use crate::family::QWEN_IMAGE;
 
-/// How noise levels are chosen. Its text ([`Display`](fmt::Display), [`FromStr`]) is one of
+/// The ways to choose noise levels. The text of one ([`Display`](fmt::Display), [`FromStr`]) is
 /// `dynamic`, `dynamic-beta`, `dynamic-karras`, `dynamic-exponential`, `shift=S`, `simple=S`,
-/// `beta=S` (the last two also without `=S`, for [ComfyUI's shift](crate::family::Family::comfyui_shift)) and `sigmas=A,B,…`.
+/// `beta=S` or `sigmas=A,B,…`; without `=S`, `simple` and `beta` have
+/// [ComfyUI's shift](crate::family::Family::comfyui_shift).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ScheduleKind {
-    /// The model's scheduler config: for Qwen-Image shifted by as much as the image is large, and
-    /// stretched to end at 0.02, as diffusers' `QwenImagePipeline` does it.
+    /// The levels of the model's scheduler config. For Qwen-Image they are shifted by a factor that
+    /// grows with the image's size and stretched to end at 0.02, as in diffusers'
+    /// `QwenImagePipeline`.
     #[default]
     Dynamic,
     /// [`Dynamic`](Self::Dynamic)'s first and last levels, and between them the quantiles of the
@@ -32,25 +34,25 @@ pub enum ScheduleKind {
     Simple(f64),
     /// ComfyUI's scheduler "beta", with this shift.
     Beta(f64),
-    /// These levels, and 0 after them.
+    /// The given levels, and 0 after them.
     Sigmas(Vec<f32>),
 }
 
 /// A text that names no schedule.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ScheduleKindError {
-    /// Another word.
+    /// An unknown word.
     #[error(
         "'{0}' is none of dynamic, dynamic-beta, dynamic-karras, dynamic-exponential, shift=S, simple, simple=S, beta, beta=S, sigmas=A,B,..."
     )]
     Unknown(String),
-    /// A shift that is no factor.
+    /// A shift that is not a positive number.
     #[error("the shift must be a number above 0, not '{0}'")]
     Shift(String),
-    /// A level that is no number.
+    /// A level that is not a number.
     #[error("'{0}' is not a noise level; write them as sigmas=1,0.75,0.5")]
     Sigma(String),
-    /// Levels that make no schedule.
+    /// Levels that do not make a schedule.
     #[error("{0}")]
     Levels(#[from] ScheduleError),
 }
@@ -67,7 +69,7 @@ impl ScheduleKind {
         }
     }
 
-    /// The number of steps, where the kind itself sets it.
+    /// The number of steps, if the kind itself sets it.
     pub fn listed_steps(&self) -> Option<usize> {
         match self {
             Self::Sigmas(sigmas) => Some(sigmas.iter().filter(|sigma| **sigma > 0.0).count()),

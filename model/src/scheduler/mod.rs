@@ -9,43 +9,43 @@ pub use kind::{ScheduleKind, ScheduleKindError};
 use crate::config::SchedulerConfig;
 use crate::sampler::Interval;
 
-/// A part of an image from which on ComfyUI takes it for the whole.
+/// The part of an image from which on ComfyUI treats it as the whole.
 const WHOLE: f64 = 0.9999;
-/// The most steps of a schedule whose end is taken.
+/// The most steps of a schedule of which only the end is run.
 const MAX_WHOLE_STEPS: f64 = 1e6;
 
-/// Noise levels of a denoising run: strictly decreasing from at most 1, and 0 in the end.
+/// The noise levels of a denoising run: strictly decreasing from at most 1, with 0 at the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     sigmas: Vec<f32>,
 }
 
-/// The schedule cannot be made.
+/// Why a schedule cannot be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ScheduleError {
-    /// One step leaves nothing to stretch, and zero none to take.
+    /// One step leaves nothing to stretch, and zero steps lead nowhere.
     #[error(
         "{0} denoising step(s): at least 2 are needed, since the schedule is stretched between its first and last noise level"
     )]
     TooFewSteps(usize),
-    /// No step at all.
+    /// There is no step at all.
     #[error("0 denoising steps: at least 1 is needed")]
     NoSteps,
-    /// More steps than levels to choose from.
+    /// There are more steps than levels to choose from.
     #[error("{steps} denoising steps: this schedule chooses from {levels} noise levels")]
     TooManySteps {
-        /// Asked for.
+        /// The steps asked for.
         steps: usize,
-        /// There are.
+        /// The levels that there are.
         levels: usize,
     },
     /// No step is left for a part of an image.
     #[error("{0} is too small a part of an image to be changed in steps")]
     PartTooSmall(f64),
-    /// A level that is no part of the way from noise to image.
+    /// A level lies outside `[0, 1]`.
     #[error("noise level {0} is not from 0 to 1")]
     OutOfRange(f32),
-    /// Levels that do not fall.
+    /// The levels do not fall.
     #[error("noise levels must fall from each to the next, but {next} follows {sigma}")]
     NotFalling {
         /// A level.
@@ -56,11 +56,11 @@ pub enum ScheduleError {
 }
 
 impl Schedule {
-    /// The model's own schedule, as its scheduler config has it: `steps` steps for an image of
+    /// Makes the schedule of a model's scheduler config: `steps` steps for an image of
     /// `image_tokens` tokens.
     ///
     /// # Errors
-    /// Fewer than two steps with a terminal stretch, or none at all.
+    /// There are fewer than two steps although the end is stretched, or none at all.
     pub fn new(
         config: &SchedulerConfig,
         steps: usize,
@@ -69,12 +69,12 @@ impl Schedule {
         Self::from_sigmas(dynamic::sigmas(config, steps, image_tokens)?)
     }
 
-    /// The schedule of a kind. `steps` is of no use where the kind lists its levels
-    /// ([`ScheduleKind::listed_steps`]); [`ScheduleKind::Beta`] may have fewer steps than that,
-    /// since it leaves out levels that it meets twice.
+    /// Makes the schedule of a kind. `steps` is ignored if the kind lists its levels
+    /// ([`ScheduleKind::listed_steps`]). [`ScheduleKind::Beta`] may have fewer steps, since it leaves
+    /// out levels that it meets twice.
     ///
     /// # Errors
-    /// A number of steps that the kind cannot take, or levels that do not fall from 1 to 0.
+    /// The kind cannot take this number of steps, or its levels do not fall from 1 to 0.
     pub fn of_kind(
         kind: &ScheduleKind,
         config: &SchedulerConfig,
@@ -99,12 +99,12 @@ impl Schedule {
         })
     }
 
-    /// The end of a schedule of a kind, for a run that changes only a `part` of an image, up to 1, as
-    /// ComfyUI does it: the last `steps` of `steps / part`, and of levels that are listed the last
-    /// `part` of them, rounded. Levels that the end has twice are taken once.
+    /// Makes the end of a kind's schedule, for a run that changes only a `part` of an image, up to 1,
+    /// as ComfyUI does. It is the last `steps` of `steps / part` steps; of listed levels it is the
+    /// last `part`, rounded. Levels that occur twice in it are taken once.
     ///
     /// # Errors
-    /// The errors of [`of_kind`](Self::of_kind), or a part that leaves no step.
+    /// The errors of [`of_kind`](Self::of_kind); or the part leaves no step.
     pub fn tail_of_kind(
         kind: &ScheduleKind,
         config: &SchedulerConfig,
@@ -142,10 +142,10 @@ impl Schedule {
         }
     }
 
-    /// These levels, and 0 after them if it is not the last.
+    /// Makes a schedule of given levels, with 0 after them if it is not the last.
     ///
     /// # Errors
-    /// A level outside `[0, 1]`, one that is not below the level before it, or none above 0.
+    /// A level lies outside `[0, 1]` or is not below the one before it, or none is above 0.
     pub fn from_sigmas(mut sigmas: Vec<f32>) -> Result<Self, ScheduleError> {
         if let Some(&bad) = sigmas.iter().find(|sigma| !(0.0..=1.0).contains(*sigma)) {
             return Err(ScheduleError::OutOfRange(bad));
@@ -175,7 +175,7 @@ impl Schedule {
         self.sigmas.len() - 1
     }
 
-    /// The noise levels between which a step goes.
+    /// The noise levels at the ends of a step.
     pub fn interval(&self, step: usize) -> Interval {
         Interval {
             sigma: self.sigmas[step],
@@ -303,11 +303,11 @@ mod tests {
         }
         assert_eq!(tail("simple", 4, 0.99995), of("simple", 4));
         assert_eq!(tail("simple", 4, 0.9999), of("simple", 4));
-        // Of 2000 steps each level of the table is met twice.
+        // With 2000 steps each level of the table is met twice.
         let few = tail("simple", 20, 0.01).expect("levels");
         let all = of("simple", 1000).expect("all levels");
         assert_eq!(few.sigmas(), &all.sigmas()[990..]);
-        // Of a list the last half, rounded to the even number.
+        // A list gives its last half, rounded to the even number.
         let listed = tail("sigmas=1,0.8,0.6,0.4,0.2", 5, 0.5).expect("levels");
         assert_eq!(listed.sigmas(), [0.4, 0.2, 0.0]);
         for (kind, part) in [("simple", 1e-300), ("dynamic", 0.0), ("sigmas=1,0.5", 0.2)] {

@@ -1,5 +1,5 @@
-//! Levels chosen from a table of a thousand, as ComfyUI's schedulers do it: the model's training
-//! steps, shifted by a number that the size of the image has no part in.
+//! Levels that are chosen from a table of a thousand, as in ComfyUI's schedulers: the model's
+//! training steps, shifted by a number that does not depend on the image's size.
 
 use statrs::function::beta::inv_beta_reg;
 
@@ -17,7 +17,7 @@ pub(super) fn simple(steps: usize, shift: f64) -> Result<Vec<f32>, ScheduleError
     Ok(simple_repeating(steps, shift))
 }
 
-/// The same of any number of steps: more than there are levels have some of them twice.
+/// The same for any number of steps. More steps than there are levels meet some levels twice.
 pub(super) fn simple_repeating(steps: usize, shift: f64) -> Vec<f32> {
     let stride = LEVELS as f64 / steps as f64;
     let index = |step: usize| LEVELS - 1 - (step as f64 * stride) as usize;
@@ -32,7 +32,7 @@ pub(super) fn beta(steps: usize, shift: f64) -> Result<Vec<f32>, ScheduleError> 
     Ok(beta_distinct(steps, shift))
 }
 
-/// The same of any number of steps, of which there are at most as many as levels.
+/// The same for any number of steps; the result has at most as many as there are levels.
 pub(super) fn beta_distinct(steps: usize, shift: f64) -> Vec<f32> {
     let index = |step: usize| {
         let share = 1.0 - step as f64 / steps as f64;
@@ -43,7 +43,7 @@ pub(super) fn beta_distinct(steps: usize, shift: f64) -> Vec<f32> {
     indices.into_iter().map(|i| level(i, shift)).collect()
 }
 
-/// The number below which this share of the beta distribution lies.
+/// The quantile of the beta distribution: the number below which this share of it lies.
 pub(super) fn beta_quantile(share: f64) -> f64 {
     // The distribution is symmetrical. Its middle falls between two entries of the table, where
     // the last bit of an approximation would decide.
@@ -53,7 +53,7 @@ pub(super) fn beta_quantile(share: f64) -> f64 {
     inv_beta_reg(BETA, BETA, share.clamp(0.0, 1.0))
 }
 
-/// An entry of the table, counted from 0, which is next to no noise.
+/// An entry of the table, counted from 0, the entry with the least noise.
 fn level(index: usize, shift: f64) -> f32 {
     let shift = shift as f32;
     let time = (index + 1) as f32 / LEVELS as f32;

@@ -60,7 +60,7 @@ pub struct FeedForward<B: Backend> {
     pub gate_proj: Linear<B>,
     /// The branch that it multiplies.
     pub up_proj: Linear<B>,
-    /// Back to the residual stream.
+    /// The projection back to the residual stream.
     pub down_proj: Linear<B>,
 }
 

@@ -38,7 +38,8 @@ impl Statistics {
         channels(self.mean.clone(), device)
     }
 
-    /// `1 / std`: the reference multiplies and divides by the rounded reciprocal; so must we.
+    /// `1 / std`. The reference multiplies and divides by the rounded reciprocal, so it is rounded
+    /// here too.
     fn reciprocals<B: Backend>(&self, device: &B::Device) -> Tensor<B, 4> {
         channels(self.std.iter().map(|std| 1.0 / std).collect(), device)
     }
