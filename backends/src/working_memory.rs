@@ -291,6 +291,29 @@ impl Numerics {
         }
     }
 
+    /// The elements of the f32 maps of `[height, width]` that a 3 x 3 convolution holds, its input
+    /// and its output included.
+    pub fn convolution_maps(self, [height, width]: [u64; 2], input: u64, output: u64) -> u64 {
+        let area = height * width;
+        match self.kernels {
+            // The input is copied into a map with a border of zeros.
+            RunningKernels::Processor { .. } | RunningKernels::Cuda => {
+                input * (area + (height + 2) * (width + 2)) + output * area
+            }
+            RunningKernels::Portable => portable::convolution_maps(area, input, output),
+        }
+    }
+
+    /// The elements of the f32 maps of `[height, width]` that a norm of a pixel's channels holds,
+    /// with the activation function after it, without its input.
+    pub fn channel_norm_maps(self, [height, width]: [u64; 2], channels: u64) -> u64 {
+        let map = channels * height * width;
+        match self.kernels {
+            RunningKernels::Processor { .. } | RunningKernels::Cuda => map,
+            RunningKernels::Portable => portable::channel_norm_maps(map),
+        }
+    }
+
     /// A 3 x 3 convolution's scratch memory on maps of `[height, width]`, without its input, its
     /// padded input and its output. The weight is f32 `[output, input, 3, 3]`.
     pub fn convolution_scratch(self, size: [u64; 2], input: u64, output: u64) -> u64 {

@@ -58,6 +58,16 @@ pub(super) fn attention(numerics: Numerics, shape: AttentionShape) -> u64 {
     numerics.bytes(repeated + contiguous + scores + queries) + mask
 }
 
+/// The input, its copy in another layout, and the result in both.
+pub(super) fn convolution_maps(area: u64, input: u64, output: u64) -> u64 {
+    2 * (input + output) * area
+}
+
+/// The result and two maps beside it.
+pub(super) fn channel_norm_maps(map: u64) -> u64 {
+    3 * map
+}
+
 /// The weight, tap by tap.
 pub(super) fn convolution_scratch(input: u64, output: u64) -> u64 {
     F32 * 9 * input * output

@@ -1,6 +1,6 @@
 //! The memory of encoding and decoding images.
 
-use backends::working_memory::{AttentionShape, F32, Numerics, RunningKernels};
+use backends::working_memory::{AttentionShape, F32, Numerics};
 
 use crate::config::VaeConfig;
 use crate::vae::ladder::Ladder;
@@ -123,25 +123,14 @@ fn of_stages(
     whole.chain(tiles).max().unwrap_or(0)
 }
 
-/// A step's maps and scratch.
-fn of_step(step: Step, [height, width]: [usize; 2], numerics: Numerics) -> u64 {
+/// A step's maps and scratch memory.
+fn of_step(step: Step, size: [usize; 2], numerics: Numerics) -> u64 {
     let (input, output) = (step.input as u64, step.output as u64);
-    let area = (height * width) as u64;
-    let widest = input.max(output);
-    let maps = match numerics.kernels {
-        RunningKernels::Processor { .. } | RunningKernels::Cuda => step.elements(height, width),
-        // A convolution copies its input into another layout, and its output back; a norm with
-        // its activation has two maps beside its input and output.
-        RunningKernels::Portable => match step.kind {
-            StepKind::Upsample => (2 * input + 2 * output) * area,
-            StepKind::Residual => {
-                let norm = 3 * widest;
-                let convolution = (2 * input + 2 * output).max(4 * output);
-                (input + norm.max(convolution)) * area
-            }
-            StepKind::Downsample => (2 * input + 2 * output) * area,
-            StepKind::Input | StepKind::Output => (4 * input).max(2 * input + 2 * output) * area,
-        },
-    };
-    F32 * maps + numerics.convolution_scratch([height as u64, width as u64], widest, output)
+    let kernel_size = size.map(|side| side as u64);
+    let maps = step.peak(
+        size,
+        &|input, output| numerics.convolution_maps(kernel_size, input, output),
+        &|channels| numerics.channel_norm_maps(kernel_size, channels),
+    );
+    F32 * maps + numerics.convolution_scratch(kernel_size, input.max(output), output)
 }

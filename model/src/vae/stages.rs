@@ -111,9 +111,9 @@ impl Stage {
     }
 
     /// The elements of all maps that exist at the same time at the stage's peak, where it works
-    /// on maps of `height` x `width` pixels at its own resolution.
-    pub(crate) fn elements(&self, [height, width]: [usize; 2]) -> u64 {
-        let steps = self.0.iter().map(|step| step.elements(height, width));
+    /// on maps of `size` at its own resolution.
+    pub(crate) fn elements(&self, size: [usize; 2]) -> u64 {
+        let steps = self.0.iter().map(|step| step.elements(size));
         steps.max().unwrap_or(0)
     }
 }
@@ -125,29 +125,49 @@ pub(crate) fn mid_elements(channels: usize, [height, width]: [usize; 2]) -> u64 
 }
 
 impl Step {
-    /// The elements of all maps that exist at the same time at the step's peak. A convolution
+    /// The elements of all maps that exist at the same time at the step's peak, if a convolution
     /// copies its input into a map with a border of zeros.
-    pub(crate) fn elements(&self, height: usize, width: usize) -> u64 {
+    pub(crate) fn elements(&self, size: [usize; 2]) -> u64 {
+        let [height, width] = size.map(|side| side as u64);
+        let area = height * width;
+        let padded = (height + 2) * (width + 2);
+        self.peak(
+            size,
+            &|input, output| input * (area + padded) + output * area,
+            &|channels| channels * area,
+        )
+    }
+
+    /// The elements of all maps that exist at the same time at the step's peak on maps of `size`.
+    ///
+    /// * `convolution`: the elements that a convolution from a number of channels to another one
+    ///   holds, its input and its output included.
+    /// * `norm`: the elements that a norm of a number of channels holds, without its input.
+    pub(crate) fn peak(
+        &self,
+        [height, width]: [usize; 2],
+        convolution: &dyn Fn(u64, u64) -> u64,
+        norm: &dyn Fn(u64) -> u64,
+    ) -> u64 {
         let (input, output) = (self.input as u64, self.output as u64);
         let area = (height * width) as u64;
-        let padded = ((height + 2) * (width + 2)) as u64;
         match self.kind {
             StepKind::Upsample => {
                 let doubling = input * area.div_ceil(4) + input * area;
-                let convolution = input * (area + padded) + output * area;
-                doubling.max(convolution)
+                doubling.max(convolution(input, output))
             }
             // The block's input waits for the end.
             StepKind::Residual => {
-                let first = input * (area + padded) + output * area;
-                let second = output * (area + padded) + output * area;
+                let first = norm(input).max(convolution(input, output));
+                let second = norm(output).max(convolution(output, output));
                 input * area + first.max(second)
             }
-            StepKind::Input | StepKind::Output => input * (area + padded) + output * area,
+            StepKind::Input => convolution(input, output),
+            StepKind::Output => (input * area + norm(input)).max(convolution(input, output)),
             // The convolution runs at the full resolution, and a quarter of it is kept.
             StepKind::Downsample => {
-                let convolution = input * (area + padded) + output * area;
-                convolution.max(input * area + output * area + output * area.div_ceil(4))
+                let kept = input * area + output * area + output * area.div_ceil(4);
+                kept.max(convolution(input, output))
             }
         }
     }
