@@ -12,11 +12,13 @@
 //! models: `cli/examples/generate.rs` loads them from files, on any backend.
 //!
 //! # Panics
-//! Burn's operations return no errors. If a device fails (its memory runs out, or its driver
-//! reports an error), the operation that notices it panics, on the thread that called the phase,
-//! and the phase with it. On a GPU, which computes while the host goes on, this may be a later
-//! operation than the one that failed, and at the latest the one that reads a result. After such a
-//! panic nothing that the device holds can be trusted: drop the models and their tensors.
+//! Burn's operations return no errors. If a device fails (its memory runs out, a kernel cannot be
+//! compiled, its driver reports an error), the operation that notices it panics, and the phase with
+//! it. On a GPU, which computes while the host goes on, that may be a later operation than the one
+//! that failed. CubeCL works for a GPU on threads of its own, and a panic there may not reach the
+//! caller at all: the phase then returns numbers that mean nothing. So a program that computes on a
+//! GPU should note panics of all threads (`std::panic::set_hook`) and look at them before it uses a
+//! result. After such a panic nothing that the device holds can be trusted.
 
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;
