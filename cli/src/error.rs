@@ -1,7 +1,5 @@
 //! Everything that can end a command early, and the exit code each means.
 
-use std::path::Path;
-
 use backends::DeviceError;
 use burn::tensor::FloatDType;
 use engine::Error;
@@ -27,7 +25,7 @@ pub(crate) enum CliError {
     PromptFile(#[from] BadLines),
     /// The engine cannot do what was asked for.
     #[error("{}", hints::message(.0))]
-    Engine(#[from] Error),
+    Engine(Error),
     /// A file cannot be downloaded.
     #[error("{}", hints::download(.0))]
     Download(#[from] hub::Error),
@@ -80,24 +78,28 @@ impl CliError {
     pub(crate) fn internal(message: String) -> Self {
         Error::Internal(message).into()
     }
-
-    /// Names the checkpoint of a configuration that is wrong, for `map_err`.
-    pub(crate) fn config(path: &Path) -> impl FnOnce(model::ConfigError) -> Self {
-        let named = Error::config(path);
-        move |source| named(source).into()
-    }
 }
 
 /// Returns the exit code of an error of the engine.
 fn of_engine(error: &Error) -> ExitCode {
     match error {
-        Error::Request(_) | Error::Device(DeviceError::UnknownBackend(_)) => ExitCode::Usage,
+        Error::Request(_)
+        | Error::NoBf16
+        | Error::NoStep { .. }
+        | Error::NoSchedule { .. }
+        | Error::WrongLightning { .. }
+        | Error::NoLightning { .. }
+        | Error::Device(DeviceError::UnknownBackend(_)) => ExitCode::Usage,
         Error::Load(LoadError::OutOfMemory { .. } | LoadError::HostMemory { .. }) => {
             ExitCode::NoMemory
         }
         Error::Load(_)
         | Error::Config { .. }
         | Error::ModelFile(_)
+        | Error::NoModel { .. }
+        | Error::NoTokenizer { .. }
+        | Error::Scheduler { .. }
+        | Error::RecordedLora { .. }
         | Error::Image { .. }
         | Error::Input(_)
         | Error::Incomplete { .. }
@@ -121,6 +123,7 @@ fn of_engine(error: &Error) -> ExitCode {
         | Error::DeviceFails(_)
         | Error::Leak { .. }
         | Error::Output { .. }
+        | Error::Refused(_)
         | Error::Internal(_) => ExitCode::Failure,
     }
 }
@@ -136,6 +139,27 @@ fn of_download(error: &hub::Error) -> ExitCode {
         | Error::Occupied { .. } => ExitCode::BadModel,
         Error::Cancelled => ExitCode::Interrupted,
         _ => ExitCode::Failure,
+    }
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => match refusal.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(refusal) => Self::Engine(Error::Refused(refusal)),
+            },
+            error => Self::Engine(error),
+        }
+    }
+}
+
+impl From<CliError> for Error {
+    fn from(error: CliError) -> Self {
+        match error {
+            CliError::Engine(error) => error,
+            error => Self::Refused(Box::new(error)),
+        }
     }
 }
 
@@ -191,6 +215,7 @@ impl From<WriteError> for CliError {
 mod tests {
     use burn::tensor::FloatDType;
     use engine::Error;
+    use engine::plan::Remedy;
 
     use super::CliError;
     use crate::exit::ExitCode;
@@ -202,13 +227,14 @@ mod tests {
             needed: 24 << 30,
             available: 16 << 30,
             limit: Some("--vram-limit"),
-            advice: "raise the limit".to_owned(),
+            remedies: vec![Remedy::VaeTiling],
+            peak: 24 << 30,
         });
         assert_eq!(error.exit_code(), ExitCode::NoMemory);
         assert_eq!(
             error.to_string(),
             "the transformer needs 24.00 GiB of device memory and 16.00 GiB may be used \
-             (--vram-limit): raise the limit"
+             (--vram-limit): let the VAE work in tiles with --vae-tiling on"
         );
         for (message, code) in [
             ("allocation failed: Out of memory", ExitCode::NoMemory),

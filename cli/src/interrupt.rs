@@ -1,14 +1,16 @@
 //! Ctrl-C: the first asks the work to end at its next step, the second ends the process.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use engine::Error;
+use engine::CancelToken;
 
-use crate::demo;
 use crate::error::CliError;
 use crate::exit::ExitCode;
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+static TOKEN: LazyLock<CancelToken> = LazyLock::new(CancelToken::new);
+/// The temporary folder that is removed when the process is ended at once.
+static LEFT_OVER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Starts listening; `on_first` runs at the first Ctrl-C, on a thread of its own. SIGTERM and
 /// SIGHUP count as Ctrl-C.
@@ -17,8 +19,8 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// script) keeps ignoring it, and listens to the others.
 pub(crate) fn listen(on_first: impl Fn() + Send + 'static) {
     let handler = move || {
-        if REQUESTED.swap(true, Ordering::SeqCst) {
-            demo::discard();
+        if TOKEN.cancel() {
+            remove_left_over();
             std::process::exit(ExitCode::Interrupted as i32);
         }
         on_first();
@@ -60,15 +62,28 @@ mod ignored {
     }
 }
 
-/// Whether Ctrl-C was pressed.
-pub(crate) fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+/// Removes this temporary folder if a second Ctrl-C ends the process, which drops nothing then.
+pub(crate) fn remove_at_exit(folder: Option<&Path>) {
+    let mut left_over = LEFT_OVER.lock().unwrap_or_else(PoisonError::into_inner);
+    *left_over = folder.map(Path::to_owned);
 }
 
-/// Forgets a Ctrl-C that was heeded, so that what is left to save can be saved. The next one counts
-/// as the first again.
-pub(crate) fn forget() {
-    REQUESTED.store(false, Ordering::SeqCst);
+fn remove_left_over() {
+    let left_over = LEFT_OVER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = left_over.as_deref() {
+        // Nobody is left to tell; the next process tries again.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// Whether Ctrl-C was pressed.
+pub(crate) fn requested() -> bool {
+    TOKEN.is_cancelled()
+}
+
+/// The token that Ctrl-C cancels. Where it is armed again, the next Ctrl-C counts as the first.
+pub(crate) fn token() -> &'static CancelToken {
+    &TOKEN
 }
 
 /// Ends the work if Ctrl-C was pressed.
@@ -76,9 +91,5 @@ pub(crate) fn forget() {
 /// # Errors
 /// [`CliError::Interrupted`].
 pub(crate) fn check() -> Result<(), CliError> {
-    if requested() {
-        Err(Error::Interrupted.into())
-    } else {
-        Ok(())
-    }
+    Ok(TOKEN.check()?)
 }

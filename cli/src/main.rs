@@ -3,30 +3,26 @@
 //! Flags, phases, progress and files live here; what tensors compute lives in `model`, how files
 //! become parameters in `loader`, and where tensors are in `backends`.
 
-mod adapters;
 mod args;
 mod bad_lines;
 mod commands;
 mod console;
-mod demo;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod documents;
 mod error;
 mod exit;
+mod guard;
 mod hints;
 mod hold;
 mod interrupt;
 mod known_models;
 mod mapping_fault;
-mod models;
 mod output;
 mod panics;
 mod plan;
 mod progress;
 mod running_on;
-mod survey;
-mod tokenizer;
 mod usual_places;
 
 use args::Command;

@@ -1,8 +1,7 @@
-//! What the program writes: the names of images, their previews, and reports.
+//! What the program writes: the names of images, and their previews.
 
 pub(crate) mod file_key;
 pub(crate) mod inline_image;
 pub(crate) mod names;
 mod pattern;
 pub(crate) mod preview_file;
-pub(crate) mod report;

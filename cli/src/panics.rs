@@ -2,7 +2,7 @@
 //!
 //! A device's work is done on a thread of CubeCL's, which swallows the panic of a kernel that
 //! cannot be compiled or of memory that cannot be had: the kernel's result stays as it was, and
-//! whoever reads it knows nothing. So every panic is noted, and [`check`] tells of it before a
+//! whoever reads it knows nothing. So every panic is noted, and [`since`] tells of it before a
 //! result is used.
 
 use std::any::Any;
@@ -16,10 +16,21 @@ use crate::error::CliError;
 
 static NOTED: Mutex<Noted> = Mutex::new(Noted::new());
 
+/// A panic that nobody may have been told of.
+#[derive(Debug)]
+struct Untold {
+    /// Its place among all panics, from 0.
+    number: u64,
+    thread: ThreadId,
+    message: String,
+}
+
 /// The panics that nobody may have been told of.
 #[derive(Debug)]
 struct Noted {
-    untold: Vec<(ThreadId, String)>,
+    untold: Vec<Untold>,
+    /// The number of panics that were noted in all.
+    count: u64,
     /// The last panic that was told to whoever asked for the work.
     told: Option<String>,
     /// The thread whose last panic was one about another.
@@ -30,6 +41,7 @@ impl Noted {
     const fn new() -> Self {
         Self {
             untold: Vec::new(),
+            count: 0,
             told: None,
             telling: None,
         }
@@ -39,21 +51,36 @@ impl Noted {
     fn add(&mut self, thread: ThreadId, message: String) {
         if !tells_of_another(&message) {
             self.telling.take_if(|telling| *telling == thread);
-            self.untold.push((thread, message));
+            self.untold.push(Untold {
+                number: self.count,
+                thread,
+                message,
+            });
+            self.count += 1;
         } else if self.telling != Some(thread) {
             // Work within a device's work went wrong, and the outer work ends by this panic, of
             // which its caller is told. Where kernels are tried out, that is all there is to it.
             self.telling = Some(thread);
-            let last = self.untold.iter().rposition(|(of, _)| *of == thread);
+            let last = self
+                .untold
+                .iter()
+                .rposition(|untold| untold.thread == thread);
             if let Some(last) = last {
-                self.told = Some(self.untold.remove(last).1);
+                self.told = Some(self.untold.remove(last).message);
             }
         }
     }
 
+    /// The first untold panic since a mark.
+    fn since(&self, mark: u64) -> Option<&str> {
+        let mut untold = self.untold.iter();
+        let found = untold.find(|untold| untold.number >= mark)?;
+        Some(&found.message)
+    }
+
     /// The panic behind the one that ended the work with `message`.
     fn behind(&self, message: &str) -> Option<&str> {
-        let untold = self.untold.first().map(|(_, message)| message.as_str());
+        let untold = self.untold.first().map(|untold| untold.message.as_str());
         let told = self.told.as_deref().filter(|_| tells_of_another(message));
         untold.or(told)
     }
@@ -96,13 +123,14 @@ pub(crate) fn caught(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), 
     })
 }
 
-/// Tells of a panic on another thread, so that nothing is made of what that thread left undone.
-///
-/// # Errors
-/// [`CliError::OutOfMemory`] or [`CliError::DeviceFails`].
-pub(crate) fn check() -> Result<(), CliError> {
-    let message = noted().untold.first().map(|(_, message)| message.clone());
-    message.map_or(Ok(()), |message| Err(Error::device_fails(&message).into()))
+/// A mark behind all panics so far, for [`since`].
+pub(crate) fn mark() -> u64 {
+    noted().count
+}
+
+/// The first panic on another thread since a mark that nobody may have been told of.
+pub(crate) fn since(mark: u64) -> Option<String> {
+    noted().since(mark).map(str::to_owned)
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {
@@ -128,7 +156,7 @@ mod tests {
     }
 
     fn untold(noted: &Noted) -> Vec<&str> {
-        let messages = noted.untold.iter().map(|(_, message)| message.as_str());
+        let messages = noted.untold.iter().map(|untold| untold.message.as_str());
         messages.collect()
     }
 
@@ -140,6 +168,17 @@ mod tests {
         noted.add(other_thread(), "another".to_owned());
         assert_eq!(untold(&noted), ["no such type", "another"]);
         assert_eq!(noted.behind("index out of bounds"), Some("no such type"));
+    }
+
+    #[test]
+    fn a_panic_of_an_earlier_job_is_none_of_a_later_one() {
+        let mut noted = Noted::new();
+        noted.add(other_thread(), "first job".to_owned());
+        assert_eq!(noted.since(0), Some("first job"));
+        let mark = noted.count;
+        assert_eq!(noted.since(mark), None);
+        noted.add(other_thread(), "second job".to_owned());
+        assert_eq!(noted.since(mark), Some("second job"));
     }
 
     #[test]

@@ -155,10 +155,17 @@ fn step_figures(state: &ProgressState, share: Option<Share>) -> Vec<String> {
 #[derive(Debug)]
 pub(crate) struct LoadProgress(ByteProgress);
 
+impl LoadProgress {
+    /// Shows that `done` of `total` bytes are read.
+    pub(crate) fn show(&mut self, done: u64, total: u64) {
+        self.0.draw(done, total);
+        hold::at(hold::Point::Read);
+    }
+}
+
 impl loader::LoadObserver for LoadProgress {
     fn progress(&mut self, bytes_done: u64, bytes_total: u64) {
-        self.0.draw(bytes_done, bytes_total);
-        hold::at(hold::Point::Read);
+        self.show(bytes_done, bytes_total);
     }
 
     fn cancelled(&self) -> bool {

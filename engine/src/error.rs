@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
-use loader::LoadError;
+use loader::{Component, LoadError};
 use model::pipeline::PipelineError;
 
 use crate::bytes::format_bytes;
+use crate::plan::{Remedy, remedies_in_words};
 use crate::record::Incomplete;
 
 /// The longest message of a device that still is one clear line.
@@ -34,6 +35,88 @@ pub enum Error {
     /// A model file other than a checkpoint is missing or does not fit.
     #[error("{0}")]
     ModelFile(String),
+    /// A model is not named, and not in the folder or file of all models.
+    #[error(
+        "{}no {component}",
+        source_of_all(folder.as_deref(), file.as_deref())
+    )]
+    NoModel {
+        /// The model.
+        component: Component,
+        /// The folder of all models.
+        folder: Option<PathBuf>,
+        /// The file of all models.
+        file: Option<PathBuf>,
+    },
+    /// There is no tokenizer.
+    #[error(
+        "no tokenizer: it is vocab.json, merges.txt and tokenizer_config.json of the `tokenizer` \
+         folder of the Qwen/Qwen-Image model repository"
+    )]
+    NoTokenizer {
+        /// The folder of all models.
+        folder: Option<PathBuf>,
+    },
+    /// A models folder has a scheduler that is not computed here.
+    #[error("{}: {source}", path.display())]
+    Scheduler {
+        /// The scheduler's file.
+        path: PathBuf,
+        /// What is not computed.
+        source: model::ConfigError,
+        /// Whether that is the solver, and not the noise levels.
+        solver: bool,
+    },
+    /// A LoRA that an image was made with is not found by its name.
+    #[error("{}: it was made with the LoRA {file}, {fault}", image.display())]
+    RecordedLora {
+        /// The image's file.
+        image: PathBuf,
+        /// The name of the LoRA's file.
+        file: String,
+        /// What it was multiplied by.
+        weight: f64,
+        /// Why it cannot be taken.
+        fault: String,
+    },
+    /// A LoRA that is named is the Lightning LoRA for other steps.
+    #[error("a Lightning LoRA for {steps} steps is wanted: {} is for {other} steps", file.display())]
+    WrongLightning {
+        /// The steps that are wanted.
+        steps: usize,
+        /// The LoRA's file.
+        file: PathBuf,
+        /// The steps that it is for.
+        other: usize,
+    },
+    /// There is no Lightning LoRA.
+    #[error("the Lightning LoRA for {steps} steps is not named, and there is no models folder")]
+    NoLightning {
+        /// The steps that are wanted.
+        steps: usize,
+    },
+    /// So little of an image to start from is changed that no step is left.
+    #[error("a strength of {strength} leaves none of {steps} steps to run")]
+    NoStep {
+        /// How much is changed.
+        strength: f64,
+        /// The steps of the schedule.
+        steps: usize,
+    },
+    /// A schedule has no noise levels for the image.
+    #[error("schedule {schedule}: {fault}")]
+    NoSchedule {
+        /// The schedule.
+        schedule: String,
+        /// Why.
+        fault: String,
+    },
+    /// The device does not compute in bf16, which is asked for.
+    #[error("this device does not compute in bf16")]
+    NoBf16,
+    /// The caller refused something that it was asked about.
+    #[error(transparent)]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// An image to start from, or its mask, cannot be read.
     #[error("{}: {reason}", path.display())]
     Image {
@@ -58,10 +141,11 @@ pub enum Error {
     Tokenizer(#[from] model::TokenizerError),
     /// A model does not fit in device memory.
     #[error(
-        "the {what} needs {} of device memory and {} {}: {advice}",
+        "the {what} needs {} of device memory and {} {}: {}",
         format_bytes(*needed),
         format_bytes(*available),
-        limit.map_or_else(|| "is free".to_owned(), |name| format!("may be used ({name})"))
+        limit.map_or_else(|| "is free".to_owned(), |name| format!("may be used ({name})")),
+        remedies_in_words(remedies, *peak)
     )]
     Memory {
         /// The model.
@@ -72,8 +156,10 @@ pub enum Error {
         available: u64,
         /// What the front end calls the limit, where the limit is what binds.
         limit: Option<&'static str>,
-        /// What to do.
-        advice: String,
+        /// What would help; each was tried, and any of them is enough.
+        remedies: Vec<Remedy>,
+        /// The bytes that a device needs to do all phases, where nothing helps.
+        peak: u64,
     },
     /// What waits in host memory is more than that.
     #[error(
@@ -188,6 +274,13 @@ impl Error {
     }
 }
 
+/// Begins a message about what holds all models.
+fn source_of_all(folder: Option<&Path>, file: Option<&Path>) -> String {
+    folder
+        .or(file)
+        .map_or_else(String::new, |path| format!("{}: holds ", path.display()))
+}
+
 /// Joins a message of several lines into one, without a backtrace.
 pub fn one_line(message: &str) -> String {
     let message = message
@@ -233,6 +326,7 @@ mod tests {
     use burn::tensor::FloatDType;
 
     use super::{Error, one_line};
+    use crate::plan::Remedy;
 
     #[test]
     fn lack_of_memory_is_told_with_both_figures() {
@@ -241,12 +335,13 @@ mod tests {
             needed: 24 << 30,
             available: 16 << 30,
             limit: Some("the limit"),
-            advice: "raise the limit".to_owned(),
+            remedies: vec![Remedy::VaeTiling],
+            peak: 24 << 30,
         };
         assert_eq!(
             error.to_string(),
             "the transformer needs 24.00 GiB of device memory and 16.00 GiB may be used \
-             (the limit): raise the limit"
+             (the limit): let the VAE work in tiles"
         );
     }
 

@@ -9,6 +9,10 @@ use super::groups::SourceArgs;
 use crate::error::CliError;
 use crate::usual_places::UsualPlaces;
 
+/// What the user is told when the demo model is used unasked.
+const DEMO_NOTICE: &str = "no models given: drawing with the built-in demo model, which \
+    knows simple shapes and scenes; `qwen-image download` fetches the real one";
+
 /// The flags, completed by QWEN_IMAGE_MODELS, QWEN_IMAGE_TOKENIZER and what the usual places
 /// hold; adds a notice where that or the demo model is used unasked.
 ///
@@ -87,7 +91,7 @@ fn look_around(
             place.display()
         )),
         UsualPlaces::Models(_) | UsualPlaces::Empty => {
-            notices.push(crate::demo::NOTICE.to_owned());
+            notices.push(DEMO_NOTICE.to_owned());
             Ok(())
         }
     }

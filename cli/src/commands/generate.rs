@@ -1,50 +1,36 @@
 //! `generate`: prompts become images. Everything that can be refused is refused before the first
 //! model loads.
 
-mod adapters;
-mod damage;
-mod decode;
-mod denoise;
-mod device_peak;
-mod draw;
+mod batch;
 mod dry_run;
-mod embeddings;
-mod encode;
-mod encode_image;
 mod files;
-mod image_job;
-mod job;
-mod leak;
-mod lightning;
+mod lines;
 mod lora_tags;
-mod noise_file;
-mod observer;
+mod made;
 mod preview;
 mod prompt_file;
 mod replacing;
 mod request;
-mod run;
-mod seed;
-mod start;
-mod texts;
-mod waiting;
+mod terminal;
 
-pub(crate) use dry_run::plan;
+use std::sync::Arc;
 
 use engine::image::InitImage;
+use engine::models::Models;
+use engine::plan::dtype_str;
+use engine::request::random_seed;
+use engine::{KeptFolders, Session};
 
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity, advise};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
-use crate::interrupt;
-use crate::known_models;
-use crate::models::Models;
-use crate::plan::{PhaseName, Plan, Setting, Subject, dtype_str};
-use crate::survey::Survey;
+use crate::guard::ProcessGuard;
+use crate::{hints, interrupt, known_models};
+use batch::Batch;
 use dry_run::Where;
-use embeddings::Embeddings;
-use job::Job;
-use request::Request;
+use request::Wanted;
+
+pub(crate) use dry_run::plan;
 
 /// Makes the images, and prints the path of each to stdout.
 ///
@@ -64,7 +50,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         }
     });
 
-    let seed = config.seed.unwrap_or_else(seed::random);
+    let seed = config.seed.unwrap_or_else(random_seed);
     let requests = requests(&config, seed, console)?;
     if config.dry_run {
         let selection = config.compute.choose(&config.sources)?;
@@ -74,38 +60,32 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     replacing::check_demo(&config, &requests)?;
     let selection = config.compute.choose(&config.sources)?;
     let device = selection.device;
-    let (job, setting) = settle(&config, requests, Where::Device(selection), console)?;
+    let (mut session, batch) = settle(&config, requests, Where::Device(selection), console)?;
     if !config.sources.is_demo() {
-        let transformer = job.models.transformer.weights.source();
+        let transformer = session.models().transformer.weights.source();
         let models = config.sources.models.as_deref();
         known_models::remember(environment, models.unwrap_or(transformer));
     }
-    if job.images.is_empty() {
+    if batch.job.is_empty() {
         console.note("nothing is left to do");
-        return job.run(&device, setting, Embeddings::default());
+        let none = session.embeddings(&batch.job);
+        return batch.run(&mut session, &device, none);
     }
-    let plan = Plan::new(&Subject::of(&job.models), job.work(), setting);
-    let embeds = Embeddings::look_up(&job, &job.encoder_device(&device), &setting);
-    plan.check_from(if embeds.complete() {
-        PhaseName::EncodeImage
-    } else {
-        PhaseName::Encode
-    })?;
-    job.check_host_memory(!plan.decodes_beside())?;
+    let embeddings = session.embeddings(&batch.job);
+    if let Some(status) = embeddings.status() {
+        console.note(&hints::status(&status, batch.total));
+    }
+    session.check(&batch.job, &embeddings)?;
     if config.seed.is_none() && config.noise.is_none() {
         console.note(&format!("Seed: {seed}"));
     }
-    job.run(&device, setting, embeds)
+    batch.run(&mut session, &device, embeddings)
 }
 
 /// What is asked for, image by image; tells what the user should know of it.
-fn requests(
-    config: &GenerateConfig,
-    seed: u64,
-    console: Console,
-) -> Result<Vec<Request>, CliError> {
+fn requests(config: &GenerateConfig, seed: u64, console: Console) -> Result<Vec<Wanted>, CliError> {
     let mut notices = Vec::new();
-    let mut requests = Request::all(config, seed, &mut notices)?;
+    let mut requests = Wanted::all(config, seed, &mut notices)?;
     lora_tags::leave_out(&mut requests, config, &mut notices);
     for notice in &notices {
         console.note(&format!("note: {notice}"));
@@ -116,21 +96,23 @@ fn requests(
 /// Opens all files and settles what is left to the models and the device.
 fn settle<'a>(
     config: &'a GenerateConfig,
-    mut requests: Vec<Request>,
+    mut requests: Vec<Wanted>,
     place: Where,
     console: Console,
-) -> Result<(Job<'a>, Setting), CliError> {
+) -> Result<(Session, Batch<'a>), CliError> {
     let ground = config.sampling.preset.image_ground();
     let read = |image| InitImage::read(image, ground);
     let init = config.image.as_ref().map(read).transpose()?;
     for notice in init.iter().flat_map(InitImage::notices) {
         console.note(&format!("note: {notice}"));
     }
-    let models = job::open_models(config, init.as_ref(), console)?;
-    for request in &mut requests {
+    let models = open_models(config, init.as_ref(), console)?;
+    let init = init.map(Arc::new);
+    for Wanted { request, .. } in &mut requests {
         models
             .scheduler
             .settle(&mut request.sampling, config.asked)?;
+        request.image.clone_from(&init);
     }
     if let Some(notice) = other_constants(config, &models, &requests) {
         console.note(&format!("note: {notice}"));
@@ -148,28 +130,36 @@ fn settle<'a>(
             environment,
         );
     }
-    let survey = Survey {
-        models: &models,
-        dtype: config.compute.dtype,
+    let mut session = match place {
+        Where::Device(selection) => Session::new(models, config.compute, selection.device)?,
+        Where::Gpu(total) => Session::planned(models, config.compute, total)?,
     };
-    let setting = place.setting(&config.compute, survey)?;
-    let from = config.from.as_ref();
-    if let Some(notice) = from.and_then(|from| from.check_dtype(dtype_str(setting.dtype))) {
-        console.note(&format!("note: {notice} (--dtype chooses)"));
+    session.set_guard(Arc::new(ProcessGuard));
+    // The built-in model's files are written anew each time, and it takes no time.
+    if !config.sources.is_demo() {
+        session.keep_in(KeptFolders {
+            embeddings: config.prompt_cache.clone(),
+            latents: config.latents.clone(),
+        });
     }
-    let job = Job::prepare(config, models, init, requests, setting.dtype, console)?;
-    Ok((job, setting))
+    let from = config.from.as_ref();
+    let dtype = dtype_str(session.setting().dtype);
+    if let Some(notice) = from.and_then(|from| from.check_dtype(dtype)) {
+        console.note(&format!("note: {notice}"));
+    }
+    let batch = Batch::prepare(config, &session, init, requests, console)?;
+    Ok((session, batch))
 }
 
 /// Says that the image which is made again had noise levels of other constants.
 fn other_constants(
     config: &GenerateConfig,
     models: &Models,
-    requests: &[Request],
+    requests: &[Wanted],
 ) -> Option<String> {
     let from = config.from.as_ref()?;
     let recipe = from.recipe.as_ref()?;
-    let schedule = &requests.first()?.sampling.schedule;
+    let schedule = &requests.first()?.request.sampling.schedule;
     let same = recipe.scheduler == models.scheduler.recorded(schedule);
     (schedule.is_dynamic() && recipe.schedule.is_dynamic() && !same).then(|| {
         format!(
@@ -177,4 +167,47 @@ fn other_constants(
             from.path.display()
         )
     })
+}
+
+/// Opens the models' files and checks them, also against the image that is made again.
+///
+/// # Errors
+/// Whatever is wrong with a file.
+fn open_models(
+    config: &GenerateConfig,
+    init: Option<&InitImage>,
+    console: Console,
+) -> Result<Models, CliError> {
+    let from = config.from.as_ref();
+    let tell = |notice: Option<String>| {
+        if let Some(notice) = notice {
+            console.note(&format!("note: {notice}"));
+        }
+    };
+    let mut models = Models::open_if(&config.sources, |name| {
+        let sources = &config.sources;
+        let chosen = sources.transformer.is_some() || sources.checkpoint.is_some();
+        if let Some(from) = from {
+            let notice = from.check_model(name, chosen)?;
+            let foreign = from
+                .foreign()
+                .map(|made| hints::foreign(&from.path, made, name));
+            tell(notice.or(foreign));
+        }
+        Ok(())
+    })?;
+    for note in &models.notes {
+        console.note(&format!("note: {}", hints::note(note)));
+    }
+    interrupt::remove_at_exit(models.demo_folder());
+    if init.is_some() {
+        models.open_vae_encoder()?;
+    }
+    if let Some(from) = from {
+        let stamp = init.map(|init| &init.stamp);
+        let mask_stamp = init.and_then(|init| init.mask_stamp.as_ref());
+        tell(from.check_stamps(stamp, mask_stamp));
+        tell(from.check_loras(&models.used_loras));
+    }
+    Ok(models)
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use engine::bytes::format_bytes;
 use engine::files::json_path::lossy;
+use engine::models::survey::{self, Sizes};
+use engine::models::{Part, text_encoder_part, transformer_part, vae_part};
 use engine::record::ImageFile;
 use loader::lora::{LoraSummary, looks_like_a_lora};
 use loader::{
@@ -22,8 +24,6 @@ use crate::args::InspectArgs;
 use crate::console::{self, stderr_line};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::models::{Part, text_encoder_part, transformer_part, vae_part};
-use crate::survey::{self, Sizes};
 use read::Target;
 
 /// What was found.

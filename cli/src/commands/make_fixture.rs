@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use engine::bytes::format_bytes;
 use engine::files::atomic;
+use engine::models::demo;
 use loader::published::{Filling, Layout, Overwrite, Published, WriteError, WriteFault};
 use loader::published::{check_space, write};
 
 use crate::args::{FixturePart, MakeFixtureArgs, Verbosity};
 use crate::console::{self, Console, stderr_line};
-use crate::demo;
 use crate::error::CliError;
 use crate::interrupt;
 use crate::progress::Progress;

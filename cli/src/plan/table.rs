@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 
 use engine::bytes::format_bytes;
+use engine::plan::{
+    Chosen, PhaseName, PhasePlan, Place, Plan, RUNTIME_ALLOWANCE, Setting, Verdict, Work, Written,
+};
 use loader::Method;
 use model::vae::Tiling;
 
-use super::Plan;
-use super::Written;
-use super::budget::RUNTIME_ALLOWANCE;
-use super::phase::{PhaseName, PhasePlan, Verdict};
-use super::setting::{Chosen, Place, Setting};
-use super::work::Work;
+use super::remedy::{other_device, remedy};
 
 /// Columns, and whether their values are figures, which stand to the right.
 const COLUMNS: [(&str, bool); 9] = [
@@ -27,7 +25,7 @@ const COLUMNS: [(&str, bool); 9] = [
 ];
 
 /// Lines about the work and the memory, a row a phase, and what would help.
-pub(super) fn table(plan: &Plan) -> String {
+pub(crate) fn table(plan: &Plan) -> String {
     let mut text = String::new();
     heading(&mut text, &plan.work);
     memory(&mut text, &plan.setting);
@@ -61,7 +59,11 @@ pub(super) fn table(plan: &Plan) -> String {
         let phases: Vec<&str> = advice.phases.iter().map(|phase| phase.as_str()).collect();
         line(
             &mut text,
-            &format!("  {} would fit: {}", phases.join(" and "), advice.text),
+            &format!(
+                "  {} would fit: {}",
+                phases.join(" and "),
+                remedy(&advice.remedy)
+            ),
         );
     }
     if !plan.beyond_help.is_empty() {
@@ -69,7 +71,10 @@ pub(super) fn table(plan: &Plan) -> String {
         let phases = phases.join(" and ");
         line(
             &mut text,
-            &format!("  nothing makes {phases} fit: {}", plan.other_device()),
+            &format!(
+                "  nothing makes {phases} fit: {}",
+                other_device(plan.device_peak())
+            ),
         );
     }
     text

@@ -9,6 +9,7 @@ mod parameters;
 mod png_texts;
 mod recipe;
 mod recorded;
+pub mod report;
 mod texts;
 mod trace;
 mod used_lora;

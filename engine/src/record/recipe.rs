@@ -22,9 +22,9 @@ pub struct Recipe {
     /// The negative prompt; none where there is no guidance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// The width in pixels.
+    /// Pixels across.
     pub width: u32,
-    /// The height in pixels.
+    /// Pixels down.
     pub height: u32,
     /// Denoising steps.
     pub steps: usize,
@@ -184,9 +184,8 @@ impl Recipe {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::request::{Preset, SamplerName};
-
     use super::{Recipe, UsedLora};
+    use crate::request::{Preset, SamplerName};
 
     #[test]
     fn a_recipe_survives_its_text() {

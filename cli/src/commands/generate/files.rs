@@ -4,21 +4,18 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use engine::files::atomic;
+use engine::models::Models;
 
-use super::request::Request;
+use super::request::Wanted;
 use crate::args::{GenerateConfig, PromptSource, image_files};
 use crate::error::CliError;
-use crate::models::Models;
 use crate::output::{file_key::file_key, preview_file};
 
 /// Everything to be written can be, no two are the same file, and nothing of the user's is lost.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the flag or the file; [`CliError::Output`].
-pub(super) fn check_writable(
-    config: &GenerateConfig,
-    requests: &[Request],
-) -> Result<(), CliError> {
+pub(super) fn check_writable(config: &GenerateConfig, requests: &[Wanted]) -> Result<(), CliError> {
     let images: Vec<&PathBuf> = requests
         .iter()
         .map(|request| &request.target.path)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use engine::request::{LoraTag, take_out};
 
-use super::request::Request;
+use super::request::Wanted;
 use crate::args::GenerateConfig;
 
 /// How many tags a notice names.
@@ -14,7 +14,7 @@ const LISTED: usize = 3;
 /// does it instead. The prompts of an image that this program made are drawn as they were. LoRAs
 /// that the prompt of another program's names are used where they can be, which is told elsewhere.
 pub(super) fn leave_out(
-    requests: &mut [Request],
+    requests: &mut [Wanted],
     config: &GenerateConfig,
     notices: &mut Vec<String>,
 ) {
@@ -30,7 +30,10 @@ pub(super) fn leave_out(
     let mut seen = HashSet::new();
     let (mut typed, mut foreign) = (Vec::new(), Vec::new());
     for request in requests {
-        for text in [Some(&mut request.prompt), request.negative_prompt.as_mut()] {
+        for text in [
+            Some(&mut request.request.prompt),
+            request.request.negative_prompt.as_mut(),
+        ] {
             let Some(text) = text.filter(|text| !(own && recorded(text))) else {
                 continue;
             };

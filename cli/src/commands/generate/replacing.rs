@@ -5,13 +5,14 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use engine::files::Existing;
-use engine::record::{ImageFile, Recipe};
+use engine::models::demo;
+use engine::record::ImageFile;
+use engine::record::Recipe;
 
-use super::image_job::held_by;
-use super::job::Job;
-use super::request::Request;
+use super::batch::Batch;
+use super::made::held_by;
+use super::request::Wanted;
 use crate::args::{GenerateConfig, PromptSource};
-use crate::demo;
 use crate::error::CliError;
 use crate::output::file_key::file_key;
 
@@ -19,22 +20,22 @@ use crate::output::file_key::file_key;
 ///
 /// # Errors
 /// [`CliError::Usage`] with their number and the first of them.
-pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
-    if job.config.overwrite {
+pub(super) fn check(batch: &Batch<'_>) -> Result<(), CliError> {
+    if batch.config.overwrite {
         return Ok(());
     }
-    let images = job.images.iter();
-    let kept = images.filter(|image| image.target.existing == Existing::Kept);
-    let mut replaced = kept.filter(|image| {
-        let path = &image.target.path;
-        path.exists() && held_by(path, &image.recipe).is_none()
+    let images = batch.job.images().iter().zip(&batch.files);
+    let kept = images.filter(|(_, file)| file.target.existing == Existing::Kept);
+    let mut replaced = kept.filter(|(image, file)| {
+        let path = &file.target.path;
+        path.exists() && held_by(path, &image.settled.recipe).is_none()
     });
-    let Some(first) = replaced.next() else {
+    let Some((_, first)) = replaced.next() else {
         return Ok(());
     };
     let first = &first.target.path;
-    let advice = match &job.config.prompt {
-        PromptSource::File(_) if !job.config.output.follows_recipes() => {
+    let advice = match &batch.config.prompt {
+        PromptSource::File(_) if !batch.config.output.follows_recipes() => {
             "; a name with %h, such as fox-%h.png, follows each line's content, so that lines may \
              come and go"
         }
@@ -44,7 +45,7 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
         "{} of {} images would replace a file that holds something else (the first is {}): \
          --overwrite replaces them, another --output keeps them{advice}",
         1 + replaced.count(),
-        job.total,
+        batch.total,
         first.display()
     )))
 }
@@ -54,7 +55,7 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), CliError> {
 ///
 /// # Errors
 /// [`CliError::ModelFile`] naming the first of them.
-pub(super) fn check_demo(config: &GenerateConfig, requests: &[Request]) -> Result<(), CliError> {
+pub(super) fn check_demo(config: &GenerateConfig, requests: &[Wanted]) -> Result<(), CliError> {
     if !config.sources.is_demo() || config.sources.demo_asked {
         return Ok(());
     }

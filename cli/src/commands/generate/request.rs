@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::files::Target;
 use engine::image::Format;
-use engine::request::{ImageSize, Sampling};
+use engine::request::Request;
 
 use super::prompt_file::{self, Line, Own};
 use crate::args::{GenerateConfig, PromptSource, check_lightning};
@@ -17,30 +17,18 @@ use crate::output::names::OutputNames;
 /// The most images of one run.
 const MAX_IMAGES: usize = 100_000;
 
-/// One image as it is asked for.
+/// One image as it is asked for, and its file.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    /// The prompt.
-    pub(super) prompt: String,
-    /// The negative prompt; none without guidance.
-    pub(super) negative_prompt: Option<String>,
-    /// Sides; the model's where there is none.
-    pub(super) size: ImageSize,
-    /// Denoising steps; the model's where there are none.
-    pub(super) steps: Option<usize>,
-    /// How noise becomes the image.
-    pub(super) sampling: Sampling,
-    /// Guidance scale.
-    pub(super) cfg_scale: f64,
-    /// Seed of the noise.
-    pub(super) seed: u64,
+pub(super) struct Wanted {
+    /// The image.
+    pub(super) request: Request,
     /// Where it goes.
     pub(super) target: Target,
     /// The line of the file that asks for it.
     pub(super) origin: Option<String>,
 }
 
-impl Request {
+impl Wanted {
     /// All images that the flags ask for; `seed` is the first one's. Adds what the user should
     /// know of them.
     ///
@@ -68,16 +56,21 @@ impl Request {
     }
 }
 
-fn of_prompt(config: &GenerateConfig, prompt: &str, seed: u64) -> Vec<Request> {
+fn of_prompt(config: &GenerateConfig, prompt: &str, seed: u64) -> Vec<Wanted> {
     let targets = config.output.targets(seed, config.count);
-    let request = |(index, target)| Request {
-        prompt: prompt.to_owned(),
-        negative_prompt: config.negative_prompt.at(config.cfg_scale, None),
-        size: config.size,
-        steps: config.steps,
-        sampling: config.sampling.clone(),
-        cfg_scale: config.cfg_scale,
-        seed: seed.wrapping_add(index as u64),
+    let request = |(index, target)| Wanted {
+        request: Request {
+            prompt: prompt.to_owned(),
+            negative_prompt: config.negative_prompt.at(config.cfg_scale, None),
+            size: config.size,
+            steps: config.steps,
+            sampling: config.sampling.clone(),
+            cfg_scale: config.cfg_scale,
+            seed: seed.wrapping_add(index as u64),
+            asked: config.asked,
+            noise: config.noise.clone(),
+            image: None,
+        },
         target,
         origin: None,
     };
@@ -89,7 +82,7 @@ fn of_file(
     path: &Path,
     seed: u64,
     notices: &mut Vec<String>,
-) -> Result<Vec<Request>, CliError> {
+) -> Result<Vec<Wanted>, CliError> {
     let mut bad = BadLines::default();
     let lines = prompt_file::read(path, &config.sampling, notices, &mut bad)?;
     if lines.len().saturating_mul(config.count) > MAX_IMAGES {
@@ -148,18 +141,23 @@ fn of_file(
         for copy in 0..config.count {
             let number = requests.len();
             let of_line = |first: u64| first.wrapping_add(copy as u64);
-            requests.push(Request {
-                prompt: prompt.clone(),
-                negative_prompt: config
-                    .negative_prompt
-                    .at(cfg_scale, own.negative_prompt.clone()),
-                size: own.size(config.size),
-                steps: own.steps.or(config.steps),
-                sampling: config.sampling.clone(),
-                cfg_scale,
-                seed: own
-                    .seed
-                    .map_or_else(|| of_line(seed.wrapping_add(first as u64)), of_line),
+            requests.push(Wanted {
+                request: Request {
+                    prompt: prompt.clone(),
+                    negative_prompt: config
+                        .negative_prompt
+                        .at(cfg_scale, own.negative_prompt.clone()),
+                    size: own.size(config.size),
+                    steps: own.steps.or(config.steps),
+                    sampling: config.sampling.clone(),
+                    cfg_scale,
+                    seed: own
+                        .seed
+                        .map_or_else(|| of_line(seed.wrapping_add(first as u64)), of_line),
+                    asked: config.asked,
+                    noise: config.noise.clone(),
+                    image: None,
+                },
                 target: match &own_names {
                     Some(own) => own.target(copy + 1, config.count > 1, &names.stem(number)),
                     None => config.output.target(number + 1, true, &names.stem(number)),
@@ -211,9 +209,9 @@ impl Names {
 }
 
 /// Refuses two images in one file, as far as names are known before the models are.
-fn check_distinct(requests: &[Request]) -> Result<(), BadLines> {
+fn check_distinct(requests: &[Wanted]) -> Result<(), BadLines> {
     let mut bad = BadLines::default();
-    let mut seen: HashMap<PathBuf, &Request> = HashMap::new();
+    let mut seen: HashMap<PathBuf, &Wanted> = HashMap::new();
     let known = requests
         .iter()
         .enumerate()

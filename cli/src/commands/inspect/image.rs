@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use engine::files::json_path::lossy;
-use engine::record::{Foreign, ImageFile, PARAMETERS, Recorded};
+use engine::record::{Foreign, Recorded};
+use engine::record::{ImageFile, PARAMETERS};
 use image::ImageFormat;
 use serde::Serialize;
 use serde_json::{Map, Value};

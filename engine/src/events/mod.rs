@@ -1,0 +1,13 @@
+//! What a session tells while it works, and how it is told to end.
+
+mod cancel;
+mod guard;
+mod note;
+mod observer;
+mod status;
+
+pub use cancel::CancelToken;
+pub use guard::{Guard, NoGuard};
+pub use note::Note;
+pub use observer::{Activity, Collected, Drawn, Event, MemoryWhen, Observer, Values};
+pub use status::Status;

@@ -1,0 +1,244 @@
+//! What one phase needs, and whether that fits.
+
+use backends::Numerics;
+use loader::{Component, Method};
+use model::VaeConfig;
+use model::memory;
+use model::vae::Tiling;
+use serde::{Serialize, Serializer};
+
+use super::setting::{Place, Setting};
+use super::subject::{ModelBytes, Subject};
+use super::tiling::tiling;
+use super::work::Work;
+
+/// A phase that has a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Text to embeddings.
+    Encode,
+    /// The image to start from to latents, where there is one.
+    EncodeImage,
+    /// Noise to latents.
+    Denoise,
+    /// Latents to pixels.
+    Decode,
+}
+
+impl PhaseName {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [Self::Encode, Self::EncodeImage, Self::Denoise, Self::Decode];
+
+    /// As it is printed and written in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::EncodeImage => "encode_image",
+            Self::Denoise => "denoise",
+            Self::Decode => "decode",
+        }
+    }
+
+    fn place(self, setting: &Setting) -> Place {
+        match self {
+            Self::Encode => setting.encoder_place,
+            Self::EncodeImage | Self::Denoise | Self::Decode => setting.place,
+        }
+    }
+}
+
+/// Whether a phase fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It does.
+    Fits,
+    /// It does not.
+    TooLarge,
+    /// The processor's memory that is free is less; the system will swap or refuse.
+    OverHostMemory,
+    /// Nothing tells how much memory there is.
+    Unknown,
+}
+
+/// A phase's figures, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PhasePlan {
+    /// Which phase.
+    pub phase: PhaseName,
+    /// Its model.
+    pub model: Component,
+    /// Where it runs.
+    pub place: Place,
+    /// Tensors that are loaded.
+    pub tensors: usize,
+    /// Their bytes in the file.
+    pub file_bytes: u64,
+    /// Weights that are FP8 in memory, with their scales.
+    pub fp8_bytes: u64,
+    /// The other weights in memory.
+    pub other_bytes: u64,
+    /// The LoRAs among the other weights.
+    pub adapter_bytes: u64,
+    /// Weights that are used where they lie in the file's mapping and take no memory of their
+    /// own.
+    pub mapped_bytes: u64,
+    /// Activations and scratch at the peak, estimated.
+    pub working_bytes: u64,
+    /// Weights that are not mapped, and working memory.
+    pub peak_bytes: u64,
+    /// What may be taken, where that is known.
+    pub available_bytes: Option<u64>,
+    /// How the VAE goes through the image; whole in the other phases.
+    #[serde(rename = "tile_side", serialize_with = "tile_side")]
+    pub tiling: Tiling,
+    /// Whether it fits.
+    pub verdict: Verdict,
+}
+
+impl PhasePlan {
+    /// Whether it is known not to fit.
+    pub fn too_large(&self) -> bool {
+        self.verdict == Verdict::TooLarge
+    }
+
+    /// The bytes that its weights take in memory, less those that stay in their file's mapping.
+    pub fn weight_bytes(&self) -> u64 {
+        self.peak_bytes - self.working_bytes
+    }
+
+    fn new(
+        phase: PhaseName,
+        model: Component,
+        bytes: &ModelBytes,
+        setting: &Setting,
+        working: u64,
+    ) -> Self {
+        let place = phase.place(setting);
+        let weights = bytes.loaded;
+        let mapped = mapped(bytes, place, setting);
+        let peak = weights.total() - mapped + working;
+        let available = setting.available(place);
+        Self {
+            phase,
+            model,
+            place,
+            tensors: bytes.tensors,
+            file_bytes: bytes.file,
+            fp8_bytes: weights.fp8,
+            other_bytes: weights.dense + weights.converted,
+            adapter_bytes: 0,
+            mapped_bytes: mapped,
+            working_bytes: working,
+            peak_bytes: peak,
+            available_bytes: available,
+            tiling: Tiling::Whole,
+            verdict: match (available, place) {
+                (None, _) => Verdict::Unknown,
+                (Some(available), _) if peak <= available => Verdict::Fits,
+                (Some(_), Place::Device) => Verdict::TooLarge,
+                (Some(_), Place::Processor) => Verdict::OverHostMemory,
+            },
+        }
+    }
+}
+
+/// Image pixels along the side of the VAE's tiles; none where it works on the whole.
+fn tile_side<S: Serializer>(tiling: &Tiling, serializer: S) -> Result<S::Ok, S::Error> {
+    match tiling {
+        Tiling::Whole => serializer.serialize_none(),
+        Tiling::Tiles { side } => serializer.serialize_some(side),
+    }
+}
+
+/// Bytes of weights that need no memory of their own in a place.
+fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
+    match (place, setting.weights) {
+        (Place::Processor, Method::InPlace) => bytes.loaded.fp8 + bytes.loaded.dense,
+        (Place::Processor, Method::Read) | (Place::Device, _) => 0,
+    }
+}
+
+/// All phases, in order.
+pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<PhasePlan> {
+    let encoder = &subject.text_encoder;
+    let encoding = memory::text_encoder(
+        &encoder.config,
+        work.encoder_tokens,
+        setting.numerics(setting.encoder_place),
+    );
+    let transformer = &subject.transformer;
+    let numerics = Numerics {
+        arithmetic: setting.arithmetic,
+        ..setting.numerics(setting.place)
+    };
+    let denoising = memory::adapted_transformer(
+        &transformer.config,
+        work.image_tokens(),
+        &work.text_lengths(),
+        subject.adapters.rank,
+        numerics,
+    );
+    let adapter_bytes = subject.adapters.bytes(numerics);
+    let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);
+    let phase = |name, model, bytes: &ModelBytes, working| {
+        PhasePlan::new(name, model, bytes, setting, working)
+    };
+    let vae = &subject.vae;
+    let vae_phase = |name, bytes: &ModelBytes, memory: VaeMemory, beside: Option<u64>| {
+        let needs = |tiling| {
+            let numerics = setting.numerics(setting.place);
+            memory(&vae.config, work.width, work.height, tiling, numerics)
+        };
+        let weights = bytes.loaded.total() - mapped(bytes, setting.place, setting);
+        let available = setting.available(setting.place);
+        let spare = available.map(|available| available.saturating_sub(weights));
+        let tiles = |spare| tiling(setting.vae_tiling, needs, spare);
+        // Smaller tiles that leave the transformer where it is are better than images that wait.
+        let room = spare
+            .zip(beside)
+            .and_then(|(spare, beside)| spare.checked_sub(beside));
+        let tiling = room
+            .map(|room| (tiles(Some(room)), room))
+            .filter(|(tiling, room)| needs(*tiling) <= *room)
+            .map_or_else(|| tiles(spare), |(tiling, _)| tiling);
+        let tiling = match name {
+            PhaseName::Decode => work.decoder_tiling.unwrap_or(tiling),
+            _ => tiling,
+        };
+        PhasePlan {
+            tiling,
+            ..phase(name, Component::Vae, bytes, needs(tiling))
+        }
+    };
+    let encode = phase(
+        PhaseName::Encode,
+        Component::TextEncoder,
+        &encoder.bytes,
+        encoding,
+    );
+    let encode_image = subject
+        .vae_encoder
+        .as_ref()
+        .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder, None));
+    let denoise = PhasePlan {
+        adapter_bytes,
+        ..phase(
+            PhaseName::Denoise,
+            Component::Transformer,
+            &adapted,
+            denoising,
+        )
+    };
+    let wanted = work.images > 1 && setting.place == Place::Device && !setting.one_model;
+    let beside = wanted.then_some(denoise.peak_bytes);
+    let decode = vae_phase(PhaseName::Decode, &vae.bytes, memory::vae_decoder, beside);
+    std::iter::once(encode)
+        .chain(encode_image)
+        .chain([denoise, decode])
+        .collect()
+}
+
+/// The working memory of one half of the VAE.
+type VaeMemory = fn(&VaeConfig, u32, u32, Tiling, Numerics) -> u64;

@@ -1,0 +1,110 @@
+//! Noise becomes latents.
+
+use backends::ModelBackend;
+use burn::tensor::{DType, Tensor, TensorData};
+use model::Transformer;
+use model::guidance::Guidance;
+use model::init_image::StartStyle;
+use model::pipeline::{self, AfterStep, Denoising, PipelineError};
+
+use super::damage::blame;
+use super::draw::Encoded;
+use super::run::{Loaded, Run};
+use super::start::Start;
+use super::step_observer::StepObserver;
+use super::to_host::to_host;
+use crate::error::Error;
+use crate::events::{Activity, Event};
+
+/// Denoises an image counted from 0, guided by its texts. The latents are in host memory.
+///
+/// # Errors
+/// What goes wrong on the way; [`Error::Interrupted`].
+pub(super) fn image<B: ModelBackend>(
+    run: &mut Run<'_>,
+    transformer: &Loaded<Transformer<B>>,
+    encoded: &Encoded,
+    index: usize,
+    device: &B::Device,
+) -> Result<TensorData, Error> {
+    let job = run.job;
+    let image = &job.images()[index];
+    let settled = &image.settled;
+    let computing = run.compute::<B>(device);
+    let on_device =
+        |text: usize| Tensor::<B, 3>::from_data(encoded.embeds[text].clone(), (device, DType::F32));
+    let start = Start::<B>::of(run, image, &encoded.moments, device)?;
+    run.observer.event(Event::Begin(Activity::Denoise {
+        index,
+        steps: settled.steps(),
+    }));
+    let prompt = on_device(image.prompt);
+    let init = start.image.as_ref();
+    let preset = settled.sampling.preset;
+    let style = preset.start_style();
+    let put_back = init
+        .filter(|_| style == StartStyle::Diffusers)
+        .map(|init| |latents, sigma| init.put_back(latents, sigma));
+    let work = Denoising {
+        guidance: image.negative.map(|text| Guidance {
+            embeds: on_device(text),
+            scale: settled.cfg_scale,
+            rule: preset.guidance_rule(),
+        }),
+        centring: preset.centring(),
+        sampler: settled.sampling.sampler.kind(),
+        dtype: run.setting.dtype,
+        start: settled.first,
+        after_step: put_back.as_ref().map(|change| change as &AfterStep<'_, B>),
+        steering: init
+            .filter(|_| style == StartStyle::ComfyUi)
+            .and_then(|init| init.steering()),
+        ..Denoising::new(prompt, start.latents, settled.grid(), &settled.schedule)
+    };
+    let mut observer = StepObserver {
+        index,
+        grid: settled.grid(),
+        observer: run.observer,
+        cancel: run.cancel,
+        session: run.session,
+        mark: run.mark,
+        colours: run.colours.as_ref(),
+        failed: None,
+    };
+    let latents = B::in_exact_memory(device, || {
+        pipeline::denoise(&transformer.module, work, &mut observer)
+    });
+    let failed = observer.failed;
+    run.observer.event(Event::End);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if !matches!(latents, Err(PipelineError::Cancelled)) {
+        transformer.check_files()?;
+    }
+    let latents = match latents {
+        Err(PipelineError::NotFinite { step }) => return Err(not_finite(run, step)),
+        latents => latents?,
+    };
+    let shape = latents.dims();
+    let values = to_host(run, latents)?;
+    if !values.iter().all(|value| value.is_finite()) {
+        // Only the first step was looked at.
+        return Err(not_finite(run, settled.steps()));
+    }
+    run.trace("latents.final", &shape, &values);
+    run.computed(computing, &transformer.planned);
+    Ok(TensorData::new(values, shape))
+}
+
+fn not_finite(run: &mut Run<'_>, step: usize) -> Error {
+    let models = &run.session.models;
+    let weights = &models.transformer.weights;
+    let otherwise = Error::NotFinitePrediction {
+        path: weights.source().into(),
+        step,
+        loras: !models.adapters.is_empty(),
+        dtype: run.setting.dtype,
+    };
+    blame(run, weights, otherwise)
+}

@@ -1,0 +1,86 @@
+//! The embeddings of a job's texts: those that earlier runs have left, and those that are to be
+//! computed.
+
+use burn::tensor::TensorData;
+
+use super::Session;
+use super::job::Job;
+use crate::error::Error;
+use crate::events::Status;
+use crate::prompt_cache::{Encoder, PromptCache};
+
+/// Embeddings by the texts' numbers, f32 `[1, tokens, channels]` in host memory.
+#[derive(Debug, Default)]
+pub struct Embeddings {
+    /// Where they are kept for later runs.
+    cache: Option<PromptCache>,
+    /// The embeddings that are known.
+    known: Vec<Option<TensorData>>,
+}
+
+impl Session {
+    /// Looks up the embeddings that earlier runs have left.
+    pub fn embeddings(&self, job: &Job) -> Embeddings {
+        let device = self.device.map(|device| self.encoder_device(&device));
+        let folder = self.kept.embeddings.as_deref();
+        let numerics = self.setting.numerics(self.setting.encoder_place);
+        let encoder = Encoder {
+            config: &self.models.text_encoder.config,
+            weights: &self.models.text_encoder.weights,
+            numerics: &format!("{numerics:?} {:?}", self.setting.weights),
+        };
+        let cache = folder
+            .zip(device)
+            .and_then(|(folder, device)| PromptCache::open(folder, encoder, &device));
+        let look_up = |tokens| cache.as_ref().and_then(|cache| cache.get(tokens));
+        let known = job.texts.iter().map(look_up).collect();
+        Embeddings { cache, known }
+    }
+}
+
+impl Embeddings {
+    /// How much is known, if anything is.
+    pub fn status(&self) -> Option<Status> {
+        let (found, all) = (self.known.iter().flatten().count(), self.known.len());
+        match found {
+            _ if found == all => Some(Status::AllEmbeddingsKept),
+            0 => None,
+            found => Some(Status::EmbeddingsKept { found, all }),
+        }
+    }
+
+    /// Whether nothing is left to be computed.
+    pub fn complete(&self) -> bool {
+        self.known.iter().all(Option::is_some)
+    }
+
+    /// Computes with `encode` what is not known, and keeps it.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub(super) fn fill(
+        &mut self,
+        job: &Job,
+        mut encode: impl FnMut(usize) -> Result<TensorData, Error>,
+    ) -> Result<(), Error> {
+        for (text, known) in self.known.iter_mut().enumerate() {
+            if known.is_none() {
+                let embeds = encode(text)?;
+                if let Some(cache) = &self.cache {
+                    cache.put(&job.texts[text], &embeds);
+                }
+                *known = Some(embeds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns all of them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one was not computed.
+    pub(super) fn into_all(self) -> Result<Vec<TensorData>, Error> {
+        let all: Option<Vec<TensorData>> = self.known.into_iter().collect();
+        all.ok_or_else(|| Error::Internal("a prompt was not encoded".to_owned()))
+    }
+}

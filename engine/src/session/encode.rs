@@ -1,0 +1,108 @@
+//! The first phase: prompts become embeddings.
+
+use backends::{ModelBackend, OnBackend};
+use burn::tensor::TensorData;
+use model::pipeline;
+
+use super::Places;
+use super::damage::blame;
+use super::embeddings::Embeddings;
+use super::residency::{Encoding, Residents, acquire, release};
+use super::run::{Loaded, Run};
+use super::to_host::{Interruptible, to_host};
+use crate::error::Error;
+use crate::events::{Activity, Event};
+
+/// Encodes each text of the job whose embeddings are not known. The embeddings are in host memory,
+/// so that the text encoder can be on another device than the transformer.
+pub(super) struct Encode<'r, 'a> {
+    /// The job under way.
+    pub(super) run: &'r mut Run<'a>,
+    /// The models that stay.
+    pub(super) places: &'r mut Places,
+    /// Whether the text encoder is on another device than the rest.
+    pub(super) elsewhere: bool,
+    /// What is known.
+    pub(super) embeds: Embeddings,
+}
+
+impl OnBackend for Encode<'_, '_> {
+    type Output = Result<Vec<TensorData>, Error>;
+
+    fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
+        let place = if self.elsewhere {
+            &mut self.places.encoder
+        } else {
+            &mut self.places.device
+        };
+        let mut residents = Residents::<B>::take(place);
+        let run = self.run;
+        let loaded = acquire::<B, Encoding>(run, &mut residents, &device)?;
+        let embeds = encode::<B>(run, &loaded, self.embeds, &device);
+        if run.leaves_models(&embeds) {
+            release::<B, Encoding>(run, &mut residents, loaded, &device)?;
+            *place = Some(Box::new(residents));
+        }
+        let embeds = embeds?;
+        record(run, &embeds)?;
+        Ok(embeds)
+    }
+}
+
+fn encode<B: ModelBackend>(
+    run: &mut Run<'_>,
+    loaded: &Loaded<model::TextEncoder<B>>,
+    mut embeds: Embeddings,
+    device: &B::Device,
+) -> Result<Vec<TensorData>, Error> {
+    let job = run.job;
+    let weights = &run.session.models.text_encoder.weights;
+    let dtype = run.setting.numerics(run.setting.encoder_place).dtype;
+    let computing = run.compute::<B>(device);
+    run.observer.event(Event::Begin(Activity::EncodePrompts));
+    embeds.fill(job, |text| {
+        let tokens = &job.texts[text];
+        let embeds = B::in_exact_memory(device, || {
+            let cancel = Interruptible(run.cancel);
+            pipeline::encode_prompt(&loaded.module, tokens, dtype, device, &cancel)
+        })?;
+        let shape = embeds.dims();
+        let values = to_host(run, embeds)?;
+        loaded.check_files()?;
+        if !values.iter().all(|value| value.is_finite()) {
+            let otherwise = Error::NotFiniteEmbeds(weights.source().into());
+            return Err(blame(run, weights, otherwise));
+        }
+        Ok(TensorData::new(values, shape))
+    })?;
+    let embeds = embeds.into_all()?;
+    run.observer.event(Event::End);
+    run.computed(computing, &loaded.planned);
+    Ok(embeds)
+}
+
+/// Tells the tokens and embeddings of a job of one image.
+fn record(run: &mut Run<'_>, embeds: &[TensorData]) -> Result<(), Error> {
+    let [image] = run.job.images() else {
+        return Ok(());
+    };
+    if !run.observer.wants_tensors() {
+        return Ok(());
+    }
+    let ids = &run.job.texts[image.prompt].ids;
+    let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+    run.trace_whole("input_ids", &[1, ids.len()], &ids);
+    let named = [
+        ("prompt_embeds", Some(image.prompt)),
+        ("negative_prompt_embeds", image.negative),
+    ];
+    for (name, text) in named {
+        if let Some(text) = text {
+            let data = &embeds[text];
+            let values = data.as_slice::<f32>();
+            let values = values.map_err(|error| Error::Internal(format!("{error:?}")))?;
+            run.trace(name, &data.shape, values);
+        }
+    }
+    Ok(())
+}
