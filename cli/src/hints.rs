@@ -2,6 +2,9 @@
 //! or command that helps.
 
 mod download;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod libraries;
 mod load;
 mod record;
 
