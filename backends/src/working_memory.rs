@@ -110,7 +110,7 @@ impl Numerics {
         }
     }
 
-    /// What a phase takes of a device whose memory pool keeps blocks of every size that was in
+    /// The memory that a phase takes of a device whose pool keeps blocks of every size that was in
     /// use: `percent` of the `bytes` that are in use at the same time.
     pub fn pooled(self, bytes: u64, percent: u64) -> u64 {
         match self.kernels {
@@ -137,7 +137,7 @@ impl Numerics {
         }
     }
 
-    /// What stays allocated between two products.
+    /// The memory that stays allocated between two products.
     pub fn kept_between_products(self) -> u64 {
         match self.kernels {
             RunningKernels::Processor { threads } => flex::kept_between_products(threads),
@@ -146,8 +146,8 @@ impl Numerics {
         }
     }
 
-    /// What stays allocated between linear layers of `rows` rows whose weights are decoded from
-    /// the formats of their files.
+    /// The memory that stays allocated between linear layers of `rows` rows whose weights are
+    /// decoded from the formats of their files.
     pub fn kept_between_layers(self, rows: u64) -> u64 {
         let decoded = match self.kernels {
             RunningKernels::Processor { threads } => flex::kept_tiles(threads, rows),
@@ -156,8 +156,8 @@ impl Numerics {
         decoded + self.kept_between_products()
     }
 
-    /// What a linear layer on the side stream holds, beside another one on the main stream, with a
-    /// weight of so many elements.
+    /// The memory that a linear layer holds on the side stream, beside another one on the main
+    /// stream, with a weight of so many elements.
     pub fn side_stream(self, weight: u64) -> u64 {
         match self.kernels {
             RunningKernels::Cuda => cuda::side_stream(self, weight),
@@ -186,8 +186,8 @@ impl Numerics {
         self.quantizing(rows, input, output) + product
     }
 
-    /// What quantizing a layer's input to FP8 adds. The layers with many rows that do so have no
-    /// more input than output features.
+    /// The memory that quantizing a layer's input to FP8 adds. The layers with many rows that do so
+    /// have no more input than output features.
     fn quantizing(self, rows: u64, input: u64, output: u64) -> u64 {
         let elements = rows * input.min(output);
         match (self.arithmetic, self.kernels) {

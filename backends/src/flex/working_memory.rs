@@ -28,8 +28,8 @@ pub(crate) const KEPT_ELEMENTS: usize = 1 << 20;
 /// The f32 lanes of an AVX-512 register, into which few rows of `x` are transposed.
 pub(crate) const LANES: usize = 16;
 
-/// What a thread keeps from one product to the next: a slab of the size of a second-level cache,
-/// which the `gemm` crate takes.
+/// The memory that a thread keeps from one product to the next: a slab of the size of a second-level
+/// cache, which the `gemm` crate takes.
 const SLAB: u64 = 2 << 20;
 
 /// How much of the inner dimension the `gemm` crate packs at a time.
@@ -69,7 +69,7 @@ pub(crate) fn convolution_rows(
     (pixels / padded_width).min(height.div_ceil(threads)).max(1)
 }
 
-/// What is held while an f32 copy is made, the copy included: casts go through f64.
+/// The memory that is held while an f32 copy is made, the copy included: casts go through f64.
 fn widening(numerics: Numerics, elements: u64) -> u64 {
     match numerics.element() == F32 {
         true => 0,
@@ -77,7 +77,7 @@ fn widening(numerics: Numerics, elements: u64) -> u64 {
     }
 }
 
-/// What is held beside an f32 result while it is cast to the dtype of activations.
+/// The memory that is held beside an f32 result while it is cast to the dtype of activations.
 fn narrowing(numerics: Numerics, elements: u64) -> u64 {
     match numerics.element() == F32 {
         true => 0,
@@ -85,7 +85,7 @@ fn narrowing(numerics: Numerics, elements: u64) -> u64 {
     }
 }
 
-/// What all threads keep from one product to the next.
+/// The memory that all threads keep from one product to the next.
 pub(super) fn kept_between_products(threads: NonZeroUsize) -> u64 {
     threads.get() as u64 * SLAB
 }

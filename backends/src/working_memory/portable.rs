@@ -1,4 +1,4 @@
-//! What the compositions of Burn's operations hold.
+//! The memory that the compositions of Burn's operations hold.
 
 use super::{AttentionShape, F32, Numerics};
 use crate::fp8::portable::rows_at_once;
