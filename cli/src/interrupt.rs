@@ -89,7 +89,7 @@ pub(crate) fn token() -> &'static CancelToken {
 /// Ends the work if Ctrl-C was pressed.
 ///
 /// # Errors
-/// [`CliError::Interrupted`].
+/// [`engine::Error::Interrupted`].
 pub(crate) fn check() -> Result<(), CliError> {
     Ok(TOKEN.check()?)
 }

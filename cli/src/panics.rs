@@ -95,8 +95,8 @@ fn noted() -> MutexGuard<'static, Noted> {
     NOTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `work`; a panic ends it with [`CliError::OutOfMemory`] or [`CliError::Internal`]. With
-/// `RUST_BACKTRACE` set, panics are printed in full as well.
+/// Runs `work`; a panic ends it with [`engine::Error::OutOfMemory`] or [`engine::Error::Internal`].
+/// With `RUST_BACKTRACE` set, panics are printed in full as well.
 ///
 /// # Errors
 /// What `work` returns, or its panic.

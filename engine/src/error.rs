@@ -29,7 +29,7 @@ pub enum Error {
     Config {
         /// The checkpoint.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         source: model::ConfigError,
     },
     /// A model file other than a checkpoint is missing or does not fit.
@@ -62,7 +62,7 @@ pub enum Error {
     Scheduler {
         /// The scheduler's file.
         path: PathBuf,
-        /// What is not computed.
+        /// The part that is not computed.
         source: model::ConfigError,
         /// Whether that is the solver, and not the noise levels.
         solver: bool,
@@ -74,7 +74,7 @@ pub enum Error {
         image: PathBuf,
         /// The name of the LoRA's file.
         file: String,
-        /// What it was multiplied by.
+        /// The LoRA's weight.
         weight: f64,
         /// Why it cannot be taken.
         fault: String,
@@ -122,7 +122,7 @@ pub enum Error {
     Image {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A file that was given to work from is missing or bad.
@@ -154,14 +154,14 @@ pub enum Error {
         needed: u64,
         /// The bytes that there are.
         available: u64,
-        /// What the front end calls the limit, where the limit is what binds.
+        /// The name of the limit, where it is the limit that binds.
         limit: Option<&'static str>,
-        /// What would help; each was tried, and any of them is enough.
+        /// Remedies; each was tried, and any of them is enough.
         remedies: Vec<Remedy>,
         /// The bytes that a device needs to do all phases, where nothing helps.
         peak: u64,
     },
-    /// What waits in host memory is more than that.
+    /// The embeddings and latents that wait are more than the host has memory for.
     #[error(
         "the prompts' embeddings and the latents of so many images take {} of host memory, and \
          {} are free: ask for fewer at once",
@@ -218,7 +218,7 @@ pub enum Error {
         step: usize,
         /// Whether there are LoRAs beside it.
         loras: bool,
-        /// What it was computed in.
+        /// The number format of the computation.
         dtype: FloatDType,
     },
     /// The VAE encoder's numbers went out of range.

@@ -112,7 +112,7 @@ impl GenerateConfig {
     /// Checks every flag and combination of flags, and reads the image of `--from`.
     ///
     /// # Errors
-    /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
+    /// [`CliError::Usage`], naming the flag and what it takes; [`engine::Error::Input`] about the
     /// image.
     pub(crate) fn resolve(
         args: GenerateArgs,

@@ -22,7 +22,7 @@ impl PlanConfig {
     /// Checks every flag and combination of flags, as `generate` does.
     ///
     /// # Errors
-    /// [`CliError::Usage`], naming the flag and what it takes; [`CliError::Input`] about the
+    /// [`CliError::Usage`], naming the flag and what it takes; [`engine::Error::Input`] about the
     /// image of `--from`.
     pub(crate) fn resolve(args: PlanArgs, environment: Environment<'_>) -> Result<Self, CliError> {
         if args.vram_total.is_some() && args.generate.compute.backend.0 == BackendName::Flex {

@@ -17,7 +17,7 @@ const DEMO_NOTICE: &str = "no models given: drawing with the built-in demo model
 /// hold; adds a notice where that or the demo model is used unasked.
 ///
 /// # Errors
-/// [`CliError::Usage`] naming the flags that are missing; [`CliError::ModelFile`] where
+/// [`CliError::Usage`] naming the flags that are missing; [`engine::Error::ModelFile`] where
 /// nothing is named and not found, and real models are or were somewhere.
 pub(super) fn resolve(
     args: SourceArgs,

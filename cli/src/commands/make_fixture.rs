@@ -30,8 +30,8 @@ struct Planned {
 /// Writes the files and prints the path of each to stdout.
 ///
 /// # Errors
-/// [`CliError::Output`] before anything is written if a file is there already or the disk has no
-/// room; [`CliError::Interrupted`]. No file is half-written.
+/// [`engine::Error::Output`] before anything is written if a file is there already or the disk has
+/// no room; [`engine::Error::Interrupted`]. No file is half-written.
 pub(crate) fn run(args: &MakeFixtureArgs) -> Result<(), CliError> {
     let verbosity = if args.quiet {
         Verbosity::Quiet

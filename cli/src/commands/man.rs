@@ -24,7 +24,7 @@ const SECTION: &str = "man1";
 /// folder, and prints their paths.
 ///
 /// # Errors
-/// [`CliError::Output`] naming the page; [`CliError::Stdout`].
+/// [`engine::Error::Output`] naming the page; [`CliError::Stdout`].
 pub(crate) fn run(args: &ManArgs) -> Result<(), CliError> {
     let mut program = Cli::command().disable_help_subcommand(true);
     // Gives each command its whole name, as `qwen-image-generate`.

@@ -85,7 +85,7 @@ impl PreviewFile {
     /// Writes a preview, over the one before.
     ///
     /// # Errors
-    /// [`CliError::Output`], and the one before stays; as of [`check_free`] for the first.
+    /// [`engine::Error::Output`], and the one before stays; as of [`check_free`] for the first.
     pub(crate) fn write(&mut self, png: &[u8]) -> Result<(), CliError> {
         if !self.written {
             check_free(&self.path)?;

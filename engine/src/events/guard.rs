@@ -1,4 +1,4 @@
-//! What a front end watches for the whole process, and this crate only asks about.
+//! Faults that only a whole process can see: a front end watches for them, and a session asks.
 
 use std::fmt::Debug;
 

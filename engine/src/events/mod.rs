@@ -1,4 +1,4 @@
-//! What a session tells while it works, and how it is told to end.
+//! Events of a session, and the token that ends its work.
 
 mod cancel;
 mod guard;

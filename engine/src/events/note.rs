@@ -1,4 +1,4 @@
-//! What the user should know and nothing ends for.
+//! Notes: the user should know them, and the work goes on.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use crate::request::LoraTag;
 /// Something that the user should know. Its text is a sentence without a flag.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    /// What was found in a file.
+    /// Something was found in a file.
     File(String),
     /// A LoRA that another program's prompt names is left out.
     LoraLeftOut {
@@ -32,14 +32,14 @@ pub enum Note {
         name: String,
         /// The steps that it was made for.
         steps: usize,
-        /// What the job has instead.
+        /// The steps and guidance that the job has instead.
         instead: String,
     },
     /// A schedule has fewer different noise levels than there are steps.
     FewLevels {
         /// The schedule.
         schedule: String,
-        /// Its different levels.
+        /// The number of its different levels.
         levels: usize,
         /// The steps that were asked for.
         steps: usize,
@@ -48,7 +48,7 @@ pub enum Note {
     LastTokenOnly,
     /// A prompt is longer than what the transformer gets.
     PromptCut {
-        /// Its tokens.
+        /// The number of its tokens.
         tokens: usize,
         /// The tokens that the transformer gets.
         kept: usize,
@@ -62,7 +62,7 @@ pub enum Note {
     },
     /// The init image is resized.
     InitImageResized {
-        /// Its own width and height.
+        /// The image's own width and height.
         own: (u32, u32),
         /// The width and height at which it is drawn.
         drawn: (u32, u32),

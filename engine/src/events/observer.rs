@@ -1,4 +1,4 @@
-//! What a session tells its caller.
+//! Events that a session tells its caller.
 
 use backends::DeviceMemory;
 use loader::{Component, LoadReport};
@@ -47,7 +47,7 @@ pub enum Activity {
 pub enum MemoryWhen {
     /// Something was loaded.
     Loaded,
-    /// All is done.
+    /// The work is done.
     Done,
 }
 
@@ -91,27 +91,27 @@ pub enum Event<'a> {
     Loaded {
         /// The model.
         component: Component,
-        /// Its name: its file's without the ending.
+        /// The model's name: its file's without the ending.
         name: &'a str,
         /// Figures.
         report: &'a LoadReport,
     },
     /// A LoRA was loaded.
     LoadedLora {
-        /// Its file's name without the ending.
+        /// The name of its file without the ending.
         name: String,
         /// Layers that it changes.
         targets: usize,
         /// The smallest and the largest rank.
         ranks: (usize, usize),
-        /// What it is multiplied by.
+        /// The factor of its change.
         weight: f64,
         /// Bytes that it takes.
         bytes: u64,
         /// Whether it stays in host memory.
         host_memory: bool,
     },
-    /// All LoRAs were loaded.
+    /// The last LoRA was loaded.
     LoadedLoras(&'a LoadReport),
     /// How much device memory is in use.
     Memory {
@@ -119,7 +119,7 @@ pub enum Event<'a> {
         when: MemoryWhen,
         /// The driver's figures.
         memory: DeviceMemory,
-        /// What this process may use.
+        /// The memory that this process may use.
         budget: Budget,
     },
     /// The latents of an image are there, and kept on disk if the session keeps them.
@@ -127,7 +127,7 @@ pub enum Event<'a> {
         /// The image, counted from 0 within the job.
         index: usize,
     },
-    /// What an image will look like, an eighth of its size.
+    /// A preview of an image, an eighth of its size.
     Preview {
         /// The image, counted from 0 within the job.
         index: usize,
@@ -136,11 +136,11 @@ pub enum Event<'a> {
     },
     /// An intermediate result, for a comparison with another program.
     Tensor {
-        /// What it is.
+        /// The tensor's name.
         name: &'a str,
-        /// Its sides.
+        /// The tensor's shape.
         shape: &'a [usize],
-        /// Its values.
+        /// The tensor's values.
         values: Values<'a>,
     },
 }
@@ -148,9 +148,9 @@ pub enum Event<'a> {
 /// An image that is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// Its place in the job, counted from 0.
+    /// The image's place in the job, counted from 0.
     pub index: usize,
-    /// Its pixels.
+    /// The pixels.
     pub image: RgbImage,
     /// How it can be made again.
     pub recipe: Recipe,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 
-/// Its files, by their paths in the tree.
+/// The files of the model, by their paths in the tree.
 const FILES: [(&str, &[u8]); 6] = [
     (
         "diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors",
@@ -71,7 +71,7 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -26,11 +26,11 @@ pub use scheduler::Scheduler;
 pub struct Part<C> {
     /// The checkpoint.
     pub weights: Weights,
-    /// Its sizes.
+    /// The sizes of its layers.
     pub config: C,
 }
 
-/// All models of a session: found and checked, none of them loaded.
+/// The models of a session: found and checked, none of them loaded.
 #[derive(Debug)]
 pub struct Models {
     /// Qwen2.5-VL's language model.
@@ -41,9 +41,9 @@ pub struct Models {
     pub vae: Part<VaeConfig>,
     /// The weights of the VAE's encoder, where they are needed.
     pub vae_encoder: Option<Weights>,
-    /// What is added beside the transformer's weights.
+    /// The LoRAs beside the transformer's weights.
     pub adapters: Adapters,
-    /// The same for metadata.
+    /// The LoRAs as recipes have them.
     pub used_loras: Vec<UsedLora>,
     /// The steps of the Lightning LoRA, if there is one among them.
     pub lightning: Option<usize>,
@@ -51,11 +51,11 @@ pub struct Models {
     pub scheduler: Scheduler,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
-    /// Its file, or the folder of its files.
+    /// The tokenizer's file, or the folder of its files.
     tokenizer_source: PathBuf,
-    /// What the user should know of the files.
+    /// Notes on the files.
     pub notes: Vec<Note>,
-    /// Where the demo model's files are, if it is the one; they go with this value.
+    /// The demo model's files, if it is the one; they are removed with this value.
     demo: Option<Unpacked>,
 }
 

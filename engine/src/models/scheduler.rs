@@ -69,7 +69,7 @@ impl Scheduler {
         &self.folder.constants
     }
 
-    /// What was asked for, and for the rest the folder's solver and levels.
+    /// Fills in the folder's solver and noise levels where nothing else was asked for.
     ///
     /// # Errors
     /// [`Error::ModelFile`] if these are not computed here.

@@ -1,4 +1,5 @@
-//! What can be known of the models and the device together before anything is loaded.
+//! A survey checks the models against their files and asks the device for its facts, before
+//! anything is loaded.
 
 use backends::{BackendKind, DeviceChoice, ModelBackend, OnBackend, UnfilledModule};
 use loader::Weights;

@@ -1,4 +1,4 @@
-//! What would make a plan fit. Each piece of advice was tried: the phases it names fit with it.
+//! Advice for a plan that does not fit. Each piece was tried: the phases it names fit with it.
 
 use std::fmt;
 
@@ -19,12 +19,12 @@ use crate::request::{MAX_SIDE, SIDE_MULTIPLE, VaeTiling};
 pub struct Advice {
     /// The phases that do not fit now and would.
     pub phases: Vec<PhaseName>,
-    /// What to do.
+    /// The thing to do.
     #[serde(flatten)]
     pub remedy: Remedy,
 }
 
-/// What to do.
+/// A thing that would make phases fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "remedy", rename_all = "snake_case")]
 pub enum Remedy {
@@ -32,7 +32,7 @@ pub enum Remedy {
     TextEncoderOnCpu,
     /// A checkpoint in FP8, which takes so many bytes.
     Fp8Checkpoint {
-        /// Its weights in memory.
+        /// The weights in memory.
         weight_bytes: u64,
         /// The model.
         #[serde(skip)]
@@ -78,7 +78,7 @@ pub enum Remedy {
     },
     /// Other programs leave the device.
     FreeDevice {
-        /// What they hold.
+        /// The bytes that they hold.
         bytes: u64,
     },
 }
@@ -168,7 +168,7 @@ pub fn remedies_in_words(remedies: &[Remedy], peak: u64) -> String {
     words.join("; or ")
 }
 
-/// What would make the phases fit that do not, and those of them that nothing makes fit.
+/// Finds what would make the phases fit that do not, and those of them that nothing makes fit.
 pub(super) fn advice(
     subject: &Subject,
     work: &Work,

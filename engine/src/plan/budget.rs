@@ -3,7 +3,7 @@
 use backends::DeviceMemory;
 use serde::Serialize;
 
-/// What the driver's context, compiled kernels and the allocator's rounding may take beside
+/// Bytes that the driver's context, compiled kernels and the allocator's rounding may take beside
 /// tensors.
 pub const RUNTIME_ALLOWANCE: u64 = 640 << 20;
 
@@ -12,11 +12,11 @@ pub const RUNTIME_ALLOWANCE: u64 = 640 << 20;
 pub struct Budget {
     /// The most that may be used.
     pub limit: Option<u64>,
-    /// What was in use when this process began.
+    /// Bytes that were in use when this process began.
     pub used_before: u64,
 }
 
-/// What is left of a budget.
+/// The rest of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that can still be taken.
@@ -34,12 +34,12 @@ impl Budget {
         }
     }
 
-    /// What this process holds: what is in use beyond what was.
+    /// Returns the bytes that this process holds: those in use beyond what was before.
     pub fn held(self, memory: DeviceMemory) -> u64 {
         memory.used().saturating_sub(self.used_before)
     }
 
-    /// What may still be taken.
+    /// Returns the bytes that may still be taken.
     pub fn room(self, memory: DeviceMemory) -> Room {
         let allowed = self
             .limit

@@ -26,15 +26,15 @@ pub use work::Work;
 /// Every phase, what it needs and what there is. Figures are bytes.
 #[derive(Debug)]
 pub struct Plan {
-    /// What is to be computed.
+    /// The work.
     pub work: Work,
-    /// Where, and with how much memory.
+    /// The device and its memory.
     pub setting: Setting,
-    /// Those of [`PhaseName::ALL`] that there are, in that order.
+    /// The phases of the work, in the order of [`PhaseName::ALL`].
     pub phases: Vec<PhasePlan>,
     /// Whether no phase is known not to fit.
     pub fits: bool,
-    /// What would make phases fit.
+    /// Advice that would make phases fit.
     pub advice: Vec<Advice>,
     /// Phases that nothing makes fit on this device.
     pub beyond_help: Vec<PhaseName>,

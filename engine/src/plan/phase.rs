@@ -1,4 +1,4 @@
-//! What one phase needs, and whether that fits.
+//! The memory that one phase needs, and whether it fits.
 
 use backends::Numerics;
 use loader::{Component, Method};
@@ -27,10 +27,10 @@ pub enum PhaseName {
 }
 
 impl PhaseName {
-    /// All, in order.
+    /// The phases in their order.
     pub const ALL: [Self; 4] = [Self::Encode, Self::EncodeImage, Self::Denoise, Self::Decode];
 
-    /// As it is printed and written in reports.
+    /// The phase's name in tables and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Encode => "encode",
@@ -52,9 +52,9 @@ impl PhaseName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It does.
+    /// The phase fits.
     Fits,
-    /// It does not.
+    /// The phase does not fit.
     TooLarge,
     /// The processor's memory that is free is less; the system will swap or refuse.
     OverHostMemory,
@@ -67,9 +67,9 @@ pub enum Verdict {
 pub struct PhasePlan {
     /// Which phase.
     pub phase: PhaseName,
-    /// Its model.
+    /// The phase's model.
     pub model: Component,
-    /// Where it runs.
+    /// The place where it runs.
     pub place: Place,
     /// Tensors that are loaded.
     pub tensors: usize,
@@ -88,7 +88,7 @@ pub struct PhasePlan {
     pub working_bytes: u64,
     /// Weights that are not mapped, and working memory.
     pub peak_bytes: u64,
-    /// What may be taken, where that is known.
+    /// The memory that may be taken, where that is known.
     pub available_bytes: Option<u64>,
     /// How the VAE goes through the image; whole in the other phases.
     #[serde(rename = "tile_side", serialize_with = "tile_side")]
@@ -160,7 +160,7 @@ fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
     }
 }
 
-/// All phases, in order.
+/// Plans the phases, in their order.
 pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<PhasePlan> {
     let encoder = &subject.text_encoder;
     let encoding = memory::text_encoder(

@@ -1,4 +1,4 @@
-//! Where work is done, and with how much memory.
+//! The place where work is done, and its memory.
 
 use backends::host_memory::available as host_available;
 use backends::{
@@ -12,19 +12,19 @@ use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
 use crate::error::Error;
 use crate::request::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
 
-/// What a backend says of its device.
+/// The facts that a backend tells of its device.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// Whose kernels work there.
     pub kernels: KernelSet,
-    /// What blocks compute in.
+    /// The number format that blocks compute in.
     pub dtype: FloatDType,
     /// The driver's figures, where there are any.
     pub memory: Option<DeviceMemory>,
 }
 
 impl Facts {
-    /// Of a GPU with `total` bytes and nothing in use but this process's own context and kernels.
+    /// Assumes a GPU with `total` bytes, of which this process's own context and kernels are in use.
     fn of_gpu(total: u64, dtype: DtypeChoice, backend: BackendName) -> Self {
         Self {
             kernels: match backend {
@@ -69,7 +69,7 @@ pub fn facts<B: ModelBackend>(choice: DtypeChoice, device: &B::Device) -> Result
     })
 }
 
-/// Where a phase's tensors are.
+/// The memory that a phase's tensors are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -79,12 +79,12 @@ pub enum Place {
     Device,
 }
 
-/// Where everything is done, and how.
+/// The places where phases run, and how they compute.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Setting {
-    /// Where denoising and decoding are done.
+    /// The place of denoising and decoding.
     pub place: Place,
-    /// Where encoding is done.
+    /// The place of encoding.
     pub encoder_place: Place,
     /// The device's memory as its driver tells, or as it is to be assumed.
     pub device: Option<DeviceFigures>,
@@ -93,12 +93,12 @@ pub struct Setting {
     /// The limit, and what was in use before.
     #[serde(flatten)]
     pub budget: Budget,
-    /// What the limit was given by.
+    /// The name of the limit in messages.
     #[serde(skip)]
     pub limit_name: &'static str,
     /// Host memory that can be had without swapping.
     pub host_available: Option<u64>,
-    /// What blocks compute in.
+    /// The number format that blocks compute in.
     #[serde(serialize_with = "dtype_name")]
     pub dtype: FloatDType,
     /// Whether the image may be decoded in tiles.
@@ -110,7 +110,7 @@ pub struct Setting {
     /// Whose kernels work on the device.
     #[serde(skip)]
     pub kernels: KernelSet,
-    /// What the transformer's FP8 weights are multiplied with.
+    /// The arithmetic of the transformer's FP8 weights.
     #[serde(skip)]
     pub arithmetic: Arithmetic,
     /// Whether the decoder is never beside the transformer.
@@ -123,7 +123,7 @@ pub struct Setting {
 pub struct Chosen {
     /// The backend's name.
     pub backend: &'static str,
-    /// Its number among the backend's devices.
+    /// The number among the backend's devices.
     pub index: usize,
 }
 
@@ -201,7 +201,7 @@ impl Setting {
         }
     }
 
-    /// The same with what the device and the host have now.
+    /// Asks for the memory that the device and the host have now.
     pub fn now<B: ModelBackend>(&self, device: &B::Device) -> Self {
         Self {
             // The processor knows nothing of the device.
@@ -228,8 +228,8 @@ impl Setting {
         }
     }
 
-    /// What phases on the device have; `None` where that is not known. A limit binds as well
-    /// where the driver tells nothing.
+    /// Returns the memory that phases on the device have; `None` where that is not known. A limit
+    /// binds as well where the driver tells nothing.
     pub fn room(&self) -> Option<Room> {
         match (self.device, self.budget.limit) {
             (Some(memory), _) => Some(self.budget.room(memory.into())),
@@ -241,7 +241,7 @@ impl Setting {
         }
     }
 
-    /// What this process holds of the device, as far as its driver tells.
+    /// Returns the bytes of the device that this process holds, as far as its driver tells.
     pub fn held(&self) -> u64 {
         self.device
             .map_or(0, |memory| self.budget.held(memory.into()))
@@ -260,7 +260,7 @@ impl Setting {
         }
     }
 
-    /// What a phase in a place computes in: the processor's numbers are f32 beside a GPU's.
+    /// Returns the numerics of a phase in a place: the processor's numbers are f32 beside a GPU's.
     pub fn numerics(&self, place: Place) -> Numerics {
         let dtype = if place == self.place {
             self.dtype

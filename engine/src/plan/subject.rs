@@ -7,7 +7,7 @@ use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
 use crate::models::Models;
 
-/// What is known of the three models from their headers.
+/// The sizes of the three models, known from their headers.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The text encoder.
@@ -18,7 +18,7 @@ pub struct Subject {
     pub vae: Described<VaeConfig>,
     /// The VAE's encoder, where it is needed.
     pub vae_encoder: Option<ModelBytes>,
-    /// What is beside the transformer's weights.
+    /// The LoRAs beside the transformer's weights.
     pub adapters: AdapterSizes,
 }
 
@@ -38,9 +38,9 @@ pub struct AdapterSizes {
 /// A model's sizes and bytes.
 #[derive(Debug, Clone)]
 pub struct Described<C> {
-    /// Its sizes.
+    /// The sizes of its layers.
     pub config: C,
-    /// Its bytes.
+    /// The bytes of its weights.
     pub bytes: ModelBytes,
 }
 
@@ -58,7 +58,7 @@ pub struct ModelBytes {
 }
 
 impl Subject {
-    /// Of models whose headers have been read.
+    /// Describes models whose headers have been read.
     pub fn of(models: &Models) -> Self {
         Self {
             text_encoder: Described {
@@ -83,7 +83,7 @@ impl Subject {
         }
     }
 
-    /// The same with a model from an FP8 file.
+    /// Replaces a model by one from an FP8 file.
     pub(super) fn with_fp8(&self, component: Component) -> Self {
         let mut subject = self.clone();
         let bytes = match component {
@@ -104,7 +104,7 @@ impl AdapterSizes {
 }
 
 impl ModelBytes {
-    /// With adapters of so many bytes in memory, which are read and never mapped.
+    /// Adds adapters of so many bytes in memory, which are read and never mapped.
     pub(super) fn with(&self, adapters: &AdapterSizes, bytes: u64) -> Self {
         let mut with = *self;
         with.tensors += adapters.tensors;

@@ -1,4 +1,4 @@
-//! What is to be computed, as far as memory goes.
+//! The sizes of the work that a plan is about.
 
 use model::family::QWEN_IMAGE;
 use model::latents::TokenGrid;
@@ -39,7 +39,7 @@ impl Work {
         vec![self.text_tokens; 1 + usize::from(self.guided)]
     }
 
-    /// With the tokens of these texts.
+    /// Adds the tokens of texts.
     pub fn with_texts<'a>(self, texts: impl IntoIterator<Item = &'a PromptTokens>) -> Self {
         texts.into_iter().fold(self, |work, text| Self {
             encoder_tokens: work.encoder_tokens.max(text.ids.len()),
@@ -48,7 +48,7 @@ impl Work {
         })
     }
 
-    /// With a prompt of as many tokens as the transformer takes.
+    /// Assumes a prompt of as many tokens as the transformer takes.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].

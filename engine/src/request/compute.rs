@@ -1,4 +1,4 @@
-//! Where and how to compute.
+//! The device, and how to compute on it.
 
 use backends::{Arithmetic, BackendKind, Selection};
 use loader::Method;
@@ -65,7 +65,7 @@ pub enum VaeTiling {
     Off,
 }
 
-/// Where and how to compute.
+/// The device, and how to compute on it.
 #[derive(Debug, Clone, Copy)]
 pub struct ComputeConfig {
     /// The backend by its name, or auto.
@@ -76,11 +76,11 @@ pub struct ComputeConfig {
     pub dtype: DtypeChoice,
     /// Bytes of device memory that may be used; all that is free where there is no limit.
     pub vram_limit: Option<u64>,
-    /// What messages call the limit, as the flag or the setting that it came from.
+    /// The name of the limit in messages, such as the flag or the setting that it came from.
     pub limit_name: &'static str,
     /// Whether the text encoder runs on the processor while the rest runs on the device.
     pub text_encoder_on_cpu: bool,
-    /// What FP8 weights are multiplied with.
+    /// The arithmetic of FP8 weights.
     pub arithmetic: Arithmetic,
     /// Whether to decode in tiles.
     pub vae_tiling: VaeTiling,

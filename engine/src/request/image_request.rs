@@ -11,11 +11,11 @@ use crate::image::InitImage;
 /// One image as it is asked for, before the models have settled what it leaves open.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What the image shows.
+    /// The prompt: what the image shows.
     pub prompt: String,
-    /// What it does not show; none without guidance.
+    /// The negative prompt: what it does not show; none without guidance.
     pub negative_prompt: Option<String>,
-    /// Its sides; the model's where there are none.
+    /// The sides; the model's where there are none.
     pub size: ImageSize,
     /// Denoising steps; the model's where there are none.
     pub steps: Option<usize>,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::limits::MAX_LORA_WEIGHT;
 
-/// What such tags begin with.
+/// The words that such tags begin with.
 const KINDS: [&str; 2] = ["lora:", "lyco:"];
 
 /// A tag.
@@ -15,7 +15,7 @@ pub struct LoraTag {
     pub text: String,
     /// The LoRA's name: its file's without the ending, and without the folder.
     pub name: String,
-    /// What the LoRA is multiplied by; none where that cannot be read.
+    /// The LoRA's weight; none where that cannot be read.
     pub weight: Option<f64>,
 }
 
@@ -70,7 +70,8 @@ fn weight<'a>(words: impl Iterator<Item = &'a str>) -> Option<f64> {
     weight.filter(|weight| (-MAX_LORA_WEIGHT..=MAX_LORA_WEIGHT).contains(weight))
 }
 
-/// Takes the tags out of a prompt, and returns both. Where a tag stood between commas or spaces, one is left.
+/// Takes the tags out of a prompt, and returns both. Where a tag stood between commas or spaces,
+/// one of these is left.
 pub fn take_out(prompt: &str) -> (String, Vec<LoraTag>) {
     let found = find(prompt);
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What can be asked for, as checked values: a front end reads flags, JSON or a form into them.
+//! Requests as checked values: a front end reads flags, JSON or a form into them.
 
 mod compute;
 mod image_input;

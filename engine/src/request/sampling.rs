@@ -62,7 +62,7 @@ pub struct Asked {
 }
 
 impl SamplerName {
-    /// All of them.
+    /// The samplers in the order of help texts.
     pub const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::DpmPp2m, Self::UniPc];
 
     /// The model's name for it.
@@ -104,7 +104,7 @@ impl Preset {
         }
     }
 
-    /// What becomes of the guided prediction's length.
+    /// The rule for the guided prediction's length.
     pub const fn guidance_rule(self) -> GuidanceRule {
         match self {
             Self::Diffusers => GuidanceRule::Renormalised,
@@ -112,7 +112,7 @@ impl Preset {
         }
     }
 
-    /// Where the middle of the image lies.
+    /// The place of the image's middle.
     pub const fn centring(self) -> RopeCentring {
         match self {
             Self::Diffusers => RopeCentring::Diffusers,
@@ -120,7 +120,7 @@ impl Preset {
         }
     }
 
-    /// What becomes of a prompt.
+    /// The way in which a prompt is tokenized.
     pub const fn prompt_style(self) -> PromptStyle {
         match self {
             Self::Diffusers => PromptStyle::Diffusers,
@@ -136,7 +136,7 @@ impl Preset {
         }
     }
 
-    /// What lies behind the transparent parts of an image to start from.
+    /// The ground behind the transparent parts of an image to start from.
     pub const fn image_ground(self) -> Ground {
         match self {
             Self::Diffusers => Ground::White,

@@ -1,10 +1,10 @@
-//! Where the model files are.
+//! The places of the model files.
 
 use std::path::PathBuf;
 
 use super::lora::LoraConfig;
 
-/// Where the model files are. Without any of them the built-in demo model is meant.
+/// The places of the model files. Without any of them the built-in demo model is meant.
 #[derive(Debug, Clone, Default)]
 pub struct ModelSources {
     /// A ComfyUI `models` tree or a diffusers folder.
@@ -19,7 +19,7 @@ pub struct ModelSources {
     pub vae: Option<PathBuf>,
     /// The tokenizer: its file, or the folder of its files.
     pub tokenizer: Option<PathBuf>,
-    /// What is added beside the transformer's weights.
+    /// The LoRAs beside the transformer's weights.
     pub loras: LoraConfig,
     /// Whether the demo model was asked for, and is not a fallback.
     pub demo_asked: bool,

@@ -16,11 +16,11 @@ pub(super) struct Draw<'r, 'a> {
     pub(super) run: &'r mut Run<'a>,
     /// The models that stay.
     pub(super) places: &'r mut Places,
-    /// What was encoded for it.
+    /// The encoded texts and images to start from.
     pub(super) encoded: Encoded,
 }
 
-/// What images are made from, in host memory.
+/// Encoded texts and images to start from, in host memory.
 pub(super) struct Encoded {
     /// The embeddings of the job's texts.
     pub(super) embeds: Vec<TensorData>,

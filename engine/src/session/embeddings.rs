@@ -12,7 +12,7 @@ use crate::prompt_cache::{Encoder, PromptCache};
 /// Embeddings by the texts' numbers, f32 `[1, tokens, channels]` in host memory.
 #[derive(Debug, Default)]
 pub struct Embeddings {
-    /// Where they are kept for later runs.
+    /// The cache that keeps them for later runs.
     cache: Option<PromptCache>,
     /// The embeddings that are known.
     known: Vec<Option<TensorData>>,

@@ -22,7 +22,7 @@ pub(super) struct Encode<'r, 'a> {
     pub(super) places: &'r mut Places,
     /// Whether the text encoder is on another device than the rest.
     pub(super) elsewhere: bool,
-    /// What is known.
+    /// The embeddings that are known.
     pub(super) embeds: Embeddings,
 }
 

@@ -14,7 +14,7 @@ use crate::events::Note;
 use crate::image::InitImage;
 use crate::plan::Work;
 
-/// What will be computed.
+/// Images that will be computed.
 #[derive(Debug)]
 pub struct Job {
     /// The texts of all images, each once.
@@ -23,7 +23,7 @@ pub struct Job {
     pub(super) starts: Vec<StartImage>,
     /// The images that are to be made, in that order.
     images: Vec<ImageJob>,
-    /// What the user should know of the images to start from.
+    /// Notes on the images to start from.
     notes: Vec<Note>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct StartImage {
     pub(super) image: Arc<InitImage>,
     /// Pixels across and down.
     pub(super) size: (u32, u32),
-    /// What is repainted.
+    /// The part that is repainted.
     pub(super) mask: Option<LatentMask>,
 }
 
@@ -116,12 +116,12 @@ impl Job {
         self.images.is_empty()
     }
 
-    /// What the user should know of the images to start from.
+    /// Notes on the images to start from.
     pub fn start_notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// What the user should know of the prompts.
+    /// Notes on the prompts.
     pub fn text_notes(&self) -> Vec<Note> {
         let mut notes = Vec::new();
         if self.texts.iter().any(|text| text.kept == 1) {

@@ -1,8 +1,8 @@
-//! Whether a model that was dropped has given its memory back.
+//! Leaks: a model that was dropped has given its memory back, or has not.
 
 use crate::plan::RUNTIME_ALLOWANCE;
 
-/// What the allocator may keep of any model.
+/// Bytes that the allocator may keep of any model.
 const SLACK: u64 = 256 << 20;
 
 /// Bytes that are in use after a model was dropped and were not before it was loaded, if they are

@@ -9,7 +9,7 @@ use crate::events::Note;
 use crate::models::adapters::lightning_is_assumed;
 
 impl Session {
-    /// What the user should know of Lightning LoRAs in a job.
+    /// Notes on Lightning LoRAs in a job.
     pub fn lightning_notes(&self, job: &Job) -> Vec<Note> {
         let models = &self.models;
         let assumed = models
@@ -19,7 +19,7 @@ impl Session {
         assumed.into_iter().chain(self.misused(job)).collect()
     }
 
-    /// What is to be known where a Lightning LoRA is used without what it was distilled for.
+    /// A note on a Lightning LoRA that is used without what it was distilled for.
     fn misused(&self, job: &Job) -> Option<Note> {
         let models = &self.models;
         if models.lightning.is_some() {

@@ -82,13 +82,13 @@ pub struct KeptFolders {
 /// The models that have stayed in memory, on whatever backends.
 #[derive(Default)]
 struct Places {
-    /// Those on the device.
+    /// The models on the device.
     device: Option<Box<dyn Any + Send + Sync>>,
     /// The text encoder, where it is elsewhere.
     encoder: Option<Box<dyn Any + Send + Sync>>,
 }
 
-/// What a job took.
+/// The figures of a job.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Times and memory of every phase, in order.
@@ -189,7 +189,7 @@ impl Session {
         &self.models
     }
 
-    /// Where work is done, and with how much memory.
+    /// The places where phases run, and their memory.
     pub fn setting(&self) -> &Setting {
         &self.setting
     }
@@ -322,7 +322,7 @@ impl Session {
         Ok(())
     }
 
-    /// Where prompts are encoded, if the rest is done on `device`.
+    /// The device that encodes prompts, if the rest is done on `device`.
     fn encoder_device(&self, device: &DeviceChoice) -> DeviceChoice {
         if self.compute.splits_encoder(device.kind) {
             DeviceChoice {

@@ -50,7 +50,7 @@ impl<B: ModelBackend> Residents<B> {
         found.map_or_else(Self::default, |found| *found)
     }
 
-    /// What the phases need whose models are in memory.
+    /// The plans of the phases whose models are in memory.
     pub(super) fn planned(&self) -> Vec<PhasePlan> {
         [
             self.text_encoder.as_ref().map(|loaded| loaded.planned),
@@ -101,10 +101,10 @@ impl<B: ModelBackend> Residents<B> {
 pub(super) trait Phase<B: ModelBackend> {
     /// The phase's name.
     const NAME: PhaseName;
-    /// Its model.
+    /// The phase's model.
     type Model: Module<B>;
 
-    /// Where the model stays.
+    /// The slot in which the model stays.
     fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>>;
 
     /// Loads the model.

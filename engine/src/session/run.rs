@@ -20,13 +20,13 @@ use crate::models;
 use crate::plan::{PhaseName, PhasePlan, Plan, Setting, Subject, Work};
 use crate::record::report::{Phase, Unload};
 
-/// What a job under way knows and has gathered.
+/// A job under way, with the figures that it has gathered.
 pub(super) struct Run<'a> {
     /// The session.
     pub(super) session: &'a Session,
-    /// What is to be computed.
+    /// The job.
     pub(super) job: &'a Job,
-    /// Where, and with how much memory.
+    /// The places where phases run, and their memory.
     pub(super) setting: Setting,
     /// Which models stay.
     pub(super) keep: Keep,
@@ -50,12 +50,12 @@ pub(super) struct Run<'a> {
 pub(super) struct Loaded<M> {
     /// The model.
     pub(super) module: M,
-    /// What its phase needs, as checked before it was loaded.
+    /// The plan of its phase, as checked before it was loaded.
     pub(super) planned: PhasePlan,
-    /// Its place in [`Run::phases`], in the job that has loaded it.
+    /// The index of its load in [`Run::phases`], in the job that has loaded it.
     record: Option<usize>,
     device_used_before: Option<u64>,
-    /// Its files, where it is used from their mappings.
+    /// The files of the model, where it is used from their mappings.
     mapped: Option<Mapped>,
 }
 

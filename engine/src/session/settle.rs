@@ -174,7 +174,7 @@ impl Settled {
         self.recipe.negative_prompt.is_some()
     }
 
-    /// What a step costs compared with those of other images, and the number of steps.
+    /// The cost of a step compared with those of other images, and the number of steps.
     pub fn step_costs(&self) -> (f64, usize) {
         let steps = self.steps();
         let passes = self.model_calls() * (1 + usize::from(self.guided()));
@@ -187,7 +187,7 @@ impl Settled {
         TokenGrid::of_image(self.width as usize, self.height as usize)
     }
 
-    /// What the user should know of the noise levels.
+    /// A note on the noise levels, if the user should know something of them.
     pub fn note(&self) -> Option<Note> {
         let (steps, asked) = (self.schedule.steps(), self.recipe.steps);
         // Of levels that are listed only a part may be run.

@@ -1,4 +1,4 @@
-//! What the denoising of an image starts from: noise, or an image with noise.
+//! The start of denoising: noise, or an image with noise.
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};

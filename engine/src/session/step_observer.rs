@@ -1,4 +1,4 @@
-//! What watches the steps of one image.
+//! An observer of the steps of one image.
 
 use backends::ModelBackend;
 use burn::tensor::Tensor;
@@ -16,7 +16,7 @@ use crate::image::{RgbImage, Rounding};
 pub(super) struct StepObserver<'a> {
     /// The image, counted from 0 within the job.
     pub(super) index: usize,
-    /// Its size in tokens.
+    /// The image's size in tokens.
     pub(super) grid: TokenGrid,
     /// Who is told.
     pub(super) observer: &'a mut dyn Observer,

@@ -20,7 +20,7 @@ pub(super) struct Waiting {
     /// The key of each image.
     keys: Vec<String>,
     own: HashSet<String>,
-    /// What an earlier run has left.
+    /// The latents that an earlier run has left.
     found: Vec<Option<TensorData>>,
     /// Whether it was told that they cannot be kept.
     told: bool,

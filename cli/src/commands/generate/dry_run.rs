@@ -22,7 +22,7 @@ pub(super) enum Where {
 /// Prints the plan of `plan`'s flags.
 ///
 /// # Errors
-/// What makes the files unusable; [`CliError::Memory`] for a plan that does not fit.
+/// What makes the files unusable; [`engine::Error::Memory`] for a plan that does not fit.
 pub(crate) fn plan(config: &PlanConfig) -> Result<(), CliError> {
     let generate = &config.generate;
     let console = Console::new(generate.verbosity);

@@ -14,7 +14,7 @@ use crate::output::{file_key::file_key, preview_file};
 /// Everything to be written can be, no two are the same file, and nothing of the user's is lost.
 ///
 /// # Errors
-/// [`CliError::Usage`] naming the flag or the file; [`CliError::Output`].
+/// [`CliError::Usage`] naming the flag or the file; [`engine::Error::Output`].
 pub(super) fn check_writable(config: &GenerateConfig, requests: &[Wanted]) -> Result<(), CliError> {
     let images: Vec<&PathBuf> = requests
         .iter()

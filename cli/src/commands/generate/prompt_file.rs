@@ -65,8 +65,8 @@ impl Own {
 /// rounded, and to `bad` what is wrong with a line.
 ///
 /// # Errors
-/// [`CliError::Input`] for a file that cannot be read, and [`CliError::Usage`] for one of another
-/// form or without a prompt.
+/// [`engine::Error::Input`] for a file that cannot be read, and [`CliError::Usage`] for one of
+/// another form or without a prompt.
 pub(super) fn read(
     path: &Path,
     sampling: &Sampling,

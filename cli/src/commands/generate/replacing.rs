@@ -54,7 +54,7 @@ pub(super) fn check(batch: &Batch<'_>) -> Result<(), CliError> {
 /// drawn, or that it would replace.
 ///
 /// # Errors
-/// [`CliError::ModelFile`] naming the first of them.
+/// [`engine::Error::ModelFile`] naming the first of them.
 pub(super) fn check_demo(config: &GenerateConfig, requests: &[Wanted]) -> Result<(), CliError> {
     if !config.sources.is_demo() || config.sources.demo_asked {
         return Ok(());
@@ -97,7 +97,7 @@ impl ByRecipe {
     /// image before, if one has.
     ///
     /// # Errors
-    /// [`CliError::Input`] for another image of the same name.
+    /// [`engine::Error::Input`] for another image of the same name.
     pub(super) fn add(
         &mut self,
         path: &Path,

@@ -44,7 +44,7 @@ struct Described<'a> {
 /// The description of an image's file, as text or as JSON.
 ///
 /// # Errors
-/// [`CliError::Input`] for a damaged file.
+/// [`engine::Error::Input`] for a damaged file.
 pub(super) fn describe(path: &Path, json: bool) -> Result<String, CliError> {
     let file = ImageFile::open(path)?;
     let recipe = file.recipe_json()?;

@@ -21,7 +21,7 @@ impl Target {
     /// The one that the flags name, if they name one.
     ///
     /// # Errors
-    /// [`CliError::Device`].
+    /// [`engine::Error::Device`].
     pub(super) fn of(args: &InspectArgs) -> Result<Option<Self>, CliError> {
         Ok(match args.backend {
             Some(backend) => {
