@@ -9,6 +9,7 @@ use loader::WatchedFiles;
 /// A device works on threads of its own, whose panics reach nobody: the result stays as it was.
 /// Only a panic hook of the process sees them, and only a signal handler of the process sees that
 /// a mapped file was cut off. A program that has such hooks gives them to a session by this trait.
+/// A fault ends each job that is at work then, since nothing tells whose it is.
 pub trait Guard: Debug + Send + Sync {
     /// A mark in the list of faults, for [`Self::fault_since`].
     fn mark(&self) -> u64;

@@ -9,35 +9,32 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 
-/// The files of the model, by their paths in the tree.
+/// The files of the model, by their paths in the tree. The folder `demo` of this crate is a link, so
+/// that they are part of its package.
 const FILES: [(&str, &[u8]); 6] = [
     (
         "diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors",
-        include_bytes!(
-            "../../../demo/models/diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors"
-        ),
+        include_bytes!("../../demo/diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors"),
     ),
     (
         "text_encoders/qwen_2.5_vl_demo_fp8_scaled.safetensors",
-        include_bytes!(
-            "../../../demo/models/text_encoders/qwen_2.5_vl_demo_fp8_scaled.safetensors"
-        ),
+        include_bytes!("../../demo/text_encoders/qwen_2.5_vl_demo_fp8_scaled.safetensors"),
     ),
     (
         "vae/qwen_image_demo_vae.safetensors",
-        include_bytes!("../../../demo/models/vae/qwen_image_demo_vae.safetensors"),
+        include_bytes!("../../demo/vae/qwen_image_demo_vae.safetensors"),
     ),
     (
         "tokenizer/vocab.json",
-        include_bytes!("../../../demo/models/tokenizer/vocab.json"),
+        include_bytes!("../../demo/tokenizer/vocab.json"),
     ),
     (
         "tokenizer/merges.txt",
-        include_bytes!("../../../demo/models/tokenizer/merges.txt"),
+        include_bytes!("../../demo/tokenizer/merges.txt"),
     ),
     (
         "tokenizer/tokenizer_config.json",
-        include_bytes!("../../../demo/models/tokenizer/tokenizer_config.json"),
+        include_bytes!("../../demo/tokenizer/tokenizer_config.json"),
     ),
 ];
 
