@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{
-    Checkpoint, FILE_SUFFIX, FoundCheckpoint, INDEX_SUFFIX, file_names, has_ending,
-};
+use crate::checkpoint::{Checkpoint, FoundCheckpoint, file_names, is_index};
 use crate::component::Component;
+use crate::container;
 use crate::detect::components;
 use crate::error::LoadError;
 use crate::lora::looks_like_a_lora;
@@ -264,7 +263,7 @@ impl Candidates {
     /// Opens the checkpoints of a folder and of `depth` levels below it.
     fn collect(&mut self, dir: &Path, depth: usize) -> Result<(), LoadError> {
         let names = file_names(dir)?;
-        let sharded = names.iter().any(|name| has_ending(name, INDEX_SUFFIX));
+        let sharded = names.iter().any(|name| is_index(name));
         for name in names {
             let path = dir.join(&name);
             if path.is_dir() {
@@ -274,8 +273,9 @@ impl Candidates {
                 continue;
             }
             // A shard alone is no checkpoint.
-            let whole = has_ending(&name, FILE_SUFFIX) && !(sharded && name.contains("-of-"));
-            if whole || has_ending(&name, INDEX_SUFFIX) {
+            let is_file = container::without_ending(&name).is_some();
+            let whole = is_file && !(sharded && name.contains("-of-"));
+            if whole || is_index(&name) {
                 self.consider(path);
             }
         }

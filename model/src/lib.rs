@@ -17,9 +17,9 @@
 //! unfinished latents. [`family`] has the defaults of a published model, [`config`] reads the sizes
 //! of one from its files, and [`memory`] tells the memory that each phase needs.
 //!
-//! Modules and fields have the names of the reference's checkpoint keys. The crate reads no files
-//! but the tokenizer's: a [`Builder`] makes modules whose parameters are filled from outside,
-//! through Burn's `ModuleMapper`.
+//! The crate reads no files but the tokenizer's. A [`Builder`] makes modules without memory and notes
+//! the name of the tensor that fills each parameter, by the parameter's id; a loader fills them from
+//! outside, through Burn's `ModuleMapper`.
 //!
 //! ```
 //! use backends::ModelBackend;

@@ -23,8 +23,7 @@ use crate::text::Excerpt;
 /// has about 10 MB.
 const MAX_JSON_BYTES: u64 = 64_000_000;
 
-pub(crate) const INDEX_SUFFIX: &str = ".safetensors.index.json";
-pub(crate) const FILE_SUFFIX: &str = ".safetensors";
+const INDEX_SUFFIX: &str = ".safetensors.index.json";
 
 /// The tensors of one or several files, by name. Only headers have been read.
 #[derive(Clone, Debug)]
@@ -179,7 +178,7 @@ fn single(path: &Path) -> Result<(Vec<CheckpointFile>, Vec<Entry>), LoadError> {
 /// The number of a shard, from 1, and of all shards, by a name such as
 /// `model-00001-of-00002.safetensors`; `None` for any other, and for an only shard.
 fn one_of_several_shards(name: &str) -> Option<(usize, usize)> {
-    let (name, of) = without_ending(name, FILE_SUFFIX)?.rsplit_once("-of-")?;
+    let (name, of) = container::without_ending(name)?.rsplit_once("-of-")?;
     let (_, number) = name.rsplit_once('-')?;
     let (number, of) = (number.parse().ok()?, of.parse().ok()?);
     (of > 1).then_some((number, of))
@@ -191,11 +190,9 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
         return Err(LoadError::WholeModel { dir: dir.into() });
     }
     let names = file_names(dir)?;
-    let ending = |suffix: &str| -> Vec<&String> {
-        let names = names.iter();
-        names.filter(|name| has_ending(name, suffix)).collect()
-    };
-    let (indices, files) = (ending(INDEX_SUFFIX), ending(FILE_SUFFIX));
+    let indices: Vec<&String> = names.iter().filter(|name| is_index(name)).collect();
+    let is_file = |name: &&String| container::without_ending(name).is_some();
+    let files: Vec<&String> = names.iter().filter(is_file).collect();
     match (indices.as_slice(), files.as_slice()) {
         ([one], _) => Ok(dir.join(one)),
         ([], []) => Err(LoadError::EmptyFolder { dir: dir.into() }),
@@ -214,14 +211,9 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// Whether a name has an ending, in capitals or not.
-pub(crate) fn has_ending(name: &str, ending: &str) -> bool {
-    without_ending(name, ending).is_some()
-}
-
-fn without_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
-    let (name, found) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
-    found.eq_ignore_ascii_case(ending).then_some(name)
+/// Whether a name is that of an index of shards.
+pub(crate) fn is_index(name: &str) -> bool {
+    container::strip_ending(name, INDEX_SUFFIX).is_some()
 }
 
 /// The names of a folder's entries, sorted; names that are not Unicode are none of ours, nor are

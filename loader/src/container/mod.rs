@@ -42,6 +42,21 @@ pub fn open(path: &Path) -> Result<Arc<dyn Container>, LoadError> {
     Ok(Arc::new(safetensors::Header::open(path)?))
 }
 
+/// Endings of the names that files of tensors have, in small or in capital letters.
+const ENDINGS: [&str; 1] = [safetensors::ENDING];
+
+/// The name of a file of tensors without its ending; `None` for a name with another ending.
+pub(crate) fn without_ending(name: &str) -> Option<&str> {
+    let mut endings = ENDINGS.iter();
+    endings.find_map(|ending| strip_ending(name, ending))
+}
+
+/// A name without an ending, which may be in capital letters.
+pub(crate) fn strip_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
+    let (name, found) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+    found.eq_ignore_ascii_case(ending).then_some(name)
+}
+
 /// The metadata of a regular file, or a clear error for anything else.
 pub(crate) fn file_metadata(path: &Path) -> Result<Metadata, LoadError> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::Lora;
 use super::adapters::check_fit;
 use super::config::PEFT_FILE;
-use crate::checkpoint::{FILE_SUFFIX, file_names};
+use crate::checkpoint::file_names;
+use crate::container::safetensors::ENDING;
 use crate::error::LoadError;
 use crate::models_dir::{LORAS, MAX_DEPTH, tree};
 use crate::text::Excerpt;
@@ -28,9 +29,9 @@ pub(super) fn is_lora_file(path: &Path) -> bool {
 }
 
 fn has_suffix(name: &str) -> bool {
-    let at = name.len().saturating_sub(FILE_SUFFIX.len());
+    let at = name.len().saturating_sub(ENDING.len());
     let ending = name.get(at..);
-    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(FILE_SUFFIX))
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
 }
 
 /// The file of a LoRA's folder: PEFT's or diffusers' own, or the only one. None for what is no

@@ -31,6 +31,9 @@ pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// The most dimensions that a tensor may have. Convolutions over video have 5.
 pub const MAX_RANK: usize = 8;
 
+/// The ending of the files' names.
+pub(crate) const ENDING: &str = ".safetensors";
+
 /// Bytes before the JSON text.
 const LENGTH_BYTES: u64 = 8;
 
