@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_PI_4;
 use std::fs::{self, File};
 
 use super::drawn::{DrawnImage, Region};
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 use super::hold::Held;
 use super::support::{Run, program};
 
@@ -99,7 +99,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
     names
 }
 
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 #[test]
 fn nothing_of_the_demo_model_stays_after_a_second_ctrl_c() {
     let temporary = tempfile::tempdir().unwrap();

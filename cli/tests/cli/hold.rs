@@ -1,5 +1,5 @@
-//! Holds the program at a known point of its work, which a build with debug assertions lets a test
-//! do: no test hopes that the program is still, or already, at something.
+//! Holds the program at a known point of its work: no test hopes that the program is still, or
+//! already, at something.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};

@@ -1,5 +1,5 @@
 //! Ctrl-C.
-#![cfg(all(unix, debug_assertions))]
+#![cfg(unix)]
 
 use crate::hold::Held;
 use crate::support::{Place, program};

@@ -19,7 +19,7 @@ mod formats;
 mod from;
 mod from_others;
 mod from_recipe;
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 mod hold;
 // The tests of the crate `hub` use more of it.
 #[allow(dead_code)]
@@ -38,7 +38,7 @@ mod lora;
 mod lora_files;
 mod lora_prompts;
 mod make_fixture;
-#[cfg(all(target_os = "linux", debug_assertions))]
+#[cfg(target_os = "linux")]
 mod mapped_file;
 mod mask_crop;
 mod outputs;

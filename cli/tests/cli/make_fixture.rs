@@ -152,7 +152,7 @@ fn it_is_hidden_but_explained() {
     run(&["make-fixture", "--real-shapes=x", "--sparse", "--seed=1"]).expect(2);
 }
 
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_no_part_of_a_file() {
     // Beside what was built, where there is room: the size of the whole file must be free.

@@ -34,7 +34,7 @@ fn a_preview_takes_no_place_of_the_users() {
     assert!(fs::read(&preview).unwrap() == made);
 }
 
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 #[test]
 fn a_preview_left_behind_by_a_killed_run_is_replaced() {
     let place = Place::new();

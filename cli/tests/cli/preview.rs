@@ -18,7 +18,7 @@ fn previews_leave_the_image_as_it_is_and_nothing_behind() {
     assert!(fs::read(place.path("out/x.png")).unwrap() == without);
 }
 
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 #[test]
 fn a_preview_is_there_meanwhile_and_gone_after_ctrl_c() {
     let place = Place::new();

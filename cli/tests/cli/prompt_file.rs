@@ -326,7 +326,7 @@ fn a_dry_run_plans_for_the_largest_image() {
     assert!(run.stdout.contains("Images: 2"), "{}", run.stdout);
 }
 
-#[cfg(all(unix, debug_assertions))]
+#[cfg(unix)]
 #[test]
 fn images_that_are_made_survive_ctrl_c_and_the_next_run_continues() {
     let place = Place::new();
