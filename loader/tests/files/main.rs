@@ -9,6 +9,7 @@ mod folders;
 mod lora;
 mod lora_folder;
 mod lora_settings;
+mod real_headers;
 mod shards;
 mod single_files;
 mod writer;

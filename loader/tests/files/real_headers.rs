@@ -1,6 +1,5 @@
 //! The key lists of the real checkpoints: every key has a role, with the real shapes, and none is
 //! left over. No weights are needed: the files written here are full-size, and all holes.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
