@@ -283,3 +283,32 @@ fn the_readme_is_short_and_has_the_gates_commands() {
         assert!(lines.contains(&command), "{command}");
     }
 }
+
+#[test]
+fn the_test_command_is_the_gates_everywhere() {
+    let gate = fs::read_to_string(root().join(".ci/run")).unwrap();
+    for document in documents() {
+        for (_, line) in document.code() {
+            let shown = document.path.display();
+            let is_it = line.starts_with("cargo test") && line.contains("--workspace");
+            assert!(!is_it || gate.contains(line), "{shown}: {line}");
+        }
+    }
+}
+
+#[test]
+fn rust_code_is_the_examples() {
+    let example = fs::read_to_string(root().join("cli/examples/generate.rs")).unwrap();
+    let known: BTreeSet<&str> = example.lines().map(str::trim).collect();
+    let mut checked = 0;
+    for document in documents() {
+        for (language, line) in document.code() {
+            if language == "rust" {
+                let line = line.trim();
+                assert!(known.contains(line), "{}: {line}", document.path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 5, "{checked}");
+}
