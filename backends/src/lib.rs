@@ -67,7 +67,7 @@ pub use fp8::{
     Arithmetic, Chain, ChainCall, Fp8Format, Layer, LayerWeight, NormCall, Output, StreamCall,
     StreamResult, Update, WeightFormat,
 };
-pub use kernels::{Activation, Activations, Kernels, RoundedRows};
+pub use kernels::{Activation, Activations, Kernels, QuantizedRows};
 pub use low_rank::LowRank;
 pub use parameters::{ParameterNames, TensorPart, UnfilledModule};
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};

@@ -104,7 +104,7 @@ impl<B: Kernels> Weight<B> {
             addend: addend.map(|addend| addend.reshape([rows, out])),
             activation,
         };
-        let x = Activations::Exact(x.reshape([rows, width]));
+        let x = Activations::Float(x.reshape([rows, width]));
         shape[D - 1] = out;
         self.of_layer().multiply(x, epilogue).reshape(shape)
     }

@@ -145,7 +145,7 @@ mod tests {
         layer.set_arithmetic(Arithmetic::Fp8);
         let layer = layer.layer(Activation::None);
         assert!(!layer.takes_rounded());
-        layer.compute(Activations::Rounded(Activations::Exact(x()).rounded()));
+        layer.compute(Activations::Quantized(Activations::Float(x()).quantized()));
     }
 
     fn gelu(x: f32) -> f32 {
@@ -166,7 +166,7 @@ mod tests {
     fn gelu_comes_after_the_sum() {
         for (adapted, expected) in [(false, [-0.5, -1.5]), (true, [1.5, 2.5])] {
             let layer = layer(adapted).layer(Activation::GeluTanh);
-            let found = layer.compute(Activations::Exact(x()));
+            let found = layer.compute(Activations::Float(x()));
             assert_close(found, &expected.map(gelu));
         }
     }
@@ -175,7 +175,7 @@ mod tests {
     fn chains_go_on_from_their_own_results() {
         let (plain, adapted) = (layer(false), layer(true));
         let call = ChainCall {
-            x: Activations::Exact(x()),
+            x: Activations::Float(x()),
             chain: Chain::new(plain.layer(Activation::GeluTanh))
                 .then(adapted.layer(Activation::None)),
         };

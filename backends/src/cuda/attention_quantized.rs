@@ -7,8 +7,8 @@ use cudarc::driver::DriverError;
 
 use super::engine::Engine;
 use super::launch::{Arg, Grid};
+use super::quantize::empty_rows;
 use super::rotary::{AT_ONCE, Rotary, two_lengths};
-use super::round::empty_rows;
 use super::scope::Scope;
 use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
 use crate::kernels::{Activations, NormedJointAttention, Rotation};
@@ -69,8 +69,8 @@ impl<'a> QuantizedAttention<'a> {
             let [batch, tokens, heads, dim] = dims(v);
             let (rows, width) = (batch * tokens, heads * dim);
             match call.quantize_results {
-                false => Activations::Exact(typed(empty(v, [rows, width].into(), DType::BF16))),
-                true => Activations::Rounded(empty_rows(v, rows, width)),
+                false => Activations::Float(typed(empty(v, [rows, width].into(), DType::BF16))),
+                true => Activations::Quantized(empty_rows(v, rows, width)),
             }
         });
         Self {
@@ -103,8 +103,8 @@ impl<'a> QuantizedAttention<'a> {
                     tokens,
                     batches: index * AT_ONCE,
                 };
-                self.round_queries_and_keys(scope, group, [&q, &k])?;
-                self.round_values(scope, group, &v)?;
+                self.quantize_queries_and_keys(scope, group, [&q, &k])?;
+                self.quantize_values(scope, group, &v)?;
                 for i in 0..lengths.len() {
                     self.attend(scope, group, i, [&q[i], &k[i], &v[i]])?;
                 }
@@ -138,7 +138,7 @@ impl<'a> QuantizedAttention<'a> {
             .collect()
     }
 
-    fn round_queries_and_keys(
+    fn quantize_queries_and_keys(
         &self,
         scope: &Scope<'_>,
         group: Group<'_>,
@@ -161,7 +161,7 @@ impl<'a> QuantizedAttention<'a> {
         launch(scope, "rms_norm_rotate_joined_quantize_bf16", grid, &args)
     }
 
-    fn round_values(
+    fn quantize_values(
         &self,
         scope: &Scope<'_>,
         group: Group<'_>,
@@ -207,11 +207,11 @@ impl<'a> QuantizedAttention<'a> {
         };
         let row = heads * dim;
         match &self.results {
-            [Activations::Rounded(a), Activations::Rounded(b)] => {
+            [Activations::Quantized(a), Activations::Quantized(b)] => {
                 args.extend(places([&a.values, &b.values], row));
                 args.extend(places([&a.scales, &b.scales], size_of::<f32>()));
             }
-            [Activations::Exact(a), Activations::Exact(b)] => {
+            [Activations::Float(a), Activations::Float(b)] => {
                 let [a, b] = [a, b].map(|result| raw(result.clone()));
                 args.extend(places([&a, &b], row * size_of::<u16>()));
                 args.extend([Arg::Pointer(0); 2]);

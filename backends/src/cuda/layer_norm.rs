@@ -6,7 +6,7 @@ use cudarc::driver::DriverError;
 use super::engine::Engine;
 use super::launch::Arg;
 use super::linear::in_dtype;
-use super::round::empty_rows;
+use super::quantize::empty_rows;
 use super::scope::Scope;
 use super::tensor::{
     Element, Tensor, Typed, batch_stride, contiguous, dims, empty, engine_of, over, raw, typed,
@@ -40,7 +40,7 @@ pub(super) struct Norm {
 
 impl Norm {
     /// Takes memory for the results, which are quantized if `quantize`: then
-    /// [`has_use`](super::rounded::has_use) must say so.
+    /// [`has_use`](super::linear_quantized::has_use) must say so.
     pub(super) fn new(element: Element, inputs: Inputs, quantize: bool) -> Self {
         let [batch, tokens, channels] = dims(&inputs.x);
         let rows = batch * tokens;
@@ -53,8 +53,8 @@ impl Norm {
                 Some(_) => empty(&x, x.meta.shape().clone(), dtype),
             },
             y: match quantize {
-                false => Activations::Exact(typed(empty(&x, [rows, channels].into(), dtype))),
-                true => Activations::Rounded(empty_rows(&x, rows, channels)),
+                false => Activations::Float(typed(empty(&x, [rows, channels].into(), dtype))),
+                true => Activations::Quantized(empty_rows(&x, rows, channels)),
             },
             inputs: Inputs {
                 update: inputs.update.map(|update| update.map(as_read)),
@@ -106,13 +106,13 @@ impl Norm {
             args.push(of(&self.sum));
         }
         match &self.y {
-            Activations::Exact(y) => args.push(of(&raw(y.clone()))),
-            Activations::Rounded(rows) => args.extend([of(&rows.values), of(&rows.scales)]),
+            Activations::Float(y) => args.push(of(&raw(y.clone()))),
+            Activations::Quantized(rows) => args.extend([of(&rows.values), of(&rows.scales)]),
         }
         args.extend([Arg::Int(channels as i32), Arg::Int(tokens as i32)]);
         args.extend(strides.into_iter().map(Arg::Long));
         args.push(Arg::Float(*epsilon as f32));
-        let rounded = matches!(self.y, Activations::Rounded(_));
+        let rounded = matches!(self.y, Activations::Quantized(_));
         let name = match (update.is_some(), rounded) {
             (false, false) => "layer_norm_modulate",
             (false, true) => "layer_norm_modulate_quantize",
@@ -132,8 +132,8 @@ fn run(engine: &Engine, element: Element, inputs: Inputs) -> [Typed<3>; 2] {
     engine.run(&x.client, |scope| norm.run(scope));
     let shape = x.meta.shape().clone();
     let y = match norm.y() {
-        Activations::Exact(y) => raw(y),
-        Activations::Rounded(_) => unreachable!("the norm was made with exact results"),
+        Activations::Float(y) => raw(y),
+        Activations::Quantized(_) => unreachable!("the norm was made with exact results"),
     };
     let y = over(x, y.handle, shape, x.dtype);
     [norm.sum(), y].map(typed)

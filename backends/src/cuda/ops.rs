@@ -5,15 +5,15 @@ use burn::tensor::{FloatDType, Tensor};
 use burn_cuda::Cuda;
 
 use super::{
-    attention, attention_quantized, concatenate, conv, fused, layer_norm, linear, rotary, round,
-    rounded, streams,
+    attention, attention_quantized, concatenate, conv, fused, layer_norm, linear, linear_quantized,
+    quantize, rotary, streams,
 };
 use crate::fp8::{StreamCall, StreamResult};
 use crate::kernels::{
     Activations, Attention, ChannelNorm, Concatenate, ConvSame, DenseLinear, Fp8Linear, GatedAdd,
     GatedAddLayerNorm, GeluTanh, JointAttention, JointRmsNormRotary, Kernels, ModulatedLayerNorm,
-    NormedJointAttention, QuantizeRows, QuantizedLinear, RmsNorm, RmsNormRotary, RotaryEmbedding,
-    RoundedRows, SiluMul, burns_products,
+    NormedJointAttention, QuantizeRows, QuantizedLinear, QuantizedRows, RmsNorm, RmsNormRotary,
+    RotaryEmbedding, SiluMul, burns_products,
 };
 
 impl Kernels for Cuda {
@@ -108,17 +108,17 @@ impl Kernels for Cuda {
     }
 
     fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {
-        rounded::is_possible(device, dtype)
+        linear_quantized::is_possible(device, dtype)
     }
 
-    fn quantize_rows(call: QuantizeRows<Self>) -> Result<RoundedRows<Self>, QuantizeRows<Self>> {
-        round::quantize_rows(call)
+    fn quantize_rows(call: QuantizeRows<Self>) -> Result<QuantizedRows<Self>, QuantizeRows<Self>> {
+        quantize::quantize_rows(call)
     }
 
     fn quantized_linear(
         call: QuantizedLinear<Self>,
     ) -> Result<Tensor<Self, 2>, QuantizedLinear<Self>> {
-        rounded::quantized_linear(call)
+        linear_quantized::quantized_linear(call)
     }
 
     fn streams<const N: usize>(

@@ -10,14 +10,14 @@ use cudarc::driver::DriverError;
 use super::engine::Engine;
 use super::layer_norm::{Inputs, Norm};
 use super::linear::{self, Linear, Stored};
-use super::round::{self, Round};
-use super::rounded::{self, LinearRounded, has_use};
+use super::linear_quantized::{self, LinearRounded, has_use};
+use super::quantize::{self, Quantize};
 use super::scope::Scope;
 use super::tensor::{Element, Typed, engine_of, over, raw, typed};
 use crate::fp8::{
     Chain, ChainCall, Layer, LayerWeight, NormCall, Output, StreamCall, StreamResult, Update,
 };
-use crate::kernels::{Activations, Epilogue, Fp8Codes, QuantizedLinear, RoundedRows};
+use crate::kernels::{Activations, Epilogue, Fp8Codes, QuantizedLinear, QuantizedRows};
 use crate::low_rank::LowRank;
 
 /// Computes both streams in one run, one beside the other, or hands them back where our kernels and
@@ -52,7 +52,7 @@ struct Plan {
 
 enum Step {
     Norm(Box<Norm>),
-    Round(Box<Round>),
+    Quantize(Box<Quantize>),
     Linear(Box<Linear>),
     Rounded(Box<LinearRounded>),
 }
@@ -125,14 +125,14 @@ impl Plan {
     fn chain(&mut self, x: Activations<Cuda>, chain: Chain<Cuda>) -> Option<Typed<2>> {
         let mut layers = chain.into_layers();
         let y = self.layer(x, layers.next()?)?;
-        layers.try_fold(y, |y, layer| self.layer(Activations::Exact(y), layer))
+        layers.try_fold(y, |y, layer| self.layer(Activations::Float(y), layer))
     }
 
     fn layer(&mut self, x: Activations<Cuda>, layer: Layer<Cuda>) -> Option<Typed<2>> {
         let addend = match (&x, layer.adapter) {
             (_, None) => None,
-            (Activations::Exact(x), Some(adapter)) => Some(self.adapter(x.clone(), adapter)?),
-            (Activations::Rounded(_), Some(_)) => return None,
+            (Activations::Float(x), Some(adapter)) => Some(self.adapter(x.clone(), adapter)?),
+            (Activations::Quantized(_), Some(_)) => return None,
         };
         let epilogue = Epilogue {
             bias: layer.bias,
@@ -140,22 +140,22 @@ impl Plan {
             activation: layer.activation,
         };
         match (layer.weight, x) {
-            (LayerWeight::Dense(weight), Activations::Exact(x)) => {
+            (LayerWeight::Dense(weight), Activations::Float(x)) => {
                 let engine = linear::engine_for(&x, None);
                 self.linear(engine, x, Stored::Dense(raw(weight)), epilogue)
             }
-            (LayerWeight::Fp8(weight), Activations::Exact(x)) => {
+            (LayerWeight::Fp8(weight), Activations::Float(x)) => {
                 let engine = linear::engine_for(&x, Some(&weight));
                 self.linear(engine, x, Stored::from(weight), epilogue)
             }
-            (LayerWeight::Rounding(weight), Activations::Rounded(x)) => {
+            (LayerWeight::Rounding(weight), Activations::Quantized(x)) => {
                 self.linear_rounded(x, weight, epilogue)
             }
-            (LayerWeight::Rounding(weight), Activations::Exact(x)) => {
-                let x = self.round(x)?;
+            (LayerWeight::Rounding(weight), Activations::Float(x)) => {
+                let x = self.quantize(x)?;
                 self.linear_rounded(x, weight, epilogue)
             }
-            (_, Activations::Rounded(_)) => None,
+            (_, Activations::Quantized(_)) => None,
         }
     }
 
@@ -167,11 +167,11 @@ impl Plan {
         self.linear(engine, x, up, Epilogue::NONE)
     }
 
-    fn round(&mut self, x: Typed<2>) -> Option<RoundedRows<Cuda>> {
-        round::engine_for(&x)?;
-        let round = Round::new(x);
-        let rows = round.rows();
-        self.steps.push(Step::Round(Box::new(round)));
+    fn quantize(&mut self, x: Typed<2>) -> Option<QuantizedRows<Cuda>> {
+        quantize::engine_for(&x)?;
+        let quantize = Quantize::new(x);
+        let rows = quantize.rows();
+        self.steps.push(Step::Quantize(Box::new(quantize)));
         Some(rows)
     }
 
@@ -191,7 +191,7 @@ impl Plan {
 
     fn linear_rounded(
         &mut self,
-        x: RoundedRows<Cuda>,
+        x: QuantizedRows<Cuda>,
         weight: Fp8Codes<Cuda>,
         epilogue: Epilogue<Cuda>,
     ) -> Option<Typed<2>> {
@@ -200,7 +200,7 @@ impl Plan {
             weight,
             epilogue,
         };
-        let (_, layer) = rounded::Layer::of(&call)?;
+        let (_, layer) = linear_quantized::Layer::of(&call)?;
         let linear = LinearRounded::new(layer, call);
         let y = typed(linear.y());
         self.steps.push(Step::Rounded(Box::new(linear)));
@@ -211,7 +211,7 @@ impl Plan {
     fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         self.steps.iter().try_for_each(|step| match step {
             Step::Norm(norm) => norm.run(scope),
-            Step::Round(round) => round.run(scope),
+            Step::Quantize(quantize) => quantize.run(scope),
             Step::Linear(linear) => linear.run(scope),
             Step::Rounded(linear) => linear.run(scope),
         })

@@ -4,7 +4,7 @@ pub enum Arithmetic {
     /// Activations as they are; the weight is decoded, which is exact.
     #[default]
     Exact,
-    /// Activations rounded to E4M3, each token by a scale of its own, for products on FP8 tensor
+    /// Activations quantized to E4M3, each token by a scale of its own, for products on FP8 tensor
     /// cores ("W8A8").
     Fp8,
 }

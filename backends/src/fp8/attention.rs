@@ -42,9 +42,9 @@ fn exact<B: Kernels>(call: NormedJointAttention<'_, B>) -> [Activations<B>; 2] {
         })
     });
     joint_attention(q, k, v, lengths).map(|x| {
-        let rows = Activations::Exact(x.flatten::<3>(2, 3).flatten::<2>(0, 1));
+        let rows = Activations::Float(x.flatten::<3>(2, 3).flatten::<2>(0, 1));
         match quantize_results {
-            true => Activations::Rounded(rows.rounded()),
+            true => Activations::Quantized(rows.quantized()),
             false => rows,
         }
     })
@@ -112,7 +112,7 @@ mod tests {
         let exact = joint_attention(q, k, v.clone(), &lengths);
         for ((kept, quantized), exact) in kept.into_iter().zip(quantized).zip(exact) {
             let exact = exact.flatten::<3>(2, 3).flatten::<2>(0, 1);
-            let (Activations::Exact(kept), Activations::Rounded(quantized)) = (kept, quantized)
+            let (Activations::Float(kept), Activations::Quantized(quantized)) = (kept, quantized)
             else {
                 panic!("results are not of the form that was asked for");
             };

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::linear::{dense_linear, fp8_linear, quantize_rows, quantized_linear};
 use crate::kernels::{
     Activation, Activations, DenseLinear, Epilogue, Fp8Codes, Fp8Linear, Kernels, QuantizedLinear,
-    RoundedRows,
+    QuantizedRows,
 };
 use crate::low_rank::LowRank;
 
@@ -78,7 +78,7 @@ impl<B: Kernels> LayerWeight<B> {
                 epilogue,
             }),
             Self::Rounding(weight) => quantized_linear(QuantizedLinear {
-                x: x.rounded(),
+                x: x.quantized(),
                 weight,
                 epilogue,
             }),
@@ -93,18 +93,18 @@ impl<B: Backend> Activations<B> {
     /// If they are rounded.
     fn exact(self) -> Tensor<B, 2> {
         match self {
-            Self::Exact(x) => x,
-            Self::Rounded(_) => panic!("a layer that takes exact activations got rounded ones"),
+            Self::Float(x) => x,
+            Self::Quantized(_) => panic!("a layer that takes exact activations got quantized ones"),
         }
     }
 }
 
 impl<B: Kernels> Activations<B> {
-    /// The same, rounded if they are not yet.
-    pub fn rounded(self) -> RoundedRows<B> {
+    /// The same, quantized if they are not yet.
+    pub fn quantized(self) -> QuantizedRows<B> {
         match self {
-            Self::Exact(x) => quantize_rows(x),
-            Self::Rounded(rows) => rows,
+            Self::Float(x) => quantize_rows(x),
+            Self::Quantized(rows) => rows,
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use burn::tensor::{FloatDType, Tensor, TensorPrimitive};
 
-use super::{portable, rounding};
+use super::{portable, quantize};
 use crate::kernels::{
     DenseLinear, DenseRows, Epilogue, Fp8Linear, Fp8Rows, Kernels, QuantizeRows, QuantizedLinear,
-    RoundedRows,
+    QuantizedRows,
 };
 
 /// Computes [`DenseLinear`], float `[rows, out]`.
@@ -20,8 +20,8 @@ pub(crate) fn fp8_linear<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
 }
 
 /// Computes [`QuantizeRows`].
-pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> RoundedRows<B> {
-    B::quantize_rows(QuantizeRows { x }).unwrap_or_else(rounding::quantize_rows)
+pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> QuantizedRows<B> {
+    B::quantize_rows(QuantizeRows { x }).unwrap_or_else(quantize::quantize_rows)
 }
 
 /// Computes [`QuantizedLinear`], float `[rows, out]`.

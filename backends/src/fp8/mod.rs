@@ -9,7 +9,7 @@ mod layer;
 pub(crate) mod linear;
 mod norm_call;
 pub(crate) mod portable;
-mod rounding;
+mod quantize;
 mod stream_call;
 
 pub use arithmetic::Arithmetic;

@@ -82,7 +82,7 @@ impl<B: Kernels> ChainCall<B> {
 /// Through further layers.
 fn go_on<B: Kernels>(y: Tensor<B, 2>, layers: Vec<Layer<B>>) -> Tensor<B, 2> {
     let layers = layers.into_iter();
-    layers.fold(y, |y, layer| layer.compute(Activations::Exact(y)))
+    layers.fold(y, |y, layer| layer.compute(Activations::Float(y)))
 }
 
 impl<B: Kernels, const N: usize> StreamCall<B, N> {
@@ -93,9 +93,9 @@ impl<B: Kernels, const N: usize> StreamCall<B, N> {
     pub fn compute(self) -> StreamResult<B, N> {
         let takes_rounded = self.takes_rounded();
         let [sum, y] = self.norm.compute();
-        let x = Activations::Exact(y.flatten::<2>(0, 1));
+        let x = Activations::Float(y.flatten::<2>(0, 1));
         let x = match takes_rounded {
-            true => Activations::Rounded(x.rounded()),
+            true => Activations::Quantized(x.quantized()),
             false => x,
         };
         let begun = self

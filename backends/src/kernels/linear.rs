@@ -80,10 +80,10 @@ pub struct QuantizeRows<B: Backend> {
     pub x: Tensor<B, 2>,
 }
 
-/// Rows `[rows, in]` of activations rounded to E4M3, each divided by a scale of its own, as the
+/// Rows `[rows, in]` of activations quantized to E4M3, each divided by a scale of its own, as the
 /// backend that made them keeps them.
 #[derive(Clone, Debug)]
-pub struct RoundedRows<B: Backend> {
+pub struct QuantizedRows<B: Backend> {
     /// Numbers of the format, or their codes.
     pub(crate) values: FloatTensor<B>,
     /// f32, one for each row.
@@ -96,9 +96,9 @@ pub struct RoundedRows<B: Backend> {
 #[derive(Clone, Debug)]
 pub enum Activations<B: Backend> {
     /// Float `[rows, channels]`.
-    Exact(Tensor<B, 2>),
-    /// `[rows, channels]`, rounded to FP8 once for all layers that take them.
-    Rounded(RoundedRows<B>),
+    Float(Tensor<B, 2>),
+    /// `[rows, channels]`, quantized to FP8 once for all layers that take them.
+    Quantized(QuantizedRows<B>),
 }
 
 /// [`Fp8Linear`] of quantized rows, whose scales multiply the product too; in the dtype that the
@@ -106,7 +106,7 @@ pub enum Activations<B: Backend> {
 #[derive(Clone, Debug)]
 pub struct QuantizedLinear<B: Backend> {
     /// The rows.
-    pub x: RoundedRows<B>,
+    pub x: QuantizedRows<B>,
     /// The weight.
     pub weight: Fp8Codes<B>,
     /// The end of the layer.

@@ -18,7 +18,7 @@ pub use elementwise::{Concatenate, GatedAdd, GeluTanh, SiluMul};
 pub use image::{ChannelNorm, ConvSame};
 pub use linear::{
     Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
-    QuantizeRows, QuantizedLinear, RoundedRows,
+    QuantizeRows, QuantizedLinear, QuantizedRows,
 };
 pub use norm::{GatedAddLayerNorm, ModulatedLayerNorm, RmsNorm};
 pub use rotary::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
@@ -181,7 +181,7 @@ pub trait Kernels: Backend {
     }
 
     /// Computes [`QuantizeRows`].
-    fn quantize_rows(call: QuantizeRows<Self>) -> Result<RoundedRows<Self>, QuantizeRows<Self>> {
+    fn quantize_rows(call: QuantizeRows<Self>) -> Result<QuantizedRows<Self>, QuantizeRows<Self>> {
         Err(call)
     }
 

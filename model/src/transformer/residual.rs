@@ -233,7 +233,7 @@ mod tests {
             adapter: None,
         };
         let call = ChainCall {
-            x: Activations::Exact(x),
+            x: Activations::Float(x),
             chain: Chain::new(square.layer(Activation::None)),
         };
         let later = Output::Of(call.clone()).compute([2, 5, 24]);

@@ -1,4 +1,4 @@
-//! Rows rounded to E4M3, each by a scale of its own.
+//! Rows quantized to E4M3, each by a scale of its own.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use cudarc::driver::DriverError;
 
 use super::engine::Engine;
 use super::launch::Arg;
-use super::rounded::has_use;
+use super::linear_quantized::has_use;
 use super::scope::Scope;
 use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw};
-use crate::kernels::{QuantizeRows, RoundedRows};
+use crate::kernels::{QuantizeRows, QuantizedRows};
 
 /// Quantizes rows to codes, or hands them back where codes have no use.
 pub(super) fn quantize_rows(
     call: QuantizeRows<Cuda>,
-) -> Result<RoundedRows<Cuda>, QuantizeRows<Cuda>> {
+) -> Result<QuantizedRows<Cuda>, QuantizeRows<Cuda>> {
     let Some(engine) = engine_for(&call.x) else {
         return Err(call);
     };
-    let round = Round::new(call.x);
-    engine.run(&round.x.client, |scope| round.run(scope));
-    Ok(round.rows)
+    let quantize = Quantize::new(call.x);
+    engine.run(&quantize.x.client, |scope| quantize.run(scope));
+    Ok(quantize.rows)
 }
 
 /// The engine that quantizes rows `[rows, in]`; `None` where codes have no use.
@@ -33,21 +33,21 @@ pub(super) fn engine_for(x: &Typed<2>) -> Option<Arc<Engine>> {
 }
 
 /// Memory of codes U8 `[rows, in]` and scales f32 `[rows]`, of rows of bf16 like a tensor.
-pub(super) fn empty_rows(like: &Tensor, rows: usize, width: usize) -> RoundedRows<Cuda> {
-    RoundedRows {
+pub(super) fn empty_rows(like: &Tensor, rows: usize, width: usize) -> QuantizedRows<Cuda> {
+    QuantizedRows {
         values: empty(like, [rows, width].into(), DType::U8),
         scales: empty(like, [rows].into(), DType::F32),
         dtype: FloatDType::BF16,
     }
 }
 
-/// Rows that can be rounded.
-pub(super) struct Round {
+/// Rows that can be quantized.
+pub(super) struct Quantize {
     x: Tensor,
-    rows: RoundedRows<Cuda>,
+    rows: QuantizedRows<Cuda>,
 }
 
-impl Round {
+impl Quantize {
     /// Takes memory for the codes of rows for which there is an [engine](engine_for).
     pub(super) fn new(x: Typed<2>) -> Self {
         let [rows, width] = x.dims();
@@ -56,12 +56,12 @@ impl Round {
         Self { x, rows }
     }
 
-    /// Where the rounded rows will be.
-    pub(super) fn rows(&self) -> RoundedRows<Cuda> {
+    /// Where the quantized rows will be.
+    pub(super) fn rows(&self) -> QuantizedRows<Cuda> {
         self.rows.clone()
     }
 
-    /// Starts to round them.
+    /// Starts to quantize them.
     ///
     /// # Errors
     /// The driver's.

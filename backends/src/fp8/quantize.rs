@@ -1,9 +1,9 @@
-//! Activations rounded to E4M3, each token by a scale of its own, by Burn's own operations.
+//! Activations quantized to E4M3, each token by a scale of its own, by Burn's own operations.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::kernels::{QuantizeRows, RoundedRows};
+use crate::kernels::{QuantizeRows, QuantizedRows};
 
 /// The largest E4M3 number.
 const LARGEST: f32 = 448.0;
@@ -14,12 +14,12 @@ const SMALLEST_EXPONENT: f32 = -6.0;
 const MANTISSA_BITS: f32 = 3.0;
 
 /// Computes [`QuantizeRows`]: numbers of the format, in `x`'s own dtype, and scales f32 `[rows, 1]`.
-pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> RoundedRows<B> {
+pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<B> {
     let dtype: FloatDType = call.x.dtype().into();
     let x = call.x.cast(FloatDType::F32);
     let scales = scales(x.clone());
     let values = round(x / scales.clone()).cast(dtype);
-    RoundedRows {
+    QuantizedRows {
         values: values.into_primitive().tensor(),
         scales: scales.into_primitive().tensor(),
         dtype,

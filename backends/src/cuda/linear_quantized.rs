@@ -1,4 +1,4 @@
-//! Linear layers on FP8 tensor cores: activations are rounded to E4M3, token by token, and
+//! Linear layers on FP8 tensor cores: activations are quantized to E4M3, token by token, and
 //! multiplied with the weight's codes by cuBLASLt.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, over, raw, 
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
 use crate::fp8::portable::decode_all;
-use crate::kernels::{Activation, QuantizedLinear, RoundedRows};
+use crate::kernels::{Activation, QuantizedLinear, QuantizedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
@@ -90,7 +90,7 @@ pub(super) fn quantized_linear(
 }
 
 /// Rows whose codes no product takes, as the portable body knows them.
-fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
+fn decoded(x: QuantizedRows<Cuda>) -> QuantizedRows<Cuda> {
     if x.values.dtype != DType::U8 {
         return x;
     }
@@ -99,7 +99,7 @@ fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
         burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
         Fp8Format::E4M3,
     );
-    RoundedRows {
+    QuantizedRows {
         values: values.cast(x.dtype).into_primitive().tensor(),
         scales: over(
             &x.scales,
@@ -113,7 +113,7 @@ fn decoded(x: RoundedRows<Cuda>) -> RoundedRows<Cuda> {
 
 /// A layer that can be started.
 pub(super) struct LinearRounded {
-    x: RoundedRows<Cuda>,
+    x: QuantizedRows<Cuda>,
     codes: Tensor,
     scale: Tensor,
     bias: Option<Tensor>,
