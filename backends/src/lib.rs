@@ -63,11 +63,8 @@ pub use device::{
     choose, gpu_signs, list, select,
 };
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{
-    Arithmetic, Chain, ChainCall, Fp8Format, Layer, LayerWeight, NormCall, Output, StreamCall,
-    StreamResult, Update, WeightFormat,
-};
-pub use kernels::{Activation, Activations, Kernels, QuantizedRows};
+pub use fp8::{Arithmetic, Fp8Format, WeightFormat};
+pub use kernels::{Activation, Activations, Epilogue, Kernels, QuantizedRows};
 pub use low_rank::LowRank;
 pub use parameters::{ParameterNames, TensorPart, UnfilledModule};
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};

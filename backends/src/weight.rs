@@ -4,9 +4,12 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
-use crate::fp8::linear::{dense_rows, fp8_rows};
-use crate::fp8::{Arithmetic, Fp8Format, LayerWeight, WeightFormat};
-use crate::kernels::{Activation, Activations, DenseRows, Epilogue, Fp8Codes, Fp8Rows, Kernels};
+use crate::fp8::linear::{dense_linear, dense_rows, fp8_linear, fp8_rows, quantized_linear};
+use crate::fp8::{Arithmetic, Fp8Format, WeightFormat};
+use crate::kernels::{
+    Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
+    Kernels, QuantizedLinear,
+};
 use crate::parameters::TensorPart;
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
@@ -71,8 +74,8 @@ impl<B: Backend> Weight<B> {
         }
     }
 
-    /// Whether the weight is multiplied with activations rounded to FP8.
-    pub fn takes_rounded(&self) -> bool {
+    /// Tells whether the weight is multiplied with activations that are quantized to FP8.
+    pub fn quantizes_activations(&self) -> bool {
         matches!(self, Self::Fp8(weight) if weight.arithmetic == Arithmetic::Fp8)
     }
 
@@ -96,26 +99,37 @@ impl<B: Kernels> Weight<B> {
         activation: Activation,
     ) -> Tensor<B, D> {
         let mut shape = x.dims();
-        let width = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
         let [out, _] = self.shape();
+        shape[D - 1] = out;
         let epilogue = Epilogue {
             bias: bias.map(Param::val),
             addend: addend.map(|addend| addend.reshape([rows, out])),
             activation,
         };
-        let x = Activations::Float(x.reshape([rows, width]));
-        shape[D - 1] = out;
-        self.of_layer().multiply(x, epilogue).reshape(shape)
+        self.multiply(Activations::of(x), epilogue).reshape(shape)
     }
 
-    /// The weight as a layer takes it.
-    pub fn of_layer(&self) -> LayerWeight<B> {
+    /// `epilogue(x · weightᵀ)`, float `[rows, out]`, in the dtype that the activations have or had
+    /// before they were quantized.
+    pub fn multiply(&self, x: Activations<B>, epilogue: Epilogue<B>) -> Tensor<B, 2> {
         match self {
-            Self::Dense(weight) => LayerWeight::Dense(weight.val()),
+            Self::Dense(weight) => dense_linear(DenseLinear {
+                x: x.float(),
+                weight: weight.val(),
+                epilogue,
+            }),
             Self::Fp8(weight) => match weight.arithmetic {
-                Arithmetic::Exact => LayerWeight::Fp8(weight.codes()),
-                Arithmetic::Fp8 => LayerWeight::Rounding(weight.codes()),
+                Arithmetic::Exact => fp8_linear(Fp8Linear {
+                    x: x.float(),
+                    weight: weight.codes(),
+                    epilogue,
+                }),
+                Arithmetic::Fp8 => quantized_linear(QuantizedLinear {
+                    x: x.quantized(),
+                    weight: weight.codes(),
+                    epilogue,
+                }),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Linear layers and embeddings over weights in their file's format.
 
-use backends::{Activation, Arithmetic, Kernels, Layer, LowRank, Weight};
+use backends::{Activation, Activations, Arithmetic, Epilogue, Kernels, LowRank, Weight};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor};
@@ -19,23 +19,35 @@ pub struct Linear<B: Backend> {
 impl<B: Kernels> Linear<B> {
     /// Float `[.., in]` to `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let (bias, addend) = (self.bias.as_ref(), self.addend(&x));
-        self.weight.linear(x, bias, addend, Activation::None)
+        let mut shape = x.dims();
+        [shape[D - 1], _] = self.weight.shape();
+        let y = self.multiply(Activations::of(x), Activation::None);
+        y.reshape(shape)
     }
 
-    /// What the adapters add.
-    fn addend<const D: usize>(&self, x: &Tensor<B, D>) -> Option<Tensor<B, D>> {
+    /// `activation(x · weightᵀ + bias + adapters(x))` for rows `[rows, in]`: float `[rows, out]`, in the
+    /// dtype of the activations.
+    pub fn multiply(&self, x: Activations<B>, activation: Activation) -> Tensor<B, 2> {
         let adapter = self.adapter.as_ref();
-        adapter.map(|adapter| adapter.forward(x.clone()))
+        let epilogue = Epilogue {
+            bias: self.bias.as_ref().map(Param::val),
+            addend: adapter.map(|adapter| adapter.forward(x.clone().float())),
+            activation,
+        };
+        self.weight.multiply(x, epilogue)
     }
-}
 
-impl<B: Kernels> Linear<B> {
+    /// Tells whether the layer reads nothing but quantized activations, so that what comes before it may
+    /// quantize them. An adapter reads them as they were.
+    pub fn wants_quantized(&self) -> bool {
+        self.weight.quantizes_activations() && self.adapter.is_none()
+    }
+
     /// Says what an FP8 weight is multiplied with. Where the device multiplies FP8 numbers as they
     /// are, the bias becomes bf16, as it is added there.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         self.weight.set_arithmetic(arithmetic);
-        if !self.weight.takes_rounded() {
+        if !self.weight.quantizes_activations() {
             return;
         }
         self.bias = self.bias.take().map(|bias| {
@@ -46,17 +58,6 @@ impl<B: Kernels> Linear<B> {
                 },
             )
         });
-    }
-
-    /// The layer, with an activation of its results, as one of a stream's.
-    pub fn layer(&self, activation: Activation) -> Layer<B> {
-        let bias = self.bias.as_ref();
-        Layer {
-            weight: self.weight.of_layer(),
-            bias: bias.map(Param::val),
-            adapter: self.adapter.clone(),
-            activation,
-        }
     }
 }
 
@@ -76,7 +77,7 @@ impl<B: Kernels> Embedding<B> {
 
 #[cfg(test)]
 mod tests {
-    use backends::{Activations, Arithmetic, Chain, ChainCall, Fp8Format, Fp8Weight};
+    use backends::{Fp8Format, Fp8Weight};
     use burn::module::ParamId;
     use burn::tensor::{DType, TensorData};
     use burn_flex::Flex;
@@ -132,20 +133,30 @@ mod tests {
     fn a_bias_stays_as_it_is_where_nothing_multiplies_fp8() {
         let mut layer = fp8_layer(false);
         layer.set_arithmetic(Arithmetic::Fp8);
-        assert!(layer.layer(Activation::None).takes_rounded());
+        assert!(layer.wants_quantized());
         let bias = layer.bias.expect("the layer has one").val();
         assert_eq!(bias.dtype(), DType::F32);
         assert_eq!(bias.into_data().to_vec::<f32>().ok(), Some(vec![0.5, -0.5]));
     }
 
     #[test]
-    #[should_panic(expected = "takes exact activations")]
     fn an_adapter_is_never_left_out() {
-        let mut layer = fp8_layer(true);
-        layer.set_arithmetic(Arithmetic::Fp8);
-        let layer = layer.layer(Activation::None);
-        assert!(!layer.takes_rounded());
-        layer.compute(Activations::Quantized(Activations::Float(x()).quantized()));
+        let mut layers = [fp8_layer(false), fp8_layer(true)];
+        for layer in &mut layers {
+            layer.set_arithmetic(Arithmetic::Fp8);
+        }
+        let [plain, adapted] = layers;
+        assert!(!adapted.wants_quantized());
+        // Both numbers of the input are powers of two times one another, which E4M3 has exactly.
+        for x in [
+            Activations::of(x()),
+            Activations::Quantized(Activations::of(x()).quantized()),
+        ] {
+            let without = values(plain.multiply(x.clone(), Activation::None));
+            let with = values(adapted.multiply(x, Activation::None));
+            // x · (up · down)ᵀ = [2, 4].
+            assert_eq!(with, [without[0] + 2.0, without[1] + 4.0]);
+        }
     }
 
     fn gelu(x: f32) -> f32 {
@@ -154,34 +165,14 @@ mod tests {
         (0.5 * x * (1.0 + inner.tanh())) as f32
     }
 
-    fn assert_close(found: Tensor<Flex, 2>, expected: &[f32]) {
-        let found = values(found);
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.into_iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-6, "{found}: not {expected}");
-        }
-    }
-
     #[test]
     fn gelu_comes_after_the_sum() {
         for (adapted, expected) in [(false, [-0.5, -1.5]), (true, [1.5, 2.5])] {
-            let layer = layer(adapted).layer(Activation::GeluTanh);
-            let found = layer.compute(Activations::Float(x()));
-            assert_close(found, &expected.map(gelu));
+            let x = Activations::of(x());
+            let found = values(layer(adapted).multiply(x, Activation::GeluTanh));
+            for (found, expected) in found.into_iter().zip(expected.map(gelu)) {
+                assert!((found - expected).abs() < 1e-6, "{found}: not {expected}");
+            }
         }
-    }
-
-    #[test]
-    fn chains_go_on_from_their_own_results() {
-        let (plain, adapted) = (layer(false), layer(true));
-        let call = ChainCall {
-            x: Activations::Float(x()),
-            chain: Chain::new(plain.layer(Activation::GeluTanh))
-                .then(adapted.layer(Activation::None)),
-        };
-        let inner = values(plain.forward(x())).into_iter().map(gelu);
-        let inner = TensorData::new(inner.collect::<Vec<_>>(), [1, 2]);
-        let inner = Tensor::from_data(inner, &Default::default());
-        assert_close(call.compute(), &values(adapted.forward(inner)));
     }
 }

@@ -7,11 +7,10 @@ use cudarc::driver::DriverError;
 use super::blas::{Layout, Operands, Product};
 use super::engine::Engine;
 use super::launch::{Arg, Grid};
-use super::linear::in_dtype;
 use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{
-    Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, strides, typed,
+    Element, Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, strides, typed,
 };
 use crate::kernels::{Attention, JointAttention};
 use crate::working_memory::cuda::{COLUMNS, WIDEST_HEAD};

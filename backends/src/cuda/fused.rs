@@ -7,9 +7,9 @@ use burn_cuda::Cuda;
 
 use super::engine::Engine;
 use super::launch::Arg;
-use super::linear::{blocks, in_dtype};
+use super::linear::blocks;
 use super::tensor::{
-    Element, Tensor, Typed, batch_stride, contiguous, dims, engine_of, over, raw, typed,
+    Element, Tensor, Typed, batch_stride, contiguous, dims, engine_of, in_dtype, over, raw, typed,
 };
 use crate::kernels::{ChannelNorm, GatedAdd, GeluTanh, RmsNorm, SiluMul};
 

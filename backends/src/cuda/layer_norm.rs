@@ -1,109 +1,102 @@
-//! Layer norms: with the gated sum that comes before them, and the rounding that follows.
+//! Layer norms, with the gated sum that comes before them and the quantization that follows.
 
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::Engine;
+use super::concurrent::{self, Launch};
 use super::launch::Arg;
-use super::linear::in_dtype;
+use super::linear_quantized::has_use;
 use super::quantize::empty_rows;
 use super::scope::Scope;
 use super::tensor::{
-    Element, Tensor, Typed, batch_stride, contiguous, dims, empty, engine_of, over, raw, typed,
+    Element, Tensor, batch_stride, contiguous, dims, empty, engine_of, in_dtype, parameter, raw,
+    typed,
 };
-use crate::kernels::{Activations, GatedAdd, GatedAddLayerNorm, ModulatedLayerNorm};
+use crate::kernels::{Activations, GatedUpdate, LayerNorm, Normed};
 
 /// Rows of a block, one for each of its warps.
 const ROWS: usize = 4;
 
-/// The inputs of a norm.
-pub(super) struct Inputs {
-    /// `[batch, tokens, channels]`.
-    pub(super) x: Tensor,
-    /// What is added to `x` before the norm, of its shape, and the gate `[batch, 1, channels]`
-    /// that multiplies it.
-    pub(super) update: Option<[Tensor; 2]>,
-    /// `[batch, 1, channels]`.
-    pub(super) shift: Tensor,
-    /// `[batch, 1, channels]`.
-    pub(super) scale: Tensor,
-    pub(super) epsilon: f64,
+/// Hands the inputs back where the kernels do not know the dtype, or where codes have no use.
+pub(super) fn layer_norm(call: LayerNorm<Cuda>) -> Result<Normed<Cuda>, LayerNorm<Cuda>> {
+    let Some((engine, element)) = engine_of(&call.x) else {
+        return Err(call);
+    };
+    let [batch, tokens, channels] = call.x.dims();
+    let rows = batch * tokens;
+    if call.quantize && !has_use(&engine, element, rows, channels) {
+        return Err(call);
+    }
+    let LayerNorm {
+        x,
+        update,
+        shift,
+        scale,
+        epsilon,
+        quantize,
+    } = call;
+    let x = contiguous(raw(x));
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let y = match quantize {
+        false => Activations::Float(typed(empty(&x, [rows, channels].into(), dtype))),
+        true => Activations::Quantized(empty_rows(&x, rows, channels)),
+    };
+    let update = update.map(|GatedUpdate { gate, output }| Update {
+        gate: parameter(raw(gate), dtype),
+        output: contiguous(in_dtype(raw(output), dtype)),
+        sum: empty(&x, x.meta.shape().clone(), dtype),
+    });
+    let normed = Normed {
+        sum: typed(update.as_ref().map_or(&x, |update| &update.sum).clone()),
+        y: y.clone(),
+    };
+    let norm = LayerNormLaunch {
+        x,
+        update,
+        shift: parameter(raw(shift), dtype),
+        scale: parameter(raw(scale), dtype),
+        epsilon,
+        element,
+        y,
+    };
+    concurrent::launch(&engine, &client, norm);
+    Ok(normed)
 }
 
-/// A norm with memory for its results.
-pub(super) struct Norm {
-    inputs: Inputs,
+/// A norm with the memory of all that it reads and writes.
+struct LayerNormLaunch {
+    x: Tensor,
+    update: Option<Update>,
+    shift: Tensor,
+    scale: Tensor,
+    epsilon: f64,
     element: Element,
-    sum: Tensor,
     y: Activations<Cuda>,
 }
 
-impl Norm {
-    /// Takes memory for the results, which are quantized if `quantize`: then
-    /// [`has_use`](super::linear_quantized::has_use) must say so.
-    pub(super) fn new(element: Element, inputs: Inputs, quantize: bool) -> Self {
-        let [batch, tokens, channels] = dims(&inputs.x);
-        let rows = batch * tokens;
-        let dtype = inputs.x.dtype;
-        let as_read = |tensor| contiguous(in_dtype(tensor, dtype));
-        let x = as_read(inputs.x);
-        Self {
-            sum: match inputs.update {
-                None => x.clone(),
-                Some(_) => empty(&x, x.meta.shape().clone(), dtype),
-            },
-            y: match quantize {
-                false => Activations::Float(typed(empty(&x, [rows, channels].into(), dtype))),
-                true => Activations::Quantized(empty_rows(&x, rows, channels)),
-            },
-            inputs: Inputs {
-                update: inputs.update.map(|update| update.map(as_read)),
-                x,
-                shift: as_read(inputs.shift),
-                scale: as_read(inputs.scale),
-                epsilon: inputs.epsilon,
-            },
-            element,
-        }
-    }
+struct Update {
+    gate: Tensor,
+    output: Tensor,
+    sum: Tensor,
+}
 
-    /// Where the input with its update will be, `[batch, tokens, channels]`.
-    pub(super) fn sum(&self) -> Tensor {
-        self.sum.clone()
-    }
-
-    /// Where the normalised tokens will be, `[batch * tokens, channels]`.
-    pub(super) fn y(&self) -> Activations<Cuda> {
-        self.y.clone()
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
-        let Inputs {
-            x,
-            update,
-            shift,
-            scale,
-            epsilon,
-        } = &self.inputs;
-        let [batch, tokens, channels]: [usize; 3] = dims(x);
+impl Launch for LayerNormLaunch {
+    fn launch(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
+        let [batch, tokens, channels]: [usize; 3] = dims(&self.x);
         if batch * tokens == 0 {
             return Ok(());
         }
         let of = |tensor: &Tensor| Arg::Pointer(scope.pointer(&tensor.handle));
-        let mut args = vec![of(x)];
+        let mut args = vec![of(&self.x)];
         let mut strides = vec![];
-        if let Some([output, gate]) = update {
+        if let Some(Update { gate, output, .. }) = &self.update {
             args.extend([of(output), of(gate)]);
             strides.push(batch_stride(gate));
         }
-        args.extend([of(shift), of(scale)]);
-        strides.extend([batch_stride(shift), batch_stride(scale)]);
-        if update.is_some() {
-            args.push(of(&self.sum));
+        args.extend([of(&self.shift), of(&self.scale)]);
+        strides.extend([batch_stride(&self.shift), batch_stride(&self.scale)]);
+        if let Some(Update { sum, .. }) = &self.update {
+            args.push(of(sum));
         }
         match &self.y {
             Activations::Float(y) => args.push(of(&raw(y.clone()))),
@@ -111,9 +104,9 @@ impl Norm {
         }
         args.extend([Arg::Int(channels as i32), Arg::Int(tokens as i32)]);
         args.extend(strides.into_iter().map(Arg::Long));
-        args.push(Arg::Float(*epsilon as f32));
-        let rounded = matches!(self.y, Activations::Quantized(_));
-        let name = match (update.is_some(), rounded) {
+        args.push(Arg::Float(self.epsilon as f32));
+        let quantized = matches!(self.y, Activations::Quantized(_));
+        let name = match (self.update.is_some(), quantized) {
             (false, false) => "layer_norm_modulate",
             (false, true) => "layer_norm_modulate_quantize",
             (true, false) => "gated_add_layer_norm",
@@ -122,53 +115,4 @@ impl Norm {
         let grid = (tokens.div_ceil(ROWS) as u32, batch as u32, 1);
         scope.launch(&self.element.kernel(name), grid, &args)
     }
-}
-
-/// Runs a norm whose results are not quantized: the input with its update, and its normalised
-/// tokens.
-fn run(engine: &Engine, element: Element, inputs: Inputs) -> [Typed<3>; 2] {
-    let norm = Norm::new(element, inputs, false);
-    let x = &norm.inputs.x;
-    engine.run(&x.client, |scope| norm.run(scope));
-    let shape = x.meta.shape().clone();
-    let y = match norm.y() {
-        Activations::Float(y) => raw(y),
-        Activations::Quantized(_) => unreachable!("the norm was made with exact results"),
-    };
-    let y = over(x, y.handle, shape, x.dtype);
-    [norm.sum(), y].map(typed)
-}
-
-pub(super) fn modulated_layer_norm(
-    call: ModulatedLayerNorm<Cuda>,
-) -> Result<Typed<3>, ModulatedLayerNorm<Cuda>> {
-    let Some((engine, element)) = engine_of(&call.x) else {
-        return Err(call);
-    };
-    let inputs = Inputs {
-        x: raw(call.x),
-        update: None,
-        shift: raw(call.shift),
-        scale: raw(call.scale),
-        epsilon: call.epsilon,
-    };
-    let [_, y] = run(&engine, element, inputs);
-    Ok(y)
-}
-
-pub(super) fn gated_add_layer_norm(
-    call: GatedAddLayerNorm<Cuda>,
-) -> Result<[Typed<3>; 2], GatedAddLayerNorm<Cuda>> {
-    let Some((engine, element)) = engine_of(&call.sum.residual) else {
-        return Err(call);
-    };
-    let GatedAdd { residual, x, gate } = call.sum;
-    let inputs = Inputs {
-        x: raw(residual),
-        update: Some([raw(x), raw(gate)]),
-        shift: raw(call.shift),
-        scale: raw(call.scale),
-        epsilon: call.epsilon,
-    };
-    Ok(run(&engine, element, inputs))
 }

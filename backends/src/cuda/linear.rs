@@ -4,16 +4,18 @@
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use burn_cubecl::kernel::cast;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
+use super::concurrent::{self, Launch};
 use super::engine::Engine;
 use super::launch::Arg;
 use super::scope::Scope;
 use super::scratch::Use;
-use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
+use super::tensor::{
+    Element, Tensor, Typed, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
+};
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{fp8_linear_by_row, is_by_row};
 use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
@@ -25,7 +27,7 @@ pub(super) fn blocks(n: usize, each: usize) -> u32 {
 }
 
 /// A weight as it is stored.
-pub(super) enum Stored {
+enum Stored {
     /// FP8 codes, U8 `[out, in]`, and their scale, f32 `[1]`.
     Fp8 {
         codes: Tensor,
@@ -36,160 +38,111 @@ pub(super) enum Stored {
     Dense(Tensor),
 }
 
-impl From<Fp8Codes<Cuda>> for Stored {
-    fn from(weight: Fp8Codes<Cuda>) -> Self {
-        Self::Fp8 {
-            codes: weight.codes.into_primitive(),
-            scale: Box::new(raw(weight.scale)),
-            format: weight.format,
-        }
-    }
-}
-
+/// Hands the inputs back where neither our kernels nor cuBLASLt know the product.
 pub(super) fn dense_linear(call: DenseLinear<Cuda>) -> Result<Typed<2>, DenseLinear<Cuda>> {
-    match engine_for(&call.x, None) {
-        Some((engine, element)) => {
-            let weight = Stored::Dense(raw(call.weight));
-            let linear = Linear::new(element, call.x, weight, call.epilogue);
-            engine.run(&linear.x.client, |scope| linear.run(scope));
-            Ok(typed(linear.y))
-        }
-        None => Err(call),
-    }
+    let Some((engine, element)) = engine_of(&call.x).filter(|(engine, _)| engine.has_blas()) else {
+        return Err(call);
+    };
+    let x = raw(call.x);
+    let weight = Stored::Dense(parameter(raw(call.weight), x.dtype));
+    Ok(launch(&engine, element, x, weight, call.epilogue))
 }
 
+/// Hands the inputs back where neither our kernels nor cuBLASLt know the product.
 pub(super) fn fp8_linear(call: Fp8Linear<Cuda>) -> Result<Typed<2>, Fp8Linear<Cuda>> {
     if is_by_row(&call.weight) {
-        return Ok(fp8_linear_by_row(call));
+        return Ok(fp8_linear_by_row(concurrent::handed_back(call)));
     }
-    match engine_for(&call.x, Some(&call.weight)) {
-        Some((engine, element)) => {
-            let linear = Linear::new(element, call.x, call.weight.into(), call.epilogue);
-            engine.run(&linear.x.client, |scope| linear.run(scope));
-            Ok(typed(linear.y))
-        }
-        None => Err(call),
-    }
+    let [rows, _] = call.x.dims();
+    let known = |(engine, _): &(Arc<Engine>, Element)| rows <= FEW_ROWS || engine.has_blas();
+    let Some((engine, element)) = engine_of(&call.x).filter(known) else {
+        return Err(call);
+    };
+    let Fp8Codes {
+        codes,
+        scale,
+        format,
+    } = call.weight;
+    let weight = Stored::Fp8 {
+        codes: contiguous(codes.into_primitive()),
+        scale: Box::new(contiguous(raw(scale))),
+        format,
+    };
+    Ok(launch(&engine, element, raw(call.x), weight, call.epilogue))
 }
 
-/// The engine that multiplies `x [rows, in]` with a weight, which is dense if it has no codes;
-/// `None` where neither our kernels nor cuBLASLt know the product. Neither scales each row of a
-/// weight by itself.
-pub(super) fn engine_for(
-    x: &Typed<2>,
-    codes: Option<&Fp8Codes<Cuda>>,
-) -> Option<(Arc<Engine>, Element)> {
-    if codes.is_some_and(is_by_row) {
-        return None;
-    }
-    let (engine, element) = engine_of(x)?;
-    let [rows, _] = x.dims();
-    let few = rows <= FEW_ROWS && codes.is_some();
-    (few || engine.has_blas()).then_some((engine, element))
-}
-
-/// A layer that can be started.
-pub(super) struct Linear {
+fn launch(
+    engine: &Arc<Engine>,
+    element: Element,
     x: Tensor,
     weight: Stored,
-    bias: Option<Tensor>,
-    addend: Option<Tensor>,
-    y: Tensor,
-    layer: Layer,
-}
-
-impl Linear {
-    /// Takes memory for the result of a product that [`engine_for`] knows.
-    pub(super) fn new(
-        element: Element,
-        x: Typed<2>,
-        weight: Stored,
-        epilogue: Epilogue<Cuda>,
-    ) -> Self {
-        let Epilogue {
-            bias,
-            addend,
-            activation,
-        } = epilogue;
-        let [rows, width] = x.dims();
-        let x = contiguous(raw(x));
-        let bias = bias.map(|bias| contiguous(in_dtype(raw(bias), DType::F32)));
-        let addend = addend.map(|addend| contiguous(in_dtype(raw(addend), x.dtype)));
-        let weight = match weight {
-            Stored::Fp8 {
-                codes,
-                scale,
-                format,
-            } => Stored::Fp8 {
-                codes: contiguous(codes),
-                scale: Box::new(contiguous(*scale)),
-                format,
-            },
-            Stored::Dense(weight) => Stored::Dense(contiguous(in_dtype(weight, x.dtype))),
-        };
-        let [out, _] = match &weight {
-            Stored::Fp8 { codes, .. } => dims(codes),
-            Stored::Dense(weight) => dims::<2>(weight),
-        };
-        let layer = Layer {
+    epilogue: Epilogue<Cuda>,
+) -> Typed<2> {
+    let Epilogue {
+        bias,
+        addend,
+        activation,
+    } = epilogue;
+    let x = contiguous(x);
+    let [rows, width] = dims(&x);
+    let [out, _] = match &weight {
+        Stored::Fp8 { codes, .. } => dims(codes),
+        Stored::Dense(weight) => dims::<2>(weight),
+    };
+    let y = empty(&x, [rows, out].into(), x.dtype);
+    let client = x.client.clone();
+    let linear = LinearLaunch {
+        bias: bias.map(|bias| parameter(raw(bias), DType::F32)),
+        addend: addend.map(|addend| contiguous(in_dtype(raw(addend), x.dtype))),
+        x,
+        weight,
+        y: y.clone(),
+        sizes: Sizes {
             element,
             rows,
             width,
             out,
             activation,
-        };
-        Self {
-            y: empty(&x, [rows, out].into(), x.dtype),
-            x,
-            weight,
-            bias,
-            addend,
-            layer,
-        }
-    }
+        },
+    };
+    concurrent::launch(engine, &client, linear);
+    typed(y)
+}
 
-    /// Where the result will be, `[rows, out]`.
-    pub(super) fn y(&self) -> Tensor {
-        self.y.clone()
-    }
+/// A layer with the memory of all that it reads and writes.
+struct LinearLaunch {
+    x: Tensor,
+    weight: Stored,
+    bias: Option<Tensor>,
+    addend: Option<Tensor>,
+    y: Tensor,
+    sizes: Sizes,
+}
 
-    /// Starts it.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
+impl Launch for LinearLaunch {
+    fn launch(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         let Self {
             x,
             weight,
             bias,
             addend,
             y,
-            layer,
+            sizes,
         } = self;
         let addend = addend.as_ref();
         let addend = addend.map_or(0, |addend| scope.pointer(&addend.handle));
-        let few = layer.rows <= FEW_ROWS;
         match weight {
-            _ if layer.rows * layer.out == 0 => Ok(()),
+            _ if sizes.rows * sizes.out == 0 => Ok(()),
             Stored::Fp8 {
                 codes,
                 scale,
                 format,
-            } if few => {
-                layer.few_rows(scope, x, (codes, scale, *format), bias, y)?;
-                layer.finish(scope, addend, y)
+            } if sizes.rows <= FEW_ROWS => {
+                sizes.few_rows(scope, x, (codes, scale, *format), bias, y)?;
+                sizes.finish(scope, addend, y)
             }
-            _ => layer.product(scope, x, weight, (bias, addend), y),
+            _ => sizes.product(scope, x, weight, (bias, addend), y),
         }
-    }
-}
-
-/// A tensor in another dtype, by Burn.
-pub(super) fn in_dtype(tensor: Tensor, dtype: DType) -> Tensor {
-    if tensor.dtype == dtype {
-        tensor
-    } else {
-        cast(tensor, dtype)
     }
 }
 
@@ -221,7 +174,7 @@ fn code_of(format: Fp8Format) -> i32 {
     }
 }
 
-struct Layer {
+struct Sizes {
     element: Element,
     rows: usize,
     width: usize,
@@ -229,7 +182,7 @@ struct Layer {
     activation: Activation,
 }
 
-impl Layer {
+impl Sizes {
     fn few_rows(
         &self,
         scope: &Scope<'_>,

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, FloatDType, Int};
+use burn::tensor::{DType, FloatDType};
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
+use super::concurrent::{self, Launch};
 use super::engine::Engine;
 use super::launch::Arg;
-use super::linear::{blocks, finish, in_dtype};
+use super::linear::{blocks, finish};
 use super::scope::Scope;
-use super::tensor::{Element, Tensor, Typed, contiguous, dims, empty, over, raw, typed};
+use super::tensor::{
+    Element, Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed,
+};
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
-use crate::fp8::portable::decode_all;
 use crate::kernels::{Activation, QuantizedLinear, QuantizedRows};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
@@ -32,7 +34,7 @@ enum Remainder {
     Everything,
 }
 
-/// Whether the device has FP8 tensor cores and cuBLASLt uses them, for activations of `dtype`.
+/// Tells whether the device has FP8 tensor cores and cuBLASLt uses them, for activations of `dtype`.
 pub(super) fn is_possible(device: &CudaDevice, dtype: FloatDType) -> bool {
     let engine = Engine::of(device).ok();
     dtype == FloatDType::BF16 && engine.is_some_and(|engine| multiplies_codes(&engine))
@@ -60,8 +62,8 @@ fn multiplies_codes(engine: &Engine) -> bool {
     way(engine, product).is_some()
 }
 
-/// Whether rows of activations are multiplied as codes, by weights of suitable sizes: those of other
-/// widths, or on other devices, need not become codes.
+/// Tells whether rows of activations are multiplied as codes. Rows of other widths, or on other
+/// devices, need not become codes.
 pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usize) -> bool {
     /// cuBLASLt's FP8 products want sizes that are multiples of this.
     const MULTIPLE: usize = 16;
@@ -69,94 +71,53 @@ pub(super) fn has_use(engine: &Engine, element: Element, rows: usize, width: usi
     suitable && multiplies_codes(engine)
 }
 
-/// Multiplies codes with codes, or hands the decoded rows back where cuBLASLt does not.
+/// Multiplies codes with codes. Hands the inputs back where the rows are no codes or cuBLASLt does
+/// not multiply them.
 pub(super) fn quantized_linear(
     call: QuantizedLinear<Cuda>,
 ) -> Result<Typed<2>, QuantizedLinear<Cuda>> {
     if is_by_row(&call.weight) {
-        return Ok(quantized_linear_by_row(call));
+        return Ok(quantized_linear_by_row(concurrent::handed_back(call)));
     }
-    match Layer::of(&call) {
-        Some((engine, layer)) => {
-            let linear = LinearRounded::new(layer, call);
-            engine.run(&linear.y.client, |scope| linear.run(scope));
-            Ok(typed(linear.y))
-        }
-        None => Err(QuantizedLinear {
-            x: decoded(call.x),
-            ..call
-        }),
-    }
-}
-
-/// Rows whose codes no product takes, as the portable body knows them.
-fn decoded(x: QuantizedRows<Cuda>) -> QuantizedRows<Cuda> {
-    if x.values.dtype != DType::U8 {
-        return x;
-    }
+    let Some((engine, parts)) = Parts::of(&call) else {
+        return Err(call);
+    };
+    let QuantizedLinear {
+        x,
+        weight,
+        epilogue,
+    } = call;
     let [rows, _] = dims(&x.values);
-    let values = decode_all(
-        burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
-        Fp8Format::E4M3,
-    );
-    QuantizedRows {
-        values: values.cast(x.dtype).into_primitive().tensor(),
-        scales: over(
-            &x.scales,
-            x.scales.handle.clone(),
-            [rows, 1].into(),
-            DType::F32,
-        ),
-        dtype: x.dtype,
-    }
+    let [out, _] = weight.codes.dims();
+    let y = empty(&x.values, [rows, out].into(), DType::BF16);
+    let client = y.client.clone();
+    let addend = epilogue.addend.map(raw);
+    let linear = QuantizedLinearLaunch {
+        x,
+        codes: contiguous(weight.codes.into_primitive()),
+        scale: contiguous(raw(weight.scale)),
+        bias: epilogue.bias.map(|bias| parameter(raw(bias), DType::BF16)),
+        addend: addend.map(|addend| contiguous(in_dtype(addend, DType::BF16))),
+        y: y.clone(),
+        parts,
+    };
+    concurrent::launch(&engine, &client, linear);
+    Ok(typed(y))
 }
 
-/// A layer that can be started.
-pub(super) struct LinearRounded {
+/// A layer with the memory of all that it reads and writes.
+struct QuantizedLinearLaunch {
     x: QuantizedRows<Cuda>,
     codes: Tensor,
     scale: Tensor,
     bias: Option<Tensor>,
     addend: Option<Tensor>,
     y: Tensor,
-    layer: Layer,
+    parts: Parts,
 }
 
-impl LinearRounded {
-    /// Takes memory for the result of a [`Layer::of`] the same call.
-    pub(super) fn new(layer: Layer, call: QuantizedLinear<Cuda>) -> Self {
-        let QuantizedLinear {
-            x,
-            weight,
-            epilogue,
-        } = call;
-        let [rows, _] = dims(&x.values);
-        let [out, _] = weight.codes.dims();
-        let bias = epilogue.bias.map(raw);
-        let addend = epilogue.addend.map(raw);
-        let [bias, addend] =
-            [bias, addend].map(|part| part.map(|part| contiguous(in_dtype(part, DType::BF16))));
-        Self {
-            y: empty(&x.values, [rows, out].into(), DType::BF16),
-            x,
-            codes: contiguous(weight.codes.into_primitive()),
-            scale: contiguous(raw(weight.scale)),
-            bias,
-            addend,
-            layer,
-        }
-    }
-
-    /// Where the result will be, bf16 `[rows, out]`.
-    pub(super) fn y(&self) -> Tensor {
-        self.y.clone()
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
+impl Launch for QuantizedLinearLaunch {
+    fn launch(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         let of = |tensor: &Tensor| scope.pointer(&tensor.handle);
         let part = |part: &Option<Tensor>| part.as_ref().map_or(0, of);
         let addresses = Addresses {
@@ -168,7 +129,7 @@ impl LinearRounded {
             addend: part(&self.addend),
             y: of(&self.y),
         };
-        self.layer.run(scope, addresses)
+        self.parts.launch(scope, addresses)
     }
 }
 
@@ -213,23 +174,23 @@ struct Addresses {
     y: u64,
 }
 
-/// How a layer is computed.
-pub(super) struct Layer {
+/// The product, and what kernels do after it.
+struct Parts {
     product: Product,
     remainder: Remainder,
     gelu: bool,
 }
 
-impl Layer {
-    /// How a product of codes with codes is computed, with the engine of its device; `None` where
-    /// the rows are no codes or cuBLASLt does not multiply them.
-    pub(super) fn of(call: &QuantizedLinear<Cuda>) -> Option<(Arc<Engine>, Self)> {
+impl Parts {
+    /// Finds how a product of codes with codes is computed, and the engine of its device; `None`
+    /// where the rows are no codes or cuBLASLt does not multiply them.
+    fn of(call: &QuantizedLinear<Cuda>) -> Option<(Arc<Engine>, Self)> {
         let QuantizedLinear {
             x,
             weight,
             epilogue,
         } = call;
-        if x.values.dtype != DType::U8 || is_by_row(weight) {
+        if x.values.dtype != DType::U8 {
             return None;
         }
         let engine = Engine::of(&x.values.device).ok()?;
@@ -252,16 +213,16 @@ impl Layer {
             gelu,
         };
         let (product, remainder) = way(&engine, whole)?;
-        let layer = Self {
+        let parts = Self {
             product,
             remainder,
             gelu,
         };
-        Some((engine, layer))
+        Some((engine, parts))
     }
 
-    /// The product and what is left of it.
-    fn run(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
+    /// Launches the product and what is left of it.
+    fn launch(&self, scope: &Scope<'_>, at: Addresses) -> Result<(), DriverError> {
         let Product { m, n, .. } = self.product;
         let Some(blas) = scope.blas() else {
             unreachable!("codes are multiplied only where cuBLASLt is there");

@@ -13,6 +13,7 @@ mod blas;
 mod cache;
 mod compile;
 mod concatenate;
+mod concurrent;
 mod conv;
 mod device_thread;
 mod driver_message;
@@ -33,7 +34,6 @@ mod rotary;
 mod scope;
 mod scratch;
 mod sink;
-mod streams;
 mod tensor;
 
 use burn_cuda::Cuda;

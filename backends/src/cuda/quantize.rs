@@ -1,35 +1,60 @@
 //! Rows quantized to E4M3, each by a scale of its own.
 
-use std::sync::Arc;
-
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::{DType, FloatDType, Int};
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::engine::Engine;
+use super::concurrent::{self, Launch};
 use super::launch::Arg;
 use super::linear_quantized::has_use;
 use super::scope::Scope;
-use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw};
+use super::tensor::{Tensor, contiguous, dims, empty, engine_of, over, raw};
+use crate::fp8::Fp8Format;
+use crate::fp8::portable::decode_all;
 use crate::kernels::{QuantizeRows, QuantizedRows};
 
 /// Quantizes rows to codes, or hands them back where codes have no use.
 pub(super) fn quantize_rows(
     call: QuantizeRows<Cuda>,
 ) -> Result<QuantizedRows<Cuda>, QuantizeRows<Cuda>> {
-    let Some(engine) = engine_for(&call.x) else {
+    let Some((engine, element)) = engine_of(&call.x) else {
         return Err(call);
     };
-    let quantize = Quantize::new(call.x);
-    engine.run(&quantize.x.client, |scope| quantize.run(scope));
-    Ok(quantize.rows)
+    let [rows, width] = call.x.dims();
+    if !has_use(&engine, element, rows, width) {
+        return Err(call);
+    }
+    let x = contiguous(raw(call.x));
+    let rows = empty_rows(&x, rows, width);
+    let client = x.client.clone();
+    let quantize = QuantizeLaunch {
+        x,
+        rows: rows.clone(),
+    };
+    concurrent::launch(&engine, &client, quantize);
+    Ok(rows)
 }
 
-/// The engine that quantizes rows `[rows, in]`; `None` where codes have no use.
-pub(super) fn engine_for(x: &Typed<2>) -> Option<Arc<Engine>> {
-    let (engine, element) = engine_of(x)?;
-    let [rows, width] = x.dims();
-    has_use(&engine, element, rows, width).then_some(engine)
+/// Decodes codes to numbers, with scales `[rows, 1]`, by Burn's own operations.
+pub(super) fn decode_rows(x: QuantizedRows<Cuda>) -> QuantizedRows<Cuda> {
+    if x.values.dtype != DType::U8 {
+        return x;
+    }
+    let [rows, _] = dims(&x.values);
+    let values = decode_all(
+        burn::tensor::Tensor::<Cuda, 2, Int>::from_primitive(x.values),
+        Fp8Format::E4M3,
+    );
+    QuantizedRows {
+        values: values.cast(x.dtype).into_primitive().tensor(),
+        scales: over(
+            &x.scales,
+            x.scales.handle.clone(),
+            [rows, 1].into(),
+            DType::F32,
+        ),
+        dtype: x.dtype,
+    }
 }
 
 /// Memory of codes U8 `[rows, in]` and scales f32 `[rows]`, of rows of bf16 like a tensor.
@@ -41,31 +66,13 @@ pub(super) fn empty_rows(like: &Tensor, rows: usize, width: usize) -> QuantizedR
     }
 }
 
-/// Rows that can be quantized.
-pub(super) struct Quantize {
+struct QuantizeLaunch {
     x: Tensor,
     rows: QuantizedRows<Cuda>,
 }
 
-impl Quantize {
-    /// Takes memory for the codes of rows for which there is an [engine](engine_for).
-    pub(super) fn new(x: Typed<2>) -> Self {
-        let [rows, width] = x.dims();
-        let x = contiguous(raw(x));
-        let rows = empty_rows(&x, rows, width);
-        Self { x, rows }
-    }
-
-    /// Where the quantized rows will be.
-    pub(super) fn rows(&self) -> QuantizedRows<Cuda> {
-        self.rows.clone()
-    }
-
-    /// Starts to quantize them.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(super) fn run(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
+impl Launch for QuantizeLaunch {
+    fn launch(&self, scope: &Scope<'_>) -> Result<(), DriverError> {
         /// Longer rows have a block each, shorter ones a warp each.
         const LONGEST_OF_WARP: usize = 3072;
         const WARPS: usize = 4;

@@ -9,9 +9,11 @@ use cudarc::driver::DriverError;
 
 use super::engine::Engine;
 use super::launch::{Arg, Grid};
-use super::linear::{blocks, in_dtype};
+use super::linear::blocks;
 use super::scope::Scope;
-use super::tensor::{Element, Tensor, Typed, contiguous, dims, engine_of, over, raw, typed};
+use super::tensor::{
+    Element, Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed,
+};
 use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
 /// The most sequences that one launch joins.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use burn::tensor::{DType, Shape, TensorPrimitive};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cubecl::cubecl::server::Handle;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cuda::Cuda;
 
+use super::concurrent;
 use super::engine::Engine;
 
 /// A tensor of Burn's CUDA backend.
@@ -78,9 +79,43 @@ pub(super) fn dims<const D: usize>(tensor: &Tensor) -> [usize; D] {
 }
 
 /// A tensor whose elements follow each other in row-major order: a copy, unless they do already.
-/// Burn asks the same of axes of a single element too, whose stride means nothing, and would copy
-/// what was narrowed next to one.
 pub(super) fn contiguous(tensor: Tensor) -> Tensor {
+    if is_contiguous(&tensor) {
+        flat(tensor)
+    } else {
+        concurrent::end();
+        into_contiguous(tensor)
+    }
+}
+
+/// A tensor in another dtype, by Burn.
+pub(super) fn in_dtype(tensor: Tensor, dtype: DType) -> Tensor {
+    if tensor.dtype == dtype {
+        tensor
+    } else {
+        concurrent::end();
+        cast(tensor, dtype)
+    }
+}
+
+/// A contiguous tensor in a dtype, where the tensor is a parameter or was computed before the
+/// open [`concurrently`](concurrent::concurrently): no operation that is noted down gives it.
+pub(super) fn parameter(tensor: Tensor, dtype: DType) -> Tensor {
+    let tensor = if tensor.dtype == dtype {
+        tensor
+    } else {
+        cast(tensor, dtype)
+    };
+    if is_contiguous(&tensor) {
+        flat(tensor)
+    } else {
+        into_contiguous(tensor)
+    }
+}
+
+/// Tells whether elements follow each other in row-major order. Burn asks the same of axes of a
+/// single element too, whose stride means nothing, and would copy what was narrowed next to one.
+fn is_contiguous(tensor: &Tensor) -> bool {
     let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
     let mut expected = 1;
     let mut in_order = true;
@@ -88,12 +123,13 @@ pub(super) fn contiguous(tensor: Tensor) -> Tensor {
         in_order &= shape[axis] == 1 || strides[axis] == expected;
         expected *= shape[axis];
     }
-    if in_order {
-        let (memory, shape) = (tensor.handle.clone(), shape.clone());
-        over(&tensor, memory, shape, tensor.dtype)
-    } else {
-        into_contiguous(tensor)
-    }
+    in_order
+}
+
+/// A contiguous tensor with the strides of one.
+fn flat(tensor: Tensor) -> Tensor {
+    let (memory, shape) = (tensor.handle.clone(), tensor.meta.shape().clone());
+    over(&tensor, memory, shape, tensor.dtype)
 }
 
 /// The distance between neighbours along each axis, in elements.

@@ -16,8 +16,8 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 
 use crate::kernels::{
-    Attention, ChannelNorm, ConvSame, DenseLinear, Fp8Linear, GatedAdd, GeluTanh, Kernels,
-    ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul, burns_products,
+    Activations, Attention, ChannelNorm, ConvSame, DenseLinear, Fp8Linear, GatedAdd, GeluTanh,
+    Kernels, LayerNorm, Normed, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul, burns_products,
 };
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
@@ -42,10 +42,18 @@ impl DeviceStorage for Flex {
 impl Kernels for Flex {
     burns_products!();
 
-    fn modulated_layer_norm(
-        call: ModulatedLayerNorm<Self>,
-    ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {
-        Ok(rows::modulated_layer_norm(call))
+    fn layer_norm(call: LayerNorm<Self>) -> Result<Normed<Self>, LayerNorm<Self>> {
+        match call {
+            LayerNorm {
+                update: None,
+                quantize: false,
+                ..
+            } => Ok(Normed {
+                sum: call.x.clone(),
+                y: Activations::of(rows::layer_norm(call)),
+            }),
+            _ => Err(call),
+        }
     }
 
     fn gated_add(call: GatedAdd<Self>) -> Result<Tensor<Self, 3>, GatedAdd<Self>> {

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use super::tensor::{in_dtype, raw, to_f32, typed};
 use super::vector_math::{gelu_tanh as gelu, silu, sum_of};
 use crate::kernels::{
-    GatedAdd, ModulatedLayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, Rotation, Sequence,
-    SiluMul,
+    GatedAdd, LayerNorm, RmsNorm, RmsNormRotary, RotaryEmbedding, Rotation, Sequence, SiluMul,
 };
 
 /// Elements that a thread takes at a time: 64 KiB, so that a second pass finds them in cache.
 const CHUNK: usize = 16 << 10;
 
-pub(super) fn modulated_layer_norm(call: ModulatedLayerNorm<Flex>) -> Tensor<Flex, 3> {
+/// Computes [`LayerNorm`] of `x` itself.
+pub(super) fn layer_norm(call: LayerNorm<Flex>) -> Tensor<Flex, 3> {
     let [_, tokens, channels] = call.x.dims();
     let (shift, scale) = (to_f32(raw(call.shift)), to_f32(raw(call.scale)));
     let (shift, scale) = (shift.storage::<f32>(), scale.storage::<f32>());

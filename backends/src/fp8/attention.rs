@@ -43,10 +43,7 @@ fn exact<B: Kernels>(call: NormedJointAttention<'_, B>) -> [Activations<B>; 2] {
     });
     joint_attention(q, k, v, lengths).map(|x| {
         let rows = Activations::Float(x.flatten::<3>(2, 3).flatten::<2>(0, 1));
-        match quantize_results {
-            true => Activations::Quantized(rows.quantized()),
-            false => rows,
-        }
+        rows.quantized_if(quantize_results)
     })
 }
 

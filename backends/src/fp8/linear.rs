@@ -1,7 +1,7 @@
 //! Products with weights in their file's format, each by the backend's kernel where it has one,
 //! else by Burn's own operations.
 
-use burn::tensor::{FloatDType, Tensor, TensorPrimitive};
+use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::{portable, quantize};
 use crate::kernels::{
@@ -27,15 +27,17 @@ pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> QuantizedRows<B> {
 /// Computes [`QuantizedLinear`], float `[rows, out]`.
 pub(crate) fn quantized_linear<B: Kernels>(call: QuantizedLinear<B>) -> Tensor<B, 2> {
     B::quantized_linear(call).unwrap_or_else(|call| {
-        let [x, scales] = [call.x.values, call.x.scales]
-            .map(|primitive| Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(primitive)));
+        let rows = B::decode_rows(call.x);
         let y = fp8_linear(Fp8Linear {
-            x,
+            x: Tensor::from_primitive(TensorPrimitive::Float(rows.values)),
             weight: call.weight,
             epilogue: Epilogue::NONE,
         });
-        let y = y.cast(FloatDType::F32) * scales;
-        portable::finish(y.cast(call.x.dtype), call.epilogue)
+        let y = quantize::scaled_rows(QuantizedRows {
+            values: y.into_primitive().tensor(),
+            ..rows
+        });
+        portable::finish(y, call.epilogue)
     })
 }
 

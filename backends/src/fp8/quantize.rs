@@ -1,7 +1,7 @@
 //! Activations quantized to E4M3, each token by a scale of its own, by Burn's own operations.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor, TensorPrimitive};
 
 use crate::kernels::{QuantizeRows, QuantizedRows};
 
@@ -24,6 +24,14 @@ pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<
         scales: scales.into_primitive().tensor(),
         dtype,
     }
+}
+
+/// Multiplies numbers, float `[rows, channels]`, with their scales, f32 `[rows, 1]`. Returns float
+/// `[rows, channels]` in the dtype that the rows had.
+pub(super) fn scaled_rows<B: Backend>(rows: QuantizedRows<B>) -> Tensor<B, 2> {
+    let [values, scales] = [rows.values, rows.scales]
+        .map(|primitive| Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(primitive)));
+    (values.cast(FloatDType::F32) * scales).cast(rows.dtype)
 }
 
 /// The scale of each row of f32 `[rows, in]`, as f32 `[rows, 1]`: 1 for a row of (nearly) zeros.

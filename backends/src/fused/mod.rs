@@ -4,46 +4,16 @@
 //! Statistics (means, norms, softmax, rotation angles) are always in f32, whatever the dtype of
 //! the activations.
 
-mod portable;
+pub(crate) mod portable;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
 use burn::tensor::Tensor;
 
 use crate::kernels::{
-    Attention, ChannelNorm, Concatenate, ConvSame, GatedAdd, GatedAddLayerNorm, GeluTanh,
-    JointAttention, JointRmsNormRotary, Kernels, ModulatedLayerNorm, RmsNorm, RmsNormRotary,
-    RotaryEmbedding, Rotation, SiluMul,
+    Attention, ChannelNorm, Concatenate, ConvSame, GatedAdd, GeluTanh, JointAttention,
+    JointRmsNormRotary, Kernels, RmsNorm, RmsNormRotary, RotaryEmbedding, Rotation, SiluMul,
 };
-
-/// Computes [`ModulatedLayerNorm`]: `layer_norm(x) * (1 + scale) + shift`.
-///
-/// * `x`: float `[batch, tokens, channels]`.
-/// * `shift`, `scale`: float `[batch, 1, channels]`.
-pub fn modulated_layer_norm<B: Kernels>(
-    x: Tensor<B, 3>,
-    shift: Tensor<B, 3>,
-    scale: Tensor<B, 3>,
-    epsilon: f64,
-) -> Tensor<B, 3> {
-    B::modulated_layer_norm(ModulatedLayerNorm {
-        x,
-        shift,
-        scale,
-        epsilon,
-    })
-    .unwrap_or_else(portable::modulated_layer_norm)
-}
-
-/// Computes [`GatedAddLayerNorm`]: the sum and its norm, each float `[batch, tokens, channels]`.
-pub fn gated_add_layer_norm<B: Kernels>(call: GatedAddLayerNorm<B>) -> [Tensor<B, 3>; 2] {
-    B::gated_add_layer_norm(call).unwrap_or_else(|call| {
-        let GatedAdd { residual, x, gate } = call.sum;
-        let sum = gated_add(residual, x, gate);
-        let y = modulated_layer_norm(sum.clone(), call.shift, call.scale, call.epsilon);
-        [sum, y]
-    })
-}
 
 /// Computes [`GatedAdd`]: `residual + x * gate`.
 ///

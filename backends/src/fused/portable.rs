@@ -5,11 +5,12 @@ use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{FloatDType, Tensor, activation};
 
 use crate::kernels::{
-    Attention, ChannelNorm, ConvSame, GatedAdd, GeluTanh, Kernels, ModulatedLayerNorm, RmsNorm,
+    Attention, ChannelNorm, ConvSame, GatedAdd, GeluTanh, Kernels, LayerNorm, RmsNorm,
     RotaryEmbedding, Rotation, SiluMul,
 };
 
-pub(super) fn modulated_layer_norm<B: Backend>(call: ModulatedLayerNorm<B>) -> Tensor<B, 3> {
+/// Computes [`LayerNorm`] of `x` itself, `[batch, tokens, channels]`.
+pub(crate) fn layer_norm<B: Backend>(call: LayerNorm<B>) -> Tensor<B, 3> {
     let (x, dtype) = widen(call.x);
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);

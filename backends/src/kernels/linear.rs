@@ -92,7 +92,7 @@ pub struct QuantizedRows<B: Backend> {
     pub(crate) dtype: FloatDType,
 }
 
-/// What layers take.
+/// The input of linear layers.
 #[derive(Clone, Debug)]
 pub enum Activations<B: Backend> {
     /// Float `[rows, channels]`.

@@ -20,14 +20,12 @@ pub use linear::{
     Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
     QuantizeRows, QuantizedLinear, QuantizedRows,
 };
-pub use norm::{GatedAddLayerNorm, ModulatedLayerNorm, RmsNorm};
+pub use norm::{GatedUpdate, LayerNorm, Normed, RmsNorm};
 pub use rotary::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{FloatDType, Tensor};
-
-use crate::fp8::{StreamCall, StreamResult};
 
 /// A backend with its kernels; `Err` hands the inputs back to the caller, see the
 /// [module](self).
@@ -58,18 +56,8 @@ pub trait Kernels: Backend {
         options: ConvOptions<2>,
     ) -> Tensor<Self, 4>;
 
-    /// Computes [`ModulatedLayerNorm`], float `[batch, tokens, channels]`.
-    fn modulated_layer_norm(
-        call: ModulatedLayerNorm<Self>,
-    ) -> Result<Tensor<Self, 3>, ModulatedLayerNorm<Self>> {
-        Err(call)
-    }
-
-    /// Computes [`GatedAddLayerNorm`]: the sum and its norm, each float
-    /// `[batch, tokens, channels]`.
-    fn gated_add_layer_norm(
-        call: GatedAddLayerNorm<Self>,
-    ) -> Result<[Tensor<Self, 3>; 2], GatedAddLayerNorm<Self>> {
+    /// Computes [`LayerNorm`].
+    fn layer_norm(call: LayerNorm<Self>) -> Result<Normed<Self>, LayerNorm<Self>> {
         Err(call)
     }
 
@@ -187,20 +175,16 @@ pub trait Kernels: Backend {
 
     /// Computes [`QuantizedLinear`], float `[rows, out]`. FP8 tensor cores may keep sums in less
     /// than f32.
-    ///
-    /// A backend that hands the inputs back has decoded rows that its own
-    /// [`quantize_rows`](Self::quantize_rows) holds as codes.
     fn quantized_linear(
         call: QuantizedLinear<Self>,
     ) -> Result<Tensor<Self, 2>, QuantizedLinear<Self>> {
         Err(call)
     }
 
-    /// Computes two streams that need nothing of each other, perhaps at the same time.
-    fn streams<const N: usize>(
-        calls: [StreamCall<Self, N>; 2],
-    ) -> Result<[StreamResult<Self, N>; 2], [StreamCall<Self, N>; 2]> {
-        Err(calls)
+    /// Returns rows of [`quantize_rows`](Self::quantize_rows) as numbers of the format, in the
+    /// dtype that they had, with scales f32 `[rows, 1]`. A backend that holds codes decodes them.
+    fn decode_rows(rows: QuantizedRows<Self>) -> QuantizedRows<Self> {
+        rows
     }
 
     /// Computes [`DenseRows`], `[n, in]`.
@@ -211,6 +195,17 @@ pub trait Kernels: Backend {
     /// Computes [`Fp8Rows`], `[n, in]`.
     fn fp8_rows(call: Fp8Rows<Self>) -> Result<Tensor<Self, 2>, Fp8Rows<Self>> {
         Err(call)
+    }
+
+    /// Computes two results that need nothing of each other, which a GPU may do at the same time:
+    /// it starts `long` on a side stream, and `short` beside it.
+    ///
+    /// The GPU may start only when both closures have returned. Inside them, nothing but the
+    /// operations of [`fused`](crate::fused) and [`fp8`](crate::fp8) may compute with tensors, and
+    /// views (a reshape, a part of a tensor): Burn's own operations would read results that are not
+    /// there yet.
+    fn concurrently<S, L>(short: impl FnOnce() -> S, long: impl FnOnce() -> L) -> (S, L) {
+        (short(), long())
     }
 }
 

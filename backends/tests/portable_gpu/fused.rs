@@ -1,12 +1,12 @@
 //! The operations that some backends run as one kernel.
 
+use backends::fp8::{layer_norm, modulated_layer_norm};
 use backends::fused::{
-    self, attention, channel_norm, concatenate, conv_same, gated_add, gated_add_layer_norm,
-    gelu_tanh, joint_attention, joint_rms_norm_rotary, modulated_layer_norm, rms_norm_rotary,
-    silu_mul,
+    self, attention, channel_norm, concatenate, conv_same, gated_add, gelu_tanh, joint_attention,
+    joint_rms_norm_rotary, rms_norm_rotary, silu_mul,
 };
 use backends::kernels::{
-    GatedAdd, GatedAddLayerNorm, JointRmsNormRotary, RmsNormRotary, Rotation, Sequence,
+    GatedUpdate, JointRmsNormRotary, LayerNorm, RmsNormRotary, Rotation, Sequence,
 };
 use backends::{ModelBackend, OnBackend};
 
@@ -29,28 +29,30 @@ impl OnBackend for Norms {
             modulated_layer_norm(dx.clone(), dshift.clone(), dscale.clone(), 1e-6),
             modulated_layer_norm(x.clone(), shift.clone(), scale.clone(), 1e-6),
         );
-        let [dsum, dnormed] = gated_add_layer_norm(GatedAddLayerNorm {
-            sum: GatedAdd {
-                residual: dx.clone(),
-                x: dy.clone(),
+        let dnormed = layer_norm(LayerNorm {
+            x: dx.clone(),
+            update: Some(GatedUpdate {
                 gate: dshift.clone(),
-            },
+                output: dy.clone(),
+            }),
             shift: dshift,
             scale: dscale.clone(),
             epsilon: 1e-6,
+            quantize: false,
         });
-        let [sum, normed] = gated_add_layer_norm(GatedAddLayerNorm {
-            sum: GatedAdd {
-                residual: x.clone(),
-                x: y.clone(),
+        let normed = layer_norm(LayerNorm {
+            x: x.clone(),
+            update: Some(GatedUpdate {
                 gate: shift.clone(),
-            },
+                output: y.clone(),
+            }),
             shift,
             scale: scale.clone(),
             epsilon: 1e-6,
+            quantize: false,
         });
-        close("gated_add_layer_norm, the sum", dsum, sum);
-        close("gated_add_layer_norm", dnormed, normed);
+        close("layer_norm, the sum", dnormed.sum, normed.sum);
+        close("layer_norm", dnormed.y.float(), normed.y.float());
         close(
             "rms_norm",
             fused::rms_norm(dx.clone(), on(&device, &weight), 1e-6),

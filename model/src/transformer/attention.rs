@@ -2,12 +2,12 @@
 
 use backends::fp8::normed_joint_attention;
 use backends::kernels::{NormedJointAttention, Rotation, Sequence};
-use backends::{Activation, Arithmetic, Chain, ChainCall, Layer, ModelBackend};
+use backends::{Activations, Arithmetic, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::EPSILON;
+use super::modulation::EPSILON;
 use super::rope::JointRotary;
 use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
@@ -73,26 +73,16 @@ impl<B: Backend> JointAttention<B> {
 }
 
 impl<B: ModelBackend> JointAttention<B> {
-    /// Of each stream, the projections to queries, keys and values.
-    pub fn projections(&self) -> Streams<[Chain<B>; 3]> {
-        let chains =
-            |layers: [&Linear<B>; 3]| layers.map(|layer| Chain::new(layer.layer(Activation::None)));
-        Streams {
-            image: chains([&self.to_q, &self.to_k, &self.to_v]),
-            text: chains([&self.add_q_proj, &self.add_k_proj, &self.add_v_proj]),
-        }
-    }
-
-    /// Attention, and the projections back, which are left to be computed with what follows: each gives
-    /// float `[batch * tokens, channels]` of the same tokens and channels.
+    /// Computes what the tokens of each stream see, `[branches * tokens, channels]`: the input of
+    /// the projections back.
     ///
-    /// * `qkv`: of each stream, what its [`projections`](Self::projections) give.
+    /// * `qkv`: queries, keys and values of each stream, float `[branches, tokens, channels]`.
     pub fn forward(
         &self,
         qkv: Streams<[Tensor<B, 3>; 3]>,
         layout: &JointLayout,
         rotary: &JointRotary<B>,
-    ) -> Streams<ChainCall<B>> {
+    ) -> Streams<Activations<B>> {
         let [text_q, text_k, text_v] = qkv.text.map(|x| heads(x, &self.norm_added_q));
         let [image_q, image_k, image_v] = qkv.image.map(|x| heads(x, &self.norm_q));
         let q = sequences(
@@ -106,8 +96,6 @@ impl<B: ModelBackend> JointAttention<B> {
             rotary,
         );
         let v = [text_v, image_v];
-        let layers = [&self.to_add_out, &self.to_out].map(|out| out.layer(Activation::None));
-        let rounded = layers.iter().all(Layer::takes_rounded);
         let call = NormedJointAttention {
             q,
             k,
@@ -115,25 +103,15 @@ impl<B: ModelBackend> JointAttention<B> {
             lengths: &layout.text_lengths,
             rotation: Rotation::AdjacentPairs,
             epsilon: self.norm_q.epsilon,
-            quantize_results: rounded,
+            quantize_results: self.to_add_out.wants_quantized() && self.to_out.wants_quantized(),
         };
-        let attended = normed_joint_attention(call, self.arithmetic);
-        let ([text, image], [text_out, image_out]) = (attended, layers.map(Chain::new));
-        Streams {
-            image: ChainCall {
-                x: image,
-                chain: image_out,
-            },
-            text: ChainCall {
-                x: text,
-                chain: text_out,
-            },
-        }
+        let [text, image] = normed_joint_attention(call, self.arithmetic);
+        Streams { image, text }
     }
 }
 
-/// Queries or keys of the text and of the image, to be normalised head by head and turned by their
-/// tokens' angles.
+/// Queries or keys of the text and of the image, before the norm of each head and the rotary
+/// embedding.
 fn sequences<B: ModelBackend>(
     [text, image]: [Tensor<B, 4>; 2],
     [text_norm, image_norm]: [&RmsNorm<B>; 2],

@@ -1,15 +1,15 @@
 //! One block: joint attention and a feed-forward for each stream, modulated by the noise level
 //! (adaLN-Zero; Peebles & Xie, "Scalable Diffusion Models with Transformers", 2022).
 
-use backends::{Activation, Chain, ModelBackend};
+use backends::{Activation, Activations, ModelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::attention::JointAttention;
+use super::modulation::Modulation;
 use super::residual::Residual;
 use super::rope::JointRotary;
-use super::split;
 use super::streams::{JointLayout, Streams};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
@@ -64,51 +64,77 @@ impl<B: ModelBackend> TransformerBlock<B> {
         layout: &JointLayout,
         rotary: &JointRotary<B>,
     ) -> Streams<Residual<B>> {
-        let [image_attn, image_mlp] = Modulation::pair(modulation.image);
-        let [text_attn, text_mlp] = Modulation::pair(modulation.text);
-        let projections = self.attn.projections();
-        let [(text, text_qkv), (image, image_qkv)] = Residual::through(
-            [streams.text, streams.image],
-            [&text_attn, &image_attn],
-            [projections.text, projections.image],
+        let image = Stream {
+            qkv: [&self.attn.to_q, &self.attn.to_k, &self.attn.to_v],
+            out: &self.attn.to_out,
+            mlp: &self.img_mlp,
+            modulation: Modulation::pair(modulation.image),
+        };
+        let text = Stream {
+            qkv: [
+                &self.attn.add_q_proj,
+                &self.attn.add_k_proj,
+                &self.attn.add_v_proj,
+            ],
+            out: &self.attn.to_add_out,
+            mlp: &self.txt_mlp,
+            modulation: Modulation::pair(modulation.text),
+        };
+        // The streams meet only in the attention; a GPU computes the text's few tokens beside the image's.
+        let ((text_x, text_qkv), (image_x, image_qkv)) = B::concurrently(
+            || text.project(streams.text),
+            || image.project(streams.image),
         );
         let qkv = Streams {
             image: image_qkv,
             text: text_qkv,
         };
         let attended = self.attn.forward(qkv, layout, rotary);
-        let image = image.add_gated_later(attended.image, image_attn.gate);
-        let text = text.add_gated_later(attended.text, text_attn.gate);
-        let [(text, [text_out]), (image, [image_out])] = Residual::through(
-            [text, image],
-            [&text_mlp, &image_mlp],
-            [[self.txt_mlp.chain()], [self.img_mlp.chain()]],
+        let (text, image) = B::concurrently(
+            || text.add_attention_and_mlp(text_x, attended.text),
+            || image.add_attention_and_mlp(image_x, attended.image),
         );
-        Streams {
-            image: image.add_gated(image_out, image_mlp.gate),
-            text: text.add_gated(text_out, text_mlp.gate),
-        }
+        Streams { image, text }
     }
 }
 
-/// What the noise level does to one sub-layer; each is float `[1, 1, channels]`.
-#[derive(Clone, Debug)]
-pub struct Modulation<B: Backend> {
-    /// Added to the normalised input.
-    pub shift: Tensor<B, 3>,
-    /// Multiplies the normalised input, as `1 + scale`.
-    pub scale: Tensor<B, 3>,
-    /// Multiplies the output.
-    pub gate: Tensor<B, 3>,
+/// What one stream goes through:
+///
+/// ```text
+/// q, k, v = linear(norm(x) * (1 + scale) + shift)
+/// x = x + gate * linear(attention(q, k, v))
+/// x = x + gate * mlp(norm(x) * (1 + scale) + shift)
+/// ```
+///
+/// with a shift, a scale and a gate for each half.
+struct Stream<'a, B: Backend> {
+    qkv: [&'a Linear<B>; 3],
+    out: &'a Linear<B>,
+    mlp: &'a FeedForward<B>,
+    /// The modulations of attention and feed-forward.
+    modulation: [Modulation<B>; 2],
 }
 
-impl<B: Backend> Modulation<B> {
-    /// The modulations of attention and feed-forward, from `[1, 1, 6 * channels]`.
-    fn pair(x: Tensor<B, 3>) -> [Self; 2] {
-        split::<B, 2>(x).map(|half| {
-            let [shift, scale, gate] = split(half);
-            Self { shift, scale, gate }
-        })
+impl<B: ModelBackend> Stream<'_, B> {
+    /// The stream, and its queries, keys and values, float `[branches, tokens, channels]`.
+    fn project(&self, x: Residual<B>) -> (Residual<B>, [Tensor<B, 3>; 3]) {
+        let [modulation, _] = &self.modulation;
+        let quantize = self.qkv.iter().all(|linear| linear.wants_quantized());
+        let (x, y) = x.norm(modulation, quantize);
+        let qkv = self
+            .qkv
+            .map(|linear| x.tokens(linear.multiply(y.clone(), Activation::None)));
+        (x, qkv)
+    }
+
+    /// The stream with what attention and feed-forward add to it.
+    ///
+    /// * `attended`: what its tokens see, `[branches * tokens, channels]`.
+    fn add_attention_and_mlp(&self, x: Residual<B>, attended: Activations<B>) -> Residual<B> {
+        let [attn, mlp] = &self.modulation;
+        let x = x.add(&attn.gate, self.out.multiply(attended, Activation::None));
+        let (x, y) = x.norm(mlp, self.mlp.wants_quantized());
+        x.add(&mlp.gate, self.mlp.forward(y))
     }
 }
 
@@ -136,9 +162,49 @@ impl<B: Backend> FeedForward<B> {
 }
 
 impl<B: ModelBackend> FeedForward<B> {
-    /// Its layers, as a stream goes through them.
-    pub fn chain(&self) -> Chain<B> {
-        Chain::new(self.net_0_proj.layer(Activation::GeluTanh))
-            .then(self.net_2.layer(Activation::None))
+    /// Rows `[rows, channels]` to float `[rows, channels]`.
+    pub fn forward(&self, x: Activations<B>) -> Tensor<B, 2> {
+        let inner = self.net_0_proj.multiply(x, Activation::GeluTanh);
+        self.net_2
+            .multiply(Activations::of(inner), Activation::None)
+    }
+
+    /// Tells whether the input is quantized before all else.
+    fn wants_quantized(&self) -> bool {
+        self.net_0_proj.wants_quantized()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backends::{LowRank, Weight};
+    use burn::module::Param;
+    use burn_flex::Flex;
+
+    use super::*;
+
+    #[test]
+    fn a_feed_forward_is_its_two_layers_with_gelu_between_them() {
+        let device = Default::default();
+        let layer = |weight, adapter| Linear::<Flex> {
+            weight: Weight::Dense(Param::from_data(weight, &device)),
+            bias: Some(Param::from_data([0.5, -0.5], &device)),
+            adapter,
+        };
+        let mlp = FeedForward {
+            net_0_proj: layer([[1.0, 2.0], [3.0, 4.0]], None),
+            net_2: layer(
+                [[2.0, -1.0], [0.5, 1.0]],
+                Some(LowRank {
+                    down: Tensor::from_floats([[1.0, 1.0]], &device),
+                    up: Tensor::from_floats([[2.0], [0.0]], &device),
+                }),
+            ),
+        };
+        let x = Tensor::<Flex, 2>::from_floats([[1.0, -1.0], [0.5, 2.0]], &device);
+        let inner = backends::fused::gelu_tanh(mlp.net_0_proj.forward(x.clone()));
+        let expected = mlp.net_2.forward(inner);
+        let found = mlp.forward(Activations::of(x));
+        assert!((found - expected).abs().max().into_scalar() < 1e-6);
     }
 }

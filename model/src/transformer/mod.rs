@@ -8,6 +8,7 @@ mod block;
 mod blocks;
 mod layers;
 mod levels;
+mod modulation;
 mod prompts;
 mod residual;
 mod rope;
@@ -15,9 +16,10 @@ mod streams;
 mod timestep;
 
 pub use attention::JointAttention;
-pub use block::{FeedForward, Modulation, TransformerBlock};
+pub use block::{FeedForward, TransformerBlock};
 pub use blocks::{BlockSource, Resident};
 pub use levels::{LEVELS_AT_ONCE, Level, Levels};
+pub use modulation::Modulation;
 pub use prompts::Prompts;
 pub use residual::Residual;
 pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};
@@ -25,20 +27,19 @@ pub use streams::{JointLayout, Streams};
 pub use timestep::{TimestepEmbedding, TimestepProjection, sinusoid};
 
 use backends::ModelBackend;
-use backends::fused::{concatenate, modulated_layer_norm};
+use backends::fp8::modulated_layer_norm;
+use backends::fused::concatenate;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
 
-use self::residual::as_one;
+use self::modulation::{EPSILON, split};
+use self::streams::of_one_branch;
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::latents::TokenGrid;
 use crate::linear::Linear;
 use crate::norm::RmsNorm;
-
-/// Added to variances and mean squares throughout the model.
-pub(crate) const EPSILON: f64 = 1e-6;
 
 /// Predicts, for noisy image tokens and each of some prompts, the velocity from image to noise.
 #[derive(Module, Debug)]
@@ -171,12 +172,6 @@ impl<B: ModelBackend> OutputNorm<B> {
     pub fn forward(&self, x: Tensor<B, 3>, modulation: Tensor<B, 3>) -> Tensor<B, 3> {
         let [scale, shift]: [Tensor<B, 3>; 2] = split(modulation);
         let shape = x.dims();
-        modulated_layer_norm(as_one(x), shift, scale, EPSILON).reshape(shape)
+        modulated_layer_norm(of_one_branch(x), shift, scale, EPSILON).reshape(shape)
     }
-}
-
-/// `N` equal parts of the last dimension.
-pub(crate) fn split<B: Backend, const N: usize>(x: Tensor<B, 3>) -> [Tensor<B, 3>; N] {
-    let width = x.dims()[2] / N;
-    std::array::from_fn(|i| x.clone().narrow(2, i * width, width))
 }
