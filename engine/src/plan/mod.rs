@@ -3,6 +3,7 @@
 mod advice;
 mod budget;
 mod phase;
+mod remedy;
 mod setting;
 mod subject;
 mod tiling;
@@ -16,9 +17,10 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-pub use advice::{Advice, Remedy, remedies_in_words};
+pub use advice::Advice;
 pub use budget::{Budget, RUNTIME_ALLOWANCE};
 pub use phase::{PhaseName, PhasePlan, Verdict};
+pub use remedy::{Remedy, Shape, remedies_in_words};
 pub use setting::{Chosen, Facts, Place, Setting, dtype_str, facts};
 pub use subject::{AdapterSizes, Described, ModelBytes, Subject};
 pub use work::Work;

@@ -6,9 +6,9 @@ use loader::Footprint;
 use model::vae::Tiling;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
-use super::advice::Remedy;
 use super::budget::Budget;
 use super::phase::{PhaseName, PhasePlan, Verdict};
+use super::remedy::Remedy;
 use super::setting::{Place, Setting};
 use super::subject::{AdapterSizes, Described, ModelBytes, Subject};
 use super::work::Work;

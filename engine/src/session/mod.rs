@@ -13,6 +13,7 @@ mod job;
 mod leak;
 mod lightning;
 mod noise_file;
+mod prepare;
 mod residency;
 mod run;
 mod settle;
@@ -31,11 +32,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backends::{Arithmetic, BackendKind, DeviceChoice, ModelBackend, OnBackend};
-use burn::tensor::FloatDType;
+use backends::{BackendKind, DeviceChoice};
 
 use crate::error::Error;
-use crate::events::{CancelToken, Event, Guard, NoGuard, Note, Observer, Status};
+use crate::events::{CancelToken, Event, Guard, NoGuard, Observer, Status};
 use crate::files::digest::ModelDigests;
 use crate::models::Models;
 use crate::models::survey::{self, Survey};
@@ -45,6 +45,7 @@ use crate::request::{ComputeConfig, ModelSources, Request};
 use draw::{Draw, Encoded};
 use encode::Encode;
 use encode_image::EncodeImage;
+use prepare::Prepare;
 use run::Run;
 
 pub use embeddings::Embeddings;
@@ -391,28 +392,5 @@ impl Run<'_> {
             encoded: Encoded { embeds, moments },
         };
         backends::dispatch(device, draw)?
-    }
-}
-
-/// Makes a device ready for some arithmetic.
-struct Prepare {
-    arithmetic: Arithmetic,
-    dtype: FloatDType,
-}
-
-impl OnBackend for Prepare {
-    type Output = Vec<Note>;
-
-    fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
-        let mut notes = Vec::new();
-        if let Err(reason) = B::prepare(&device) {
-            notes.push(Note::NoKernels {
-                reason: reason.to_string(),
-            });
-        }
-        if self.arithmetic == Arithmetic::Fp8 && !B::multiplies_fp8(&device, self.dtype) {
-            notes.push(Note::NoFp8Products);
-        }
-        notes
     }
 }
