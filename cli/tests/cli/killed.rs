@@ -149,6 +149,8 @@ fn ignoring(signals: &str, command: &Command) -> Command {
     let mut listening = interruptible(command);
     let program = listening.get_program().to_owned();
     let mut ignoring = Command::new(program);
+    // The first of these has no signal ignored because the tests run under nohup, say.
+    ignoring.args(listening.get_args().take(1));
     ignoring.arg(format!("--ignore-signal={signals}"));
     ignoring.args(listening.get_args().skip(1));
     ignoring.current_dir(command.get_current_dir().unwrap());
