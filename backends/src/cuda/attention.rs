@@ -5,12 +5,13 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
+use super::element::Element;
 use super::engine::Engine;
 use super::launch::{Arg, Grid};
 use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{
-    Element, Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, strides, typed,
+    Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, strides, typed,
 };
 use crate::kernels::{Attention, JointAttention};
 use crate::working_memory::cuda::{COLUMNS, WIDEST_HEAD};

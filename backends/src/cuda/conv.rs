@@ -5,11 +5,12 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
+use super::element::Element;
 use super::launch::Arg;
 use super::linear::blocks;
 use super::scope::Scope;
 use super::scratch::Use;
-use super::tensor::{Element, Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
+use super::tensor::{Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
 use crate::kernels::ConvSame;
 use crate::working_memory::cuda::COLUMNS;
 

@@ -4,13 +4,13 @@ use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
 use super::concurrent::{self, Launch};
+use super::element::Element;
 use super::launch::Arg;
 use super::linear_quantized::has_use;
 use super::quantize::empty_rows;
 use super::scope::Scope;
 use super::tensor::{
-    Element, Tensor, batch_stride, contiguous, dims, empty, engine_of, in_dtype, parameter, raw,
-    typed,
+    Tensor, batch_stride, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
 };
 use crate::kernels::{Activations, GatedUpdate, LayerNorm, Normed};
 

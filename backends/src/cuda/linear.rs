@@ -9,12 +9,13 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Layout, Operands, Product};
 use super::concurrent::{self, Launch};
+use super::element::Element;
 use super::engine::Engine;
 use super::launch::Arg;
 use super::scope::Scope;
 use super::scratch::Use;
 use super::tensor::{
-    Element, Tensor, Typed, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
+    Tensor, Typed, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
 };
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{fp8_linear_by_row, is_by_row};

@@ -9,13 +9,12 @@ use cudarc::driver::DriverError;
 
 use super::blas::{Codes, Layout, Operands, Product, Scales};
 use super::concurrent::{self, Launch};
+use super::element::Element;
 use super::engine::Engine;
 use super::launch::Arg;
 use super::linear::{blocks, finish};
 use super::scope::Scope;
-use super::tensor::{
-    Element, Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed,
-};
+use super::tensor::{Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed};
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
 use crate::kernels::{Activation, QuantizedLinear, QuantizedRows};

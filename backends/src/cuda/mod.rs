@@ -17,6 +17,7 @@ mod concurrent;
 mod conv;
 mod device_thread;
 mod driver_message;
+mod element;
 mod engine;
 mod fork;
 mod fused;

@@ -10,6 +10,7 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_cuda::Cuda;
 
 use super::concurrent;
+use super::element::Element;
 use super::engine::Engine;
 
 /// A tensor of Burn's CUDA backend.
@@ -34,42 +35,6 @@ pub(super) fn engine_of<const D: usize>(tensor: &Typed<D>) -> Option<(Arc<Engine
     let element = Element::of(tensor.dtype())?;
     let engine = Engine::of(&tensor.device()).ok()?;
     Some((engine, element))
-}
-
-/// The elements of the activations that kernels compute with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Element {
-    /// bfloat16, with f32 arithmetic between load and store.
-    Bf16,
-    /// Single precision.
-    F32,
-}
-
-impl Element {
-    /// Looks up the element of a dtype; `None` where kernels do not know it.
-    pub(super) fn of(dtype: DType) -> Option<Self> {
-        match dtype {
-            DType::BF16 => Some(Self::Bf16),
-            DType::F32 => Some(Self::F32),
-            _ => None,
-        }
-    }
-
-    /// Bytes of one.
-    pub(super) fn size(self) -> usize {
-        match self {
-            Self::Bf16 => 2,
-            Self::F32 => 4,
-        }
-    }
-
-    /// The name of a kernel's variant for it.
-    pub(super) fn kernel(self, name: &str) -> String {
-        match self {
-            Self::Bf16 => format!("{name}_bf16"),
-            Self::F32 => format!("{name}_f32"),
-        }
-    }
 }
 
 /// The sizes of a tensor.

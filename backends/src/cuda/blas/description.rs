@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use cudarc::cublaslt::{result, sys};
 
 use super::product::{Layout, Operands, Product};
-use crate::cuda::tensor::Element;
+use crate::cuda::element::Element;
 use crate::fp8::Fp8Format;
 use crate::working_memory::cuda::WORKSPACE;
 

@@ -1,6 +1,6 @@
 //! Products, and where their operands are.
 
-use crate::cuda::tensor::Element;
+use crate::cuda::element::Element;
 use crate::fp8::Fp8Format;
 
 /// `y[m, n] = alpha * x[m, k] · w[n, k]ᵀ + addend[m, n] + bias[n]`, all row-major, then GELU's tanh
