@@ -48,7 +48,7 @@ pub enum RunningKernels {
         /// Threads that work at the same time.
         threads: NonZeroUsize,
     },
-    /// Those for NVIDIA GPUs. Each makes its result in one go, and all share scratch memory.
+    /// The kernels for NVIDIA GPUs. Each makes its result in one go, and all share scratch memory.
     Cuda,
     /// Compositions of Burn's operations, which hold f32 copies and attention scores, with
     /// kernels that decode a part of a weight at a time.
@@ -81,7 +81,7 @@ pub struct AttentionShape {
     pub kv_heads: u64,
     /// Channels of a head.
     pub dim: u64,
-    /// Whether a query sees only the keys up to its own place.
+    /// Set where a query sees only the keys up to its own place.
     pub causal: bool,
 }
 

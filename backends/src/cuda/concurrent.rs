@@ -25,15 +25,15 @@ pub(super) trait Launch: Send + Sync {
     fn launch(&self, scope: &Scope<'_>) -> Result<(), DriverError>;
 }
 
-/// What the open [`concurrently`] of a thread has noted down.
+/// The operations that the open [`concurrently`] of a thread has noted down.
 #[derive(Default)]
 struct Noted {
     engine: Option<(Arc<Engine>, ComputeClient<CudaRuntime>)>,
     short: Vec<Box<dyn Launch>>,
     long: Vec<Box<dyn Launch>>,
-    /// Whether the second closure, that of the long series, is running.
+    /// Set while the second closure runs, that of the long series.
     in_long: bool,
-    /// Whether operations are launched at once for the rest of both closures.
+    /// Set once the rest of both closures launches its operations at once.
     ended: bool,
 }
 

@@ -1,4 +1,4 @@
-/// What a linear layer with an FP8 weight multiplies it with.
+/// The form of the activations that a linear layer multiplies its FP8 weight with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Activations as they are; the weight is decoded, which is exact.

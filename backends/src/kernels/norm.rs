@@ -11,7 +11,7 @@ use super::linear::Activations;
 pub struct LayerNorm<B: Backend> {
     /// Float `[batch, tokens, channels]`.
     pub x: Tensor<B, 3>,
-    /// What is added to `x` first.
+    /// Added to `x` before the norm.
     pub update: Option<GatedUpdate<B>>,
     /// Float `[batch, 1, channels]`.
     pub shift: Tensor<B, 3>,
