@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::hub_server::{COMMIT, Gate, Sent};
 use crate::hub_user::{TRANSFORMER, User, assert_whole, at_first, published};
-use crate::hub_user::{published_transformer, serve, transformer};
+use crate::hub_user::{published_transformer, transformer};
 use crate::support::Run;
 
 #[test]
 fn a_download_is_a_models_tree_that_generate_finds() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     let run = user.download(&server, &[]).expect(0);
     let tree = [
         "diffusion_models/qwen_image_fp8_e4m3fn.safetensors",
@@ -60,7 +60,7 @@ fn every_variant_is_published_under_its_names() {
             ],
         ),
     ] {
-        let (user, server) = (User::new(), serve(published()));
+        let (user, server) = (User::new(), published().serve());
         let run = user.download(&server, &["--variant", variant]).expect(0);
         assert_eq!(run.stdout.lines().count(), 5 + files.len(), "{variant}");
         for file in files {
@@ -71,7 +71,7 @@ fn every_variant_is_published_under_its_names() {
 
 #[test]
 fn a_second_transformer_is_told_of() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     user.download(&server, &["-q"]).expect(0);
     let run = user.download(&server, &["--variant=bf16"]).expect(0);
     assert!(run.stderr.contains("--transformer"), "{}", run.stderr);
@@ -133,7 +133,7 @@ fn a_file_in_the_hubs_cache_is_linked() {
     let blob = user.path(blobs).join(sha256);
     fs::create_dir_all(user.path(blobs)).unwrap();
     fs::write(&blob, published_transformer()).unwrap();
-    let server = serve(published);
+    let server = published.serve();
     let run = user.download(&server, &[]).expect(0);
     assert!(run.stderr.contains("is linked from"), "{}", run.stderr);
     assert!(server.requests(TRANSFORMER).is_empty());
@@ -151,7 +151,7 @@ fn damaged_files_are_downloaded_anew_when_they_are_to_be_checked() {
     let published = published();
     let blobs = "hf/hub/models--Comfy-Org--Qwen-Image_ComfyUI/blobs";
     let (user, sha256) = (User::new(), published.sha256(&transformer()));
-    let server = serve(published);
+    let server = published.serve();
     user.download(&server, &["-q"]).expect(0);
     // Of the same size, so that only the bytes can tell.
     let mut damaged = published_transformer();
@@ -184,7 +184,7 @@ fn damaged_files_are_downloaded_anew_when_they_are_to_be_checked() {
 
 #[test]
 fn a_dry_run_tells_and_fetches_nothing() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     let run = user.download(&server, &["--dry-run"]).expect(0);
     assert!(run.stdout.contains(TRANSFORMER) && run.stdout.contains("to download"));
     assert!(run.stdout.contains(COMMIT), "{}", run.stdout);
@@ -194,7 +194,7 @@ fn a_dry_run_tells_and_fetches_nothing() {
 
 #[test]
 fn the_folder_is_that_of_the_flag_or_the_variable() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     let given = user.path("given");
     let flag = format!("--models={}", given.display());
     user.download(&server, &["-q", &flag]).expect(0);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::hub_user::{TRANSFORMER, User, published, serve, transformer};
+use crate::hub_user::{TRANSFORMER, User, published, transformer};
 use crate::support::Run;
 
 #[test]
@@ -11,7 +11,7 @@ fn more_than_the_disk_has_room_for_is_refused_before_anything_is_fetched() {
     published.list(&transformer(), |listed| {
         listed["lfs"]["size"] = (1_u64 << 60).into();
     });
-    let (user, server) = (User::new(), serve(published));
+    let (user, server) = (User::new(), published.serve());
     let run = user.download(&server, &["-q"]);
     run.expect_error(1, &["free", "another disk"]);
     assert!(server.requests("/resolve/").is_empty());
@@ -20,7 +20,7 @@ fn more_than_the_disk_has_room_for_is_refused_before_anything_is_fetched() {
 
 #[test]
 fn the_token_of_a_login_is_used_and_a_broken_one_refused() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     fs::create_dir(user.path("hf")).unwrap();
     fs::write(user.path("hf/token"), "hf_of_login\n").unwrap();
     user.download(&server, &["--dry-run"]).expect(0);
@@ -40,7 +40,7 @@ fn the_token_of_a_login_is_used_and_a_broken_one_refused() {
 
 #[test]
 fn another_file_in_the_place_is_left_alone() {
-    let (user, server) = (User::new(), serve(published()));
+    let (user, server) = (User::new(), published().serve());
     fs::create_dir_all(user.transformer().parent().unwrap()).unwrap();
     fs::write(user.transformer(), "mine").unwrap();
     let run = user.download(&server, &["-q"]);
@@ -108,7 +108,7 @@ fn what_cannot_be_used_is_one_line() {
     with("HF_ENDPOINT", "http://127.0.0.1:1", &["--variant=q4"]).expect_error(2, &["--variant"]);
     // Nobody listens at port 1.
     with("HF_ENDPOINT", "http://127.0.0.1:1", &[]).expect_error(1, &["cannot be reached"]);
-    let (server, mut command) = (serve(published()), user.program());
+    let (server, mut command) = (published().serve(), user.program());
     command
         .args(["download", "-q"])
         .env("HF_ENDPOINT", server.url())

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -120,25 +119,12 @@ impl User {
     }
 }
 
-pub(crate) fn serve(published: Repositories) -> Server {
-    Server::start(move |request| published.answer(request))
-}
-
 /// Answers the `count` first requests for the transformer in another way.
 pub(crate) fn at_first(
     count: usize,
     other: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
 ) -> Server {
-    let published = published();
-    let asked = AtomicUsize::new(0);
-    Server::start(move |request| {
-        let reply = published.answer(request);
-        if request.path.ends_with(TRANSFORMER) && asked.fetch_add(1, Ordering::SeqCst) < count {
-            other(request, reply)
-        } else {
-            reply
-        }
-    })
+    published().serve_at_first(TRANSFORMER, count, other)
 }
 
 pub(crate) fn published_transformer() -> Vec<u8> {

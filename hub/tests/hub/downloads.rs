@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use hub::Error;
 
 use crate::server::{Gate, Reply, Request, Sent, Server};
-use crate::tree::{TRANSFORMER, Tree, at_first, published, serve, transformer, transformer_bytes};
+use crate::tree::{TRANSFORMER, Tree, at_first, published, transformer, transformer_bytes};
 
 #[test]
 fn a_cut_connection_is_taken_up_where_it_ended() {
@@ -37,7 +37,7 @@ fn a_failed_download_is_resumed_by_the_next() {
     let partial = tree.transformer().with_file_name(partial);
     assert_eq!(fs::metadata(&partial).unwrap().len(), 1000);
 
-    let server = serve(published());
+    let server = published().serve();
     tree.download(&server).unwrap();
     assert_eq!(server.requests(TRANSFORMER)[0].range(), Some(1000));
     tree.assert_whole();
@@ -84,7 +84,7 @@ fn two_downloads_of_a_file_do_not_mix() {
     let name = format!("{TRANSFORMER}.{digits}.part");
     let partial = fs::File::create(tree.transformer().with_file_name(name)).unwrap();
     partial.lock().unwrap();
-    let server = serve(published);
+    let server = published.serve();
     let error = tree.refused(&server);
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     drop(partial);
@@ -94,7 +94,7 @@ fn two_downloads_of_a_file_do_not_mix() {
 
 #[test]
 fn the_token_goes_to_the_hub_and_to_no_other_host() {
-    let store = serve(published());
+    let store = published().serve();
     let (published, port) = (published(), store.port());
     let server = Server::start(move |request| {
         if request.path.contains("/resolve/") {

@@ -5,7 +5,7 @@ use std::fs;
 use hub::{Config, Error, Hub};
 
 use crate::server::{Reply, Server};
-use crate::tree::{TRANSFORMER, Tree, VOCABULARY, at_first, published, serve, transformer};
+use crate::tree::{TRANSFORMER, Tree, VOCABULARY, at_first, published, transformer};
 
 #[test]
 fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
@@ -13,7 +13,7 @@ fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
     published.list(&transformer(), |listed| {
         listed["lfs"]["sha256"] = "a".repeat(64).into();
     });
-    let (tree, server) = (Tree::new(), serve(published));
+    let (tree, server) = (Tree::new(), published.serve());
     let error = tree.refused(&server);
     assert!(matches!(error, Error::Checksum { .. }), "{error}");
     for part in [TRANSFORMER, "SHA-256", "aaaa"] {
@@ -29,7 +29,7 @@ fn a_small_file_is_checked_too() {
     published.list(VOCABULARY, |listed| {
         listed["blobId"] = "a".repeat(40).into();
     });
-    let (tree, server) = (Tree::new(), serve(published));
+    let (tree, server) = (Tree::new(), published.serve());
     let error = tree.refused(&server);
     assert!(matches!(error, Error::Checksum { .. }), "{error}");
     assert!(error.to_string().contains("vocab.json"), "{error}");
@@ -43,7 +43,7 @@ fn a_file_of_another_length_is_refused() {
             let size = listed["lfs"]["size"].as_i64().unwrap();
             listed["lfs"]["size"] = (size + change).into();
         });
-        let (tree, server) = (Tree::new(), serve(published));
+        let (tree, server) = (Tree::new(), published.serve());
         let error = tree.refused(&server);
         assert!(matches!(error, Error::Answer { .. }), "{error}");
         assert!(error.to_string().contains("bytes"), "{error}");
@@ -82,7 +82,7 @@ fn refusals_of_the_hub_are_told_apart() {
 fn a_file_that_is_gone_is_named_before_anything_is_fetched() {
     let mut published = published();
     published.remove(&transformer());
-    let (tree, server) = (Tree::new(), serve(published));
+    let (tree, server) = (Tree::new(), published.serve());
     let error = tree.refused(&server);
     assert!(matches!(error, Error::NoFile { .. }), "{error}");
     for part in [TRANSFORMER, "qwen_image_bf16.safetensors"] {
@@ -103,7 +103,7 @@ fn an_answer_that_is_no_list_is_refused() {
 
 #[test]
 fn another_file_in_the_place_is_left_alone() {
-    let (tree, server) = (Tree::new(), serve(published()));
+    let (tree, server) = (Tree::new(), published().serve());
     fs::create_dir_all(tree.transformer().parent().unwrap()).unwrap();
     fs::write(tree.transformer(), "mine").unwrap();
     let error = tree.refused(&server);
@@ -113,7 +113,7 @@ fn another_file_in_the_place_is_left_alone() {
 
 #[test]
 fn a_configuration_without_sense_asks_nobody() {
-    let server = serve(published());
+    let server = published().serve();
     let broken = Tree::new().download_with(&server, "two words");
     assert!(matches!(broken, Err(Error::Token { .. })));
     let refused = |endpoint: &str, offline| {

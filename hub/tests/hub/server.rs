@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
@@ -222,6 +223,29 @@ impl Repositories {
     pub(crate) fn sha256(&self, path: &str) -> String {
         let digest = &self.0[path].listed["lfs"]["sha256"];
         digest.as_str().unwrap().to_owned()
+    }
+
+    /// Serves the repositories as the Hub does.
+    pub(crate) fn serve(self) -> Server {
+        Server::start(move |request| self.answer(request))
+    }
+
+    /// Serves the repositories, and answers the `count` first requests for a file in another way.
+    pub(crate) fn serve_at_first(
+        self,
+        file: &'static str,
+        count: usize,
+        other: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+    ) -> Server {
+        let asked = AtomicUsize::new(0);
+        Server::start(move |request| {
+            let reply = self.answer(request);
+            if request.path.ends_with(file) && asked.fetch_add(1, Ordering::SeqCst) < count {
+                other(request, reply)
+            } else {
+                reply
+            }
+        })
     }
 
     /// Answers as the Hub does.

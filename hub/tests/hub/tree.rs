@@ -3,7 +3,6 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hub::{Config, Error, Hub, Token, Variant};
 use tempfile::TempDir;
@@ -42,25 +41,12 @@ pub(crate) fn published() -> Repositories {
     published
 }
 
-pub(crate) fn serve(published: Repositories) -> Server {
-    Server::start(move |request| published.answer(request))
-}
-
 /// Answers the `count` first requests for the transformer in another way.
 pub(crate) fn at_first(
     count: usize,
     other: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
 ) -> Server {
-    let published = published();
-    let asked = AtomicUsize::new(0);
-    Server::start(move |request| {
-        let reply = published.answer(request);
-        if request.path.ends_with(TRANSFORMER) && asked.fetch_add(1, Ordering::SeqCst) < count {
-            other(request, reply)
-        } else {
-            reply
-        }
-    })
+    published().serve_at_first(TRANSFORMER, count, other)
 }
 
 /// A tree that is empty at first.
