@@ -1,5 +1,6 @@
 //! Values of the engine as flags take them: a name for each, and a line of help.
 
+use backends::BackendKind;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use engine::request::{BackendName, DtypeChoice, LightningSteps, Preset, SamplerName, VaeTiling};
@@ -36,29 +37,29 @@ impl<T: Named> ValueEnum for Choice<T> {
 impl Named for BackendName {
     const ALL: &'static [Choice<Self>] = &[
         Choice(Self::Auto),
-        Choice(Self::Cuda),
-        Choice(Self::Rocm),
-        Choice(Self::Metal),
-        Choice(Self::Vulkan),
-        Choice(Self::WebGpu),
-        Choice(Self::Flex),
+        Choice(Self::Kind(BackendKind::Cuda)),
+        Choice(Self::Kind(BackendKind::Rocm)),
+        Choice(Self::Kind(BackendKind::Metal)),
+        Choice(Self::Kind(BackendKind::Vulkan)),
+        Choice(Self::Kind(BackendKind::WebGpu)),
+        Choice(Self::Kind(BackendKind::Flex)),
     ];
 
     fn named(self) -> (&'static str, &'static str) {
         let help = match self {
             Self::Auto => "The best one that is compiled in and finds a device",
-            Self::Cuda => "NVIDIA GPUs",
-            Self::Rocm => "AMD GPUs",
-            Self::Metal => "Apple GPUs",
-            Self::Vulkan => "Any GPU with a Vulkan driver",
-            Self::WebGpu => "Any GPU through WebGPU",
-            Self::Flex => "The CPU",
+            Self::Kind(BackendKind::Cuda) => "NVIDIA GPUs",
+            Self::Kind(BackendKind::Rocm) => "AMD GPUs",
+            Self::Kind(BackendKind::Metal) => "Apple GPUs",
+            Self::Kind(BackendKind::Vulkan) => "Any GPU with a Vulkan driver",
+            Self::Kind(BackendKind::WebGpu) => "Any GPU through WebGPU",
+            Self::Kind(BackendKind::Flex) => "The CPU",
         };
         (self.as_str(), help)
     }
 
     fn alias(self) -> Option<&'static str> {
-        (self == Self::Flex).then_some("cpu")
+        (self == Self::Kind(BackendKind::Flex)).then_some("cpu")
     }
 }
 

@@ -1,5 +1,6 @@
 //! `plan`'s flags, checked.
 
+use backends::BackendKind;
 use engine::request::BackendName;
 
 use super::environment::Environment;
@@ -25,7 +26,9 @@ impl PlanConfig {
     /// [`CliError::Usage`], naming the flag and what it takes; [`engine::Error::Input`] about the
     /// image of `--from`.
     pub(crate) fn resolve(args: PlanArgs, environment: Environment<'_>) -> Result<Self, CliError> {
-        if args.vram_total.is_some() && args.generate.compute.backend.0 == BackendName::Flex {
+        if args.vram_total.is_some()
+            && args.generate.compute.backend.0 == BackendName::Kind(BackendKind::Flex)
+        {
             return Err(CliError::Usage(
                 "--vram-total stands for a GPU: leave out --backend flex".to_owned(),
             ));

@@ -2,7 +2,8 @@
 
 use backends::host_memory::available as host_available;
 use backends::{
-    Arithmetic, DeviceChoice, DeviceMemory, KernelSet, ModelBackend, Numerics, RunningKernels,
+    Arithmetic, BackendKind, DeviceChoice, DeviceMemory, KernelSet, ModelBackend, Numerics,
+    RunningKernels,
 };
 use burn::tensor::{DType, FloatDType};
 use loader::Method;
@@ -28,7 +29,7 @@ impl Facts {
     fn of_gpu(total: u64, dtype: DtypeChoice, backend: BackendName) -> Self {
         Self {
             kernels: match backend {
-                BackendName::Auto | BackendName::Cuda => KernelSet::Cuda,
+                BackendName::Auto | BackendName::Kind(BackendKind::Cuda) => KernelSet::Cuda,
                 _ => KernelSet::Portable,
             },
             // The graphics interfaces' shading languages do not compute in bf16.
@@ -36,7 +37,9 @@ impl Facts {
                 (DtypeChoice::F32, _)
                 | (
                     DtypeChoice::Auto,
-                    BackendName::Metal | BackendName::Vulkan | BackendName::WebGpu,
+                    BackendName::Kind(
+                        BackendKind::Metal | BackendKind::Vulkan | BackendKind::WebGpu,
+                    ),
                 ) => FloatDType::F32,
                 _ => FloatDType::BF16,
             },

@@ -12,18 +12,8 @@ pub enum BackendName {
     /// The best one that is compiled in and finds a device.
     #[default]
     Auto,
-    /// NVIDIA GPUs.
-    Cuda,
-    /// AMD GPUs.
-    Rocm,
-    /// Apple GPUs.
-    Metal,
-    /// Any GPU with a Vulkan driver.
-    Vulkan,
-    /// Any GPU through WebGPU.
-    WebGpu,
-    /// The processor.
-    Flex,
+    /// This one.
+    Kind(BackendKind),
 }
 
 impl BackendName {
@@ -31,12 +21,7 @@ impl BackendName {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
-            Self::Cuda => "cuda",
-            Self::Rocm => "rocm",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::Flex => "flex",
+            Self::Kind(kind) => kind.name(),
         }
     }
 }

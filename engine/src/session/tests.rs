@@ -16,7 +16,7 @@ use crate::request::{BackendName, ComputeConfig, ImageSize, ModelSources, Reques
 
 fn processor() -> ComputeConfig {
     ComputeConfig {
-        backend: BackendName::Flex,
+        backend: BackendName::Kind(BackendKind::Flex),
         ..ComputeConfig::default()
     }
 }
