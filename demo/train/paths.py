@@ -5,7 +5,7 @@ from pathlib import Path
 
 TRAIN = Path(__file__).resolve().parent
 DEMO = TRAIN.parent
-MODELS = DEMO / "models"
+MODELS = DEMO.parent / "engine/demo"
 TOKENIZER = MODELS / "tokenizer"
 HELD_OUT = DEMO / "held_out.json"
 

@@ -1,6 +1,6 @@
 """Fits the linear map from latents to colours by which `--preview` shows latents.
 
-    python preview_factors.py        # fits it for ../models and puts it into the VAE's config
+    python preview_factors.py        # fits it for ../../engine/demo and puts it into the VAE's config
 
 `latent_rgb_factors` (16 x 3) and `latent_rgb_bias` (3) give a latent pixel's colour in [-1, 1] from
 its normalised channels: the least-squares fit to the mean colour of the 8 x 8 pixels it stands for,

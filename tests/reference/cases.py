@@ -15,7 +15,7 @@ DIFFUSERS = {
     "tokenizer": "diffusers/tokenizer",
 }
 # The demo model, seen from tests/fixtures.
-DEMO_MODELS = "../../demo/models"
+DEMO_MODELS = "../../engine/demo"
 DEMO = {
     "transformer": [f"{DEMO_MODELS}/diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors"],
     "text_encoder": [f"{DEMO_MODELS}/text_encoders/qwen_2.5_vl_demo_fp8_scaled.safetensors"],
