@@ -7,7 +7,7 @@ on the processor in f32 (which the program's tests hold against the decoded weig
 and compares the first predictions and the image. Without a device it says so and ends with 0. Needs
 numpy.
 
-Last run: see the commit that touched this line. 2026-11-30, H200.
+Last run: see the commit that touched this line. 2026-12-01, H200.
 """
 
 import argparse
