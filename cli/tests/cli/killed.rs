@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::hold::Held;
 use crate::prompt_file;
-use crate::support::{Place, Run, interruptible, program};
+use crate::support::{Place, Run, program, started_by};
 
 /// `generate` of 16x16 images in two steps each, as on a card where the VAE has no room beside the
 /// transformer.
@@ -146,22 +146,10 @@ fn a_folder_that_cannot_be_written_to_is_told_once() {
 
 /// The same command in a process that ignores some signals and heeds the others.
 fn ignoring(signals: &str, command: &Command) -> Command {
-    let mut listening = interruptible(command);
-    let program = listening.get_program().to_owned();
-    let mut ignoring = Command::new(program);
     // The first of these has no signal ignored because the tests run under nohup, say.
-    ignoring.args(listening.get_args().take(1));
-    ignoring.arg(format!("--ignore-signal={signals}"));
-    ignoring.args(listening.get_args().skip(1));
-    ignoring.current_dir(command.get_current_dir().unwrap());
-    for (name, value) in listening.get_envs() {
-        match value {
-            Some(value) => ignoring.env(name, value),
-            None => ignoring.env_remove(name),
-        };
-    }
-    listening.env_clear();
-    ignoring
+    let default = "--default-signal=INT,TERM,HUP";
+    let ignore = format!("--ignore-signal={signals}");
+    started_by("env", &[default, &ignore], command)
 }
 
 #[test]

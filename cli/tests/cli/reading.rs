@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use memmap2::Mmap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Place, Run, program};
+use crate::support::{Place, Run, program, started_by};
 
 const TENSORS: u64 = 1933;
 const BYTES: u64 = 20_430_401_088;
@@ -79,16 +79,11 @@ fn twenty_gigabytes_leave_memory_and_page_cache_as_they_are() {
 
 /// `inspect --read` with at most so many KiB of data in memory (RLIMIT_DATA).
 fn read_within(kib: u64, path: &Path) -> Run {
-    let program = program();
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("ulimit -d {kib} && exec \"$@\""))
-        .arg("sh")
-        .arg(program.get_program())
-        .args(["inspect", "--read", "--json"])
-        .arg(path);
-    shell.output().unwrap().into()
+    let mut reading = program();
+    reading.args(["inspect", "--read", "--json"]).arg(path);
+    let script = format!("ulimit -d {kib} && exec \"$@\"");
+    let mut limited = started_by("sh", &["-c", &script, "sh"], &reading);
+    limited.output().unwrap().into()
 }
 
 #[test]
@@ -149,12 +144,8 @@ fn a_device_without_room_for_a_model_is_left_as_it_was() {
     let mut command = program();
     command.args(["make-fixture", "--sparse", "--quiet", "--real-shapes"]);
     Run::from(command.arg(&models).output().unwrap()).expect(0);
-    let program = program();
-    let mut shell = Command::new("sh");
-    // Room for the program, and not for nine gigabytes of text encoder in memory.
-    shell
-        .args(["-c", "ulimit -d 2000000 && exec \"$@\"", "sh"])
-        .arg(program.get_program())
+    let mut generate = program();
+    generate
         .args([
             "generate",
             "--prompt=x",
@@ -165,7 +156,10 @@ fn a_device_without_room_for_a_model_is_left_as_it_was() {
         .arg(&models)
         .args(["--output", "x.png"])
         .current_dir(folder.path());
-    let refused = Run::from(shell.output().unwrap()).expect(4);
+    // Room for the program, and not for nine gigabytes of text encoder in memory.
+    let script = "ulimit -d 2000000 && exec \"$@\"";
+    let mut limited = started_by("sh", &["-c", script, "sh"], &generate);
+    let refused = Run::from(limited.output().unwrap()).expect(4);
     let error = refused.stderr.lines().last().unwrap();
     assert!(
         error.starts_with("error: ") && error.contains("out of memory"),
@@ -199,17 +193,15 @@ fn a_layered_file_system() {
     for name in ["upper", "work", "layered"] {
         std::fs::create_dir(place.path(name)).unwrap();
     }
-    let program = program();
-    let script = "mount -t overlay overlay -o lowerdir=models,upperdir=upper,workdir=work layered \
-                  || exit 77; exec \"$@\"";
-    let mut shell = Command::new("unshare");
-    shell
-        .args(["-rm", "sh", "-c", script, "sh"])
-        .arg(program.get_program())
+    let mut reading = program();
+    reading
         .args(["inspect", "--read", "--json"])
         .arg("layered/diffusion_models/qwen_image_small_fp8_e4m3fn.safetensors")
         .current_dir(place.path(""));
-    match shell.output() {
+    let script = "mount -t overlay overlay -o lowerdir=models,upperdir=upper,workdir=work layered \
+                  || exit 77; exec \"$@\"";
+    let mut mounted = started_by("unshare", &["-rm", "sh", "-c", script, "sh"], &reading);
+    match mounted.output() {
         Ok(output) if output.status.code() == Some(0) => {
             assert_eq!(read_figures(output.into())["tensors"], 77);
         }

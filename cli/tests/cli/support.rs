@@ -48,25 +48,32 @@ pub(crate) fn program() -> Command {
     command
 }
 
+/// The same command started by another program, which is given it after its own arguments: with
+/// this command's environment, so that nothing of the tester's reaches it by that way.
+#[cfg(unix)]
+pub(crate) fn started_by(launcher: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(launcher);
+    started
+        .args(arguments)
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        started.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
+}
+
 /// The same command, listening to Ctrl-C: a test run in the background of a script inherits SIGINT
 /// ignored, which the program honours.
 #[cfg(unix)]
 pub(crate) fn interruptible(command: &Command) -> Command {
-    let mut listening = Command::new("env");
-    listening
-        .arg("--default-signal=INT,TERM,HUP")
-        .arg(command.get_program())
-        .args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        listening.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => listening.env(name, value),
-            None => listening.env_remove(name),
-        };
-    }
-    listening
+    started_by("env", &["--default-signal=INT,TERM,HUP"], command)
 }
 
 /// Presses Ctrl-C.
