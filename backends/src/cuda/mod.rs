@@ -2,36 +2,27 @@
 //!
 //! Burn's CUDA backend keeps its streams to itself, so ours run on streams of their own, ordered
 //! before and after Burn's work on the device, without the host waiting (see [`engine`]). Tensors
-//! are in Burn's memory; scratch memory and workspaces are the engine's own.
+//! are in Burn's memory; scratch memory and workspaces are the engine's own. The operations that
+//! have kernels are in [`ops`]; the files beside it are what they run on.
 
 // A kernel that cannot compute a call hands the call back in `Err`, by value and over one step.
 #![allow(clippy::result_large_err)]
 
-mod attention;
-mod attention_quantized;
 mod blas;
 mod cache;
 mod compile;
-mod concatenate;
 mod concurrent;
-mod conv;
 mod device_thread;
 mod driver_message;
 mod element;
 mod engine;
 mod fork;
-mod fused;
 mod lanes;
 mod launch;
 mod launch_table;
-mod layer_norm;
-mod linear;
-mod linear_quantized;
 mod ops;
 mod order;
 pub(crate) mod probe;
-mod quantize;
-mod rotary;
 mod scope;
 mod scratch;
 mod sink;

@@ -2,8 +2,8 @@
 
 use burn_cuda::Cuda;
 
-use super::engine::Engine;
-use super::tensor::{Tensor, Typed, contiguous, over, raw, typed};
+use crate::cuda::engine::Engine;
+use crate::cuda::tensor::{Tensor, Typed, contiguous, over, raw, typed};
 use crate::kernels::Concatenate;
 
 /// Copies each part to its place. A part is one block of the result only where no dimension

@@ -7,12 +7,12 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::{Arg, Grid};
 use super::linear::blocks;
-use super::scope::Scope;
-use super::tensor::{Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::scope::Scope;
+use crate::cuda::tensor::{Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
 use crate::kernels::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
 
 /// The most sequences that one launch joins.

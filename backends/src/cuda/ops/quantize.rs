@@ -4,11 +4,11 @@ use burn::tensor::{DType, FloatDType, Int};
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::concurrent::{self, Launch};
-use super::launch::Arg;
 use super::linear_quantized::has_use;
-use super::scope::Scope;
-use super::tensor::{Tensor, contiguous, dims, empty, engine_of, over, raw};
+use crate::cuda::concurrent::{self, Launch};
+use crate::cuda::launch::Arg;
+use crate::cuda::scope::Scope;
+use crate::cuda::tensor::{Tensor, contiguous, dims, empty, engine_of, over, raw};
 use crate::fp8::Fp8Format;
 use crate::fp8::portable::decode_all;
 use crate::kernels::{QuantizeRows, QuantizedRows};

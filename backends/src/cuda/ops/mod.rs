@@ -4,14 +4,22 @@
 //! Linear layers and layer norms may be noted down (see [`concurrent`]); every other operation
 //! runs at once.
 
+mod attention;
+mod attention_quantized;
+mod concatenate;
+mod conv;
+mod fused;
+mod layer_norm;
+mod linear;
+mod linear_quantized;
+mod quantize;
+mod rotary;
+
 use burn::tensor::{FloatDType, Tensor};
 use burn_cuda::Cuda;
 
-use super::concurrent::{at_once, handed_back};
-use super::{
-    attention, attention_quantized, concatenate, concurrent, conv, fused, layer_norm, linear,
-    linear_quantized, quantize, rotary,
-};
+use crate::cuda::concurrent;
+use crate::cuda::concurrent::{at_once, handed_back};
 use crate::kernels::{
     Activations, Attention, ChannelNorm, Concatenate, ConvSame, DenseLinear, Fp8Linear, GatedAdd,
     GeluTanh, JointAttention, JointRmsNormRotary, Kernels, LayerNorm, Normed, NormedJointAttention,

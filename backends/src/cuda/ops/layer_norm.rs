@@ -3,13 +3,13 @@
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::concurrent::{self, Launch};
-use super::element::Element;
-use super::launch::Arg;
 use super::linear_quantized::has_use;
 use super::quantize::empty_rows;
-use super::scope::Scope;
-use super::tensor::{
+use crate::cuda::concurrent::{self, Launch};
+use crate::cuda::element::Element;
+use crate::cuda::launch::Arg;
+use crate::cuda::scope::Scope;
+use crate::cuda::tensor::{
     Tensor, batch_stride, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
 };
 use crate::kernels::{Activations, GatedUpdate, LayerNorm, Normed};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use burn_cuda::Cuda;
 
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::Arg;
 use super::linear::blocks;
-use super::tensor::{
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::Arg;
+use crate::cuda::tensor::{
     Tensor, Typed, batch_stride, contiguous, dims, engine_of, in_dtype, over, raw, typed,
 };
 use crate::kernels::{ChannelNorm, GatedAdd, GeluTanh, RmsNorm, SiluMul};

@@ -4,13 +4,13 @@ use burn::tensor::DType;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::blas::{Layout, Operands, Product};
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::{Arg, Grid};
-use super::scope::Scope;
-use super::scratch::Use;
-use super::tensor::{
+use crate::cuda::blas::{Layout, Operands, Product};
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::scope::Scope;
+use crate::cuda::scratch::Use;
+use crate::cuda::tensor::{
     Tensor, Typed, contiguous, dims, engine_of, in_dtype, over, raw, strides, typed,
 };
 use crate::kernels::{Attention, JointAttention};

@@ -7,14 +7,14 @@ use burn::tensor::DType;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::blas::{Layout, Operands, Product};
-use super::concurrent::{self, Launch};
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::Arg;
-use super::scope::Scope;
-use super::scratch::Use;
-use super::tensor::{
+use crate::cuda::blas::{Layout, Operands, Product};
+use crate::cuda::concurrent::{self, Launch};
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::Arg;
+use crate::cuda::scope::Scope;
+use crate::cuda::scratch::Use;
+use crate::cuda::tensor::{
     Tensor, Typed, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
 };
 use crate::fp8::Fp8Format;

@@ -5,13 +5,13 @@ use burn_cubecl::cubecl::server::Handle;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::{Arg, Grid};
 use super::quantize::empty_rows;
 use super::rotary::{AT_ONCE, Rotary, two_lengths};
-use super::scope::Scope;
-use super::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::scope::Scope;
+use crate::cuda::tensor::{Tensor, Typed, contiguous, dims, empty, engine_of, raw, typed};
 use crate::kernels::{Activations, NormedJointAttention, Rotation};
 
 /// Tokens of a tile, and the widest head.

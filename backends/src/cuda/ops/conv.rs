@@ -4,13 +4,13 @@ use burn::tensor::DType;
 use burn_cuda::Cuda;
 use cudarc::driver::DriverError;
 
-use super::blas::{Layout, Operands, Product};
-use super::element::Element;
-use super::launch::Arg;
 use super::linear::blocks;
-use super::scope::Scope;
-use super::scratch::Use;
-use super::tensor::{Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
+use crate::cuda::blas::{Layout, Operands, Product};
+use crate::cuda::element::Element;
+use crate::cuda::launch::Arg;
+use crate::cuda::scope::Scope;
+use crate::cuda::scratch::Use;
+use crate::cuda::tensor::{Typed, contiguous, dims, engine_of, in_dtype, over, raw, typed};
 use crate::kernels::ConvSame;
 use crate::working_memory::cuda::COLUMNS;
 

@@ -7,14 +7,16 @@ use burn::tensor::{DType, FloatDType};
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::DriverError;
 
-use super::blas::{Codes, Layout, Operands, Product, Scales};
-use super::concurrent::{self, Launch};
-use super::element::Element;
-use super::engine::Engine;
-use super::launch::Arg;
 use super::linear::{blocks, finish};
-use super::scope::Scope;
-use super::tensor::{Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed};
+use crate::cuda::blas::{Codes, Layout, Operands, Product, Scales};
+use crate::cuda::concurrent::{self, Launch};
+use crate::cuda::element::Element;
+use crate::cuda::engine::Engine;
+use crate::cuda::launch::Arg;
+use crate::cuda::scope::Scope;
+use crate::cuda::tensor::{
+    Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed,
+};
 use crate::fp8::Fp8Format;
 use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
 use crate::kernels::{Activation, QuantizedLinear, QuantizedRows};
