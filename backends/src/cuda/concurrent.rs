@@ -119,7 +119,7 @@ fn launch_noted() {
         (short, long) => {
             // The side stream starts a little later than the main one, and the few short kernels
             // must not wait until the long ones are done.
-            scope.beside(|| all(long, scope))?;
+            scope.on_side_stream(|| all(long, scope))?;
             all(short, scope)
         }
     });

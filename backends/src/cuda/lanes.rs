@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaStream, DriverError};
 
-use super::fork::Fork;
 use super::order::Order;
 use super::scratch::{Scratch, Use};
+use super::side_stream::SideStream;
 
 /// One of the streams.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub(super) struct Lane<'a> {
 pub(super) struct Lanes {
     context: Arc<CudaContext>,
     main: Arc<CudaStream>,
-    side: Fork,
+    side: SideStream,
     order: Order,
     scratch: [Mutex<Scratch>; 2],
 }
@@ -34,7 +34,7 @@ impl Lanes {
     pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
         Ok(Self {
             main: context.new_stream()?,
-            side: Fork::new(context)?,
+            side: SideStream::new(context)?,
             order: Order::new(context)?,
             scratch: Default::default(),
             context: context.clone(),
@@ -71,8 +71,8 @@ impl Lanes {
     ///
     /// # Errors
     /// The driver's.
-    pub(super) fn fork(&self) -> Result<(), DriverError> {
-        self.side.leave(&self.main)
+    pub(super) fn start_side_stream(&self) -> Result<(), DriverError> {
+        self.side.wait_for(&self.main)
     }
 
     /// The side stream, or the main stream.

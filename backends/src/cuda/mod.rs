@@ -16,7 +16,6 @@ mod device_thread;
 mod driver_message;
 mod element;
 mod engine;
-mod fork;
 mod lanes;
 mod launch;
 mod launch_table;
@@ -25,6 +24,7 @@ mod order;
 pub(crate) mod probe;
 mod scope;
 mod scratch;
+mod side_stream;
 mod sink;
 mod tensor;
 

@@ -8,7 +8,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 /// Makes streams wait for each other through their context, since Burn's own stream is private.
 pub(super) struct Order {
     inward: sys::CUevent,
-    /// Of our stream, and of the one beside it.
+    /// The events of the main stream and of the side stream.
     outward: [sys::CUevent; 2],
     context_calls: Option<ContextCalls>,
 }
@@ -33,7 +33,7 @@ impl Order {
         })
     }
 
-    /// Our stream comes after all that is submitted to the context.
+    /// Makes `stream` wait for all work that is submitted to the context.
     pub(super) fn enter(
         &self,
         context: &CudaContext,
@@ -49,15 +49,15 @@ impl Order {
         unsafe { result::stream::wait_event(stream.cu_stream(), self.inward, flags) }
     }
 
-    /// All that is submitted to the context later comes after our streams, of which the second may have
-    /// had no work.
+    /// Makes all work that is submitted to the context later wait for the main stream, and for the
+    /// side stream where that had work.
     pub(super) fn leave(
         &self,
         context: &CudaContext,
         stream: &CudaStream,
-        beside: Option<&CudaStream>,
+        side: Option<&CudaStream>,
     ) -> Result<(), DriverError> {
-        let streams = std::iter::once(stream).chain(beside);
+        let streams = std::iter::once(stream).chain(side);
         for (stream, event) in streams.zip(self.outward) {
             let Some(calls) = self.context_calls else {
                 stream.synchronize()?;

@@ -21,9 +21,9 @@ pub(super) struct Scope<'a> {
     /// True once our streams wait for Burn's work.
     entered: Cell<bool>,
     /// True while work goes to the side stream.
-    beside: Cell<bool>,
+    on_side: Cell<bool>,
     /// True once anything went to the side stream.
-    forked: Cell<bool>,
+    side_used: Cell<bool>,
 }
 
 impl<'a> Scope<'a> {
@@ -40,8 +40,8 @@ impl<'a> Scope<'a> {
             blas,
             client,
             entered: Cell::new(false),
-            beside: Cell::new(false),
-            forked: Cell::new(false),
+            on_side: Cell::new(false),
+            side_used: Cell::new(false),
         }
     }
 
@@ -51,7 +51,7 @@ impl<'a> Scope<'a> {
     /// The driver's.
     pub(super) fn leave(self) -> Result<(), DriverError> {
         match self.entered.get() {
-            true => self.lanes.leave(self.forked.get()),
+            true => self.lanes.leave(self.side_used.get()),
             false => Ok(()),
         }
     }
@@ -82,24 +82,25 @@ impl<'a> Scope<'a> {
         if !self.entered.replace(true) {
             self.lanes.enter()?;
         }
-        Ok(self.lanes.lane(self.beside.get()))
+        Ok(self.lanes.lane(self.on_side.get()))
     }
 
-    /// Starts `work` on the side stream. It runs beside what is started after it, which must need
-    /// nothing of it nor change what it needs; the run as a whole ends after both.
+    /// Starts `work` on the side stream. It runs at the same time as the work that is started after
+    /// it on the main stream, so neither may read what the other writes; the run as a whole ends
+    /// after both.
     ///
     /// # Errors
     /// The errors of `work`, or the driver's.
-    pub(super) fn beside<T>(
+    pub(super) fn on_side_stream<T>(
         &self,
         work: impl FnOnce() -> Result<T, DriverError>,
     ) -> Result<T, DriverError> {
         self.lane()?;
-        self.lanes.fork()?;
-        self.forked.set(true);
-        self.beside.set(true);
+        self.lanes.start_side_stream()?;
+        self.side_used.set(true);
+        self.on_side.set(true);
         let result = work();
-        self.beside.set(false);
+        self.on_side.set(false);
         result
     }
 

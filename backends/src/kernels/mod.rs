@@ -198,7 +198,7 @@ pub trait Kernels: Backend {
     }
 
     /// Computes two results that need nothing of each other, which a GPU may do at the same time:
-    /// it starts `long` on a side stream, and `short` beside it.
+    /// it starts `long` on a side stream, and `short` on the main one at the same time.
     ///
     /// The GPU may start only when both closures have returned. Inside them, nothing but the
     /// operations of [`fused`](crate::fused) and [`fp8`](crate::fp8) may compute with tensors, and
