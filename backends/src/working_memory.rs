@@ -93,7 +93,7 @@ impl AttentionShape {
 }
 
 impl Numerics {
-    /// The numerics of a backend that computes in `dtype`, without rounding activations to FP8.
+    /// The numerics of a backend that computes in `dtype`, without quantizing activations to FP8.
     pub fn of<B: ModelBackend>(dtype: FloatDType) -> Self {
         Self {
             dtype,

@@ -7,7 +7,7 @@ mod lora;
 mod numbers;
 mod pipeline;
 mod preview;
-mod rounded;
+mod quantized;
 mod samplers;
 mod text_encoder;
 mod tiling;

@@ -17,7 +17,7 @@ impl<B: Backend> Activations<B> {
 }
 
 impl<B: Kernels> Activations<B> {
-    /// Float `[rows, channels]`. Quantized rows are near what they were.
+    /// The rows as float `[rows, channels]`; quantized rows are dequantized.
     pub fn float(self) -> Tensor<B, 2> {
         match self {
             Self::Float(x) => x,

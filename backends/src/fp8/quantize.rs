@@ -18,7 +18,7 @@ pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<
     let dtype: FloatDType = call.x.dtype().into();
     let x = call.x.cast(FloatDType::F32);
     let scales = scales(x.clone());
-    let values = round(x / scales.clone()).cast(dtype);
+    let values = to_e4m3(x / scales.clone()).cast(dtype);
     QuantizedRows {
         values: values.into_primitive().tensor(),
         scales: scales.into_primitive().tensor(),
@@ -41,8 +41,8 @@ fn scales<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     (largest / LARGEST).mask_fill(empty, 1.0)
 }
 
-/// The E4M3 number nearest to each element, of which none is larger than the format's largest.
-fn round<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+/// The E4M3 number nearest to each element. No element may be larger than the format's largest.
+fn to_e4m3<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     let exponent = (x.clone().abs().log() / std::f32::consts::LN_2).floor();
     let exponent = exponent.clamp_min(SMALLEST_EXPONENT);
     // Where the logarithm of a number just below a power of two is rounded up to it, the step is
@@ -104,12 +104,12 @@ mod tests {
             19.0,
             21.0,
         ]);
-        let rounded: Vec<f32> = round(row(values.clone())).into_data().iter().collect();
-        for (value, rounded) in values.iter().zip(rounded) {
+        let quantized: Vec<f32> = to_e4m3(row(values.clone())).into_data().iter().collect();
+        for (value, quantized) in values.iter().zip(quantized) {
             let expected = nearest(*value);
             assert!(
-                (rounded - expected).abs() <= 1e-5 * expected.abs(),
-                "{value}: {rounded} instead of {expected}"
+                (quantized - expected).abs() <= 1e-5 * expected.abs(),
+                "{value}: {quantized} instead of {expected}"
             );
         }
     }

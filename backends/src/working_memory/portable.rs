@@ -15,7 +15,8 @@ pub(super) fn linear(numerics: Numerics, rows: u64, input: u64, output: u64) -> 
     (decoding + products).max(joined).max(scaled)
 }
 
-/// The input, divided and rounded, with its step; then the result, scaled.
+/// The input, divided by its scales and quantized, with the steps between codes; then the result,
+/// scaled.
 pub(super) fn quantizing(elements: u64, rows: u64, output: u64) -> u64 {
     (4 * F32 * elements).max(F32 * (elements + 2 * rows * output))
 }

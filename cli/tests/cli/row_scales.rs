@@ -88,7 +88,7 @@ fn scales_for_rows_are_exact() {
                 );
             }
         }
-        // Activations rounded to FP8 take such weights too.
+        // Activations quantized to FP8 take such weights too.
         place.generate(&["--fp8-compute"]).expect(0);
     }
     // Without the scales it would be another image.

@@ -35,7 +35,7 @@ fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
 }
 
 #[test]
-fn rounded_activations_take_memory_too() {
+fn quantized_activations_take_memory_too() {
     let (_, dit, _) = published();
     let image_tokens = 6889;
     let codes = image_tokens as u64 * 3072;
@@ -47,15 +47,15 @@ fn rounded_activations_take_memory_too() {
             };
             transformer(&dit, image_tokens, &[64, 20], numerics)
         };
-        let (exact, rounded) = (of(Arithmetic::Exact), of(Arithmetic::Fp8));
+        let (exact, quantized) = (of(Arithmetic::Exact), of(Arithmetic::Fp8));
         // On a GPU, exact layers of the text hold a decoded weight on the side stream. On the
         // others the peak may be at another moment.
         let (least, beside) = match numerics == CUDA {
             true => (codes, 2 * 4 * 3072 * 3072),
             false => (0, 0),
         };
-        assert!(rounded + beside >= exact + least, "{exact} {rounded}");
-        assert!(rounded <= exact + 200 * codes, "{exact} {rounded}");
+        assert!(quantized + beside >= exact + least, "{exact} {quantized}");
+        assert!(quantized <= exact + 200 * codes, "{exact} {quantized}");
     }
 }
 
@@ -177,7 +177,7 @@ fn the_bounds_hold_on_an_nvidia_gpu() {
         (1024, [Some(194), Some(960), Some(928), Some(2816)]),
         (1328, [Some(194), Some(1376), Some(1312), Some(5184)]),
     ];
-    let rounding = Numerics {
+    let quantizing = Numerics {
         arithmetic: Arithmetic::Fp8,
         ..CUDA
     };
@@ -187,7 +187,7 @@ fn the_bounds_hold_on_an_nvidia_gpu() {
         let bounds = [
             text_encoder(&encoder, 100, CUDA),
             transformer(&dit, tokens, &[64, 6], CUDA),
-            transformer(&dit, tokens, &[64, 6], rounding),
+            transformer(&dit, tokens, &[64, 6], quantizing),
             vae_decoder(&vae, side, side, Tiling::Whole, CUDA),
         ];
         for (measured, bound) in measured.into_iter().zip(bounds) {

@@ -19,7 +19,7 @@ impl<B: ModelBackend> TransformerBlock<B> {
     /// parameters must be loaded, since biases are converted.
     ///
     /// Some layers stay exact in either case, because they are small or because their input has
-    /// outliers that rounding to E4M3 would cost most: the modulations, and the second half of the
+    /// outliers, on which quantizing to E4M3 errs most: the modulations, and the second half of the
     /// image's feed-forward. Outside the blocks, the embeddings and the output stay exact too.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         let attn = &mut self.attn;

@@ -25,8 +25,8 @@ struct AttentionQuantizedSeen {
 };
 
 // The order of values within 16 tokens is this one's: see fp8_quantize_values. `numbers` are the bits of f32.
-__device__ __forceinline__ void attention_quantized_round(const AttentionQuantizedScores& numbers,
-                                                          AttentionQuantizedWeights& weights) {
+__device__ __forceinline__ void attention_quantized_pack(const AttentionQuantizedScores& numbers,
+                                                         AttentionQuantizedWeights& weights) {
     const auto at = [&](int m, int e) { return __int_as_float(numbers[m][e]); };
 #pragma unroll
     for (int m = 0; m < ATTENTION_SM90_STEP / 8; m += 2) {
@@ -100,7 +100,7 @@ struct AttentionQuantizedLinear {
             if (seen.some) hide(numbers, seen);
             sum(numbers, totals);
         }
-        attention_quantized_round(numbers, weights);
+        attention_quantized_pack(numbers, weights);
 #pragma unroll
         for (int half = 0; half < 2; ++half)
             rows.totals[half] = fmaf(totals[half * 2] + totals[half * 2 + 1], whole, rows.totals[half]);
@@ -203,7 +203,7 @@ struct AttentionQuantizedExact {
             }
             rows.totals[half] = fmaf(totals[0] + totals[1], whole, rows.totals[half]);
         }
-        attention_quantized_round(numbers, weights);
+        attention_quantized_pack(numbers, weights);
     }
 };
 

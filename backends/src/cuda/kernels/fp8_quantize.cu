@@ -1,4 +1,4 @@
-// Rounds activations to E4M3, each row by a scale of its own, for products on FP8 tensor cores.
+// Quantizes activations to E4M3, each row by a scale of its own, for products on FP8 tensor cores.
 //
 // scales[row] = max |x[row]| / 448 (1 for a row of zeros or nearly so), codes[row] = x[row] / scales[row].
 //

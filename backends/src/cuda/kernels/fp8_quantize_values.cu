@@ -1,4 +1,4 @@
-// Rounds the values of attentions within one or two sequences to E4M3, in tiles as attention_quantized
+// Quantizes the values of attention over one or two sequences to E4M3, in tiles as attention_quantized
 // reads them.
 //
 // first is bf16 [length0 + length1, heads, dim] and second [sequences, tokens, heads, dim]: sequence i has

@@ -8,7 +8,7 @@ constexpr float FP8_LEAST = 1e-30f;
 
 struct Fp8RowScale {
     float scale;   // a number is its code times this
-    float inverse; // what numbers are multiplied by to be rounded to codes
+    float inverse; // what numbers are multiplied by before they are quantized to codes
 };
 
 // The scale that brings the row's largest magnitude to E4M3's; 1 for a row of zeros or nearly so.
