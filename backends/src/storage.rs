@@ -62,9 +62,12 @@ pub trait DeviceStorage: Backend {
         Ok(())
     }
 
-    /// Runs work whose tensors come and go in the same few sizes; each gets memory of just its
-    /// size.
-    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
+    /// Runs work whose tensors come and go in the same few sizes, and allocates for each of them
+    /// exactly the bytes that it has.
+    fn with_exact_allocations<T: Send>(
+        device: &Self::Device,
+        work: impl FnOnce() -> T + Send,
+    ) -> T {
         let _ = device;
         work()
     }

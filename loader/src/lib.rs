@@ -91,7 +91,7 @@ pub use plan::Footprint;
 pub use progress::LoadObserver;
 pub use published::Published;
 pub use read_through::read_through;
-pub use record::{Method, check, load, load_by};
+pub use record::{LoadMethod, check, load, load_by};
 pub use report::{LoadReport, ReadMethod};
 pub use resemblance::Resemblance;
 pub use summary::Summary;

@@ -22,7 +22,10 @@ pub(crate) fn on_device_thread<T: Send + 'static>(
 
 /// Runs `work` with each tensor in memory of just its size, which the next of that size takes
 /// over. Burn's own pools take memory in pages that grow with the device's.
-pub(super) fn in_exact_memory<T: Send>(device: &CudaDevice, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn with_exact_allocations<T: Send>(
+    device: &CudaDevice,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     match CudaRuntime::client(device).memory_persistent_allocation((), |()| work()) {
         Ok(result) => result,
         // The device's thread has ended.

@@ -54,7 +54,10 @@ impl DeviceStorage for Cuda {
         engine::prepare(device).map_err(|error| error.to_string())
     }
 
-    fn in_exact_memory<T: Send>(device: &Self::Device, work: impl FnOnce() -> T + Send) -> T {
-        device_thread::in_exact_memory(device, work)
+    fn with_exact_allocations<T: Send>(
+        device: &Self::Device,
+        work: impl FnOnce() -> T + Send,
+    ) -> T {
+        device_thread::with_exact_allocations(device, work)
     }
 }

@@ -3,7 +3,7 @@
 use backends::{Arithmetic, BackendKind, Selection};
 use engine::bytes::{format_bytes, parse_bytes};
 use engine::request::{BackendName, ComputeConfig, ModelSources};
-use loader::Method;
+use loader::LoadMethod;
 
 use super::environment::Environment;
 use super::groups::ComputeArgs;
@@ -64,9 +64,9 @@ pub(super) fn resolve(
         },
         vae_tiling: args.vae_tiling.0,
         weights: if args.no_mmap {
-            Method::Read
+            LoadMethod::Read
         } else {
-            Method::InPlace
+            LoadMethod::InPlace
         },
         one_model: environment.get(ONE_MODEL_VARIABLE).is_some(),
     })

@@ -6,7 +6,7 @@ use engine::bytes::format_bytes;
 use engine::plan::{
     Chosen, PhaseName, PhasePlan, Place, Plan, RUNTIME_ALLOWANCE, Setting, Verdict, Work, Written,
 };
-use loader::Method;
+use loader::LoadMethod;
 use model::vae::Tiling;
 
 use super::remedy::{other_device, remedy};
@@ -48,8 +48,8 @@ pub(crate) fn table(plan: &Plan) -> String {
         "Nothing tells how much memory the device has."
     } else if all(Verdict::Fits) && plan.setting.place == Place::Processor {
         match plan.setting.weights {
-            Method::InPlace => "It fits: weights are read from their files as they are used.",
-            Method::Read => "It fits, with the weights read into memory.",
+            LoadMethod::InPlace => "It fits: weights are read from their files as they are used.",
+            LoadMethod::Read => "It fits, with the weights read into memory.",
         }
     } else {
         "It fits."

@@ -73,7 +73,7 @@ fn setting(total: u64, limit: Option<u64>) -> Setting {
         host_available: Some(GIB),
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Auto,
-        weights: loader::Method::InPlace,
+        weights: loader::LoadMethod::InPlace,
         kernels: KernelSet::Portable,
         arithmetic: Arithmetic::Exact,
         one_model: false,

@@ -1,7 +1,7 @@
 //! The memory that one phase needs, and whether it fits.
 
 use backends::Numerics;
-use loader::{Component, Method};
+use loader::{Component, LoadMethod};
 use model::VaeConfig;
 use model::memory;
 use model::vae::Tiling;
@@ -155,8 +155,8 @@ fn tile_side<S: Serializer>(tiling: &Tiling, serializer: S) -> Result<S::Ok, S::
 /// Bytes of weights that need no memory of their own in a place.
 fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
     match (place, setting.weights) {
-        (Place::Processor, Method::InPlace) => bytes.loaded.fp8 + bytes.loaded.dense,
-        (Place::Processor, Method::Read) | (Place::Device, _) => 0,
+        (Place::Processor, LoadMethod::InPlace) => bytes.loaded.fp8 + bytes.loaded.dense,
+        (Place::Processor, LoadMethod::Read) | (Place::Device, _) => 0,
     }
 }
 

@@ -6,7 +6,7 @@ use backends::{
     RunningKernels,
 };
 use burn::tensor::{DType, FloatDType};
-use loader::Method;
+use loader::LoadMethod;
 use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
@@ -109,7 +109,7 @@ pub struct Setting {
     pub vae_tiling: VaeTiling,
     /// How weights get to the processor.
     #[serde(skip)]
-    pub weights: Method,
+    pub weights: LoadMethod,
     /// Whose kernels work on the device.
     #[serde(skip)]
     pub kernels: KernelSet,

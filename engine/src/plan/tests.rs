@@ -102,7 +102,7 @@ fn setting(total: u64) -> Setting {
         host_available: Some(GIB),
         dtype: FloatDType::BF16,
         vae_tiling: VaeTiling::Off,
-        weights: loader::Method::InPlace,
+        weights: loader::LoadMethod::InPlace,
         kernels: backends::KernelSet::Portable,
         arithmetic: Arithmetic::Exact,
         one_model: false,
@@ -168,7 +168,7 @@ fn the_decoder_stays_beside_the_transformer_where_both_have_room() {
     };
     assert!(Plan::new(&subject(), work(64, 64), processor).decodes_beside());
     let read = Setting {
-        weights: loader::Method::Read,
+        weights: loader::LoadMethod::Read,
         ..processor
     };
     assert!(!Plan::new(&subject(), work(64, 64), read).decodes_beside());

@@ -1,7 +1,7 @@
 //! The device, and how to compute on it.
 
 use backends::{Arithmetic, BackendKind, Selection};
-use loader::Method;
+use loader::LoadMethod;
 
 use super::sources::ModelSources;
 use crate::error::Error;
@@ -70,7 +70,7 @@ pub struct ComputeConfig {
     /// Whether to decode in tiles.
     pub vae_tiling: VaeTiling,
     /// Whether the processor uses weights in their files, or reads them first.
-    pub weights: Method,
+    pub weights: LoadMethod,
     /// Whether the decoder is never beside the transformer, whatever is free.
     pub one_model: bool,
 }
@@ -86,7 +86,7 @@ impl Default for ComputeConfig {
             text_encoder_on_cpu: false,
             arithmetic: Arithmetic::Exact,
             vae_tiling: VaeTiling::default(),
-            weights: Method::InPlace,
+            weights: LoadMethod::InPlace,
             one_model: false,
         }
     }

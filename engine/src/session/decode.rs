@@ -51,7 +51,7 @@ pub(super) fn image<B: ModelBackend>(
     run.observer.event(Event::Begin(Activity::Decode { index }));
     let latents = Tensor::<B, 3>::from_data(latents, (device, DType::F32));
     let tiling = vae.planned.tiling;
-    let pixels = B::in_exact_memory(device, || {
+    let pixels = B::with_exact_allocations(device, || {
         let cancel = Interruptible(run.cancel);
         pipeline::decode(&vae.module, latents, settled.grid(), tiling, &cancel)
     })?;

@@ -71,7 +71,7 @@ pub(super) fn image<B: ModelBackend>(
         colours: run.colours.as_ref(),
         failed: None,
     };
-    let latents = B::in_exact_memory(device, || {
+    let latents = B::with_exact_allocations(device, || {
         pipeline::denoise(&transformer.module, work, &mut observer)
     });
     let failed = observer.failed;

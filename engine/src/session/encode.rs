@@ -62,7 +62,7 @@ fn encode<B: ModelBackend>(
     run.observer.event(Event::Begin(Activity::EncodePrompts));
     embeds.fill(job, |text| {
         let tokens = &job.texts[text];
-        let embeds = B::in_exact_memory(device, || {
+        let embeds = B::with_exact_allocations(device, || {
             let cancel = Interruptible(run.cancel);
             pipeline::encode_prompt(&loaded.module, tokens, dtype, device, &cancel)
         })?;

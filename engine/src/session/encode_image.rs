@@ -55,7 +55,7 @@ fn encode<B: ModelBackend>(
         // At one size at a time: a job may have hundreds.
         let planes = start.image.planes_at(width, height);
         run.trace("pixels", &shape, &planes);
-        let moments = B::in_exact_memory(device, || {
+        let moments = B::with_exact_allocations(device, || {
             let pixels = TensorData::new(planes, shape);
             let pixels = Tensor::<B, 4>::from_data(pixels, (device, DType::F32));
             let tiling = loaded.planned.tiling;

@@ -39,14 +39,14 @@ use crate::report::{LoadReport, ReadMethod};
 use crate::source::Source;
 use crate::weights::Weights;
 
-/// How weights get to where they are used.
+/// The two ways to load weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Method {
-    /// In host memory the mapping of the file is the storage; to a device they are read.
+pub enum LoadMethod {
+    /// The mapping of the file is the storage on the processor; for a device the file is read.
     #[default]
     InPlace,
-    /// They are always read: for files that may be written to while they are in use, and disks
-    /// that are slow at random.
+    /// The file is always read: for files that may be written to while they are in use, and for
+    /// disks that are slow at random access.
     Read,
 }
 
@@ -72,7 +72,7 @@ fn planned<B: Backend, M: Module<B>>(
     })
 }
 
-/// Fills every parameter of a module from a checkpoint, [in place](Method::InPlace) where that is
+/// Fills every parameter of a module from a checkpoint, [in place](LoadMethod::InPlace) where that is
 /// possible.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ pub fn load<B: ModelBackend, M: Module<B>>(
     device: &B::Device,
     observer: &mut dyn LoadObserver,
 ) -> Result<(M, LoadReport), LoadError> {
-    load_by(Method::default(), unfilled, weights, device, observer)
+    load_by(LoadMethod::default(), unfilled, weights, device, observer)
 }
 
 /// Fills every parameter of a module from a checkpoint.
@@ -95,7 +95,7 @@ pub fn load<B: ModelBackend, M: Module<B>>(
 /// parameter; whatever keeps the files from being read;
 /// [`LoadError::OutOfMemory`]; [`LoadError::Cancelled`].
 pub fn load_by<B: ModelBackend, M: Module<B>>(
-    method: Method,
+    method: LoadMethod,
     unfilled: UnfilledModule<M>,
     weights: &Weights,
     device: &B::Device,
@@ -108,7 +108,7 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     let items = planned(&unfilled, weights)?;
     let source = Source::open(weights.checkpoint().files())?;
     let mut progress = Progress::new(bytes_of(weights, &items), observer);
-    let in_place = B::HOST_MEMORY && method == Method::InPlace;
+    let in_place = B::HOST_MEMORY && method == LoadMethod::InPlace;
     let (mapped, read): (Vec<_>, Vec<_>) = items
         .into_iter()
         .partition(|item| in_place && mapped::can_be_mapped(weights, item));

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
 use loader::{
-    Component, ElementType, LoadError, LoadObserver, LoadReport, Method, ReadMethod, Weights,
+    Component, ElementType, LoadError, LoadMethod, LoadObserver, LoadReport, ReadMethod, Weights,
     load_by, read_through,
 };
 use serde_json::json;
@@ -43,7 +43,7 @@ fn kinds(weights: &Weights, rows: usize, columns: usize) -> UnfilledModule<Kinds
 
 fn load_kinds(
     weights: &Weights,
-    method: Method,
+    method: LoadMethod,
     observer: &mut dyn LoadObserver,
 ) -> Result<(Kinds<Flex>, LoadReport), LoadError> {
     let shape = weights.shape("img_in.weight").unwrap();
@@ -72,8 +72,8 @@ fn small() -> Writer {
 
 fn assert_same_as_mapped(path: &Path) -> LoadReport {
     let weights = Weights::open(path, Component::Transformer).unwrap();
-    let (mapped, in_place) = load_kinds(&weights, Method::InPlace, &mut ()).unwrap();
-    let (read, report) = load_kinds(&weights, Method::Read, &mut ()).unwrap();
+    let (mapped, in_place) = load_kinds(&weights, LoadMethod::InPlace, &mut ()).unwrap();
+    let (read, report) = load_kinds(&weights, LoadMethod::Read, &mut ()).unwrap();
     assert_eq!(in_place.method, ReadMethod::Mapped);
     assert_ne!(report.method, ReadMethod::Mapped);
     assert_eq!((report.mapped_bytes, report.bytes), (0, in_place.bytes));
@@ -98,9 +98,9 @@ fn what_is_read_is_what_would_be_mapped() {
     );
     let odd = small().misaligned().write(dir.path().join("y.safetensors"));
     let weights = Weights::open(&odd, Component::Transformer).unwrap();
-    let (read, _) = load_kinds(&weights, Method::Read, &mut ()).unwrap();
+    let (read, _) = load_kinds(&weights, LoadMethod::Read, &mut ()).unwrap();
     let even = Weights::open(&path, Component::Transformer).unwrap();
-    let (mapped, _) = load_kinds(&even, Method::InPlace, &mut ()).unwrap();
+    let (mapped, _) = load_kinds(&even, LoadMethod::InPlace, &mut ()).unwrap();
     assert_eq!(bytes(&read.txt_in.weight), bytes(&mapped.txt_in.weight));
 }
 
@@ -139,7 +139,7 @@ fn a_parameter_without_elements() {
         .tensor("img_in.weight", ElementType::F8E4M3, &[0], &[])
         .write(dir.path().join("x.safetensors"));
     let weights = Weights::open(&path, Component::Transformer).unwrap();
-    for method in [Method::InPlace, Method::Read] {
+    for method in [LoadMethod::InPlace, LoadMethod::Read] {
         let names = Names::default();
         let module = Empty::<Flex> {
             txt_norm: names.norm("txt_norm", 4),
@@ -214,7 +214,7 @@ fn a_file_truncated_while_it_is_read() {
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(180 << 20).unwrap();
     });
-    let error = load_kinds(&weights, Method::Read, &mut truncate).unwrap_err();
+    let error = load_kinds(&weights, LoadMethod::Read, &mut truncate).unwrap_err();
     assert!(matches!(error, LoadError::Changed { .. }), "{error}");
 }
 
@@ -228,7 +228,7 @@ fn a_file_written_to_while_it_is_read() {
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
         file.set_modified(later).unwrap();
     });
-    let error = load_kinds(&weights, Method::Read, &mut touch).unwrap_err();
+    let error = load_kinds(&weights, LoadMethod::Read, &mut touch).unwrap_err();
     assert!(matches!(error, LoadError::Changed { .. }), "{error}");
 }
 
@@ -239,7 +239,7 @@ fn a_file_replaced_while_it_is_read_is_read_to_its_end() {
     let other = small().write(dir.path().join("y.safetensors"));
     let weights = Weights::open(&path, Component::Transformer).unwrap();
     let mut replace = meanwhile(|| fs::rename(&other, &path).unwrap());
-    let (module, _) = load_kinds(&weights, Method::Read, &mut replace).unwrap();
+    let (module, _) = load_kinds(&weights, LoadMethod::Read, &mut replace).unwrap();
     assert_eq!(module.img_in.weight.shape(), [1 << 14, 1 << 13]);
 }
 
@@ -250,7 +250,7 @@ fn a_file_replaced_before_it_is_read() {
     let weights = Weights::open(&path, Component::Transformer).unwrap();
     let same_length = large(&dir, "y.safetensors");
     fs::rename(same_length, &path).unwrap();
-    for method in [Method::InPlace, Method::Read] {
+    for method in [LoadMethod::InPlace, LoadMethod::Read] {
         let error = load_kinds(&weights, method, &mut ()).unwrap_err();
         assert!(matches!(error, LoadError::Changed { .. }), "{error}");
     }
@@ -265,9 +265,9 @@ fn stopped_midway_it_can_be_loaded_again() {
         stop: true,
         ..meanwhile(|| ())
     };
-    let error = load_kinds(&weights, Method::Read, &mut stop).unwrap_err();
+    let error = load_kinds(&weights, LoadMethod::Read, &mut stop).unwrap_err();
     assert!(error.is_cancelled(), "{error}");
-    load_kinds(&weights, Method::Read, &mut ()).unwrap();
+    load_kinds(&weights, LoadMethod::Read, &mut ()).unwrap();
 }
 
 #[test]
