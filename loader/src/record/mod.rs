@@ -15,6 +15,7 @@
 //! On a backend in host memory, codes and dense weights are the mapping of the file itself, if its
 //! alignment allows. Everything else goes through a small ring of host buffers to the device.
 
+mod deferred;
 mod mapped;
 mod misfit;
 mod schedule;
@@ -30,6 +31,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
+pub use deferred::{Deferred, DeferredWeight, StoredAs};
 pub use misfit::{Misfit, Shape, WrongShape};
 
 use crate::error::LoadError;
@@ -101,11 +103,32 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     device: &B::Device,
     observer: &mut dyn LoadObserver,
 ) -> Result<(M, LoadReport), LoadError> {
+    let nothing = &|_: &str| false;
+    let (module, _, report) = load_deferring(method, unfilled, weights, nothing, device, observer)?;
+    Ok((module, report))
+}
+
+/// Fills a module from a checkpoint as [`load_by`] does, but leaves out the weights whose canonical
+/// names `defer` picks. The module holds no memory for them.
+///
+/// Only rank-2 weights that go to the device as they are in the file can be left out. Of anything
+/// else that `defer` picks (scales, biases, norms, weights that are converted) nothing is left out.
+///
+/// # Errors
+/// The same as of [`load_by`]. A parameter that is left out has to fit its tensor all the same.
+pub fn load_deferring<B: ModelBackend, M: Module<B>>(
+    method: LoadMethod,
+    unfilled: UnfilledModule<M>,
+    weights: &Weights,
+    defer: &dyn Fn(&str) -> bool,
+    device: &B::Device,
+    observer: &mut dyn LoadObserver,
+) -> Result<(M, Deferred, LoadReport), LoadError> {
     let measurement = Measurement::start();
     let device_used = || B::memory(device).as_ref().map(DeviceMemory::used);
     let device_used_before = device_used();
 
-    let items = planned(&unfilled, weights)?;
+    let (deferred, items) = Deferred::split(planned(&unfilled, weights)?, weights, defer);
     let source = Source::open(weights.checkpoint().files())?;
     let mut progress = Progress::new(bytes_of(weights, &items), observer);
     let in_place = B::HOST_MEMORY && method == LoadMethod::InPlace;
@@ -121,7 +144,7 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
     });
 
     let mut report = LoadReport {
-        tensors: weights.used().count(),
+        tensors: weights.used().count() - deferred.weights().len(),
         unused: weights.unused().len(),
         in_files: weights.checkpoint().tensors_in_files(),
         part: weights.part().name(),
@@ -137,7 +160,7 @@ pub fn load_by<B: ModelBackend, M: Module<B>>(
         ..LoadReport::default()
     };
     measurement.finish(&mut report);
-    Ok((module, report))
+    Ok((module, deferred, report))
 }
 
 /// Bytes of the tensors that items are made of.

@@ -18,6 +18,8 @@ use crate::weights::{Parameter, Weights};
 pub(super) struct Item {
     /// The parameter's id in the module.
     pub(super) id: ParamId,
+    /// The canonical name of the tensor.
+    pub(super) name: String,
     /// The parameter's shape.
     pub(super) shape: Vec<usize>,
     pub(super) action: Action,
@@ -76,6 +78,7 @@ pub(super) fn schedule<B: Backend, M: Module<B>>(
                 match action(weights, parameter, name, part, &shape) {
                     Ok(action) => items.push(Item {
                         id,
+                        name: name.clone(),
                         shape: match action {
                             // One, or one for each row, as the file has it.
                             Action::Scale { entry } => vec![weights.scales().values(entry).len()],

@@ -15,6 +15,8 @@ mod single_files;
 mod writer;
 
 #[cfg(feature = "flex")]
+mod deferring;
+#[cfg(feature = "flex")]
 mod loading;
 #[cfg(feature = "flex")]
 mod mapping;
