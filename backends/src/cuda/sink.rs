@@ -16,15 +16,16 @@ use super::driver_message::driver_message;
 use super::probe;
 use crate::cube::memory::{self, CubeMemory};
 use crate::upload::{
-    DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size,
+    Allowance, DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size,
 };
 
-/// Device memory that stays free beside the tensors: kernels and the driver's own needs.
-const RESERVE: u64 = 64 << 20;
+/// The smallest pages that systems have.
+const PAGE: usize = 4096;
 
 /// A sink that copies straight into CubeCL's memory.
 pub struct CudaSink {
     memory: CubeMemory<CudaRuntime>,
+    allowance: Allowance,
     /// The address of each memory on the device.
     pointers: Vec<sys::CUdeviceptr>,
     context: Arc<CudaContext>,
@@ -44,6 +45,7 @@ impl CudaSink {
         let stream = context.new_stream().map_err(failed)?;
         Ok(Self {
             memory: CubeMemory::new(device),
+            allowance: Allowance::default(),
             pointers: Vec::new(),
             context,
             stream,
@@ -65,14 +67,9 @@ impl CudaSink {
 impl DeviceSink for CudaSink {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // CubeCL ends its device thread where the driver refuses; so the driver is asked first.
-        if let Some(memory) = probe::memory(self.memory.device.index)
-            && memory.free < bytes as u64 + RESERVE
-        {
-            return Err(UploadError::OutOfMemory {
-                needed: bytes as u64,
-                free: memory.free,
-            });
-        }
+        let index = self.memory.device.index;
+        let free = || probe::memory(index).map(|memory| memory.free);
+        self.allowance.take(bytes as u64, free)?;
         let id = self.memory.allocate(bytes)?;
         let (handle, _) = self.memory.get(id).ok_or_else(|| not_of_size(id, bytes))?;
         let resource = self.memory.client.get_resource(handle.clone());
@@ -85,7 +82,9 @@ impl DeviceSink for CudaSink {
     fn host_buffer(&mut self, bytes: usize) -> Result<HostBuffer, UploadError> {
         let mut buffer = HostBuffer::new(bytes)?;
         // Pages that are there already are pinned faster than pages that must be made.
-        buffer.fill(0);
+        for page in buffer.chunks_mut(PAGE) {
+            page[0] = 0;
+        }
         // Where the system refuses to pin (a low limit of locked memory), copies are slower and
         // as right.
         match Pin::new(&self.context, &mut buffer) {

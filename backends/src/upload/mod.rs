@@ -5,6 +5,8 @@
 //! then the sink owns the buffer, so that nobody can change what is still being copied; and when
 //! all buffers are with the sink, the reader has to wait: that is all the flow control there is.
 
+#[cfg(any(feature = "cuda", test))]
+mod allowance;
 mod host_buffer;
 mod null;
 
@@ -14,6 +16,8 @@ use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
+#[cfg(feature = "cuda")]
+pub(crate) use allowance::Allowance;
 pub use host_buffer::HostBuffer;
 pub use null::NullSink;
 
