@@ -63,11 +63,11 @@ pub use device::{
     choose, gpu_signs, list, select,
 };
 pub use dispatch::{OnBackend, dispatch};
-pub use fp8::{Arithmetic, Fp8Format, WeightFormat};
+pub use fp8::{Arithmetic, Fp8Format};
 pub use kernels::{Activation, Activations, Epilogue, Kernels, QuantizedRows};
 pub use low_rank::LowRank;
 pub use parameters::{ParameterNames, TensorPart, UnfilledModule};
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
 pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
-pub use weight::{Fp8Weight, Weight};
+pub use weight::{PackedFormat, PackedWeight, Weight, WeightFormat};
 pub use working_memory::{Numerics, RunningKernels};

@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::fp8::linear::dense_linear;
 use crate::kernels::{DenseLinear, Epilogue, Kernels};
+use crate::weight::linear::dense_linear;
 
 /// The update that adapters add to a linear layer: `up · down`. It is never merged into the weight,
 /// which stays in its file's format.

@@ -17,9 +17,9 @@ pub enum TensorPart {
     Values,
     /// The elements in the float format that the file has them in ([`Weight::Dense`]).
     Elements,
-    /// The codes of an FP8 tensor, unchanged ([`Weight::Fp8`]).
+    /// The bytes of a packed tensor, unchanged ([`Weight::Packed`]).
     Codes,
-    /// The scales of an FP8 tensor, as f32 ([`Weight::Fp8`]).
+    /// The scales of a packed tensor, as f32 ([`Weight::Packed`]).
     Scale,
 }
 

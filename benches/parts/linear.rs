@@ -1,6 +1,6 @@
 //! Linear layers on FP8, BF16 and F32 weights of the same shape.
 
-use backends::{Activation, Arithmetic, Fp8Format, Fp8Weight, Weight};
+use backends::{Activation, Arithmetic, Fp8Format, PackedFormat, PackedWeight, Weight};
 use benches::{random, random_codes};
 use burn::module::Param;
 use burn::tensor::{FloatDType, Tensor};
@@ -19,14 +19,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let x = random::<Flex, 2>([rows, input], &device);
         let bias = Param::from_tensor(random::<Flex, 1>([output], &device));
         let dense = random::<Flex, 2>([output, input], &device);
-        let fp8 = Fp8Weight {
+        let fp8 = PackedWeight {
             bytes: Param::initialized(Default::default(), random_codes([output, input], &device)),
             scale: Param::from_tensor(Tensor::ones([1], &device)),
-            format: Fp8Format::E4M3,
+            format: PackedFormat::Fp8(Fp8Format::E4M3),
             arithmetic: Arithmetic::Exact,
         };
         let weights = [
-            ("fp8", Weight::Fp8(fp8)),
+            ("fp8", Weight::Packed(fp8)),
             (
                 "bf16",
                 Weight::Dense(Param::from_tensor(dense.clone().cast(FloatDType::BF16))),

@@ -1,6 +1,6 @@
 //! One layer of the text encoder at its real width.
 
-use backends::{Fp8Format, WeightFormat};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use benches::{random, randomize};
 use criterion::Criterion;
 use model::rotary::{RotaryTable, inverse_frequencies};
@@ -15,7 +15,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         num_hidden_layers: 1,
         ..TextEncoderConfig::published()
     };
-    let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
+    let formats = |_: &str| WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3));
     let layer = DecoderLayer::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let layer = randomize::<Flex, _>(layer);
 

@@ -1,6 +1,6 @@
 //! One transformer block at its real width, with one prompt and with the two of guidance.
 
-use backends::{Fp8Format, WeightFormat};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use benches::{random, randomize};
 use criterion::Criterion;
 use model::latents::TokenGrid;
@@ -22,7 +22,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         num_layers: 1,
         ..TransformerConfig::published()
     };
-    let formats = |_: &str| WeightFormat::Fp8(Fp8Format::E4M3);
+    let formats = |_: &str| WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3));
     let block = TransformerBlock::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
     let block = randomize::<Flex, _>(block);
     let channels = config.inner_dim();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use backends::fp8::WeightFormat;
+use backends::{PackedFormat, WeightFormat};
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Entry, without_prefix};
@@ -208,7 +208,9 @@ impl Weights {
             .map(|parameter| &self.entry(parameter.entry).tensor)
             .filter(|tensor| tensor.shape.len() == 2)
             .and_then(|tensor| tensor.dtype.fp8_format())
-            .map_or(WeightFormat::Dense, WeightFormat::Fp8)
+            .map_or(WeightFormat::Dense, |format| {
+                WeightFormat::Packed(PackedFormat::Fp8(format))
+            })
     }
 
     /// The canonical names of all parameters, sorted.

@@ -120,8 +120,8 @@ impl<'a, B: Backend> Builder<'a, B> {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use backends::Fp8Format;
     use backends::parameters::ParameterSource;
+    use backends::{Fp8Format, PackedFormat};
     use burn::module::ParamId;
     use burn_flex::{Flex, FlexDevice};
 
@@ -144,13 +144,13 @@ mod tests {
         };
         let formats = |name: &str| match name.contains("to_out") {
             true => WeightFormat::Dense,
-            false => WeightFormat::Fp8(Fp8Format::E4M3),
+            false => WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3)),
         };
         let UnfilledModule { module, names } = Builder::build(&FlexDevice, &formats, |root| {
             Transformer::<Flex>::uninitialized(&config, root)
         });
         let block = &module.transformer_blocks[1];
-        let Weight::Fp8(modulation) = &block.img_mod.weight else {
+        let Weight::Packed(modulation) = &block.img_mod.weight else {
             panic!("not FP8")
         };
         let name = "transformer_blocks.1.img_mod.1.weight";

@@ -77,7 +77,7 @@ impl<B: Kernels> Embedding<B> {
 
 #[cfg(test)]
 mod tests {
-    use backends::{Fp8Format, Fp8Weight};
+    use backends::{Fp8Format, PackedFormat, PackedWeight};
     use burn::module::ParamId;
     use burn::tensor::{DType, TensorData};
     use burn_flex::Flex;
@@ -119,10 +119,10 @@ mod tests {
         let device = Default::default();
         let codes = Tensor::from_data(TensorData::from([[0x38u8; 2]; 2]), (&device, DType::U8));
         Linear {
-            weight: Weight::Fp8(Fp8Weight {
+            weight: Weight::Packed(PackedWeight {
                 bytes: Param::initialized(ParamId::new(), codes),
                 scale: Param::from_data([1.0], &device),
-                format: Fp8Format::E4M3,
+                format: PackedFormat::Fp8(Fp8Format::E4M3),
                 arithmetic: Arithmetic::Exact,
             }),
             ..layer(adapted)

@@ -4,7 +4,7 @@ mod counting;
 
 use std::num::NonZeroUsize;
 
-use backends::{Arithmetic, Fp8Format, Numerics, RunningKernels, WeightFormat};
+use backends::{Arithmetic, Fp8Format, Numerics, PackedFormat, RunningKernels, WeightFormat};
 use benches::{random, randomize};
 use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
@@ -38,7 +38,7 @@ const SLACK: f64 = 1.5;
 const KEPT: u64 = THREADS.get() as u64 * (2 << 20);
 
 fn fp8(_: &str) -> WeightFormat {
-    WeightFormat::Fp8(Fp8Format::E4M3)
+    WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3))
 }
 
 fn numerics(dtype: FloatDType) -> Numerics {

@@ -7,20 +7,22 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::decode::{self, Narrow};
-use crate::fp8::portable;
-use crate::kernels::{DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows, Kernels};
+use crate::kernels::{
+    DenseLinear, DenseRows, Epilogue, Kernels, PackedLinear, PackedMatrix, PackedRows,
+};
+use crate::weight::{PackedFormat, portable};
 
-pub(super) fn fp8_linear<B, R>(call: Fp8Linear<B>) -> Tensor<B, 2>
+pub(super) fn packed_linear<B, R>(call: PackedLinear<B>) -> Tensor<B, 2>
 where
     R: CubeRuntime,
     B: Kernels + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
-    let Fp8Codes {
-        codes,
+    let PackedMatrix {
+        bytes,
         scale,
-        format,
+        format: PackedFormat::Fp8(format),
     } = call.weight;
-    let weight = codes.into_primitive();
+    let weight = bytes.into_primitive();
     let narrow = Narrow::of_codes(format);
     linear(call.x, weight, narrow, Some(scale), call.epilogue)
 }
@@ -56,19 +58,19 @@ where
     portable::decoded_linear(x, shape, decode, scale, epilogue)
 }
 
-pub(super) fn fp8_rows<B, R>(call: Fp8Rows<B>) -> Tensor<B, 2>
+pub(super) fn packed_rows<B, R>(call: PackedRows<B>) -> Tensor<B, 2>
 where
     R: CubeRuntime,
     B: Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
 {
-    let Fp8Codes {
-        codes,
+    let PackedMatrix {
+        bytes,
         scale,
-        format,
+        format: PackedFormat::Fp8(format),
     } = call.weight;
     let indices = call.indices.cast(IntDType::I32);
     let rows = decode::rows(
-        codes.into_primitive(),
+        bytes.into_primitive(),
         indices.clone().into_primitive(),
         Narrow::of_codes(format),
         FloatDType::F32,

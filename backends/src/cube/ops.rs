@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::linear;
 use super::sink::CubeSink;
-use crate::kernels::{DenseLinear, DenseRows, Fp8Linear, Fp8Rows, Kernels, burns_products};
+use crate::kernels::{DenseLinear, DenseRows, Kernels, PackedLinear, PackedRows, burns_products};
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
 
@@ -29,16 +29,18 @@ macro_rules! cube_backend {
         impl Kernels for $backend {
             burns_products!();
 
-            fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
-                Ok(linear::fp8_linear(call))
+            fn packed_linear(
+                call: PackedLinear<Self>,
+            ) -> Result<Tensor<Self, 2>, PackedLinear<Self>> {
+                Ok(linear::packed_linear(call))
             }
 
             fn dense_linear(call: DenseLinear<Self>) -> Result<Tensor<Self, 2>, DenseLinear<Self>> {
                 linear::dense_linear(call)
             }
 
-            fn fp8_rows(call: Fp8Rows<Self>) -> Result<Tensor<Self, 2>, Fp8Rows<Self>> {
-                Ok(linear::fp8_rows(call))
+            fn packed_rows(call: PackedRows<Self>) -> Result<Tensor<Self, 2>, PackedRows<Self>> {
+                Ok(linear::packed_rows(call))
             }
 
             fn dense_rows(call: DenseRows<Self>) -> Result<Tensor<Self, 2>, DenseRows<Self>> {

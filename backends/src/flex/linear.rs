@@ -14,7 +14,8 @@ use super::decode::{decode_bf16, decode_f16, decode_fp8};
 use super::narrow::{self, DEPTH, GROUP, LaneMatrix};
 use super::rows::gelu_tanh;
 use super::tensor::{in_dtype, raw, to_f32, typed};
-use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
+use crate::kernels::{Activation, DenseLinear, Epilogue, PackedLinear, PackedMatrix};
+use crate::weight::PackedFormat;
 use crate::working_memory::flex::{
     KEPT_ELEMENTS, MANY_ROWS, SMALL_TILE_ELEMENTS, SMALL_TILE_ROWS, TILE_ROWS,
 };
@@ -27,14 +28,14 @@ thread_local! {
 /// Multiply-adds below which waking other threads costs more than it saves.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
 
-/// Computes [`Fp8Linear`].
-pub(super) fn fp8_linear(call: Fp8Linear<Flex>) -> Tensor<Flex, 2> {
-    let Fp8Codes {
-        codes,
+/// Computes [`PackedLinear`].
+pub(super) fn packed_linear(call: PackedLinear<Flex>) -> Tensor<Flex, 2> {
+    let PackedMatrix {
+        bytes,
         scale,
-        format,
+        format: PackedFormat::Fp8(format),
     } = call.weight;
-    let weight = codes.into_primitive().to_contiguous();
+    let weight = bytes.into_primitive().to_contiguous();
     let scales = to_f32(raw(scale));
     let finish = Finish {
         scales: scales.storage::<f32>(),

@@ -16,8 +16,9 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 
 use crate::kernels::{
-    Activations, Attention, ChannelNorm, ConvSame, DenseLinear, Fp8Linear, GatedAdd, GeluTanh,
-    Kernels, LayerNorm, Normed, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul, burns_products,
+    Activations, Attention, ChannelNorm, ConvSame, DenseLinear, GatedAdd, GeluTanh, Kernels,
+    LayerNorm, Normed, PackedLinear, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul,
+    burns_products,
 };
 use crate::storage::{DeviceMemory, DeviceStorage, KernelSet};
 use crate::upload::UploadError;
@@ -104,7 +105,7 @@ impl Kernels for Flex {
         Ok(linear::dense_linear(call))
     }
 
-    fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
-        Ok(linear::fp8_linear(call))
+    fn packed_linear(call: PackedLinear<Self>) -> Result<Tensor<Self, 2>, PackedLinear<Self>> {
+        Ok(linear::packed_linear(call))
     }
 }

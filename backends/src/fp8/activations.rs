@@ -3,8 +3,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::linear::quantize_rows;
-use super::quantize::scaled_rows;
+use super::quantize::{quantize_rows, scaled_rows};
 use crate::kernels::{Activations, Kernels, QuantizedRows};
 
 impl<B: Backend> Activations<B> {

@@ -53,7 +53,7 @@ mod tests {
     use burn_flex::Flex;
 
     use super::*;
-    use crate::fp8::linear::quantize_rows;
+    use crate::fp8::quantize::quantize_rows;
     use crate::kernels::{Rotation, Sequence};
     use crate::test_random::random;
 

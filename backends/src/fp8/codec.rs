@@ -10,15 +10,6 @@ pub enum Fp8Format {
     E5M2,
 }
 
-/// The form in which a rank-2 weight is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WeightFormat {
-    /// A float tensor in whatever float dtype its file has.
-    Dense,
-    /// One byte an element, and one scale for the tensor.
-    Fp8(Fp8Format),
-}
-
 const E4M3_TABLE: [f32; 256] = table(Fp8Format::E4M3);
 const E5M2_TABLE: [f32; 256] = table(Fp8Format::E5M2);
 

@@ -1,17 +1,14 @@
-//! FP8 weights: the codes, and linear layers that read them where they lie.
+//! FP8: its codes, activations that are quantized to it, and the operations that give or take such
+//! activations.
 
 mod activations;
 mod arithmetic;
 mod attention;
-#[cfg(any(feature = "cuda", all(test, feature = "flex")))]
-pub(crate) mod by_row;
 mod codec;
 mod layer_norm;
-pub(crate) mod linear;
-pub(crate) mod portable;
-mod quantize;
+pub(crate) mod quantize;
 
 pub use arithmetic::Arithmetic;
 pub use attention::normed_joint_attention;
-pub use codec::{Fp8Format, WeightFormat};
+pub use codec::Fp8Format;
 pub use layer_norm::{layer_norm, modulated_layer_norm};

@@ -1,9 +1,9 @@
-//! Activations quantized to E4M3, each token by a scale of its own, by Burn's own operations.
+//! Activations quantized to E4M3, each token by a scale of its own.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, TensorPrimitive};
 
-use crate::kernels::{QuantizeRows, QuantizedRows};
+use crate::kernels::{Kernels, QuantizeRows, QuantizedRows};
 
 /// The largest E4M3 number.
 const LARGEST: f32 = 448.0;
@@ -13,8 +13,13 @@ const LEAST: f32 = 1e-30;
 const SMALLEST_EXPONENT: f32 = -6.0;
 const MANTISSA_BITS: f32 = 3.0;
 
+/// Computes [`QuantizeRows`] by the backend's kernel, or else by Burn's own operations.
+pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> QuantizedRows<B> {
+    B::quantize_rows(QuantizeRows { x }).unwrap_or_else(portable)
+}
+
 /// Computes [`QuantizeRows`]: numbers of the format, in `x`'s own dtype, and scales f32 `[rows, 1]`.
-pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<B> {
+fn portable<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<B> {
     let dtype: FloatDType = call.x.dtype().into();
     let x = call.x.cast(FloatDType::F32);
     let scales = scales(x.clone());
@@ -28,7 +33,7 @@ pub(super) fn quantize_rows<B: Backend>(call: QuantizeRows<B>) -> QuantizedRows<
 
 /// Multiplies numbers, float `[rows, channels]`, with their scales, f32 `[rows, 1]`. Returns float
 /// `[rows, channels]` in the dtype that the rows had.
-pub(super) fn scaled_rows<B: Backend>(rows: QuantizedRows<B>) -> Tensor<B, 2> {
+pub(crate) fn scaled_rows<B: Backend>(rows: QuantizedRows<B>) -> Tensor<B, 2> {
     let [values, scales] = [rows.values, rows.scales]
         .map(|primitive| Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(primitive)));
     (values.cast(FloatDType::F32) * scales).cast(rows.dtype)

@@ -1,13 +1,13 @@
 //! Linear layers and embeddings on weights in their file's format.
 //!
-//! Weights are decoded exactly (each FP8 code is exact in bf16 and f32), and the scale of the
+//! FP8 weights are decoded exactly (each code is exact in bf16 and f32), and the scale of the
 //! tensor, or of each of its rows, multiplies the result, not the weight.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{FloatDType, Int, Tensor};
 
-use crate::fp8::Fp8Format;
+use crate::weight::PackedFormat;
 
 /// The activation function of a linear layer, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,24 +50,24 @@ pub struct DenseLinear<B: Backend> {
     pub epilogue: Epilogue<B>,
 }
 
-/// A weight's FP8 codes.
+/// A packed weight `[out, in]`: `unpack(bytes) * scale`.
 #[derive(Clone, Debug)]
-pub struct Fp8Codes<B: Backend> {
-    /// U8 `[out, in]`.
-    pub codes: Tensor<B, 2, Int>,
+pub struct PackedMatrix<B: Backend> {
+    /// U8 `[out, bytes of a row]`.
+    pub bytes: Tensor<B, 2, Int>,
     /// f32 `[1]`, or `[out]` with one for each row.
     pub scale: Tensor<B, 1>,
-    /// The format of the codes.
-    pub format: Fp8Format,
+    /// The format of the bytes.
+    pub format: PackedFormat,
 }
 
-/// `epilogue((x · decode(weight)ᵀ) * scale)`, in the dtype of `x`.
+/// `epilogue((x · unpack(weight)ᵀ) * scale)`, in the dtype of `x`.
 #[derive(Clone, Debug)]
-pub struct Fp8Linear<B: Backend> {
+pub struct PackedLinear<B: Backend> {
     /// Float `[rows, in]`.
     pub x: Tensor<B, 2>,
     /// The weight.
-    pub weight: Fp8Codes<B>,
+    pub weight: PackedMatrix<B>,
     /// The end of the layer.
     pub epilogue: Epilogue<B>,
 }
@@ -101,14 +101,14 @@ pub enum Activations<B: Backend> {
     Quantized(QuantizedRows<B>),
 }
 
-/// [`Fp8Linear`] of quantized rows, whose scales multiply the product too; in the dtype that the
+/// [`PackedLinear`] of quantized rows, whose scales multiply the product too; in the dtype that the
 /// rows had.
 #[derive(Clone, Debug)]
 pub struct QuantizedLinear<B: Backend> {
     /// The rows.
     pub x: QuantizedRows<B>,
-    /// The weight.
-    pub weight: Fp8Codes<B>,
+    /// The weight, FP8.
+    pub weight: PackedMatrix<B>,
     /// The end of the layer.
     pub epilogue: Epilogue<B>,
 }
@@ -124,11 +124,11 @@ pub struct DenseRows<B: Backend> {
     pub dtype: FloatDType,
 }
 
-/// The rows of an FP8 embedding that `indices` name: `decode(code) * scale`.
+/// The rows of a packed embedding that `indices` name: `unpack(bytes) * scale`.
 #[derive(Clone, Debug)]
-pub struct Fp8Rows<B: Backend> {
+pub struct PackedRows<B: Backend> {
     /// The weight.
-    pub weight: Fp8Codes<B>,
+    pub weight: PackedMatrix<B>,
     /// Int `[n]`, each below `out`.
     pub indices: Tensor<B, 1, Int>,
     /// The dtype of the result.

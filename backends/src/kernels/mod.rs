@@ -3,8 +3,8 @@
 //! Each operation is a struct that holds its inputs, and a hook of [`Kernels`] takes the struct by
 //! value. A backend with a kernel for these inputs returns the result; any other hands the struct
 //! back, and the caller computes the operation with Burn's own operations instead. Callers do not
-//! use the hooks but the functions of [`fused`](crate::fused) and [`fp8`](crate::fp8), which do
-//! this.
+//! use the hooks but [`Weight`](crate::weight::Weight) and the functions of
+//! [`fused`](crate::fused) and [`fp8`](crate::fp8), which do this.
 
 mod attention;
 mod elementwise;
@@ -17,8 +17,8 @@ pub use attention::{Attention, JointAttention, NormedJointAttention};
 pub use elementwise::{Concatenate, GatedAdd, GeluTanh, SiluMul};
 pub use image::{ChannelNorm, ConvSame};
 pub use linear::{
-    Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
-    QuantizeRows, QuantizedLinear, QuantizedRows,
+    Activation, Activations, DenseLinear, DenseRows, Epilogue, PackedLinear, PackedMatrix,
+    PackedRows, QuantizeRows, QuantizedLinear, QuantizedRows,
 };
 pub use norm::{GatedUpdate, LayerNorm, Normed, RmsNorm};
 pub use rotary::{JointRmsNormRotary, RmsNormRotary, RotaryEmbedding, Rotation, Sequence};
@@ -155,14 +155,14 @@ pub trait Kernels: Backend {
         Err(call)
     }
 
-    /// Computes [`Fp8Linear`], float `[rows, out]`.
-    fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
+    /// Computes [`PackedLinear`], float `[rows, out]`.
+    fn packed_linear(call: PackedLinear<Self>) -> Result<Tensor<Self, 2>, PackedLinear<Self>> {
         Err(call)
     }
 
     /// Tells whether the device has tensor cores that multiply FP8 codes with activations of
     /// `dtype`, so that [`quantized_linear`](Self::quantized_linear) is faster than
-    /// [`fp8_linear`](Self::fp8_linear).
+    /// [`packed_linear`](Self::packed_linear).
     fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {
         let _ = (device, dtype);
         false
@@ -192,8 +192,8 @@ pub trait Kernels: Backend {
         Err(call)
     }
 
-    /// Computes [`Fp8Rows`], `[n, in]`.
-    fn fp8_rows(call: Fp8Rows<Self>) -> Result<Tensor<Self, 2>, Fp8Rows<Self>> {
+    /// Computes [`PackedRows`], `[n, in]`.
+    fn packed_rows(call: PackedRows<Self>) -> Result<Tensor<Self, 2>, PackedRows<Self>> {
         Err(call)
     }
 
@@ -201,9 +201,9 @@ pub trait Kernels: Backend {
     /// it starts `long` on a side stream, and `short` on the main one at the same time.
     ///
     /// The GPU may start only when both closures have returned. Inside them, nothing but the
-    /// operations of [`fused`](crate::fused) and [`fp8`](crate::fp8) may compute with tensors, and
-    /// views (a reshape, a part of a tensor): Burn's own operations would read results that are not
-    /// there yet.
+    /// operations of [`Weight`](crate::weight::Weight), [`fused`](crate::fused) and
+    /// [`fp8`](crate::fp8) may compute with tensors, and views (a reshape, a part of a tensor):
+    /// Burn's own operations would read results that are not there yet.
     fn concurrently<S, L>(short: impl FnOnce() -> S, long: impl FnOnce() -> L) -> (S, L) {
         (short(), long())
     }

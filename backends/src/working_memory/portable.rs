@@ -1,7 +1,7 @@
 //! The memory that the compositions of Burn's operations hold.
 
 use super::{AttentionShape, F32, Numerics};
-use crate::fp8::portable::rows_at_once;
+use crate::weight::portable::rows_at_once;
 
 /// The decoded part of the weight and its product; then all products joined; then the result
 /// scaled in f32.

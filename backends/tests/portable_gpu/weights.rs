@@ -1,7 +1,8 @@
 //! Weights in the formats of files.
 
 use backends::{
-    Activation, Arithmetic, Fp8Format, Fp8Weight, ModelBackend, OnBackend, TensorSink, Weight,
+    Activation, Arithmetic, Fp8Format, ModelBackend, OnBackend, PackedFormat, PackedWeight,
+    TensorSink, Weight,
 };
 use burn::module::Param;
 use burn::tensor::{FloatDType, Int, Tensor, TensorPrimitive};
@@ -19,10 +20,10 @@ fn fp8_weight<B: ModelBackend>(
 ) -> Weight<B> {
     let (mut sink, memory) = uploaded::<B>(device, codes, &[codes.len()]);
     let codes = sink.codes(memory, &shape).expect("of this size");
-    Weight::Fp8(Fp8Weight {
+    Weight::Packed(PackedWeight {
         bytes: Param::initialized(Default::default(), Tensor::from_primitive(codes)),
         scale: Param::from_tensor(Tensor::from_floats([scale], device)),
-        format,
+        format: PackedFormat::Fp8(format),
         arithmetic: Arithmetic::Exact,
     })
 }

@@ -8,7 +8,7 @@
 //! mapped and takes them. Nothing is initialised only to be replaced.
 //!
 //! A tensor is loaded as the parameter that asks for it needs it:
-//! * [`Weight::Fp8`](backends::weight::Weight): the codes unchanged as U8, the scale as f32 `[1]`;
+//! * [`Weight::Packed`](backends::weight::Weight): the bytes unchanged as U8, the scale as f32 `[1]`;
 //! * [`Weight::Dense`](backends::weight::Weight): BF16, F16 or F32 as in the file;
 //! * any other float parameter: f32.
 //!

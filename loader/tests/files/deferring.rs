@@ -74,7 +74,7 @@ fn load(
 fn is_loaded(weight: &Weight<Flex>) -> bool {
     match weight {
         Weight::Dense(elements) => elements.is_initialized(),
-        Weight::Fp8(weight) => weight.bytes.is_initialized(),
+        Weight::Packed(weight) => weight.bytes.is_initialized(),
     }
 }
 
@@ -113,7 +113,7 @@ fn only_what_goes_to_the_device_as_it_is_can_be_left_out() {
     assert_eq!(values(&module.txt_norm.weight), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(values(module.txt_in.bias.as_ref().unwrap()), [7.0; 3]);
     assert!(is_loaded(&module.proj_out.weight));
-    let Weight::Fp8(weight) = &module.img_in.weight else {
+    let Weight::Packed(weight) = &module.img_in.weight else {
         panic!("not FP8")
     };
     assert_eq!(values(&weight.scale), [0.5]);

@@ -1,6 +1,6 @@
 //! How FP8 weights are scaled, and the contradictions that are refused.
 
-use backends::fp8::{Fp8Format, WeightFormat};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use loader::dialect::{Dialect, DialectError};
 use loader::{Component, ElementType, LoadError, Summary, Weights};
 use tempfile::tempdir;
@@ -67,7 +67,7 @@ fn each_dialect_is_recognised() {
         assert_eq!(weights.dialect(), dialect);
         let stored = match dialect {
             Dialect::Dense => WeightFormat::Dense,
-            _ => WeightFormat::Fp8(Fp8Format::E4M3),
+            _ => WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3)),
         };
         assert_eq!(weights.format("img_in.weight"), stored);
         assert_eq!(weights.format("txt_norm.weight"), WeightFormat::Dense);
@@ -81,7 +81,10 @@ fn both_fp8_formats_are_told_apart() {
         .f32("img_in.weight_scale", &[], &[1.0])
         .text("img_in.comfy_quant", r#"{"format": "float8_e5m2"}"#);
     let stored = open(&file).unwrap().format("img_in.weight");
-    assert_eq!(stored, WeightFormat::Fp8(Fp8Format::E5M2));
+    assert_eq!(
+        stored,
+        WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E5M2))
+    );
 }
 
 #[test]

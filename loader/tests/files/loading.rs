@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
-use backends::fp8::{Fp8Format, WeightFormat};
 use backends::parameters::{TensorPart, UnfilledModule};
 use backends::weight::{Weight, uninitialized_float};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
@@ -66,10 +66,10 @@ fn fp8(dtype: ElementType) -> Writer {
 
 fn assert_codes(file: &Writer, format: Fp8Format, scale: f32) {
     let (module, report) = load_layers(file, false).unwrap();
-    let Weight::Fp8(weight) = &module.img_in.weight else {
+    let Weight::Packed(weight) = &module.img_in.weight else {
         panic!("not FP8")
     };
-    assert_eq!(weight.format, format);
+    assert_eq!(weight.format, PackedFormat::Fp8(format));
     let codes = weight.bytes.val().into_data();
     assert_eq!(
         (codes.dtype, codes.shape.as_slice()),
@@ -165,7 +165,7 @@ fn scales_of_rows_are_kept_or_multiplied() {
     for shape in [[2].as_slice(), &[2, 1]] {
         let file = fp8(ElementType::F8E4M3).f32("img_in.weight_scale", shape, &[0.5, 4.0]);
         let (module, report) = load_layers(&file, false).unwrap();
-        let Weight::Fp8(weight) = &module.img_in.weight else {
+        let Weight::Packed(weight) = &module.img_in.weight else {
             panic!("not FP8")
         };
         assert_eq!(values(&weight.scale), [0.5, 4.0]);
@@ -235,7 +235,7 @@ fn fields_may_have_any_names() {
     };
     let (module, _) = load(names.of(module), &disk.weights, &FlexDevice, &mut ()).unwrap();
     assert_eq!(values(&module.first.weight).len(), 4);
-    let Weight::Fp8(weight) = &module.others[0].weight else {
+    let Weight::Packed(weight) = &module.others[0].weight else {
         panic!("not FP8")
     };
     assert_eq!(
@@ -269,7 +269,7 @@ fn parameters_without_a_name_and_with_the_same_are_refused() {
 #[test]
 fn a_module_of_another_storage_format_is_refused() {
     let dense = transformer("").bf16("img_in.weight", &[2, 3], &[0.0; 6]);
-    let as_fp8 = WeightFormat::Fp8(Fp8Format::E4M3);
+    let as_fp8 = WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3));
     for (file, format) in [
         (fp8(ElementType::F8E4M3), WeightFormat::Dense),
         (dense, as_fp8),

@@ -1,8 +1,8 @@
 //! On a CPU the file is the storage.
 
-use backends::fp8::{Fp8Format, WeightFormat};
 use backends::parameters::UnfilledModule;
 use backends::weight::Weight;
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -47,7 +47,7 @@ struct Pair<B: Backend> {
 
 fn pair(rows: usize, columns: usize) -> UnfilledModule<Pair<Flex>> {
     let names = Names::default();
-    let fp8 = WeightFormat::Fp8(Fp8Format::E4M3);
+    let fp8 = WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3));
     let module = Pair {
         txt_norm: names.norm("txt_norm", 4),
         img_in: names.linear("img_in", [rows, columns], fp8),
@@ -90,7 +90,8 @@ fn weights_are_the_mapping_of_the_file() {
             "{grown} bytes of anonymous memory for a mapped file"
         );
     }
-    let (Weight::Fp8(codes), Weight::Dense(dense)) = (&module.img_in.weight, &module.txt_in.weight)
+    let (Weight::Packed(codes), Weight::Dense(dense)) =
+        (&module.img_in.weight, &module.txt_in.weight)
     else {
         panic!("stored otherwise")
     };

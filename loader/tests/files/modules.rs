@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use backends::fp8::WeightFormat;
+use backends::WeightFormat;
 use backends::parameters::{ParameterNames, TensorPart, UnfilledModule};
 use backends::weight::{Weight, uninitialized_float};
 use burn::module::{Module, Param};

@@ -1,6 +1,6 @@
 //! The text encoder and the VAE in a module: what is left out, and what changes its shape.
 
-use backends::fp8::{Fp8Format, WeightFormat};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -50,7 +50,11 @@ fn a_text_encoder_leaves_its_vision_tower_and_head() {
     let name = "model.layers.0.self_attn.k_proj";
     let k_proj = Linear {
         bias: Some(names.float(&format!("{name}.bias"), [4])),
-        ..names.linear(name, [4, 1], WeightFormat::Fp8(Fp8Format::E4M3))
+        ..names.linear(
+            name,
+            [4, 1],
+            WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3)),
+        )
     };
     let module = TextModel::<Flex> {
         layers: vec![TextLayer {

@@ -54,7 +54,7 @@ fn load_kinds(
 /// The bytes of a weight, as the module has them.
 fn bytes(weight: &Weight<Flex>) -> Vec<u8> {
     match weight {
-        Weight::Fp8(weight) => weight.bytes.val().into_data().to_vec::<u8>().unwrap(),
+        Weight::Packed(weight) => weight.bytes.val().into_data().to_vec::<u8>().unwrap(),
         Weight::Dense(weight) => weight.val().into_data().as_bytes().to_vec(),
     }
 }
@@ -80,7 +80,7 @@ fn assert_same_as_mapped(path: &Path) -> LoadReport {
     assert_eq!(bytes(&read.img_in.weight), bytes(&mapped.img_in.weight));
     assert_eq!(bytes(&read.txt_in.weight), bytes(&mapped.txt_in.weight));
     assert_eq!(values(&read.txt_norm.weight), [1.0, 2.0, -0.5, 0.0]);
-    let Weight::Fp8(weight) = &read.img_in.weight else {
+    let Weight::Packed(weight) = &read.img_in.weight else {
         panic!("not FP8")
     };
     assert_eq!(values(&weight.scale), [0.5]);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use backends::fp8::{Fp8Format, WeightFormat};
+use backends::{Fp8Format, PackedFormat, WeightFormat};
 use loader::dialect::Dialect;
 use loader::keymap::Unused;
 use loader::published::{Filling, Layout, Overwrite, Published, TensorSpec, write};
@@ -50,7 +50,7 @@ fn the_transformer() {
     assert_eq!(shapes(&weights), expected.collect());
     for TensorSpec { key, shape, .. } in &keys {
         let format = match shape.len() {
-            2 => WeightFormat::Fp8(Fp8Format::E4M3),
+            2 => WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3)),
             _ => WeightFormat::Dense,
         };
         assert_eq!(weights.format(key), format, "{key}");
@@ -125,7 +125,7 @@ fn the_text_encoder() {
     );
     assert_eq!(
         weights.format("model.layers.27.mlp.down_proj.weight"),
-        WeightFormat::Fp8(Fp8Format::E4M3)
+        WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3))
     );
 
     let summary = Summary::of(&weights);

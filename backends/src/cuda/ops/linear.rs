@@ -18,8 +18,9 @@ use crate::cuda::tensor::{
     Tensor, Typed, contiguous, dims, empty, engine_of, in_dtype, parameter, raw, typed,
 };
 use crate::fp8::Fp8Format;
-use crate::fp8::by_row::{fp8_linear_by_row, is_by_row};
-use crate::kernels::{Activation, DenseLinear, Epilogue, Fp8Codes, Fp8Linear};
+use crate::kernels::{Activation, DenseLinear, Epilogue, PackedLinear, PackedMatrix};
+use crate::weight::PackedFormat;
+use crate::weight::by_row::{is_by_row, packed_linear_by_row};
 use crate::working_memory::FEW_ROWS;
 
 /// Blocks of an element-wise kernel over `n` elements, `each` a block.
@@ -50,22 +51,22 @@ pub(super) fn dense_linear(call: DenseLinear<Cuda>) -> Result<Typed<2>, DenseLin
 }
 
 /// Hands the inputs back where neither our kernels nor cuBLASLt know the product.
-pub(super) fn fp8_linear(call: Fp8Linear<Cuda>) -> Result<Typed<2>, Fp8Linear<Cuda>> {
+pub(super) fn packed_linear(call: PackedLinear<Cuda>) -> Result<Typed<2>, PackedLinear<Cuda>> {
     if is_by_row(&call.weight) {
-        return Ok(fp8_linear_by_row(concurrent::handed_back(call)));
+        return Ok(packed_linear_by_row(concurrent::handed_back(call)));
     }
     let [rows, _] = call.x.dims();
     let known = |(engine, _): &(Arc<Engine>, Element)| rows <= FEW_ROWS || engine.has_blas();
     let Some((engine, element)) = engine_of(&call.x).filter(known) else {
         return Err(call);
     };
-    let Fp8Codes {
-        codes,
+    let PackedMatrix {
+        bytes,
         scale,
-        format,
+        format: PackedFormat::Fp8(format),
     } = call.weight;
     let weight = Stored::Fp8 {
-        codes: contiguous(codes.into_primitive()),
+        codes: contiguous(bytes.into_primitive()),
         scale: Box::new(contiguous(raw(scale))),
         format,
     };

@@ -18,8 +18,9 @@ use crate::cuda::tensor::{
     Tensor, Typed, contiguous, dims, empty, in_dtype, parameter, raw, typed,
 };
 use crate::fp8::Fp8Format;
-use crate::fp8::by_row::{is_by_row, quantized_linear_by_row};
 use crate::kernels::{Activation, QuantizedLinear, QuantizedRows};
+use crate::weight::PackedFormat;
+use crate::weight::by_row::{is_by_row, quantized_linear_by_row};
 
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
@@ -89,13 +90,13 @@ pub(super) fn quantized_linear(
         epilogue,
     } = call;
     let [rows, _] = dims(&x.values);
-    let [out, _] = weight.codes.dims();
+    let [out, _] = weight.bytes.dims();
     let y = empty(&x.values, [rows, out].into(), DType::BF16);
     let client = y.client.clone();
     let addend = epilogue.addend.map(raw);
     let linear = QuantizedLinearLaunch {
         x,
-        codes: contiguous(weight.codes.into_primitive()),
+        codes: contiguous(weight.bytes.into_primitive()),
         scale: contiguous(raw(weight.scale)),
         bias: epilogue.bias.map(|bias| parameter(raw(bias), DType::BF16)),
         addend: addend.map(|addend| contiguous(in_dtype(addend, DType::BF16))),
@@ -196,7 +197,8 @@ impl Parts {
         }
         let engine = Engine::of(&x.values.device).ok()?;
         let [rows, width] = dims(&x.values);
-        let [out, _] = weight.codes.dims();
+        let [out, _] = weight.bytes.dims();
+        let PackedFormat::Fp8(format) = weight.format;
         let gelu = epilogue.activation == Activation::GeluTanh;
         let whole = Product {
             m: rows,
@@ -206,7 +208,7 @@ impl Parts {
             y_leading: out,
             element: Element::Bf16,
             codes: Some(Codes {
-                format: weight.format,
+                format,
                 scaled_by_row: true,
             }),
             addend: epilogue.addend.is_some(),

@@ -21,10 +21,10 @@ use burn_cuda::Cuda;
 use crate::cuda::concurrent;
 use crate::cuda::concurrent::{at_once, handed_back};
 use crate::kernels::{
-    Activations, Attention, ChannelNorm, Concatenate, ConvSame, DenseLinear, Fp8Linear, GatedAdd,
-    GeluTanh, JointAttention, JointRmsNormRotary, Kernels, LayerNorm, Normed, NormedJointAttention,
-    QuantizeRows, QuantizedLinear, QuantizedRows, RmsNorm, RmsNormRotary, RotaryEmbedding, SiluMul,
-    burns_products,
+    Activations, Attention, ChannelNorm, Concatenate, ConvSame, DenseLinear, GatedAdd, GeluTanh,
+    JointAttention, JointRmsNormRotary, Kernels, LayerNorm, Normed, NormedJointAttention,
+    PackedLinear, QuantizeRows, QuantizedLinear, QuantizedRows, RmsNorm, RmsNormRotary,
+    RotaryEmbedding, SiluMul, burns_products,
 };
 
 impl Kernels for Cuda {
@@ -106,8 +106,8 @@ impl Kernels for Cuda {
         linear::dense_linear(call).map_err(handed_back)
     }
 
-    fn fp8_linear(call: Fp8Linear<Self>) -> Result<Tensor<Self, 2>, Fp8Linear<Self>> {
-        linear::fp8_linear(call).map_err(handed_back)
+    fn packed_linear(call: PackedLinear<Self>) -> Result<Tensor<Self, 2>, PackedLinear<Self>> {
+        linear::packed_linear(call).map_err(handed_back)
     }
 
     fn multiplies_fp8(device: &Self::Device, dtype: FloatDType) -> bool {

@@ -10,8 +10,8 @@ use crate::cuda::launch::Arg;
 use crate::cuda::scope::Scope;
 use crate::cuda::tensor::{Tensor, contiguous, dims, empty, engine_of, over, raw};
 use crate::fp8::Fp8Format;
-use crate::fp8::portable::decode_all;
 use crate::kernels::{QuantizeRows, QuantizedRows};
+use crate::weight::portable::decode_all;
 
 /// Quantizes rows to codes, or hands them back where codes have no use.
 pub(super) fn quantize_rows(

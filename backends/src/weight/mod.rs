@@ -1,37 +1,46 @@
-//! The storage of a rank-2 weight, as a Burn module.
+//! Rank-2 weights as Burn modules, and the products with them.
+
+#[cfg(any(feature = "cuda", all(test, feature = "flex")))]
+pub(crate) mod by_row;
+mod format;
+pub(crate) mod linear;
+pub(crate) mod portable;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
-use crate::fp8::linear::{dense_linear, dense_rows, fp8_linear, fp8_rows, quantized_linear};
-use crate::fp8::{Arithmetic, Fp8Format, WeightFormat};
+use self::linear::{dense_linear, dense_rows, packed_linear, packed_rows, quantized_linear};
+use crate::fp8::Arithmetic;
 use crate::kernels::{
-    Activation, Activations, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows,
-    Kernels, QuantizedLinear,
+    Activation, Activations, DenseLinear, DenseRows, Epilogue, Kernels, PackedLinear, PackedMatrix,
+    PackedRows, QuantizedLinear,
 };
 use crate::parameters::TensorPart;
+
+pub use format::{PackedFormat, WeightFormat};
 
 /// The weight `[out, in]` of a linear layer, or the rows of an embedding, in its file's format.
 #[derive(Module, Debug)]
 pub enum Weight<B: Backend> {
     /// Float elements: BF16, F16 or F32 `[out, in]`.
     Dense(Param<Tensor<B, 2>>),
-    /// FP8 codes and their scale.
-    Fp8(Fp8Weight<B>),
+    /// Blocks of bytes and their scale.
+    Packed(PackedWeight<B>),
 }
 
-/// FP8 codes with one scale for the whole tensor, or for each row: `value = decode(code) * scale`.
+/// Blocks of a [`PackedFormat`] with one scale for the whole tensor, or for each row:
+/// `value = unpack(block) * scale`.
 #[derive(Module, Debug)]
-pub struct Fp8Weight<B: Backend> {
-    /// U8 `[out, in]`: the bytes of the file, unchanged.
+pub struct PackedWeight<B: Backend> {
+    /// U8 `[out, bytes of a row]`: the bytes of the file, unchanged.
     pub bytes: Param<Tensor<B, 2, Int>>,
     /// f32 `[1]`, or `[out]` with one for each row; 1 where the file has none. It is the loader that
     /// knows which.
     pub scale: Param<Tensor<B, 1>>,
-    /// The format of the codes.
-    pub format: Fp8Format,
-    /// The form of the activations that they are multiplied with.
+    /// The format of the blocks.
+    pub format: PackedFormat,
+    /// The form of the activations that the weight is multiplied with.
     pub arithmetic: Arithmetic,
 }
 
@@ -41,18 +50,22 @@ impl<B: Backend> Weight<B> {
     pub fn uninitialized(shape: [usize; 2], format: WeightFormat, device: &B::Device) -> Self {
         match format {
             WeightFormat::Dense => Self::Dense(uninitialized_float(shape, device)),
-            WeightFormat::Fp8(format) => Self::Fp8(Fp8Weight {
-                bytes: Param::uninitialized(
-                    ParamId::new(),
-                    move |device, _| Tensor::zeros(shape, (device, DType::U8)),
-                    device.clone(),
-                    false,
-                    shape.into(),
-                ),
-                scale: uninitialized_float([1], device),
-                format,
-                arithmetic: Arithmetic::Exact,
-            }),
+            WeightFormat::Packed(format) => {
+                let [out, width] = shape;
+                let shape = [out, format.row_bytes(width)];
+                Self::Packed(PackedWeight {
+                    bytes: Param::uninitialized(
+                        ParamId::new(),
+                        move |device, _| Tensor::zeros(shape, (device, DType::U8)),
+                        device.clone(),
+                        false,
+                        shape.into(),
+                    ),
+                    scale: uninitialized_float([1], device),
+                    format,
+                    arithmetic: Arithmetic::Exact,
+                })
+            }
         }
     }
 
@@ -60,30 +73,34 @@ impl<B: Backend> Weight<B> {
     pub fn parameters(&self) -> Vec<(ParamId, TensorPart)> {
         match self {
             Self::Dense(elements) => vec![(elements.id, TensorPart::Elements)],
-            Self::Fp8(weight) => vec![
+            Self::Packed(weight) => vec![
                 (weight.bytes.id, TensorPart::Codes),
                 (weight.scale.id, TensorPart::Scale),
             ],
         }
     }
 
-    /// Says what the weight is multiplied with; one that is not FP8 stays exact.
+    /// Sets what an FP8 weight is multiplied with; any other stays exact.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        if let Self::Fp8(weight) = self {
+        if let Self::Packed(weight) = self {
+            let PackedFormat::Fp8(_) = weight.format;
             weight.arithmetic = arithmetic;
         }
     }
 
     /// Tells whether the weight is multiplied with activations that are quantized to FP8.
     pub fn quantizes_activations(&self) -> bool {
-        matches!(self, Self::Fp8(weight) if weight.arithmetic == Arithmetic::Fp8)
+        matches!(self, Self::Packed(weight) if weight.arithmetic == Arithmetic::Fp8)
     }
 
     /// `[out, in]`, without filling the weight.
     pub fn shape(&self) -> [usize; 2] {
         match self {
             Self::Dense(weight) => weight.lazy_shape().dims(),
-            Self::Fp8(weight) => weight.bytes.lazy_shape().dims(),
+            Self::Packed(weight) => {
+                let [out, bytes] = weight.bytes.lazy_shape().dims();
+                [out, weight.format.row_elements(bytes)]
+            }
         }
     }
 }
@@ -119,15 +136,15 @@ impl<B: Kernels> Weight<B> {
                 weight: weight.val(),
                 epilogue,
             }),
-            Self::Fp8(weight) => match weight.arithmetic {
-                Arithmetic::Exact => fp8_linear(Fp8Linear {
+            Self::Packed(weight) => match weight.arithmetic {
+                Arithmetic::Exact => packed_linear(PackedLinear {
                     x: x.float(),
-                    weight: weight.codes(),
+                    weight: weight.matrix(),
                     epilogue,
                 }),
                 Arithmetic::Fp8 => quantized_linear(QuantizedLinear {
                     x: x.quantized(),
-                    weight: weight.codes(),
+                    weight: weight.matrix(),
                     epilogue,
                 }),
             },
@@ -142,8 +159,8 @@ impl<B: Kernels> Weight<B> {
                 indices,
                 dtype,
             }),
-            Self::Fp8(weight) => fp8_rows(Fp8Rows {
-                weight: weight.codes(),
+            Self::Packed(weight) => packed_rows(PackedRows {
+                weight: weight.matrix(),
                 indices,
                 dtype,
             }),
@@ -151,10 +168,10 @@ impl<B: Kernels> Weight<B> {
     }
 }
 
-impl<B: Kernels> Fp8Weight<B> {
-    fn codes(&self) -> Fp8Codes<B> {
-        Fp8Codes {
-            codes: self.bytes.val(),
+impl<B: Kernels> PackedWeight<B> {
+    fn matrix(&self) -> PackedMatrix<B> {
+        PackedMatrix {
+            bytes: self.bytes.val(),
             scale: self.scale.val(),
             format: self.format,
         }

@@ -5,11 +5,12 @@ use burn::tensor::TensorPrimitive;
 use burn_flex::Flex;
 
 use super::*;
-use crate::fp8::by_row::{fp8_linear_by_row, quantized_linear_by_row};
-use crate::fp8::{Arithmetic, linear};
+use crate::fp8::Arithmetic;
+use crate::fp8::quantize::quantize_rows;
 use crate::kernels::QuantizedLinear;
 use crate::test_random::random;
-use crate::weight::{Fp8Weight, Weight};
+use crate::weight::by_row::{packed_linear_by_row, quantized_linear_by_row};
+use crate::weight::{PackedWeight, Weight, linear};
 
 /// All finite codes in turn.
 fn codes(shape: [usize; 2], format: Fp8Format) -> Tensor<Flex, 2, Int> {
@@ -50,15 +51,15 @@ const SHAPES: [[usize; 3]; 8] = [
 const ACTIVATIONS: [Activation; 2] = [Activation::None, Activation::GeluTanh];
 
 #[test]
-fn fp8_linear_agrees() {
+fn packed_linear_agrees() {
     for format in [Fp8Format::E4M3, Fp8Format::E5M2] {
         for ([rows, input, output], activation) in shapes_and_activations() {
-            let call = Fp8Linear {
+            let call = PackedLinear {
                 x: random([rows, input]),
-                weight: Fp8Codes {
-                    codes: codes([output, input], format),
+                weight: PackedMatrix {
+                    bytes: codes([output, input], format),
                     scale: Tensor::from_floats([0.37], &Default::default()),
-                    format,
+                    format: PackedFormat::Fp8(format),
                 },
                 epilogue: Epilogue {
                     bias: Some(random([output])),
@@ -68,8 +69,8 @@ fn fp8_linear_agrees() {
             };
             close(
                 &format!("{format:?} {rows}x{input}x{output} {activation:?}"),
-                linear::fp8_linear(call.clone()),
-                fp8_linear(call),
+                linear::packed_linear(call.clone()),
+                packed_linear(call),
             );
         }
     }
@@ -101,27 +102,27 @@ fn a_scale_for_each_row_is_the_product_with_the_decoded_and_scaled_weight() {
                 epilogue,
             })
         };
-        let weight = Fp8Codes {
-            codes,
+        let weight = PackedMatrix {
+            bytes: codes,
             scale: scales,
-            format,
+            format: PackedFormat::Fp8(format),
         };
         let expected = exact(x.clone());
-        let call = Fp8Linear {
+        let call = PackedLinear {
             x: x.clone(),
             weight: weight.clone(),
             epilogue: epilogue.clone(),
         };
         let what = format!("{rows}x{input}x{output} {activation:?}");
         for (by, found) in [
-            ("processor", linear::fp8_linear(call.clone())),
-            ("portable", fp8_linear(call.clone())),
-            ("in two steps", fp8_linear_by_row(call)),
+            ("processor", linear::packed_linear(call.clone())),
+            ("portable", packed_linear(call.clone())),
+            ("in two steps", packed_linear_by_row(call)),
         ] {
             close(&format!("{what} {by}"), found, expected.clone());
         }
         // Activations that are quantized to FP8 are scaled by row too.
-        let quantized = linear::quantize_rows(x);
+        let quantized = quantize_rows(x);
         let [values, scales] = [&quantized.values, &quantized.scales].map(|primitive| {
             Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(primitive.clone()))
         });
@@ -170,10 +171,10 @@ fn shapes_and_activations() -> impl Iterator<Item = ([usize; 3], Activation)> {
 fn an_activation_is_what_follows_the_layer_without() {
     let device = Default::default();
     let format = Fp8Format::E4M3;
-    let fp8 = Weight::<Flex>::Fp8(Fp8Weight {
+    let fp8 = Weight::<Flex>::Packed(PackedWeight {
         bytes: Param::initialized(Default::default(), codes([130, 70], format)),
         scale: Param::from_tensor(Tensor::from_floats([0.002], &device)),
-        format,
+        format: PackedFormat::Fp8(format),
         arithmetic: Arithmetic::Exact,
     });
     let dense = Weight::Dense(Param::from_tensor(random([130, 70]) * 0.1));
@@ -196,10 +197,10 @@ fn an_activation_is_what_follows_the_layer_without() {
 fn an_embedding_row_is_its_decoded_codes() {
     let device = Default::default();
     let format = Fp8Format::E4M3;
-    let weight = Weight::<Flex>::Fp8(Fp8Weight {
+    let weight = Weight::<Flex>::Packed(PackedWeight {
         bytes: Param::initialized(Default::default(), codes([9, 4], format)),
         scale: Param::from_tensor(Tensor::from_floats([0.5], &device)),
-        format,
+        format: PackedFormat::Fp8(format),
         arithmetic: Arithmetic::Exact,
     });
     let ids = Tensor::<Flex, 1, Int>::from_ints([8, 0, 8], &device);
@@ -217,10 +218,10 @@ fn an_embedding_row_is_its_decoded_codes() {
     assert_eq!(rows, expected);
 
     let scales = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.25];
-    let by_row = Weight::<Flex>::Fp8(Fp8Weight {
+    let by_row = Weight::<Flex>::Packed(PackedWeight {
         bytes: Param::initialized(Default::default(), codes([9, 4], format)),
         scale: Param::from_tensor(Tensor::from_floats(scales, &device)),
-        format,
+        format: PackedFormat::Fp8(format),
         arithmetic: Arithmetic::Exact,
     });
     let ids = Tensor::<Flex, 1, Int>::from_ints([8, 0, 2], &device);

@@ -3,25 +3,25 @@
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
-use super::linear::{fp8_linear, quantized_linear};
+use super::linear::{packed_linear, quantized_linear};
 use super::portable::{finish, scaled};
-use crate::kernels::{Epilogue, Fp8Codes, Fp8Linear, Kernels, QuantizedLinear};
+use crate::kernels::{Epilogue, Kernels, PackedLinear, PackedMatrix, QuantizedLinear};
 
 /// Tells whether a weight has a scale for each of its rows.
 #[cfg(feature = "cuda")]
-pub(crate) fn is_by_row<B: Kernels>(weight: &Fp8Codes<B>) -> bool {
+pub(crate) fn is_by_row<B: Kernels>(weight: &PackedMatrix<B>) -> bool {
     weight.scale.dims() != [1]
 }
 
-/// Computes [`Fp8Linear`] with a scale for each row.
-pub(crate) fn fp8_linear_by_row<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
-    let Fp8Linear {
+/// Computes [`PackedLinear`] with a scale for each row.
+pub(crate) fn packed_linear_by_row<B: Kernels>(call: PackedLinear<B>) -> Tensor<B, 2> {
+    let PackedLinear {
         x,
         weight,
         epilogue,
     } = call;
     by_row(weight, epilogue, |weight, epilogue| {
-        fp8_linear(Fp8Linear {
+        packed_linear(PackedLinear {
             x,
             weight,
             epilogue,
@@ -47,17 +47,17 @@ pub(crate) fn quantized_linear_by_row<B: Kernels>(call: QuantizedLinear<B>) -> T
 
 /// Asks for the product with a scale of 1 and no epilogue, and does the rest.
 fn by_row<B: Kernels>(
-    weight: Fp8Codes<B>,
+    weight: PackedMatrix<B>,
     epilogue: Epilogue<B>,
-    product: impl FnOnce(Fp8Codes<B>, Epilogue<B>) -> Tensor<B, 2>,
+    product: impl FnOnce(PackedMatrix<B>, Epilogue<B>) -> Tensor<B, 2>,
 ) -> Tensor<B, 2> {
-    let Fp8Codes {
-        codes,
+    let PackedMatrix {
+        bytes,
         scale,
         format,
     } = weight;
-    let unscaled = Fp8Codes {
-        codes,
+    let unscaled = PackedMatrix {
+        bytes,
         scale: Tensor::ones([1], (&scale.device(), DType::F32)),
         format,
     };

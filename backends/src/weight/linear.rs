@@ -3,9 +3,10 @@
 
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use super::{portable, quantize};
+use super::portable;
+use crate::fp8::quantize;
 use crate::kernels::{
-    DenseLinear, DenseRows, Epilogue, Fp8Linear, Fp8Rows, Kernels, QuantizeRows, QuantizedLinear,
+    DenseLinear, DenseRows, Epilogue, Kernels, PackedLinear, PackedRows, QuantizedLinear,
     QuantizedRows,
 };
 
@@ -14,21 +15,16 @@ pub(crate) fn dense_linear<B: Kernels>(call: DenseLinear<B>) -> Tensor<B, 2> {
     B::dense_linear(call).unwrap_or_else(portable::dense_linear)
 }
 
-/// Computes [`Fp8Linear`], float `[rows, out]`.
-pub(crate) fn fp8_linear<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
-    B::fp8_linear(call).unwrap_or_else(portable::fp8_linear)
-}
-
-/// Computes [`QuantizeRows`].
-pub(crate) fn quantize_rows<B: Kernels>(x: Tensor<B, 2>) -> QuantizedRows<B> {
-    B::quantize_rows(QuantizeRows { x }).unwrap_or_else(quantize::quantize_rows)
+/// Computes [`PackedLinear`], float `[rows, out]`.
+pub(crate) fn packed_linear<B: Kernels>(call: PackedLinear<B>) -> Tensor<B, 2> {
+    B::packed_linear(call).unwrap_or_else(portable::packed_linear)
 }
 
 /// Computes [`QuantizedLinear`], float `[rows, out]`.
 pub(crate) fn quantized_linear<B: Kernels>(call: QuantizedLinear<B>) -> Tensor<B, 2> {
     B::quantized_linear(call).unwrap_or_else(|call| {
         let rows = B::decode_rows(call.x);
-        let y = fp8_linear(Fp8Linear {
+        let y = packed_linear(PackedLinear {
             x: Tensor::from_primitive(TensorPrimitive::Float(rows.values)),
             weight: call.weight,
             epilogue: Epilogue::NONE,
@@ -46,7 +42,7 @@ pub(crate) fn dense_rows<B: Kernels>(call: DenseRows<B>) -> Tensor<B, 2> {
     B::dense_rows(call).unwrap_or_else(portable::dense_rows)
 }
 
-/// Computes [`Fp8Rows`], `[n, in]`.
-pub(crate) fn fp8_rows<B: Kernels>(call: Fp8Rows<B>) -> Tensor<B, 2> {
-    B::fp8_rows(call).unwrap_or_else(portable::fp8_rows)
+/// Computes [`PackedRows`], `[n, in]`.
+pub(crate) fn packed_rows<B: Kernels>(call: PackedRows<B>) -> Tensor<B, 2> {
+    B::packed_rows(call).unwrap_or_else(portable::packed_rows)
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData};
 
-use super::codec::Fp8Format;
+use super::PackedFormat;
+use crate::fp8::Fp8Format;
 use crate::fused::gelu_tanh;
 use crate::kernels::{
-    Activation, DenseLinear, DenseRows, Epilogue, Fp8Codes, Fp8Linear, Fp8Rows, Kernels,
+    Activation, DenseLinear, DenseRows, Epilogue, Kernels, PackedLinear, PackedMatrix, PackedRows,
 };
 
 /// Weight elements decoded at a time: 64 MiB as `f32`.
@@ -19,17 +20,19 @@ pub(crate) fn rows_at_once(width: usize) -> usize {
     (DECODE_CHUNK / width.max(1)).max(1)
 }
 
-pub(super) fn fp8_linear<B: Kernels>(call: Fp8Linear<B>) -> Tensor<B, 2> {
-    let Fp8Codes {
-        codes,
+pub(super) fn packed_linear<B: Kernels>(call: PackedLinear<B>) -> Tensor<B, 2> {
+    let PackedMatrix {
+        bytes,
         scale,
         format,
     } = call.weight;
+    let [out, row_bytes] = bytes.dims();
     let decode = |rows: Range<usize>, dtype| {
-        let rows = codes.clone().narrow(0, rows.start, rows.len());
-        decode_all(rows, format).cast(dtype)
+        let rows = bytes.clone().narrow(0, rows.start, rows.len());
+        unpack(rows, format).cast(dtype)
     };
-    decoded_linear(call.x, codes.dims(), decode, Some(scale), call.epilogue)
+    let shape = [out, format.row_elements(row_bytes)];
+    decoded_linear(call.x, shape, decode, Some(scale), call.epilogue)
 }
 
 /// Computes `epilogue((x · weightᵀ) * scale)` for a weight `[out, in]` of which
@@ -71,14 +74,14 @@ pub(super) fn scaled<B: Backend>(
     y.cast(dtype)
 }
 
-pub(super) fn fp8_rows<B: Backend>(call: Fp8Rows<B>) -> Tensor<B, 2> {
-    let Fp8Codes {
-        codes,
+pub(super) fn packed_rows<B: Backend>(call: PackedRows<B>) -> Tensor<B, 2> {
+    let PackedMatrix {
+        bytes,
         scale,
         format,
     } = call.weight;
-    let codes = codes.select(0, call.indices.clone());
-    scaled_rows(decode_all(codes, format), scale, call.indices, call.dtype)
+    let bytes = bytes.select(0, call.indices.clone());
+    scaled_rows(unpack(bytes, format), scale, call.indices, call.dtype)
 }
 
 /// Computes `x * scale` for rows of a weight in f32, rounded to `dtype`.
@@ -127,6 +130,13 @@ pub(super) fn finish<B: Kernels>(y: Tensor<B, 2>, epilogue: Epilogue<B>) -> Tens
     match activation {
         Activation::None => y,
         Activation::GeluTanh => gelu_tanh(y),
+    }
+}
+
+/// Unpacks rows U8 `[rows, bytes of a row]` to f32 `[rows, in]`, without their scales.
+fn unpack<B: Backend>(bytes: Tensor<B, 2, Int>, format: PackedFormat) -> Tensor<B, 2> {
+    match format {
+        PackedFormat::Fp8(format) => decode_all(bytes, format),
     }
 }
 
