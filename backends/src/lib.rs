@@ -68,6 +68,6 @@ pub use kernels::{Activation, Activations, Epilogue, Kernels, QuantizedRows};
 pub use low_rank::LowRank;
 pub use parameters::{ParameterNames, TensorPart, UnfilledModule};
 pub use storage::{DeviceMemory, DeviceStorage, KernelSet, ModelBackend};
-pub use upload::{DeviceSink, NullSink, TensorSink, UploadError};
+pub use upload::{DeviceSink, NullSink, SlotSink, Slots, TensorSink, UploadError};
 pub use weight::{PackedFormat, PackedWeight, Weight, WeightFormat};
 pub use working_memory::{Numerics, RunningKernels};

@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use crate::kernels::Kernels;
-use crate::upload::{TensorSink, UploadError};
+use crate::upload::{SlotSink, UploadError};
 
 /// Memory of a device that has its own, in bytes, as its driver reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,12 @@ pub trait DeviceStorage: Backend {
     /// The kernels that it computes with.
     const KERNELS: KernelSet;
 
+    /// True if bytes are copied into its memory while it computes. Elsewhere copies and work go
+    /// through one queue, which the thread that computes must fill.
+    const COPIES_BESIDE: bool;
+
     /// The sink that takes bytes into its memory.
-    type Sink: TensorSink<Self>;
+    type Sink: SlotSink<Self> + Send;
 
     /// Makes a sink for a device.
     ///

@@ -7,9 +7,13 @@ use burn_cubecl::cubecl::prelude::ComputeClient;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::upload::{MemoryId, UploadError, not_of_size};
+use crate::upload::{MemoryId, UploadError, end_of, not_of_size};
+
+/// Bytes of a word.
+const WORD: u64 = 4;
 
 /// The memory that a sink has taken of one device.
+#[derive(Clone)]
 pub(crate) struct CubeMemory<R: CubeRuntime> {
     pub(crate) client: ComputeClient<R>,
     pub(crate) device: R::Device,
@@ -34,7 +38,7 @@ impl<R: CubeRuntime> CubeMemory<R> {
     /// [`UploadError::Device`].
     pub(crate) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // A device has no memory of no size.
-        let size = bytes.max(1).next_multiple_of(4);
+        let size = bytes.max(1).next_multiple_of(WORD as usize);
         let client = self.client.clone();
         let handle = self
             .client
@@ -69,6 +73,34 @@ impl<R: CubeRuntime> CubeMemory<R> {
             self.device.clone(),
             shape.to_vec().into(),
             handle,
+            dtype,
+        ))
+    }
+
+    /// A tensor over a part of memory that is no tensor. Burn never computes in place there, since
+    /// the memory has another owner.
+    ///
+    /// # Errors
+    /// [`UploadError::OutOfBounds`].
+    pub(crate) fn lend(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<CubeTensor<R>, UploadError> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let found = self.get(memory);
+        let end = end_of(memory, offset, bytes, found.map(|(_, size)| size))?;
+        let (handle, _) = found.ok_or_else(|| not_of_size(memory, bytes))?;
+        // Up to whole words, of which the memory has been taken.
+        let behind = handle.size() - (end as u64).next_multiple_of(WORD);
+        let part = handle.clone().offset_start(offset as u64);
+        Ok(CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            shape.to_vec().into(),
+            part.offset_end(behind),
             dtype,
         ))
     }

@@ -15,6 +15,8 @@ macro_rules! cube_backend {
 
             const KERNELS: KernelSet = KernelSet::Portable;
 
+            const COPIES_BESIDE: bool = false;
+
             type Sink = CubeSink<$runtime>;
 
             fn sink(device: &Self::Device) -> Result<Self::Sink, UploadError> {

@@ -13,7 +13,9 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 use super::memory::CubeMemory;
-use crate::upload::{DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError};
+use crate::upload::{
+    DeviceSink, HostBuffer, MemoryId, Piece, SlotSink, Slots, TensorSink, UploadError,
+};
 
 /// Buffers whose copies may wait in the device's queue, and so lie in host memory once more.
 const QUEUED: usize = 4;
@@ -156,5 +158,80 @@ where
         dtype: DType,
     ) -> Result<FloatTensor<CubeBackend<R, F, I, BT>>, UploadError> {
         self.memory.take(memory, shape, dtype)
+    }
+}
+
+/// Copies and work go through one queue in the order in which a thread gives them, so that a mark
+/// has nothing to say.
+impl<R, F, I, BT> SlotSink<CubeBackend<R, F, I, BT>> for CubeSink<R>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+    CubeBackend<R, F, I, BT>: burn::tensor::backend::Backend<
+            IntTensorPrimitive = CubeTensor<R>,
+            FloatTensorPrimitive = CubeTensor<R>,
+        >,
+{
+    type Written = ();
+    type Used = ();
+    type Slots = CubeSlots<R>;
+
+    fn slots(&self) -> CubeSlots<R> {
+        CubeSlots(self.memory.clone())
+    }
+
+    fn written(&mut self) -> Result<(), UploadError> {
+        Ok(())
+    }
+
+    fn write_after(&mut self, _used: &()) -> Result<(), UploadError> {
+        Ok(())
+    }
+}
+
+/// Lends tensors over a sink's memory, on the thread that gives the sink its bytes.
+pub struct CubeSlots<R: CubeRuntime>(CubeMemory<R>);
+
+impl<R, F, I, BT> Slots<CubeBackend<R, F, I, BT>> for CubeSlots<R>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+    CubeBackend<R, F, I, BT>: burn::tensor::backend::Backend<
+            IntTensorPrimitive = CubeTensor<R>,
+            FloatTensorPrimitive = CubeTensor<R>,
+        >,
+{
+    type Written = ();
+    type Used = ();
+
+    fn read_after(&self, _written: &()) -> Result<(), UploadError> {
+        Ok(())
+    }
+
+    fn codes_in(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+    ) -> Result<CubeTensor<R>, UploadError> {
+        self.0.lend(memory, offset, shape, DType::U8)
+    }
+
+    fn floats_in(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<CubeTensor<R>, UploadError> {
+        self.0.lend(memory, offset, shape, dtype)
+    }
+
+    fn used(&self) -> Result<(), UploadError> {
+        Ok(())
     }
 }

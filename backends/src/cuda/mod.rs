@@ -26,6 +26,7 @@ mod scope;
 mod scratch;
 mod side_stream;
 mod sink;
+mod slots;
 mod tensor;
 
 use burn_cuda::Cuda;
@@ -39,6 +40,8 @@ impl DeviceStorage for Cuda {
     const HOST_MEMORY: bool = false;
 
     const KERNELS: KernelSet = KernelSet::Cuda;
+
+    const COPIES_BESIDE: bool = false;
 
     type Sink = sink::CudaSink;
 

@@ -24,12 +24,12 @@ const PAGE: usize = 4096;
 
 /// A sink that copies straight into CubeCL's memory.
 pub struct CudaSink {
-    memory: CubeMemory<CudaRuntime>,
+    pub(super) memory: CubeMemory<CudaRuntime>,
     allowance: Allowance,
     /// The address of each memory on the device.
     pointers: Vec<sys::CUdeviceptr>,
     context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
+    pub(super) stream: Arc<CudaStream>,
     in_flight: VecDeque<(HostBuffer, CudaEvent)>,
     /// True if CubeCL's stream has allocations that ours must not touch yet.
     unordered: bool,
@@ -194,6 +194,6 @@ impl Drop for Pin {
     }
 }
 
-fn failed(error: DriverError) -> UploadError {
+pub(super) fn failed(error: DriverError) -> UploadError {
     UploadError::Device(driver_message(error))
 }

@@ -28,6 +28,8 @@ impl DeviceStorage for Flex {
 
     const KERNELS: KernelSet = KernelSet::Processor;
 
+    const COPIES_BESIDE: bool = false;
+
     type Sink = sink::HostSink;
 
     fn sink(_device: &Self::Device) -> Result<Self::Sink, UploadError> {

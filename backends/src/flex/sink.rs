@@ -1,6 +1,7 @@
 //! The processor's own memory as the device: tensors that are read, not mapped.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
@@ -8,17 +9,22 @@ use burn_flex::{Flex, FlexDevice};
 
 use crate::host_memory;
 use crate::upload::{
-    DeviceSink, HostBuffer, MemoryId, Piece, TensorSink, UploadError, not_of_size,
+    DeviceSink, HostBuffer, MemoryId, Piece, SlotSink, Slots, TensorSink, UploadError, end_of,
+    not_of_size,
 };
 
 /// Tensors in anonymous memory of this process.
 #[derive(Debug)]
 pub struct HostSink {
-    memories: Vec<Option<Memory>>,
+    memories: Memories,
     buffers: VecDeque<HostBuffer>,
     /// Bytes that may still be taken, where the system tells.
     free: Option<u64>,
 }
+
+/// Both sides of slots share the memory.
+#[derive(Clone, Debug, Default)]
+struct Memories(Arc<Mutex<Vec<Option<Memory>>>>);
 
 #[derive(Debug)]
 struct Memory {
@@ -26,11 +32,42 @@ struct Memory {
     storage: HostBuffer,
 }
 
+impl Memories {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Memory>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies a tensor's bytes out of memory.
+    fn copied(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<TensorData, UploadError> {
+        let memories = self.lock();
+        let found = memories.get(memory.index()).and_then(Option::as_ref);
+        let end = end_of(
+            memory,
+            offset,
+            bytes_of(shape, dtype),
+            found.map(|found| found.bytes),
+        )?;
+        let bytes = found.map_or(&[][..], |found| &found.storage[offset..end]);
+        let bytes = Bytes::from_bytes_vec(bytes.to_vec());
+        Ok(TensorData::from_bytes(bytes, shape.to_vec(), dtype))
+    }
+}
+
+fn bytes_of(shape: &[usize], dtype: DType) -> usize {
+    shape.iter().product::<usize>() * dtype.size()
+}
+
 impl HostSink {
     /// A sink that takes at most what the system can give now without swapping.
     pub fn new() -> Self {
         Self {
-            memories: Vec::new(),
+            memories: Memories::default(),
             buffers: VecDeque::new(),
             free: host_memory::available(),
         }
@@ -42,8 +79,9 @@ impl HostSink {
         shape: &[usize],
         dtype: DType,
     ) -> Result<TensorData, UploadError> {
-        let bytes = shape.iter().product::<usize>() * dtype.size();
-        let taken = self.memories.get_mut(memory.index()).and_then(Option::take);
+        let bytes = bytes_of(shape, dtype);
+        let mut memories = self.memories.lock();
+        let taken = memories.get_mut(memory.index()).and_then(Option::take);
         let taken = taken.filter(|taken| taken.bytes == bytes);
         let storage = taken.ok_or_else(|| not_of_size(memory, bytes))?.storage;
         let shared = bytes::Bytes::from_owner(storage).slice(..bytes);
@@ -71,13 +109,15 @@ impl DeviceSink for HostSink {
             *free -= needed;
         }
         let storage = HostBuffer::new(bytes)?;
-        self.memories.push(Some(Memory { bytes, storage }));
-        Ok(MemoryId::new(self.memories.len() - 1))
+        let mut memories = self.memories.lock();
+        memories.push(Some(Memory { bytes, storage }));
+        Ok(MemoryId::new(memories.len() - 1))
     }
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
+        let mut memories = self.memories.lock();
         for piece in pieces {
-            let memory = self.memories.get_mut(piece.memory.index());
+            let memory = memories.get_mut(piece.memory.index());
             let memory = memory.and_then(Option::as_mut);
             let size = memory.as_ref().map(|memory| memory.bytes);
             let bytes = piece.of(&buffer, size)?;
@@ -85,6 +125,7 @@ impl DeviceSink for HostSink {
                 memory.storage[piece.offset..piece.offset + bytes.len()].copy_from_slice(bytes);
             }
         }
+        drop(memories);
         self.buffers.push_back(buffer);
         Ok(())
     }
@@ -117,6 +158,65 @@ impl TensorSink<Flex> for HostSink {
     }
 }
 
+/// A copy that has returned has ended, and so has work that has returned.
+impl SlotSink<Flex> for HostSink {
+    type Written = ();
+    type Used = ();
+    type Slots = HostSlots;
+
+    fn slots(&self) -> HostSlots {
+        HostSlots(self.memories.clone())
+    }
+
+    fn written(&mut self) -> Result<(), UploadError> {
+        Ok(())
+    }
+
+    fn write_after(&mut self, _used: &()) -> Result<(), UploadError> {
+        Ok(())
+    }
+}
+
+/// Lends copies of a sink's memory.
+#[derive(Debug)]
+pub struct HostSlots(Memories);
+
+impl Slots<Flex> for HostSlots {
+    type Written = ();
+    type Used = ();
+
+    fn read_after(&self, _written: &()) -> Result<(), UploadError> {
+        Ok(())
+    }
+
+    fn codes_in(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+    ) -> Result<IntTensor<Flex>, UploadError> {
+        use burn::tensor::ops::IntTensorOps;
+        let data = self.0.copied(memory, offset, shape, DType::U8)?;
+        Ok(Flex::int_from_data(data, &FlexDevice))
+    }
+
+    fn floats_in(
+        &self,
+        memory: MemoryId,
+        offset: usize,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<FloatTensor<Flex>, UploadError> {
+        use burn::tensor::ops::FloatTensorOps;
+        let data = self.0.copied(memory, offset, shape, dtype)?;
+        Ok(Flex::float_from_data(data, &FlexDevice))
+    }
+
+    fn used(&self) -> Result<(), UploadError> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Int, Tensor};
@@ -146,6 +246,48 @@ mod tests {
         assert!(sink.codes(memory, &[2, 3]).is_err(), "taken already");
         let memory = sink.allocate(6).expect("room");
         assert!(sink.codes(memory, &[7]).is_err(), "of another size");
+    }
+
+    #[test]
+    fn slots_show_the_bytes_of_their_last_filling() {
+        use crate::upload::SLOT_ALIGNMENT;
+
+        let mut sink = HostSink::new();
+        let memory = sink.allocate(SLOT_ALIGNMENT + 4).expect("room");
+        let slots = sink.slots();
+        let mut shown = Vec::new();
+        for filling in [1u8, 2] {
+            let mut buffer = sink.host_buffer(SLOT_ALIGNMENT + 4).expect("room");
+            buffer.fill(filling);
+            let last = SLOT_ALIGNMENT..SLOT_ALIGNMENT + 4;
+            buffer[last.clone()].copy_from_slice(&f32::from(filling).to_ne_bytes());
+            let piece = |range: std::ops::Range<usize>| Piece {
+                memory,
+                offset: range.start,
+                source: range,
+            };
+            sink.write(buffer, &[piece(0..3), piece(last)])
+                .expect("in bounds");
+            slots
+                .read_after(&sink.written().expect("no device"))
+                .expect("no device");
+            let codes = slots.codes_in(memory, 0, &[1, 3]).expect("in bounds");
+            let floats = slots.floats_in(memory, SLOT_ALIGNMENT, &[1], DType::F32);
+            shown.push((codes, floats.expect("in bounds")));
+            sink.write_after(&slots.used().expect("no device"))
+                .expect("no device");
+        }
+        drop(sink);
+        // What was lent are copies here: the second filling leaves the first ones alone.
+        for (filling, (codes, floats)) in [1u8, 2].into_iter().zip(shown) {
+            let codes = Tensor::<Flex, 2, Int>::from_primitive(codes).into_data();
+            assert_eq!(codes.to_vec::<u8>().expect("U8"), [filling; 3]);
+            let floats = crate::flex::tensor::typed::<1>(floats).into_data();
+            assert_eq!(floats.to_vec::<f32>().expect("F32"), [f32::from(filling)]);
+        }
+        for (offset, bytes) in [(0, SLOT_ALIGNMENT + 5), (1, 1), (SLOT_ALIGNMENT, 5)] {
+            assert!(slots.codes_in(memory, offset, &[bytes]).is_err());
+        }
     }
 
     #[test]

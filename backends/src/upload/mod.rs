@@ -9,6 +9,7 @@
 mod allowance;
 mod host_buffer;
 mod null;
+mod slots;
 
 use std::ops::Range;
 
@@ -19,7 +20,9 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 #[cfg(feature = "cuda")]
 pub(crate) use allowance::Allowance;
 pub use host_buffer::HostBuffer;
-pub use null::NullSink;
+pub use null::{NullMark, NullSink, NullSlots};
+pub(crate) use slots::end_of;
+pub use slots::{SLOT_ALIGNMENT, SlotSink, Slots};
 
 /// The memory of one tensor in a sink, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +79,19 @@ pub enum UploadError {
         received: u64,
         /// Bytes that it has.
         expected: u64,
+    },
+    /// Bytes that would replace others before the device has done with them; only [`NullSink`]
+    /// looks.
+    #[error("tensor {memory} is written before the work that uses it was waited for")]
+    WrittenInUse {
+        /// The memory's number.
+        memory: usize,
+    },
+    /// Bytes that would be read before they have arrived; only [`NullSink`] looks.
+    #[error("tensor {memory} is read before its bytes were waited for")]
+    ReadUnwritten {
+        /// The memory's number.
+        memory: usize,
     },
 }
 
@@ -170,7 +186,6 @@ impl Piece {
 }
 
 /// The error for memory that is not there, or not of the size of the tensor it is to become.
-#[cfg(any(feature = "flex", feature = "cubecl"))]
 pub(crate) fn not_of_size(memory: MemoryId, bytes: usize) -> UploadError {
     UploadError::OutOfBounds {
         memory: memory.0,

@@ -6,6 +6,7 @@
 #![cfg(feature = "flex")]
 
 mod fused;
+mod slots;
 #[path = "../../src/test_random.rs"]
 mod test_random;
 mod uploads;

@@ -20,8 +20,18 @@ fn fp8_weight<B: ModelBackend>(
 ) -> Weight<B> {
     let (mut sink, memory) = uploaded::<B>(device, codes, &[codes.len()]);
     let codes = sink.codes(memory, &shape).expect("of this size");
+    of_codes(device, Tensor::from_primitive(codes), format, scale)
+}
+
+/// The weight of codes that are on the device.
+pub(crate) fn of_codes<B: ModelBackend>(
+    device: &B::Device,
+    codes: Tensor<B, 2, Int>,
+    format: Fp8Format,
+    scale: f32,
+) -> Weight<B> {
     Weight::Packed(PackedWeight {
-        bytes: Param::initialized(Default::default(), Tensor::from_primitive(codes)),
+        bytes: Param::initialized(Default::default(), codes),
         scale: Param::from_tensor(Tensor::from_floats([scale], device)),
         format: PackedFormat::Fp8(format),
         arithmetic: Arithmetic::Exact,

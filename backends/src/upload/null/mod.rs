@@ -1,25 +1,24 @@
-//! A device that keeps nothing: it checks that every byte arrives once, and counts.
+//! A device that keeps nothing: it checks that every byte arrives once and in order, and counts.
+
+mod slots;
+mod state;
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{DeviceSink, HostBuffer, MemoryId, Piece, UploadError};
+use state::State;
+
+pub use slots::{NullMark, NullSlots};
 
 /// A device without memory, for trying a disk or a file, and for tests.
+///
+/// A tensor of its memory is of zeros. As slots, its memory holds the order of both sides against
+/// what [`SlotSink`](super::SlotSink) and [`Slots`](super::Slots) ask for.
 #[derive(Debug, Default)]
 pub struct NullSink {
-    memories: Vec<Received>,
+    state: Arc<Mutex<State>>,
     buffers: VecDeque<HostBuffer>,
-    allocated: u64,
-    written: u64,
-    capacity: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Received {
-    bytes: usize,
-    /// The bytes that arrived, in order and without overlap; neighbours are joined.
-    ranges: Vec<Range<usize>>,
 }
 
 impl NullSink {
@@ -31,79 +30,32 @@ impl NullSink {
     /// A device that refuses to allocate more than `bytes` in all.
     pub fn with_capacity(bytes: u64) -> Self {
         Self {
-            capacity: Some(bytes),
+            state: Arc::new(Mutex::new(State::with_capacity(bytes))),
             ..Self::default()
         }
     }
 
     /// Bytes that arrived.
     pub fn bytes_written(&self) -> u64 {
-        self.written
-    }
-}
-
-impl Received {
-    /// Notes that a range arrived; `false` if part of it had arrived before.
-    fn add(&mut self, new: Range<usize>) -> bool {
-        if new.is_empty() {
-            return true;
-        }
-        let at = self.ranges.partition_point(|range| range.end <= new.start);
-        if self.ranges.get(at).is_some_and(|next| next.start < new.end) {
-            return false;
-        }
-        let joins_next = self
-            .ranges
-            .get(at)
-            .is_some_and(|next| next.start == new.end);
-        let joins_last = at > 0 && self.ranges[at - 1].end == new.start;
-        match (joins_last, joins_next) {
-            (true, true) => self.ranges[at - 1].end = self.ranges.remove(at).end,
-            (true, false) => self.ranges[at - 1].end = new.end,
-            (false, true) => self.ranges[at].start = new.start,
-            (false, false) => self.ranges.insert(at, new),
-        }
-        true
+        self.state().bytes_written()
     }
 
-    fn received(&self) -> u64 {
-        self.ranges.iter().map(|range| range.len() as u64).sum()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl DeviceSink for NullSink {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
-        let needed = bytes as u64;
-        let free = self.capacity.map(|capacity| capacity - self.allocated);
-        if let Some(free) = free
-            && needed > free
-        {
-            return Err(UploadError::OutOfMemory { needed, free });
-        }
-        self.allocated += needed;
-        self.memories.push(Received {
-            bytes,
-            ranges: Vec::new(),
-        });
-        Ok(MemoryId::new(self.memories.len() - 1))
+        self.state().allocate(bytes)
     }
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
+        let mut state = self.state();
         for piece in pieces {
-            let memory = self.memories.get_mut(piece.memory.index());
-            let size = memory.as_ref().map(|memory| memory.bytes);
-            let bytes = piece.of(&buffer, size)?.len();
-            if let Some(memory) = memory
-                && !memory.add(piece.offset..piece.offset + bytes)
-            {
-                return Err(UploadError::Uneven {
-                    memory: piece.memory.index(),
-                    received: memory.received() + bytes as u64,
-                    expected: memory.bytes as u64,
-                });
-            }
-            self.written += bytes as u64;
+            state.write(&buffer, piece)?;
         }
+        drop(state);
         self.buffers.push_back(buffer);
         Ok(())
     }
@@ -113,25 +65,14 @@ impl DeviceSink for NullSink {
     }
 
     fn finish(&mut self) -> Result<(), UploadError> {
-        let lacking = self
-            .memories
-            .iter()
-            .enumerate()
-            .find_map(|(index, memory)| {
-                let received = memory.received();
-                let expected = memory.bytes as u64;
-                (received != expected).then_some(UploadError::Uneven {
-                    memory: index,
-                    received,
-                    expected,
-                })
-            });
-        lacking.map_or(Ok(()), Err)
+        self.state().finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     fn piece(memory: MemoryId, offset: usize, source: Range<usize>) -> Piece {
