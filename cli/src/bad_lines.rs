@@ -1,4 +1,4 @@
-//! What is wrong with the lines of a prompt file, told all at once.
+//! The faults of all lines of a prompt file, in one error.
 
 use std::fmt;
 

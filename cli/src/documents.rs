@@ -59,7 +59,7 @@ impl Document {
         code
     }
 
-    /// What stands between backticks in a line of prose.
+    /// The texts between backticks in a line of prose.
     fn inline_code(&self) -> Vec<String> {
         let prose = self.prose();
         let spans = |line: &str| -> Vec<String> {

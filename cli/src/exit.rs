@@ -32,7 +32,7 @@ impl ExitCode {
         Self::Interrupted,
     ];
 
-    /// What it says, for the manual.
+    /// The meaning of the code, for the manual.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Done.",

@@ -1,4 +1,5 @@
-//! What the engine asks this process about: panics on other threads, and files that are cut off.
+//! Answers the engine's questions about this process: panics on other threads, and files that are
+//! cut off.
 
 use engine::events::Guard;
 use loader::WatchedFiles;

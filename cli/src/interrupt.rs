@@ -76,7 +76,7 @@ fn remove_left_over() {
     }
 }
 
-/// Whether Ctrl-C was pressed.
+/// Tells whether Ctrl-C was pressed.
 pub(crate) fn requested() -> bool {
     TOKEN.is_cancelled()
 }

@@ -27,7 +27,7 @@ pub(crate) fn remember(environment: Environment<'_>, models: &Path) {
     let _ = atomic::make_folder(&file).and_then(|()| atomic::write(&file, text.as_bytes()));
 }
 
-/// Where real models were last.
+/// Looks up where real models were at the last run.
 pub(crate) fn recall(environment: Environment<'_>) -> Option<PathBuf> {
     let file = file(environment)?;
     let found = fs::metadata(&file).ok()?;

@@ -1,4 +1,4 @@
-//! What a mapped file does to a process when it is cut off, or its disk fails: the system sends
+//! The fault of a mapped file that is cut off, or whose disk fails: the system sends
 //! SIGBUS to whoever touches the lost part, in the middle of the computation. It becomes one line
 //! and an exit code.
 

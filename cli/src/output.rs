@@ -1,4 +1,4 @@
-//! What the program writes: the names of images, and their previews.
+//! The program's output: the names of images, and their previews.
 
 pub(crate) mod file_key;
 pub(crate) mod inline_image;

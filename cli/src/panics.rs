@@ -86,7 +86,7 @@ impl Noted {
     }
 }
 
-/// Whether a message is CubeCL's about work for a device that ended in a panic of its own.
+/// Tells whether a message is CubeCL's about work for a device that ended in a panic of its own.
 fn tells_of_another(message: &str) -> bool {
     message.contains("CallError")
 }
@@ -99,7 +99,7 @@ fn noted() -> MutexGuard<'static, Noted> {
 /// With `RUST_BACKTRACE` set, panics are printed in full as well.
 ///
 /// # Errors
-/// What `work` returns, or its panic.
+/// Runs `work`; returns its result, or its panic as an error.
 pub(crate) fn caught(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), CliError> {
     let previous = std::panic::take_hook();
     let in_full = std::env::var_os("RUST_BACKTRACE").is_some();

@@ -20,7 +20,7 @@ use log::{ByteLines, StepLines};
 pub(crate) use run_time::{RunTime, Share};
 
 const TICK: Duration = Duration::from_millis(200);
-/// What turns while work of one piece is done.
+/// The frames of the spinner that turns while work without steps is done.
 const SPINNER: [&str; 4] = ["-", "\\", "|", "/"];
 
 /// How progress is shown.

@@ -1,4 +1,4 @@
-//! Where models are that no flag names: the folder that `download` fills, and the snapshot that
+//! The places of models that no flag names: the folder that `download` fills, and the snapshot that
 //! diffusers leaves in the Hub's cache.
 
 use std::fs;
@@ -13,7 +13,7 @@ use crate::known_models;
 /// The repository that diffusers loads Qwen-Image from.
 const DIFFUSERS: &str = "Qwen/Qwen-Image";
 
-/// What the usual places hold.
+/// The models in the usual places.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum UsualPlaces {
     /// Nothing, and nothing tells that it was ever otherwise.
@@ -62,8 +62,8 @@ impl UsualPlaces {
     }
 }
 
-/// Whether a `models` tree has a transformer, which `download` fetches last. What else it may lack
-/// is for the loader to tell.
+/// Tells whether a `models` tree has a transformer, which `download` fetches last. What else it may
+/// lack is for the loader to tell.
 fn has_transformer(models: &Path) -> bool {
     names_in(&models.join(TRANSFORMER_FOLDER)).any(|name| {
         // macOS leaves `._` files beside others.

@@ -29,7 +29,7 @@ const LEAST_PLAIN: u64 = 1_000_000;
 /// mebibytes that nvidia-smi shows.
 ///
 /// # Errors
-/// What is wrong with a text that is no positive size.
+/// The fault of a text that is no positive size.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text

@@ -64,7 +64,7 @@ pub enum Error {
         path: PathBuf,
         /// The part that is not computed.
         source: model::ConfigError,
-        /// Whether that is the solver, and not the noise levels.
+        /// True if that is the solver, and not the noise levels.
         solver: bool,
     },
     /// A LoRA that an image was made with is not found by its name.
@@ -133,7 +133,7 @@ pub enum Error {
     Incomplete {
         /// The image's file.
         path: PathBuf,
-        /// What is missing, or differs.
+        /// The setting that is missing, or differs.
         reason: Incomplete,
     },
     /// The tokenizer cannot be read.
@@ -216,7 +216,7 @@ pub enum Error {
         path: PathBuf,
         /// The step, counted from 1.
         step: usize,
-        /// Whether there are LoRAs beside it.
+        /// True if there are LoRAs beside it.
         loras: bool,
         /// The number format of the computation.
         dtype: FloatDType,

@@ -9,8 +9,8 @@
 //! Nothing is printed and no file is written but what a caller names: an [`Observer`] gets events,
 //! previews and the finished images, a [`CancelToken`] ends a job at its next step, and an error of
 //! one job is no error of the next. Messages name no flags; a front end that has flags adds them.
-//! What only a whole process can see, as a panic on a thread of a device, comes from the caller by
-//! an [`events::Guard`].
+//! Faults that only a whole process can see, as a panic on a thread of a device, come from the
+//! caller by an [`events::Guard`].
 //!
 //! ```no_run
 //! use engine::{CancelToken, Collected, ComputeConfig, Keep, ModelSources, Request, Session};

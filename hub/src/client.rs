@@ -29,7 +29,7 @@ pub struct Config {
     pub token: Option<Token>,
     /// The cache folder that huggingface_hub and programs like it share.
     pub cache: Option<PathBuf>,
-    /// Whether the Hub must not be asked.
+    /// True if the Hub must not be asked.
     pub offline: bool,
 }
 
@@ -49,7 +49,7 @@ impl Default for Config {
 pub struct Token {
     /// The token; white space around it does not count.
     pub text: String,
-    /// What it was read from, for messages.
+    /// The variable or file that the token was read from, for messages.
     pub origin: String,
 }
 

@@ -16,15 +16,15 @@ pub enum Error {
     /// The token cannot be sent.
     #[error("{origin} holds no token: it has characters that no token has")]
     Token {
-        /// What the token was read from.
+        /// The variable or file that the token was read from.
         origin: String,
     },
     /// No answer came.
     #[error("{url} cannot be reached: {reason}")]
     Unreachable {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// What the network says.
+        /// The message of the network.
         reason: String,
     },
     /// The server wants to know who asks.
@@ -60,7 +60,7 @@ pub enum Error {
     /// The server refuses for another reason.
     #[error("{url} answers {status}: try again later")]
     Status {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
         /// The HTTP status.
         status: u16,
@@ -68,9 +68,9 @@ pub enum Error {
     /// The answer is not one that the Hub gives.
     #[error("{url}: {reason}")]
     Answer {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         reason: String,
     },
     /// The bytes that came are not the published ones; they were removed.
@@ -78,7 +78,7 @@ pub enum Error {
         "{}: what was downloaded has the {found}, and the published file has {expected}; it was removed", path.display()
     )]
     Checksum {
-        /// Where the file was to go.
+        /// The path that the file was to get.
         path: PathBuf,
         /// Digest of what came.
         found: Digest,
@@ -101,7 +101,7 @@ pub enum Error {
     /// Another process fetches the same file.
     #[error("{} is being downloaded by another process", path.display())]
     Busy {
-        /// Where the file is to go.
+        /// The path that the file is to get.
         path: PathBuf,
     },
     /// A file cannot be written.
@@ -109,7 +109,7 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file that is there cannot be read.
@@ -117,7 +117,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A callback asked to stop; what came so far is kept.

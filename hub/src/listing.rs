@@ -32,7 +32,7 @@ impl Listing {
     /// Reads the answer of `/api/models/OWNER/NAME?blobs=true`.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// The fault of the text, in words.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(json)
             .map_err(|error| format!("the answer is not a list of files: {error}"))?;

@@ -9,9 +9,9 @@ use crate::partial;
 /// A file of the catalogue, and how much of it is on the disk.
 #[derive(Debug)]
 pub struct Known {
-    /// Where it comes from.
+    /// The source of the file.
     pub source: Source,
-    /// Where it goes.
+    /// The path of the file on this machine.
     pub place: PathBuf,
     /// Bytes of the file in its place, if one is there.
     pub there: Option<u64>,

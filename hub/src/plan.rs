@@ -15,11 +15,11 @@ use crate::partial;
 /// A file of a planned download.
 #[derive(Debug)]
 pub struct Planned {
-    /// Where it comes from.
+    /// The source of the file.
     pub source: Source,
     /// Its address, which names the commit.
     pub url: String,
-    /// Where it goes.
+    /// The path of the file on this machine.
     pub place: PathBuf,
     /// Its size and digest.
     pub entry: Entry,
@@ -42,7 +42,7 @@ pub enum State {
     },
 }
 
-/// What [`plan`] tells its watcher.
+/// An event that [`plan`] tells its watcher.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {
     /// A repository (`OWNER/NAME`) is asked for its list.

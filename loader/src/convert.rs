@@ -2,7 +2,7 @@
 
 use crate::element::ElementType;
 
-/// Whether [`to_f32`] reads a dtype.
+/// Tells whether [`to_f32`] reads a dtype.
 pub(crate) fn is_supported(dtype: ElementType) -> bool {
     dtype.fp8_format().is_some()
         || matches!(

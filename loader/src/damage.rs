@@ -48,7 +48,7 @@ fn all_finite(source: &Source, entry: &Entry) -> Result<bool, LoadError> {
     Ok(true)
 }
 
-/// Whether all elements are finite; those of other dtypes than floats are.
+/// Tells whether all elements are finite; those of other dtypes than floats are.
 fn finite(dtype: ElementType, bytes: &[u8]) -> bool {
     if let Some(format) = dtype.fp8_format() {
         let finite = finite_codes(format);
@@ -63,7 +63,7 @@ fn finite(dtype: ElementType, bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether no element has the exponent of NaN and infinity, all of whose bits are set.
+/// Tells whether no element has the exponent of NaN and infinity, all of whose bits are set.
 fn has_no<const N: usize, U>(bytes: &[u8], exponent: U, read: fn([u8; N]) -> U) -> bool
 where
     U: Copy + PartialEq + std::ops::BitAnd<Output = U>,

@@ -240,7 +240,7 @@ struct Candidates {
     combined: Vec<(Vec<Component>, Checkpoint)>,
     loras: Vec<PathBuf>,
     damaged: Vec<(PathBuf, LoadError)>,
-    /// Whether the folder at hand is that of files of several models in one.
+    /// True if the folder at hand is that of files of several models in one.
     among_all_in_one: bool,
 }
 

@@ -104,7 +104,7 @@ pub fn group_bytes(
     groups
 }
 
-/// Whether a tensor is a weight that goes to the device as it is in the file.
+/// Tells whether a tensor is a weight that goes to the device as it is in the file.
 fn is_kept_as_it_is(tensor: &TensorEntry) -> bool {
     let dtype = tensor.dtype;
     tensor.shape.len() == 2 && (dtype.fp8_format().is_some() || dtype.dense_format().is_some())

@@ -10,7 +10,7 @@ pub trait LoadObserver {
         let _ = (bytes_done, bytes_total);
     }
 
-    /// Whether to stop with [`LoadError::Cancelled`]. Asked after at most 16 MiB.
+    /// Tells whether to stop with [`LoadError::Cancelled`]. Asked after at most 16 MiB.
     fn cancelled(&self) -> bool {
         false
     }

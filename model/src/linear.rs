@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(values(layer(true).forward(x())), [1.5, 2.5]);
     }
 
-    /// As [`layer`], with an FP8 weight `[[1, 1], [1, 1]]`.
+    /// The same as [`layer`], with an FP8 weight `[[1, 1], [1, 1]]`.
     fn fp8_layer(adapted: bool) -> Linear<Flex> {
         let device = Default::default();
         let codes = Tensor::from_data(TensorData::from([[0x38u8; 2]; 2]), (&device, DType::U8));

@@ -33,8 +33,8 @@ const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// How far above a measured peak its formula may lie, but for what threads keep.
 const SLACK: f64 = 1.5;
 
-/// What the formulas count for what threads keep between products: as much as the largest second-level
-/// cache, of which a processor may have less, and keeps so much less.
+/// The bytes that the formulas count for what threads keep between products: as much as the largest
+/// second-level cache, of which a processor may have less, and keeps so much less.
 const KEPT: u64 = THREADS.get() as u64 * (2 << 20);
 
 fn fp8(_: &str) -> WeightFormat {
@@ -49,7 +49,7 @@ fn numerics(dtype: FloatDType) -> Numerics {
     }
 }
 
-/// Whether the formula bounds the peak, and not by far.
+/// Tells whether the formula bounds the peak, and not by far.
 fn holds(what: &str, measured: u64, formula: u64) -> bool {
     const MIB: f64 = (1 << 20) as f64;
     let (peak, bound) = (measured as f64, formula as f64);

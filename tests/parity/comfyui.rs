@@ -1,4 +1,4 @@
-//! What ComfyUI makes of the same models.
+//! The results of ComfyUI with the same models.
 
 use burn::tensor::{FloatDType, Tensor};
 use model::Tokenizer;

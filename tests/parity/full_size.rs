@@ -14,7 +14,7 @@ use tests::shapes;
 
 use crate::Flex;
 
-/// What a load may take of anonymous memory beside what stays: a little for each tensor.
+/// The anonymous memory that a load may take beside what stays: a little for each tensor.
 const MARGIN: u64 = 256 << 20;
 
 /// Opens a sparse file of the published size.

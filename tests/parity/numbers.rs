@@ -8,7 +8,7 @@ use model::scheduler::Schedule;
 use serde::Deserialize;
 use tests::{Trace, check, fixture};
 
-/// What the reference's fast logarithm and sine differ from exact ones by.
+/// The error of the reference's fast logarithm and sine.
 const NOISE_TOLERANCE: f32 = 2e-6;
 
 #[test]

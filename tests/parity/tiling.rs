@@ -7,7 +7,7 @@ use tests::{FINAL_TOLERANCE, Models, Trace, cases};
 
 use crate::{Flex, compare, deep, recorded};
 
-/// Of the largest magnitude.
+/// A share of the largest magnitude.
 const TILED_TOLERANCE: f32 = 1e-6;
 
 /// Smaller than every halo, the smallest that latents can be cut to, not dividing any image,

@@ -7,7 +7,7 @@ use tests::{ImageCase, Models, TOLERANCE, Trace, image_cases};
 
 use crate::{Flex, compare, recorded};
 
-/// Of the largest magnitude.
+/// A share of the largest magnitude.
 const TILED_TOLERANCE: f32 = 1e-6;
 
 fn deep() -> Vec<(ImageCase, Trace)> {

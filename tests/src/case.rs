@@ -34,7 +34,7 @@ pub struct Case {
     pub drop_index: usize,
     #[serde(default)]
     loras: Vec<StoredLora>,
-    /// Whether the noise schedule is that of the Lightning adapters.
+    /// True if the noise schedule is that of the Lightning adapters.
     #[serde(default)]
     pub lightning: bool,
     /// The models whose inner tensors were recorded too.
@@ -45,7 +45,7 @@ pub struct Case {
 /// One run of the reference's pipelines that begin with an image.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ImageCase {
-    /// What it has in common with the others.
+    /// The settings that all cases have.
     #[serde(flatten)]
     pub case: Case,
     image: PathBuf,
@@ -123,7 +123,7 @@ impl Case {
         }
     }
 
-    /// Whether two passes a step are run.
+    /// Tells whether two passes a step are run.
     pub fn guided(&self) -> bool {
         self.negative.is_some() && self.cfg > 1.0
     }

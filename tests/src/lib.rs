@@ -15,5 +15,5 @@ pub use trace::{Trace, check, fixture};
 /// in another order may change in one pass of the transformer.
 pub const TOLERANCE: f32 = 1e-5;
 
-/// As [`TOLERANCE`], for what several steps and the VAE have gone through.
+/// The same as [`TOLERANCE`], for results of several steps and the VAE.
 pub const FINAL_TOLERANCE: f32 = 5e-5;

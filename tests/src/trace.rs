@@ -24,7 +24,7 @@ impl Trace {
         SafeTensors::deserialize(&self.0).expect("a safetensors file")
     }
 
-    /// Whether a tensor was recorded.
+    /// Tells whether a tensor was recorded.
     pub fn has(&self, name: &str) -> bool {
         self.tensors().names().contains(&name)
     }

@@ -20,7 +20,7 @@ pub(super) const QUALITIES: RangeInclusive<usize> = 1..=100;
 /// A whole number that is not negative, for clap to name the flag it was given to.
 ///
 /// # Errors
-/// What it must be.
+/// Says what the value must be.
 pub(super) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     parsed(text, "a whole number from 0")
 }

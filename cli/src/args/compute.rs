@@ -1,4 +1,4 @@
-//! Where and how to compute, checked.
+//! The device and the numerics of a run, checked.
 
 use backends::{Arithmetic, BackendKind, Selection};
 use engine::bytes::{format_bytes, parse_bytes};

@@ -62,18 +62,18 @@ impl From<Variant> for hub::Variant {
     }
 }
 
-/// What `download` was asked to do.
+/// The checked arguments of `download`.
 #[derive(Debug)]
 pub(crate) struct DownloadConfig {
     /// The set of files.
     pub(crate) variant: hub::Variant,
-    /// Where they go.
+    /// The folder that they go to.
     pub(crate) models: PathBuf,
-    /// Whether `generate` looks there by itself.
+    /// True if `generate` looks there by itself.
     pub(crate) is_usual: bool,
-    /// Whether to check files that are there already.
+    /// True if files that are there already are checked.
     pub(crate) verify: bool,
-    /// Whether to fetch nothing.
+    /// True if nothing is fetched.
     pub(crate) dry_run: bool,
     /// How much to say.
     pub(crate) verbosity: Verbosity,

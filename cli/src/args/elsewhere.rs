@@ -13,7 +13,7 @@ use clap::Command;
 use Here::{Is, Made, Say};
 use tables::{COMMANDS, DOWNLOADING, DRAWING};
 
-/// What stands here for a name of another program's.
+/// The counterpart in this program of a flag of another program.
 #[derive(Clone, Copy)]
 enum Here {
     /// A flag that takes the same values.
@@ -60,7 +60,7 @@ pub(super) fn command(typed: &str) -> Option<&'static str> {
     found.map(|(_, here)| *here)
 }
 
-/// Whether a name is among those of an entry.
+/// Tells whether a name is among those of an entry.
 fn has(names: &str, name: &str) -> bool {
     names.split(' ').any(|known| known == name)
 }

@@ -37,7 +37,8 @@ impl Environment<'_> {
         self.get("QWEN_IMAGE_MODELS").map(PathBuf::from)
     }
 
-    /// Where `download` puts models: `qwen-image-burn/models` in the user's data folder.
+    /// The folder that `download` puts models into: `qwen-image-burn/models` in the user's data
+    /// folder.
     pub(crate) fn models_folder(self) -> Option<PathBuf> {
         Some(self.data_folder()?.join("qwen-image-burn").join("models"))
     }

@@ -20,7 +20,7 @@ const CACHE_VARIABLE: &str = "QWEN_IMAGE_CACHE";
 /// The quality of JPEG files where none is given.
 const QUALITY: i64 = 95;
 
-/// Where the prompts come from.
+/// The source of the prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PromptSource {
     /// This is the only one; of an image that is made again it may be empty.
@@ -49,10 +49,10 @@ impl NegativePrompt {
     }
 }
 
-/// What `generate` was asked to do.
+/// The checked arguments of `generate`.
 #[derive(Debug)]
 pub(crate) struct GenerateConfig {
-    /// Where the prompts come from.
+    /// The source of the prompts.
     pub(crate) prompt: PromptSource,
     /// The negative prompt.
     pub(crate) negative_prompt: NegativePrompt,
@@ -70,27 +70,27 @@ pub(crate) struct GenerateConfig {
     pub(crate) seed: Option<u64>,
     /// Images to make of each prompt, at least 1.
     pub(crate) count: usize,
-    /// Where they go.
+    /// The names of the images' files.
     pub(crate) output: OutputNames,
     /// Quality of JPEG files, 1 to 100.
     pub(crate) quality: u8,
-    /// Whether it was asked for.
+    /// True if it was asked for.
     pub(crate) quality_given: bool,
-    /// Whether images that are there already are skipped.
+    /// True if images that are there already are skipped.
     pub(crate) resume: bool,
-    /// Whether files that hold other images are replaced.
+    /// True if files that hold other images are replaced.
     pub(crate) overwrite: bool,
     /// The image that is made again.
     pub(crate) from: Option<Recorded>,
-    /// Where embeddings of earlier runs are, if they may be used.
+    /// The folder of embeddings of earlier runs, if they may be used.
     pub(crate) prompt_cache: Option<PathBuf>,
-    /// Where latents wait for the decoder, if they may.
+    /// The folder of latents that wait for the decoder, if they may be kept.
     pub(crate) latents: Option<PathBuf>,
-    /// Where the model files are.
+    /// The model files.
     pub(crate) sources: ModelSources,
-    /// Where and how to compute.
+    /// The device and the numerics.
     pub(crate) compute: ComputeConfig,
-    /// Whether to print the memory plan and load nothing.
+    /// True if the memory plan is printed and nothing is loaded.
     pub(crate) dry_run: bool,
     /// An image to start from.
     pub(crate) image: Option<ImageInput>,
@@ -131,7 +131,7 @@ impl GenerateConfig {
     /// The same where no prompt need be given, since nothing is drawn.
     ///
     /// # Errors
-    /// As of [`Self::resolve`].
+    /// The same as [`Self::resolve`].
     pub(super) fn of_plan(
         args: GenerateArgs,
         environment: Environment<'_>,
@@ -346,7 +346,7 @@ fn batch_count(value: i64) -> Result<usize, CliError> {
     checks::ranged("--batch-count", value, 1..=checks::MAX_BATCH)
 }
 
-/// Where something is kept between runs.
+/// The folder in which something is kept between runs.
 fn cache_folder(environment: Environment<'_>, what: &str) -> Option<PathBuf> {
     let own = environment.get(CACHE_VARIABLE).map(PathBuf::from);
     let folder = own.or_else(|| Some(dirs::cache_dir()?.join("qwen-image-burn")));

@@ -9,7 +9,7 @@ use engine::request::ImageInput;
 use super::checks;
 use crate::error::CliError;
 
-/// Where `--help` lists them.
+/// The heading that `--help` lists them under.
 const HEADING: &str = "Start from an image";
 /// The strength where none is given, as in diffusers.
 const STRENGTH: f64 = 0.6;

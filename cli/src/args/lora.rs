@@ -16,7 +16,7 @@ use crate::error::CliError;
 /// Their heading in help texts.
 const HEADING: &str = "LoRA";
 
-/// What changes the transformer.
+/// The flags that change the transformer.
 #[derive(Debug, Args)]
 pub(crate) struct LoraArgs {
     /// Add a LoRA beside the transformer's weights, times WEIGHT, which may be negative

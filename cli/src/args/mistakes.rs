@@ -1,4 +1,4 @@
-//! What a person is told whose command line is not understood: clap's message, and a tip that
+//! The message about a command line that is not understood: clap's own, and a tip that
 //! leads on.
 
 use std::ffi::OsString;
@@ -68,7 +68,7 @@ pub(super) fn value_tip(error: &clap::Error, arguments: &[OsString]) -> Option<S
     elsewhere::value(flag.split(' ').next()?, &typed)
 }
 
-/// What is wrong with a long flag that has one dash: `-seed 5` would be read as `-s eed`, and
+/// Explains a long flag that was typed with one dash: `-seed 5` would be read as `-s eed`, and
 /// `-out x.png` as `-o ut`.
 pub(super) fn one_dash_flag(arguments: &[OsString]) -> Option<String> {
     let arguments = texts(arguments);
@@ -236,7 +236,7 @@ fn texts(arguments: &[OsString]) -> Vec<String> {
     arguments.iter().map(text).collect()
 }
 
-/// Whether the flag that clap suggests is the one that was typed, misspelt or cut off.
+/// Tells whether the flag that clap suggests is the one that was typed, misspelt or cut off.
 fn is_slip(error: &clap::Error, typed: &str) -> bool {
     let Some(suggested) = text(error, ContextKind::SuggestedArg) else {
         return false;

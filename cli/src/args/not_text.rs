@@ -39,7 +39,7 @@ fn named<'a>(command: &'a Command, argument: &OsStr) -> Option<&'a Arg> {
     flags.find(|flag| short.is_some() && flag.get_short() == short)
 }
 
-/// Whether a flag takes anything but what may be any bytes.
+/// Tells whether a flag takes anything but what may be any bytes.
 fn takes_text(flag: &Arg) -> bool {
     let kind = flag.get_value_parser().type_id();
     kind != TypeId::of::<PathBuf>() && kind != TypeId::of::<OsString>()

@@ -8,14 +8,14 @@ use super::generate::GenerateConfig;
 use super::raw::PlanArgs;
 use crate::error::CliError;
 
-/// What `plan` was asked to plan.
+/// The checked arguments of `plan`.
 #[derive(Debug)]
 pub(crate) struct PlanConfig {
-    /// What `generate` would be asked to do.
+    /// The run of `generate` that is planned.
     pub(crate) generate: GenerateConfig,
     /// Bytes of a GPU to plan for instead of a device of this machine.
     pub(crate) vram_total: Option<u64>,
-    /// Whether to print JSON.
+    /// True if JSON is printed.
     pub(crate) json: bool,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct PreviewArgs {
 pub(crate) struct PreviewConfig {
     /// Steps from one preview to the next, at least 1.
     pub(crate) every: usize,
-    /// Whether the terminal shows them too.
+    /// True if the terminal shows them too.
     pub(crate) inline: bool,
 }
 

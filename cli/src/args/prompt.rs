@@ -29,7 +29,7 @@ pub(crate) struct PromptArgs {
 }
 
 impl PromptArgs {
-    /// Whether there is any prompt at all.
+    /// Tells whether there is any prompt at all.
     pub(super) fn is_given(&self) -> bool {
         !(self.words.is_empty() && self.prompt.is_empty())
     }
@@ -142,7 +142,7 @@ fn check_no_flag(flag: &str, text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Whether a text is a flag as it is typed: `--seed`, `--seed=5`, `-s` or `-s5`.
+/// Tells whether a text is a flag as it is typed: `--seed`, `--seed=5`, `-s` or `-s5`.
 fn is_named(argument: &clap::Arg, text: &str) -> bool {
     if let Some(text) = text.strip_prefix("--") {
         let name = text.split_once('=').map_or(text, |(name, _)| name);

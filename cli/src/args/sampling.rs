@@ -35,7 +35,7 @@ pub(crate) struct SamplingArgs {
     pub(crate) preset: Option<Choice<Preset>>,
 }
 
-/// What flags, a record and Lightning ask for.
+/// The sampling that flags, a record and Lightning ask for.
 pub(crate) fn asked(args: &SamplingArgs, recorded: Option<&Sampling>, lightning: bool) -> Asked {
     let preset = args.preset.map(|preset| preset.0);
     let preset = preset.or(recorded.map(|from| from.preset));
@@ -53,8 +53,8 @@ fn schedule(text: &str) -> Result<ScheduleKind, ScheduleKindError> {
     text.to_ascii_lowercase().parse()
 }
 
-/// What flags say; where they say nothing, what is recorded of an image that is to be made
-/// again; then the preset, which has levels of its own for Lightning.
+/// Takes each setting from the flags; where they say nothing, from the record of an image that is
+/// to be made again; then from the preset, which has levels of its own for Lightning.
 pub(crate) fn resolve(
     args: SamplingArgs,
     recorded: Option<&Sampling>,

@@ -1,4 +1,4 @@
-//! Where the model files are, checked.
+//! The places of the model files, checked.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::groups::SourceArgs;
 use crate::error::CliError;
 use crate::usual_places::UsualPlaces;
 
-/// What the user is told when the demo model is used unasked.
+/// The notice that the demo model is used unasked.
 const DEMO_NOTICE: &str = "no models given: drawing with the built-in demo model, which \
     knows simple shapes and scenes; `qwen-image download` fetches the real one";
 

@@ -23,7 +23,7 @@ struct Listed {
     devices: Vec<ListedDevice>,
     /// Why there are none.
     reason: Option<String>,
-    /// What on this machine speaks for a GPU that this backend is made for.
+    /// A sign on this machine of a GPU that this backend is made for.
     sign: Option<String>,
 }
 

@@ -19,7 +19,7 @@ use crate::progress::{ByteProgress, Progress};
 /// Fetches what is missing and prints the path of each file to stdout.
 ///
 /// # Errors
-/// What stands in the way. Files that are whole stay, and so do parts of files.
+/// The error that ended the download. Files that are whole stay, and so do parts of files.
 pub(crate) fn run(args: DownloadArgs) -> Result<(), CliError> {
     let environment = Environment::of_process();
     let config = DownloadConfig::resolve(args, environment)?;
@@ -150,7 +150,7 @@ fn verify(file: &mut Planned, console: Console) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What `--dry-run` prints.
+/// The table that `--dry-run` prints.
 fn table(planned: &[Planned], missing: u64) -> String {
     let mut text = String::new();
     for file in planned {
@@ -174,7 +174,7 @@ fn table(planned: &[Planned], missing: u64) -> String {
     text
 }
 
-/// What `--dry-run` prints where the Hub says nothing.
+/// The table that `--dry-run` prints where the Hub is not asked.
 fn offline_table(config: &DownloadConfig) -> String {
     let mut text = String::new();
     let (mut missing, mut all_known) = (0, true);

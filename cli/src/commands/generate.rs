@@ -82,7 +82,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
     batch.run(&mut session, &device, embeddings)
 }
 
-/// What is asked for, image by image; tells what the user should know of it.
+/// Makes the requests, one for each image, and prints what the user should know of them.
 fn requests(config: &GenerateConfig, seed: u64, console: Console) -> Result<Vec<Wanted>, CliError> {
     let mut notices = Vec::new();
     let mut requests = Wanted::all(config, seed, &mut notices)?;

@@ -26,7 +26,7 @@ use crate::error::CliError;
 use crate::interrupt;
 use read::Target;
 
-/// What was found.
+/// The result of an inspection.
 #[derive(Debug, Serialize)]
 struct Inspection {
     checkpoints: Vec<Described>,
@@ -41,7 +41,7 @@ struct Described {
     summary: Summary,
     /// Sizes, from the file's config and its shapes.
     config: Value,
-    /// What reading it took, if that was asked for.
+    /// The figures of reading the file, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     read: Option<LoadReport>,
     #[serde(skip)]
@@ -58,7 +58,7 @@ struct DescribedTokenizer {
 /// Prints it.
 ///
 /// # Errors
-/// What makes the files unusable; [`CliError::Stdout`].
+/// The fault of unusable files; [`CliError::Stdout`].
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     if ImageFile::is_one(&args.path) {
         if args.read {
@@ -99,7 +99,7 @@ fn without_recipe(path: &Path) -> Option<CliError> {
 
 /// Looks at files, and into them if asked to.
 struct Inspector {
-    /// Where tensors are read to, if they are.
+    /// The memory that tensors are read into, if they are read.
     target: Option<Target>,
 }
 

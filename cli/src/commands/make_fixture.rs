@@ -66,7 +66,7 @@ pub(crate) fn run(args: &MakeFixtureArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is to be made, if all of it can be.
+/// Plans the files to be made; an error if one of them cannot be.
 fn plan(args: &MakeFixtureArgs, filling: Filling) -> Result<Vec<Planned>, CliError> {
     let chosen = Published::COMFYUI
         .into_iter()
@@ -147,7 +147,7 @@ fn print(path: &Path) -> Result<(), CliError> {
 }
 
 impl FixturePart {
-    /// Whether `--only` of this part means that file.
+    /// Tells whether `--only` of this part means that file.
     fn is(self, file: Published) -> bool {
         file == match self {
             Self::Transformer => Published::Transformer,

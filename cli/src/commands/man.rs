@@ -14,7 +14,7 @@ use crate::args::{Cli, ManArgs};
 use crate::console;
 use crate::error::CliError;
 
-/// What every page is part of.
+/// The name and version at the foot of every page.
 const SOURCE: &str = concat!("qwen-image ", env!("CARGO_PKG_VERSION"));
 
 /// The folder of commands' pages below one that man looks in.

@@ -7,7 +7,7 @@ use crate::error::CliError;
 /// Prints the plan.
 ///
 /// # Errors
-/// As of [`generate::plan`].
+/// The same as [`generate::plan`].
 pub(crate) fn run(args: PlanArgs) -> Result<(), CliError> {
     let config = PlanConfig::resolve(args, Environment::of_process())?;
     generate::plan(&config)

@@ -1,4 +1,4 @@
-//! What the errors of a download say at the command line.
+//! The errors of a download, in the words of the command line.
 
 use engine::bytes::format_bytes;
 

@@ -1,4 +1,4 @@
-//! What records of images say at the command line.
+//! Records of images, in the words of the command line.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
-//! Whether two paths name one file.
+//! A key by which two paths to one file are recognised.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// What is the same for all paths to a file, also to one that is not there yet: its canonical
+/// A key that all paths to a file share, also to a file that is not there yet: its canonical
 /// path, or that of the folder above it that is there, with the rest of the path.
 pub(crate) fn file_key(path: &Path) -> PathBuf {
     if let Ok(found) = fs::canonicalize(path) {

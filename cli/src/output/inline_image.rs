@@ -34,7 +34,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// What the terminal of this environment understands, if it shows images at all.
+    /// The protocol of the terminal of this environment, if it shows images at all.
     pub(crate) fn of(environment: Environment<'_>) -> Option<Self> {
         let text = |name| {
             let value = environment.get(name);
@@ -144,7 +144,7 @@ fn multiplexer(environment: Environment<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether the terminal says that it has 24-bit colours.
+/// Tells whether the terminal says that it has 24-bit colours.
 fn has_true_colour(environment: Environment<'_>) -> bool {
     let value = environment.get("COLORTERM").unwrap_or_default();
     value == "truecolor" || value == "24bit"

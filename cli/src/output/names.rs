@@ -9,7 +9,7 @@ use engine::image::Format;
 use super::pattern::Pattern;
 use crate::error::CliError;
 
-/// What `--output` asked for.
+/// The names that `--output` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OutputNames {
     /// A name of the user's.
@@ -45,7 +45,7 @@ impl OutputNames {
     /// field in errors.
     ///
     /// # Errors
-    /// As of [`Self::parse`].
+    /// The same as [`Self::parse`].
     pub(crate) fn parse_as(what: &str, output: &Path) -> Result<Self, CliError> {
         if output.is_dir() {
             return Ok(Self::Default {
@@ -125,8 +125,8 @@ impl OutputNames {
         }
     }
 
-    /// Whether names follow the images' recipes, so that an image's place among others makes no
-    /// difference.
+    /// Tells whether names follow the images' recipes, so that an image's place among others makes
+    /// no difference.
     pub(crate) fn follows_recipes(&self) -> bool {
         match self {
             Self::Explicit { name, .. } => name.has_digest(),

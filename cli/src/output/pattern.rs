@@ -78,12 +78,12 @@ impl Pattern {
         self.0.iter().any(|piece| matches!(piece, Piece::Number(_)))
     }
 
-    /// Whether each of several images has another name.
+    /// Tells whether each of several images has another name.
     pub(super) fn is_for_many(&self) -> bool {
         self.is_numbered() || self.has_digest()
     }
 
-    /// Whether the recipe's digest is in the name.
+    /// Tells whether the recipe's digest is in the name.
     pub(super) fn has_digest(&self) -> bool {
         self.0.contains(&Piece::Digest)
     }

@@ -14,7 +14,7 @@ const KEYWORD: &str = "qwen-image-burn-preview";
 /// The text.
 const TEXT: &str = "removed when the image is there";
 
-/// Where the preview of an image goes: `fox.png` has `fox.preview.png`.
+/// The path of an image's preview: `fox.png` has `fox.preview.png`.
 pub(crate) fn path_of(image: &Path) -> PathBuf {
     image.with_extension("preview.png")
 }
@@ -22,7 +22,7 @@ pub(crate) fn path_of(image: &Path) -> PathBuf {
 /// A preview as a PNG, compressed quickly, that says that it is one.
 ///
 /// # Errors
-/// As of the encoder.
+/// The encoder's.
 pub(crate) fn encode(image: &RgbImage) -> Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, image.width, image.height);

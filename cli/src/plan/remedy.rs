@@ -1,4 +1,4 @@
-//! What would make a plan fit, as flags.
+//! Remedies that would make a plan fit, as flags.
 
 use backends::BackendKind;
 use engine::bytes::{format_bytes, limit_for};

@@ -31,7 +31,7 @@ pub(super) fn fit(columns: usize, message: &str, part: Option<f64>, figures: &[S
     }
 }
 
-/// As `0:34`, `12:40` or `1:02:03`.
+/// Formats a time: `0:34`, `12:40` or `1:02:03`.
 pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// The work of a run, image by image, and when it began.
 #[derive(Debug)]
 pub(crate) struct RunTime {
-    /// What a step of each image costs, in any unit, and its steps.
+    /// The cost of a step of each image, in any unit, and the image's steps.
     images: Vec<(f64, usize)>,
     began: Option<Instant>,
 }

@@ -23,7 +23,7 @@ fn draw(prompt: &str, more: &[&str]) -> (DrawnImage, Run) {
     (DrawnImage::open(&path), run)
 }
 
-/// Whether `value` is within `margin` of `expected`.
+/// Tells whether `value` is within `margin` of `expected`.
 fn about(value: f64, expected: f64, margin: f64) -> bool {
     (value - expected).abs() <= margin
 }

@@ -1,4 +1,4 @@
-//! What the program says of itself: help, completions, manual pages.
+//! The program's own documentation: help, completions, manual pages.
 
 use std::fs;
 
@@ -94,7 +94,7 @@ fn the_script_is_good_shell() {
     assert!(checked.unwrap().success());
 }
 
-/// What bash offers for the last of these words, by the script's own function.
+/// The completions that bash offers for the last of these words, by the script's own function.
 #[cfg(unix)]
 fn offered(script: &str, words: &[&str]) -> Option<Vec<String>> {
     const ASK: &str = r#"

@@ -1,4 +1,4 @@
-//! What `download` refuses, and how it says so.
+//! The refusals of `download`, and their messages.
 
 use std::fs;
 

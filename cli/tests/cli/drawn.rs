@@ -33,9 +33,9 @@ pub(crate) struct DrawnImage {
 /// Connected pixels of one colour; lengths are fractions of the image's sides.
 #[derive(Debug)]
 pub(crate) struct Region {
-    /// From the left to the middle of its box.
+    /// The distance from the left to the middle of its box.
     pub(crate) x: f64,
-    /// From the top to the middle of its box.
+    /// The distance from the top to the middle of its box.
     pub(crate) y: f64,
     /// Width over height of its box.
     pub(crate) aspect: f64,

@@ -22,9 +22,9 @@ pub(crate) struct Held {
 pub(crate) struct Ended {
     /// Exit code; none after a signal.
     pub(crate) code: Option<i32>,
-    /// What it printed.
+    /// The standard output.
     pub(crate) stdout: String,
-    /// What it said.
+    /// The standard error.
     pub(crate) stderr: String,
 }
 

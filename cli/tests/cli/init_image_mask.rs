@@ -5,7 +5,7 @@ use image::{GrayImage, Luma, Rgba, RgbaImage};
 use crate::init_image::{image, pixels};
 use crate::support::Place;
 
-/// What is repainted, as a mask without an alpha channel has it.
+/// The repainted part, as a mask without an alpha channel has it.
 fn grey(x: u32, y: u32) -> u8 {
     if x > 20 && y > 10 { 255 } else { 0 }
 }

@@ -61,7 +61,7 @@ fn without_a_terminal_nothing_is_shown_and_that_is_told() {
     assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'));
 }
 
-/// What the program writes to a terminal in two steps with a preview of each.
+/// The output on a terminal of two steps with a preview of each.
 #[cfg(unix)]
 fn on_terminal(variables: &[(&str, &str)]) -> String {
     let place = Place::new();

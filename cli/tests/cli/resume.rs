@@ -7,7 +7,7 @@ use crate::from_recipe::recipe;
 use crate::lora::{EVERYWHERE, STYLE, place};
 use crate::support::Place;
 
-/// Whether a run finds the image of the one before.
+/// Tells whether a run finds the image of the one before.
 fn is_skipped(place: &Place, more: &[&str]) -> bool {
     let run = place.generate(&[&["--resume"], more].concat()).expect(0);
     run.stderr.contains("skipping ")

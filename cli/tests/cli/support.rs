@@ -89,13 +89,13 @@ pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
-/// What a run did.
+/// The result of a run.
 pub(crate) struct Run {
     /// Exit code.
     pub(crate) code: i32,
-    /// What it printed.
+    /// The standard output.
     pub(crate) stdout: String,
-    /// What it said.
+    /// The standard error.
     pub(crate) stderr: String,
 }
 

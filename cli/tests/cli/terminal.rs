@@ -1,4 +1,4 @@
-//! What is shown on a terminal.
+//! The output on a terminal.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::Place;
 
-/// What a command that succeeds writes to a terminal of so many columns.
+/// The output of a command that succeeds, on a terminal of so many columns.
 pub(crate) fn shown(mut command: Command, columns: u16, variables: &[(&str, &str)]) -> String {
     let size = libc::winsize {
         ws_row: 24,

@@ -21,7 +21,7 @@ impl Home {
         self.0.path().join(name)
     }
 
-    /// Where `download` puts files.
+    /// The folder that `download` puts files into.
     fn downloads(&self) -> PathBuf {
         self.path("data/qwen-image-burn/models")
     }

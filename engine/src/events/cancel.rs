@@ -20,7 +20,7 @@ impl CancelToken {
         self.0.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether the work was asked to end.
+    /// Tells whether the work was asked to end.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -16,12 +16,12 @@ pub enum Activity {
     Load {
         /// The model.
         component: Component,
-        /// Whether it stays in host memory.
+        /// True if it stays in host memory.
         host_memory: bool,
     },
     /// LoRAs are loaded. [`Event::Bytes`] tells how far they are.
     LoadLoras {
-        /// Whether they stay in host memory.
+        /// True if they stay in host memory.
         host_memory: bool,
     },
     /// Prompts become embeddings.
@@ -108,7 +108,7 @@ pub enum Event<'a> {
         weight: f64,
         /// Bytes that it takes.
         bytes: u64,
-        /// Whether it stays in host memory.
+        /// True if it stays in host memory.
         host_memory: bool,
     },
     /// The last LoRA was loaded.
@@ -169,17 +169,17 @@ pub trait Observer: Send {
     /// Whatever keeps the image from where it should go; it ends the call.
     fn image(&mut self, drawn: Drawn) -> Result<(), Error>;
 
-    /// Whether [`Event::Tensor`] is wanted, which takes time and host memory.
+    /// Tells whether [`Event::Tensor`] is wanted, which takes time and host memory.
     fn wants_tensors(&self) -> bool {
         false
     }
 
-    /// Whether there are any previews in this call.
+    /// Tells whether there are any previews in this call.
     fn wants_previews(&self) -> bool {
         false
     }
 
-    /// Whether a preview is wanted after a step of an image, both counted from 0.
+    /// Tells whether a preview is wanted after a step of an image, both counted from 0.
     fn wants_preview(&self, index: usize, step: usize) -> bool {
         let _ = (index, step);
         false

@@ -3,9 +3,9 @@
 /// The rounding of a level between two whole ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To the nearer one, as diffusers' image processor does it.
+    /// The nearer one, as in diffusers' image processor.
     HalfToEven,
-    /// To the lower one, as ComfyUI's node that saves images does it.
+    /// The lower one, as in ComfyUI's node that saves images.
     Down,
 }
 

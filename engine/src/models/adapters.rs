@@ -248,7 +248,7 @@ fn stamp(source: &Path) -> std::io::Result<String> {
     Ok(format!("{length}-{:x}", Sha256::digest(&start)))
 }
 
-/// Whether a LoRA is taken for the Lightning LoRA though its name does not say so.
+/// Tells whether a LoRA is taken for the Lightning LoRA though its name does not say so.
 pub fn lightning_is_assumed(adapters: &Adapters, steps: usize) -> bool {
     let mut loras = adapters.loras().iter();
     !loras.any(|(lora, _)| lora.lightning_steps() == Some(steps))

@@ -47,7 +47,7 @@ pub fn tokenizer() -> impl Iterator<Item = (&'static str, &'static [u8])> {
 /// How the name of its transformer begins in recipes.
 const NAME: &str = "qwen_image_demo";
 
-/// Whether an image with this name of a transformer in its recipe is the demo model's.
+/// Tells whether an image with this name of a transformer in its recipe is the demo model's.
 pub fn is_its_name(model: &str) -> bool {
     model.starts_with(NAME)
 }
@@ -111,7 +111,7 @@ fn claim(temporary: &Path) -> io::Result<Unpacked> {
 }
 
 /// Removes the folders whose processes live no more: those with a lock file that nobody holds.
-/// What cannot be looked into, as another user's, stays.
+/// Folders that cannot be looked into, as another user's, stay.
 fn clear(temporary: &Path) {
     let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
     for entry in entries {

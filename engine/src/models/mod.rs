@@ -63,7 +63,7 @@ impl Models {
     /// Finds and opens all parts and checks that they fit each other.
     ///
     /// # Errors
-    /// What is missing, damaged, or of another model.
+    /// A file is missing, damaged, or of another model.
     pub fn open(sources: &ModelSources) -> Result<Self, Error> {
         Self::open_if(sources, |_| Ok(()))
     }
@@ -72,7 +72,7 @@ impl Models {
     /// LoRAs are looked for, which may be another model's.
     ///
     /// # Errors
-    /// What is missing, damaged, or of another model; what `accept` says.
+    /// A file is missing, damaged, or of another model; the error of `accept`.
     pub fn open_if(
         sources: &ModelSources,
         accept: impl FnOnce(&str) -> Result<(), Error>,
@@ -199,7 +199,7 @@ impl Models {
             })
     }
 
-    /// Whether what one model gives is what the next takes.
+    /// Checks that each model takes what the one before it gives.
     fn check_fit(&self) -> Result<(), Error> {
         let transformer = &self.transformer.config;
         let mismatch = |other: &Path, what: &str, gives: usize, takes: usize| {

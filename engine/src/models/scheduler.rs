@@ -19,7 +19,7 @@ pub struct Scheduler {
     folder: FolderScheduler,
     /// The folder's file, where there is one.
     path: PathBuf,
-    /// Whether [`FolderScheduler::constants`] are those of the Lightning LoRAs.
+    /// True if [`FolderScheduler::constants`] are those of the Lightning LoRAs.
     lightning: bool,
 }
 

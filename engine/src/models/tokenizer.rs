@@ -44,7 +44,7 @@ fn beside(text_encoder: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Whether every id that the tokenizer can give has a row in the text encoder's embedding.
+/// Tells whether every id that the tokenizer can give has a row in the text encoder's embedding.
 ///
 /// # Errors
 /// [`Error::ModelFile`] with both sizes.

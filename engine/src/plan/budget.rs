@@ -21,7 +21,7 @@ pub struct Budget {
 pub struct Room {
     /// Bytes that can still be taken.
     pub available: u64,
-    /// Whether the limit binds, and not what the driver has free.
+    /// True if the limit binds, and not what the driver has free.
     pub limited: bool,
 }
 

@@ -34,7 +34,7 @@ pub struct Plan {
     pub setting: Setting,
     /// The phases of the work, in the order of [`PhaseName::ALL`].
     pub phases: Vec<PhasePlan>,
-    /// Whether no phase is known not to fit.
+    /// True if no phase is known not to fit.
     pub fits: bool,
     /// Advice that would make phases fit.
     pub advice: Vec<Advice>,
@@ -126,7 +126,7 @@ impl Plan {
         })
     }
 
-    /// Whether the decoder can stay in memory beside the transformer, each with its working
+    /// Tells whether the decoder can stay in memory beside the transformer, each with its working
     /// memory. Where nothing tells how much memory there is, it cannot.
     pub fn decodes_beside(&self) -> bool {
         let [Some(denoise), Some(decode)] =

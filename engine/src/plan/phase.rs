@@ -48,7 +48,7 @@ impl PhaseName {
     }
 }
 
-/// Whether a phase fits.
+/// The answer to whether a phase fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -93,12 +93,12 @@ pub struct PhasePlan {
     /// How the VAE goes through the image; whole in the other phases.
     #[serde(rename = "tile_side", serialize_with = "tile_side")]
     pub tiling: Tiling,
-    /// Whether it fits.
+    /// The answer to whether it fits.
     pub verdict: Verdict,
 }
 
 impl PhasePlan {
-    /// Whether it is known not to fit.
+    /// Tells whether it is known not to fit.
     pub fn too_large(&self) -> bool {
         self.verdict == Verdict::TooLarge
     }

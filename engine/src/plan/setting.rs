@@ -104,7 +104,7 @@ pub struct Setting {
     /// The number format that blocks compute in.
     #[serde(serialize_with = "dtype_name")]
     pub dtype: FloatDType,
-    /// Whether the image may be decoded in tiles.
+    /// The choice of tiles for encoding and decoding.
     #[serde(skip)]
     pub vae_tiling: VaeTiling,
     /// How weights get to the processor.
@@ -116,7 +116,7 @@ pub struct Setting {
     /// The arithmetic of the transformer's FP8 weights.
     #[serde(skip)]
     pub arithmetic: Arithmetic,
-    /// Whether the decoder is never beside the transformer.
+    /// True if the decoder is never beside the transformer.
     #[serde(skip)]
     pub one_model: bool,
 }
@@ -250,7 +250,7 @@ impl Setting {
             .map_or(0, |memory| self.budget.held(memory.into()))
     }
 
-    /// Whether the user's limit is what binds.
+    /// Tells whether the user's limit is what binds.
     pub fn is_limited(&self) -> bool {
         self.room().is_some_and(|room| room.limited)
     }

@@ -1,4 +1,4 @@
-//! Whether the VAE works in tiles, and in how large ones.
+//! The choice of tiles for the VAE, and their size.
 
 use model::vae::Tiling;
 

@@ -19,7 +19,7 @@ pub struct Work {
     pub encoder_tokens: usize,
     /// Most text tokens beside the image's in the transformer.
     pub text_tokens: usize,
-    /// Whether any step has a second prediction.
+    /// True if any step has a second prediction.
     pub guided: bool,
     /// Images, made one after the other.
     pub images: usize,

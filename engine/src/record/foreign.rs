@@ -27,7 +27,7 @@ pub struct Foreign {
     pub program: String,
     /// Name of the model.
     pub model: Option<String>,
-    /// Whether the model is a Qwen-Image, as far as the recipe tells.
+    /// True if the model is a Qwen-Image, as far as the recipe tells.
     pub is_our_model: bool,
     /// The prompt.
     pub prompt: String,
@@ -64,7 +64,7 @@ pub struct NotTaken {
     pub setting: String,
     /// The beginning of its value, on one line.
     pub value: String,
-    /// Whether the setting is taken where an image to start from is named.
+    /// True if the setting is taken where an image to start from is named.
     pub unless_init_image: bool,
 }
 

@@ -12,7 +12,7 @@ pub enum Incomplete {
     Lost {
         /// The setting that has to be given.
         setting: LostSetting,
-        /// What is left of it.
+        /// The rest of the value.
         value: String,
     },
     /// The image started from the noise in this file.

@@ -72,7 +72,7 @@ pub struct Recipe {
     /// The number format that was computed in, `f32` or `bf16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// Whether activations were quantized to FP8.
+    /// True if activations were quantized to FP8.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fp8_compute: bool,
     /// The digest that tells the transformer's file from another one of its name; unknown in a
@@ -114,7 +114,7 @@ impl Recipe {
     /// The digest that tells this recipe from every other one.
     ///
     /// # Errors
-    /// As of [`Self::to_json`].
+    /// The same as [`Self::to_json`].
     pub fn digest(&self) -> Result<String, Error> {
         Ok(format!("{:x}", Sha256::digest(self.to_json()?)))
     }

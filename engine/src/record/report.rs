@@ -36,11 +36,11 @@ pub struct Report {
     pub sampling: Sampling,
     /// Guidance scale of the first image.
     pub cfg_scale: f64,
-    /// Whether each of these predictions ran the model twice.
+    /// True if each of these predictions ran the model twice.
     pub guided: bool,
-    /// What was written.
+    /// The images that were written.
     pub images: Vec<ImageRecord>,
-    /// What was done, in order; what was done in turns is one entry, with the sum of its times.
+    /// The phases, in order; a phase that ran in turns is one entry, with the sum of its times.
     pub phases: Vec<Phase>,
 }
 
@@ -58,7 +58,7 @@ pub struct ImageRecord {
     pub height: u32,
     /// Denoising steps.
     pub steps: usize,
-    /// Whether an earlier run had made it, and it was left as it is.
+    /// True if an earlier run had made it, and it was left as it is.
     pub skipped: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct Phase {
     compute: Option<ComputeFigures>,
 }
 
-/// What loading did.
+/// The figures of a load.
 #[derive(Debug, Serialize)]
 struct LoadFigures {
     tensors: usize,
@@ -89,7 +89,7 @@ struct LoadFigures {
     method: ReadMethod,
     /// Host memory that the bytes went through.
     ring_bytes: u64,
-    /// Of them, used where they lie in the file.
+    /// The part of them that is used where it lies in the file.
     mapped_bytes: u64,
     /// 10^9 bytes of the file a second.
     gb_per_s: f64,
@@ -102,16 +102,16 @@ struct LoadFigures {
     unload: Unload,
 }
 
-/// What dropping the model did.
+/// The memory that dropping the model gave back.
 #[derive(Debug, Default, Serialize)]
 pub struct Unload {
     /// The device's memory in use when the model was gone.
     pub device_used_after_drop: Option<u64>,
-    /// What was given back.
+    /// Bytes of device memory that were given back.
     pub device_freed: Option<u64>,
 }
 
-/// What was expected of a computation.
+/// The memory that a plan expected of a computation.
 #[derive(Debug, Serialize)]
 struct ComputeFigures {
     /// Memory beside the weights.

@@ -38,7 +38,7 @@ pub enum DtypeChoice {
     Bf16,
 }
 
-/// Whether the VAE works in tiles.
+/// The choice of tiles for the VAE.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum VaeTiling {
     /// In tiles where the whole image would not fit.
@@ -63,15 +63,15 @@ pub struct ComputeConfig {
     pub vram_limit: Option<u64>,
     /// The name of the limit in messages, such as the flag or the setting that it came from.
     pub limit_name: &'static str,
-    /// Whether the text encoder runs on the processor while the rest runs on the device.
+    /// True if the text encoder runs on the processor while the rest runs on the device.
     pub text_encoder_on_cpu: bool,
     /// The arithmetic of FP8 weights.
     pub arithmetic: Arithmetic,
-    /// Whether to decode in tiles.
+    /// The choice of tiles for the VAE.
     pub vae_tiling: VaeTiling,
-    /// Whether the processor uses weights in their files, or reads them first.
+    /// The way to load weights on the processor.
     pub weights: LoadMethod,
-    /// Whether the decoder is never beside the transformer, whatever is free.
+    /// True if the decoder is never beside the transformer, whatever is free.
     pub one_model: bool,
 }
 
@@ -107,7 +107,7 @@ impl ComputeConfig {
         Ok(backends::select(name, self.device)?)
     }
 
-    /// Whether no device is looked for, since the demo model is drawn with.
+    /// Tells whether no device is looked for, since the demo model is drawn with.
     pub fn is_demos_own(&self, sources: &ModelSources) -> bool {
         sources.is_demo()
             && self.backend == BackendName::Auto
@@ -115,7 +115,7 @@ impl ComputeConfig {
             && BackendKind::Flex.compiled_in()
     }
 
-    /// Whether the text encoder runs elsewhere than on `device`.
+    /// Tells whether the text encoder runs elsewhere than on `device`.
     pub fn splits_encoder(&self, device: BackendKind) -> bool {
         self.text_encoder_on_cpu && device != BackendKind::Flex
     }

@@ -55,9 +55,9 @@ pub struct Sampling {
 /// folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Whether the solver was asked for.
+    /// True if the solver was asked for.
     pub sampler: bool,
-    /// Whether the noise levels were asked for.
+    /// True if the noise levels were asked for.
     pub schedule: bool,
 }
 

@@ -21,7 +21,7 @@ pub struct ModelSources {
     pub tokenizer: Option<PathBuf>,
     /// The LoRAs beside the transformer's weights.
     pub loras: LoraConfig,
-    /// Whether the demo model was asked for, and is not a fallback.
+    /// True if the demo model was asked for, and is not a fallback.
     pub demo_asked: bool,
 }
 
@@ -42,7 +42,7 @@ impl ModelSources {
         }
     }
 
-    /// Whether nothing is named, so that the built-in demo model is used.
+    /// Tells whether nothing is named, so that the built-in demo model is used.
     pub fn is_demo(&self) -> bool {
         let Self {
             models,

@@ -37,7 +37,7 @@ fn overlaid(image: &ImageJob, drawn: RgbImage) -> Result<RgbImage, Error> {
 /// Decodes the latents of an image counted from 0, and hands it over.
 ///
 /// # Errors
-/// What goes wrong on the way; [`Error::Interrupted`]; what keeps the observer from taking it.
+/// The errors of decoding; [`Error::Interrupted`]; the error of the observer that takes the image.
 pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
     vae: &Loaded<VaeDecoder<B>>,

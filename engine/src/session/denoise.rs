@@ -19,7 +19,7 @@ use crate::events::{Activity, Event};
 /// Denoises an image counted from 0, guided by its texts. The latents are in host memory.
 ///
 /// # Errors
-/// What goes wrong on the way; [`Error::Interrupted`].
+/// The errors of denoising; [`Error::Interrupted`].
 pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
     transformer: &Loaded<Transformer<B>>,

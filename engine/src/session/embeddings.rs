@@ -49,7 +49,7 @@ impl Embeddings {
         }
     }
 
-    /// Whether nothing is left to be computed.
+    /// Tells whether nothing is left to be computed.
     pub fn complete(&self) -> bool {
         self.known.iter().all(Option::is_some)
     }

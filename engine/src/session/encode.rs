@@ -20,7 +20,7 @@ pub(super) struct Encode<'r, 'a> {
     pub(super) run: &'r mut Run<'a>,
     /// The models that stay.
     pub(super) places: &'r mut Places,
-    /// Whether the text encoder is on another device than the rest.
+    /// True if the text encoder is on another device than the rest.
     pub(super) elsewhere: bool,
     /// The embeddings that are known.
     pub(super) embeds: Embeddings,

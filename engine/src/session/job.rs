@@ -111,7 +111,7 @@ impl Job {
         &self.images
     }
 
-    /// Whether there is nothing to make.
+    /// Tells whether there is nothing to make.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
     }

@@ -110,7 +110,7 @@ impl Session {
     /// Opens the models, chooses the device and checks that the two fit each other.
     ///
     /// # Errors
-    /// What is missing, damaged or of another model; a device that is not there or lacks the number
+    /// A file is missing, damaged or of another model; the device is not there or lacks the number
     /// format that is asked for.
     pub fn open(sources: &ModelSources, compute: ComputeConfig) -> Result<Self, Error> {
         let device = compute.choose(sources)?.device;
@@ -120,7 +120,7 @@ impl Session {
     /// Checks that models that are open already fit a device.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The same as [`Self::open`].
     pub fn new(
         models: Models,
         compute: ComputeConfig,
@@ -139,7 +139,7 @@ impl Session {
     /// draw.
     ///
     /// # Errors
-    /// What is wrong with the models' files.
+    /// The fault of the models' files.
     pub fn planned(models: Models, compute: ComputeConfig, total: u64) -> Result<Self, Error> {
         if let Some(processor) = survey::processor() {
             // Of a device that is not there nothing can be asked, but the files can be checked.
@@ -218,7 +218,7 @@ impl Session {
     /// cancelled. The session can be used again after each of them.
     ///
     /// # Panics
-    /// Where a device fails in a way that Burn has no error for. A caller that catches the panic
+    /// If a device fails in a way that Burn has no error for. A caller that catches the panic
     /// can use the session again.
     pub fn generate(
         &mut self,
@@ -266,10 +266,10 @@ impl Session {
     /// Computes a job.
     ///
     /// # Errors
-    /// As [`Self::generate`].
+    /// The same as [`Self::generate`].
     ///
     /// # Panics
-    /// As [`Self::generate`].
+    /// The same as [`Self::generate`].
     pub fn run(
         &mut self,
         job: &Job,

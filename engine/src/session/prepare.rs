@@ -7,7 +7,7 @@ use crate::events::Note;
 
 /// Makes a device ready for some arithmetic.
 pub(super) struct Prepare {
-    /// What FP8 weights are multiplied with.
+    /// The form of the activations that FP8 weights are multiplied with.
     pub(super) arithmetic: Arithmetic,
     /// The number format of the computation.
     pub(super) dtype: FloatDType,

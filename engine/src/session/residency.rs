@@ -67,7 +67,7 @@ impl<B: ModelBackend> Residents<B> {
     /// one.
     ///
     /// # Errors
-    /// As [`Run::unload`].
+    /// The same as [`Run::unload`].
     fn drop_one(
         &mut self,
         but: PhaseName,
@@ -110,7 +110,7 @@ pub(super) trait Phase<B: ModelBackend> {
     /// Loads the model.
     ///
     /// # Errors
-    /// As [`Run::load`].
+    /// The same as [`Run::load`].
     fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error>;
 }
 
@@ -193,7 +193,7 @@ impl<B: ModelBackend> Phase<B> for Decoding {
 /// Gets the model of a phase: one that has stayed, or else a new one, once there is room for it.
 ///
 /// # Errors
-/// As [`Run::load`].
+/// The same as [`Run::load`].
 pub(super) fn acquire<B: ModelBackend, P: Phase<B>>(
     run: &mut Run<'_>,
     residents: &mut Residents<B>,
@@ -228,7 +228,7 @@ pub(super) fn acquire<B: ModelBackend, P: Phase<B>>(
 /// Keeps the model of a phase that has ended, or drops it.
 ///
 /// # Errors
-/// As [`Run::unload`].
+/// The same as [`Run::unload`].
 pub(super) fn release<B: ModelBackend, P: Phase<B>>(
     run: &mut Run<'_>,
     residents: &mut Residents<B>,
@@ -245,7 +245,7 @@ pub(super) fn release<B: ModelBackend, P: Phase<B>>(
     }
 }
 
-/// Whether a phase fits beside models that are in memory, of which its own may be one. Where
+/// Tells whether a phase fits beside models that are in memory, of which its own may be one. Where
 /// nothing tells how much memory there is, nothing does but what takes none.
 fn fits_beside(held: &[PhasePlan], phase: Option<&PhasePlan>) -> bool {
     let Some(phase) = phase else {

@@ -176,8 +176,8 @@ impl<'a> Run<'a> {
         self.session.check_device(self.mark)
     }
 
-    /// Whether models are released in order after this outcome, to stay or to be unloaded. After a
-    /// failure nothing is made of what the device holds, and they are dropped.
+    /// Tells whether models are released in order after this outcome, to stay or to be unloaded.
+    /// After a failure nothing is made of what the device holds, and they are dropped.
     pub(super) fn leaves_models<T>(&self, outcome: &Result<T, Error>) -> bool {
         match outcome {
             Ok(_) => true,

@@ -169,7 +169,7 @@ impl Settled {
         self.schedule.steps() - self.first
     }
 
-    /// Whether each prediction is two, guided by a negative prompt.
+    /// Tells whether each prediction is two, guided by a negative prompt.
     pub fn guided(&self) -> bool {
         self.recipe.negative_prompt.is_some()
     }

@@ -21,7 +21,7 @@ impl<B: Backend> Observer<B> for Interruptible<'_> {
 /// Waits for all work of a device.
 ///
 /// # Errors
-/// As [`to_host`].
+/// The same as [`to_host`].
 pub(super) fn wait<B: Backend>(
     check: impl Fn() -> Result<(), Error>,
     device: &B::Device,
@@ -45,7 +45,7 @@ pub(super) fn to_host<B: ModelBackend, const D: usize>(
 /// Reads a tensor; `check` tells of faults of the device.
 ///
 /// # Errors
-/// As [`to_host`].
+/// The same as [`to_host`].
 pub(super) fn read<B: Backend, const D: usize>(
     check: impl Fn() -> Result<(), Error>,
     tensor: Tensor<B, D>,
@@ -64,7 +64,7 @@ pub(super) fn read<B: Backend, const D: usize>(
 /// Tells a tensor as an intermediate result, if such are wanted.
 ///
 /// # Errors
-/// As [`to_host`].
+/// The same as [`to_host`].
 pub(super) fn record<B: ModelBackend, const D: usize>(
     run: &mut Run<'_>,
     name: &str,

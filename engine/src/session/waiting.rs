@@ -22,7 +22,7 @@ pub(super) struct Waiting {
     own: HashSet<String>,
     /// The latents that an earlier run has left.
     found: Vec<Option<TensorData>>,
-    /// Whether it was told that they cannot be kept.
+    /// True if it was told that they cannot be kept.
     told: bool,
 }
 
@@ -64,7 +64,7 @@ impl Waiting {
             .collect()
     }
 
-    /// Whether nothing is left to be denoised.
+    /// Tells whether nothing is left to be denoised.
     pub(super) fn complete(&self) -> bool {
         self.found.iter().all(Option::is_some)
     }

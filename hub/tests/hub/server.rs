@@ -18,7 +18,7 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) struct Request {
     /// The path with its query.
     pub(crate) path: String,
-    /// By lower-case names.
+    /// The headers by their names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
 }
 
@@ -34,7 +34,7 @@ impl Request {
     }
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -180,7 +180,7 @@ fn serve(
 #[derive(Clone)]
 struct Stored {
     bytes: Vec<u8>,
-    /// What the list says of it.
+    /// The entry of the file in the listing.
     listed: Value,
 }
 

@@ -211,7 +211,7 @@ fn find_in_folder(dir: &Path) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// Whether a name is that of an index of shards.
+/// Tells whether a name is that of an index of shards.
 pub(crate) fn is_index(name: &str) -> bool {
     container::strip_ending(name, INDEX_SUFFIX).is_some()
 }
@@ -232,7 +232,7 @@ pub(crate) fn file_names(dir: &Path) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-/// Whether a file has a name that diffusers and transformers give it, so that a `config.json`
+/// Tells whether a file has a name that diffusers and transformers give it, so that a `config.json`
 /// beside it is its own.
 fn has_standard_name(file: &Path) -> bool {
     let name = file.file_name().and_then(|name| name.to_str());

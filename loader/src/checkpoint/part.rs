@@ -51,7 +51,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether a layer's name is one of another model in the files.
+    /// Tells whether a layer's name is one of another model in the files.
     pub(crate) fn is_elsewhere(&self, name: &str) -> bool {
         let mut elsewhere = self.elsewhere.iter();
         elsewhere.any(|prefix| name.starts_with(prefix.as_str()))

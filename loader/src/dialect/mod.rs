@@ -275,7 +275,8 @@ impl<'a> Signs<'a> {
     }
 }
 
-/// Whether a scale's shape is that of one number, or of one for each row of a weight `[out, ..]`:
+/// Tells whether a scale's shape is that of one number, or of one for each row of a weight `[out,
+/// ..]`:
 /// `[out]`, `[out, 1]` and so on.
 fn is_for_tensor_or_rows(scale: &[usize], weight: &[usize]) -> bool {
     let one = |dims: &[usize]| dims.iter().all(|&dim| dim == 1);

@@ -375,7 +375,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether loading was stopped by the user, not by a fault.
+    /// Tells whether loading was stopped by the user, not by a fault.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }

@@ -114,7 +114,7 @@ fn index(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| canonical)
 }
 
-/// Whether `key` is `layer.weight` or `layer.bias`.
+/// Tells whether `key` is `layer.weight` or `layer.bias`.
 fn is_weight_or_bias(key: &str, layer: &str) -> bool {
     matches!(key.strip_prefix(layer), Some(".weight" | ".bias"))
 }

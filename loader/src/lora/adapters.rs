@@ -83,7 +83,7 @@ impl Adapters {
         Ok(Self { loras, stacks })
     }
 
-    /// Whether nothing is changed.
+    /// Tells whether nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.stacks.is_empty()
     }
@@ -142,7 +142,7 @@ impl Adapters {
     }
 }
 
-/// Whether the transformer has every layer of a LoRA, in the same size.
+/// Tells whether the transformer has every layer of a LoRA, in the same size.
 pub(super) fn check_fit(lora: &Lora, transformer: &Weights) -> Result<(), LoadError> {
     let mut missing = Vec::new();
     let mut others = Vec::new();

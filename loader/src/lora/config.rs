@@ -25,9 +25,9 @@ type Products = BTreeMap<String, Product>;
 pub(super) struct Origin<'a> {
     /// The file of the matrices.
     pub(super) file: &'a CheckpointFile,
-    /// Whether its matrices have PEFT's names.
+    /// True if its matrices have PEFT's names.
     pub(super) peft: bool,
-    /// Whether PEFT itself wrote it, so that a config beside it is its own.
+    /// True if PEFT itself wrote it, so that a config beside it is its own.
     pub(super) own: bool,
 }
 
@@ -185,7 +185,7 @@ fn names<'a>(settings: &Settings, layer: &'a str, product: &'a Product) -> Vec<&
     }
 }
 
-/// Whether settings would scale otherwise.
+/// Tells whether settings would scale otherwise.
 fn otherwise(products: &Products, settings: &Settings, scales: &[(f64, f64)]) -> bool {
     plan(products, settings).is_ok_and(|plan| plan.scales != scales)
 }

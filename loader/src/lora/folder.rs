@@ -21,8 +21,8 @@ pub(super) fn folder(models: &Path) -> PathBuf {
     tree(models).join(LORAS)
 }
 
-/// Whether a file is a LoRA's by its name: its ending may be in capitals, and what macOS writes
-/// beside files on other disks does not count.
+/// Tells whether a file is a LoRA's by its name: its ending may be in capitals, and what macOS
+/// writes beside files on other disks does not count.
 pub(super) fn is_lora_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     has_suffix(&name) && !name.starts_with("._") && !path.is_dir()
@@ -57,7 +57,7 @@ pub(super) fn file_in(path: &Path) -> Result<Option<PathBuf>, LoadError> {
     }
 }
 
-/// Whether something at this path can be opened as a LoRA, by its name alone.
+/// Tells whether something at this path can be opened as a LoRA, by its name alone.
 fn is_there(path: &Path) -> bool {
     path.is_file() || file_in(path).is_ok_and(|file| file.is_some())
 }
@@ -122,8 +122,8 @@ pub fn locate(
     })
 }
 
-/// Whether a LoRA has this name, in which the ending may be missing; a folder with one in it is one
-/// too.
+/// Tells whether a LoRA has this name, in which the ending may be missing; a folder with one in it
+/// is one too.
 fn is_named(path: &Path, name: &OsStr) -> bool {
     let Some(found) = path.file_name() else {
         return false;

@@ -35,7 +35,7 @@ pub(super) struct Named {
     pub(super) path: String,
     /// Which part.
     pub(super) part: Part,
-    /// Whether the part has PEFT's name, `lora_A` or `lora_B`.
+    /// True if the part has PEFT's name, `lora_A` or `lora_B`.
     pub(super) peft: bool,
     /// PEFT's name of the adapter, where the key has one.
     pub(super) adapter: Option<String>,
@@ -160,7 +160,7 @@ impl Key {
         })
     }
 
-    /// Whether a tensor's name is one of a LoRA's, whichever model's.
+    /// Tells whether a tensor's name is one of a LoRA's, whichever model's.
     pub(super) fn is_of_a_lora(key: &str) -> bool {
         let in_name = ["lora_unet_", "lora_te", "lycoris_"];
         in_name.iter().any(|mark| key.starts_with(mark))
@@ -209,7 +209,7 @@ fn without_prefix(name: &str) -> Option<&str> {
     prefixes.find_map(|prefix| name.strip_prefix(prefix))
 }
 
-/// Whether any key is one of a LoRA, be it another model's.
+/// Tells whether any key is one of a LoRA, be it another model's.
 pub fn looks_like_a_lora(checkpoint: &Checkpoint) -> bool {
     let mut entries = checkpoint.entries().iter();
     entries.any(|entry| Key::is_of_a_lora(&entry.tensor.key))

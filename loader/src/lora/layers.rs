@@ -18,9 +18,9 @@ pub(super) struct Layers {
     found: BTreeMap<String, Found>,
     /// Tensors for the text encoder.
     pub(super) text_encoder: usize,
-    /// Whether the matrices have PEFT's names, `lora_A` and `lora_B`.
+    /// True if the matrices have PEFT's names, `lora_A` and `lora_B`.
     pub(super) peft: bool,
-    /// Whether every key of a matrix begins as PEFT writes it.
+    /// True if every key of a matrix begins as PEFT writes it.
     pub(super) peft_prefix: bool,
 }
 

@@ -169,7 +169,7 @@ mod tests {
         patterns.get(&[name]).unwrap().is_some()
     }
 
-    /// What each is to give was computed with CPython's `re.match(rf"(.*\.)?({key})$", name)`.
+    /// The expected results were computed with CPython's `re.match(rf"(.*\.)?({key})$", name)`.
     #[test]
     fn keys_match_as_in_python() {
         for (key, name, expected) in [

@@ -29,8 +29,8 @@ const LAYERS: [&str; 10] = [
     "fc2",
 ];
 
-/// Whether a key, without what programs put before all keys, is about a text encoder. PEFT's keys
-/// of a language model only name its layers.
+/// Tells whether a key, without what programs put before all keys, is about a text encoder. PEFT's
+/// keys of a language model only name its layers.
 pub(super) fn is_of_text_encoder(key: &str) -> bool {
     if PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
         return true;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::published::{WriteError, WriteFault};
 
-/// Whether `needed` bytes can be written at `path`, of which the last parts need not exist yet.
-/// They can if the system does not say.
+/// Tells whether `needed` bytes can be written at `path`, of which the last parts need not exist
+/// yet. They can if the system does not say.
 ///
 /// # Errors
 /// [`WriteFault::NoSpace`] with both figures.

@@ -59,7 +59,7 @@ impl Values {
         }
     }
 
-    /// Whether all elements are the same.
+    /// Tells whether all elements are the same.
     pub(super) fn is_constant(self) -> bool {
         self.std == 0.0
     }

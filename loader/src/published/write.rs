@@ -40,7 +40,7 @@ pub enum Filling {
 }
 
 impl Filling {
-    /// Whether elements like these are written.
+    /// Tells whether elements like these are written.
     fn writes(self, values: Values) -> bool {
         match self {
             Self::Holes => values.is_constant(),

@@ -11,8 +11,8 @@ use crate::source::Source;
 use crate::stream::Follow;
 use crate::weights::Weights;
 
-/// Whether an item's bytes in the file can be a tensor as they lie there. Files align their data
-/// to 8 bytes at best, and old ones not at all.
+/// Tells whether an item's bytes in the file can be a tensor as they lie there. Files align their
+/// data to 8 bytes at best, and old ones not at all.
 pub(super) fn can_be_mapped(weights: &Weights, item: &Item) -> bool {
     let aligned = |entry, size| {
         let start = weights.entry(entry).tensor.range.start;

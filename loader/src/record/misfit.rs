@@ -48,7 +48,7 @@ pub struct WrongShape {
 }
 
 impl Misfit {
-    /// Whether everything fits.
+    /// Tells whether everything fits.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty()
             && self.unexpected.is_empty()

@@ -81,7 +81,7 @@ impl RawFile {
         &self.file
     }
 
-    /// Whether reads go past the page cache.
+    /// Tells whether reads go past the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         #[cfg(target_os = "linux")]
         return self.direct.as_ref().is_some_and(Direct::is_granted);

@@ -70,7 +70,7 @@ fn load(
     load_deferring(method, module, &disk.weights, defer, &FlexDevice, &mut ())
 }
 
-/// Whether a weight's elements hold memory.
+/// Tells whether a weight's elements hold memory.
 fn is_loaded(weight: &Weight<Flex>) -> bool {
     match weight {
         Weight::Dense(elements) => elements.is_initialized(),

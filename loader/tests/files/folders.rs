@@ -11,7 +11,7 @@ fn checkpoint_error(dir: &Path) -> LoadError {
     Checkpoint::open(dir).unwrap_err()
 }
 
-/// Where the parts of a model were found.
+/// The places where the parts of a model were found.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Places {
     transformer: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! What a module holds once it is loaded.
+//! The contents of a module once it is loaded.
 
 use std::cell::Cell;
 

@@ -325,7 +325,7 @@ mod on_the_processor {
         }
     }
 
-    /// What loading a file says, without the file's name.
+    /// The error of loading a file, without the file's name.
     fn load_refusal(lora: &Writer, weight: f64) -> String {
         let folder = tempfile::tempdir().unwrap();
         let model = model(folder.path());

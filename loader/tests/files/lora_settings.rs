@@ -1,4 +1,4 @@
-//! What PEFT's settings do to a LoRA's scales: in its header, and in a file beside it.
+//! The effect of PEFT's settings on a LoRA's scales: in its header, and in a file beside it.
 
 use std::fs;
 use std::path::Path;

@@ -22,7 +22,7 @@ pub struct SchedulerConfig {
     /// The last noise level before 0, to which the schedule is stretched; `None` leaves it as it
     /// is.
     pub shift_terminal: Option<f64>,
-    /// Whether the shift depends on the size of the image.
+    /// True if the shift depends on the size of the image.
     pub use_dynamic_shifting: bool,
     /// The shift where it does not.
     pub shift: f64,

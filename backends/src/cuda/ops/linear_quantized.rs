@@ -25,7 +25,7 @@ use crate::weight::by_row::{is_by_row, quantized_linear_by_row};
 /// The first compute capability with FP8 tensor cores: Ada's.
 const ADA: (i32, i32) = (8, 9);
 
-/// What cuBLASLt leaves to kernels of ours.
+/// The part of a layer that cuBLASLt leaves to our kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remainder {
     /// Nothing.
@@ -161,7 +161,7 @@ fn way(engine: &Engine, whole: Product) -> Option<(Product, Remainder)> {
     .find(|(product, _)| engine.can_multiply(*product))
 }
 
-/// Where the operands are.
+/// The addresses of the operands.
 #[derive(Clone, Copy)]
 struct Addresses {
     /// Codes of the rows, and their scales.
@@ -169,9 +169,9 @@ struct Addresses {
     scales: u64,
     codes: u64,
     scale: u64,
-    /// Or 0.
+    /// 0 where the layer has none.
     bias: u64,
-    /// As `y`, or 0.
+    /// BF16 `[rows, out]`, or 0 where the layer has none.
     addend: u64,
     y: u64,
 }

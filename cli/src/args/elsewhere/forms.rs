@@ -8,7 +8,7 @@ use model::family::QWEN_IMAGE;
 use super::values;
 use crate::args::shell::word;
 
-/// As a tip: `here it is '--steps 20'`.
+/// Formats a tip: `here it is '--steps 20'`.
 pub(super) fn here(flags: &str) -> String {
     format!("here it is '{flags}'")
 }

@@ -1,10 +1,10 @@
-//! What other programs call the values of this one's flags.
+//! The names that other programs have for the values of this program's flags.
 
 use Here::{Is, Say};
 
 use super::forms::{here, sides};
 
-/// What a value of another program's is here.
+/// The counterpart in this program of a value of another program's flag.
 #[derive(Clone, Copy)]
 enum Here {
     /// This value.
@@ -146,7 +146,7 @@ const VARIANTS: Table = &[
     ),
 ];
 
-/// What another program's value of one of this program's flags is here, as a tip.
+/// Translates a value that another program has for one of this program's flags into a tip.
 pub(crate) fn value(flag: &str, typed: &str) -> Option<String> {
     if let Some(found) = find(flag, typed) {
         return Some(match found {

@@ -5,7 +5,7 @@ use clap::Parser;
 use super::{explain, one_dash_flag};
 use crate::args::Cli;
 
-/// What is printed about a command line without the program's name.
+/// The message about a command line, which is given without the program's name.
 fn told(line: &[&str]) -> String {
     let parsed = Cli::try_parse_from(["qwen-image"].iter().chain(line));
     let Err(mut error) = parsed else {

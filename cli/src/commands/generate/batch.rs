@@ -21,14 +21,13 @@ use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::{hints, interrupt};
 
-/// What will be made, and where it goes.
+/// The images that will be made, and their files.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     /// The flags.
     pub(super) config: &'a GenerateConfig,
-    /// Where messages go.
     pub(super) console: Console,
-    /// What is left to compute.
+    /// The images that are left to compute.
     pub(super) job: Job,
     /// The files of the job's images, in their order.
     pub(super) files: Vec<PlacedFile>,
@@ -210,7 +209,7 @@ impl<'a> Batch<'a> {
     /// Computes and writes everything.
     ///
     /// # Errors
-    /// What goes wrong on the way; Ctrl-C.
+    /// The errors of the session; Ctrl-C.
     pub(super) fn run(
         self,
         session: &mut Session,

@@ -10,7 +10,7 @@ use crate::console::{self, Console};
 use crate::error::CliError;
 use crate::plan;
 
-/// Where a run is planned for.
+/// The device that a run is planned for.
 #[derive(Debug, Clone)]
 pub(super) enum Where {
     /// A device of this machine.
@@ -22,7 +22,7 @@ pub(super) enum Where {
 /// Prints the plan of `plan`'s flags.
 ///
 /// # Errors
-/// What makes the files unusable; [`engine::Error::Memory`] for a plan that does not fit.
+/// The fault of unusable files; [`engine::Error::Memory`] for a plan that does not fit.
 pub(crate) fn plan(config: &PlanConfig) -> Result<(), CliError> {
     let generate = &config.generate;
     let console = Console::new(generate.verbosity);
@@ -41,7 +41,7 @@ pub(crate) fn plan(config: &PlanConfig) -> Result<(), CliError> {
 /// Prints the plan of what is asked for.
 ///
 /// # Errors
-/// As of [`plan`].
+/// The same as [`plan`].
 pub(super) fn run(
     config: &GenerateConfig,
     requests: Vec<Wanted>,

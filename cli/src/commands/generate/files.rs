@@ -84,7 +84,7 @@ pub(super) fn check_models(config: &GenerateConfig, models: &Models) -> Result<(
     Ok(())
 }
 
-/// What is written beside images, with its flags.
+/// The files that are written beside images, with their flags.
 fn records(config: &GenerateConfig) -> impl Iterator<Item = (&'static str, &PathBuf)> {
     let records = [("--trace", &config.trace), ("--report", &config.report)];
     records
@@ -100,7 +100,7 @@ fn would_write_over(flag: &str, record: &Path, what: &str) -> CliError {
     ))
 }
 
-/// Whether a file in a model's folder is one of its own, by its name.
+/// Tells whether a file in a model's folder is one of its own, by its name.
 fn is_model_file(path: &Path) -> bool {
     const NAMES: [&str; 5] = [
         "config.json",

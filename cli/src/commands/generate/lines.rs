@@ -7,7 +7,7 @@ use loader::{Component, LoadReport};
 
 use crate::console::printable;
 
-/// What is said while a model is loaded.
+/// The message while a model is loaded.
 pub(super) fn load_message(component: Component, host_memory: bool) -> String {
     if host_memory {
         format!("Loading the {component}")
@@ -50,7 +50,7 @@ pub(super) fn memory(label: &str, budget: Budget, memory: DeviceMemory) -> Strin
     )
 }
 
-/// What `--verbose` adds about a load.
+/// The figures of a load, for `--verbose`.
 pub(super) fn figures(report: &LoadReport) -> String {
     // Of a mapping the bytes come later, as they are used.
     let mut line = match report.mapped_bytes {

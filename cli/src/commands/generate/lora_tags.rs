@@ -74,7 +74,7 @@ fn listed(tags: &[LoraTag]) -> Option<String> {
     }
 }
 
-/// What is to be known of tags in prompts.
+/// The notice about LoRA tags in prompts.
 fn notice(tags: &[LoraTag]) -> Option<String> {
     let shown = listed(tags)?;
     let flags: Vec<String> = tags.iter().take(LISTED).map(flag).collect();

@@ -47,7 +47,7 @@ impl Previews {
         self.files.remove(&number);
     }
 
-    /// Whether a step of an image, both counted from 0, is shown.
+    /// Tells whether a step of an image, both counted from 0, is shown.
     pub(super) fn is_due(&self, number: usize, step: usize) -> bool {
         (step + 1).is_multiple_of(self.every) && self.files.contains_key(&number)
     }

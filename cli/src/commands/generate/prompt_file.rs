@@ -28,7 +28,7 @@ pub(super) struct Line {
     pub(super) origin: String,
     /// The prompt.
     pub(super) prompt: String,
-    /// What is to differ from the flags.
+    /// The settings that override the flags.
     pub(super) own: Own,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Own {
     pub(super) steps: Option<usize>,
     /// Guidance scale.
     pub(super) cfg_scale: Option<f64>,
-    /// Where the image goes.
+    /// The name of the image's file.
     pub(super) output: Option<PathBuf>,
 }
 
@@ -193,7 +193,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether a file of this name has a JSON value on each line; `.json` is one document.
+/// Tells whether a file of this name has a JSON value on each line; `.json` is one document.
 fn is_of_lines(name: &str) -> bool {
     !name.to_lowercase().ends_with(".json")
 }

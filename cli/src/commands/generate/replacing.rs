@@ -78,7 +78,7 @@ pub(super) fn check_demo(config: &GenerateConfig, requests: &[Wanted]) -> Result
     }
 }
 
-/// Whether a file is another model's image, or `or_else` for one that does not tell.
+/// Tells whether a file is another model's image, or `or_else` for one that does not tell.
 fn is_not_the_demos(path: &Path, or_else: bool) -> bool {
     let recipe = ImageFile::open(path).and_then(|file| file.recipe_json());
     let recipe = recipe.ok().flatten();

@@ -1,4 +1,4 @@
-//! What is asked for, image by image, before any model file is opened.
+//! The requests, one for each image, before any model file is opened.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const MAX_IMAGES: usize = 100_000;
 pub(super) struct Wanted {
     /// The image.
     pub(super) request: Request,
-    /// Where it goes.
+    /// The image's file.
     pub(super) target: Target,
     /// The line of the file that asks for it.
     pub(super) origin: Option<String>,
@@ -33,7 +33,7 @@ impl Wanted {
     /// know of them.
     ///
     /// # Errors
-    /// What is wrong with the file of prompts.
+    /// The fault of the file of prompts.
     pub(super) fn all(
         config: &GenerateConfig,
         seed: u64,
@@ -172,9 +172,9 @@ fn of_file(
     Ok(requests)
 }
 
-/// What the images of a file are called.
+/// The names of the images of a prompt file.
 struct Names {
-    /// Where the names that lines give begin.
+    /// The folder that names of lines are relative to.
     folder: PathBuf,
     /// The file's name without its extension.
     stem: String,
@@ -200,7 +200,7 @@ impl Names {
         format!("{}-{}", self.stem, image + 1)
     }
 
-    /// What a line's own images are called, if it says so.
+    /// The names of a line's images, if the line gives them.
     fn own(&self, own: &Own) -> Result<Option<OutputNames>, CliError> {
         let output = own.output.as_ref();
         let parse = |output: &PathBuf| OutputNames::parse_as("`output`", &self.folder.join(output));

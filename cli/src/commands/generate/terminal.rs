@@ -1,4 +1,4 @@
-//! What a session tells becomes lines, bars and files.
+//! Turns the events of a session into lines, bars and files.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,7 +26,7 @@ pub(super) struct Terminal<'a> {
     shown: Shown,
     /// Tensors, if asked for.
     pub(super) trace: Option<Trace>,
-    /// What was written so far.
+    /// The images that were written so far.
     pub(super) images: Vec<ImageRecord>,
     /// How many of the images that are there already were told of.
     made_told: usize,

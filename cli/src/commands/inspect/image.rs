@@ -33,7 +33,7 @@ struct Described<'a> {
     parameters: Option<&'a str>,
     /// This program's own record.
     recipe: Option<Value>,
-    /// What is understood of another program's.
+    /// The settings of another program that are understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     foreign: Option<Map<String, Value>>,
     /// Why there is a record and it is not read.

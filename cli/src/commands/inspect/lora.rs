@@ -1,4 +1,4 @@
-//! What a LoRA is, for people.
+//! The description of a LoRA, as text.
 
 use std::fmt::Write as _;
 

@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::error::CliError;
 use crate::progress::{LoadProgress, Progress};
 
-/// Where tensors are read to.
+/// The memory that tensors are read into.
 pub(super) enum Target {
     /// Into memory that is dropped at once.
     Nowhere,
@@ -35,7 +35,7 @@ impl Target {
     /// Reads every tensor of a checkpoint.
     ///
     /// # Errors
-    /// What keeps the file from being read or the device from being filled.
+    /// The error of reading the file or of filling the device.
     pub(super) fn read(&self, weights: &Weights) -> Result<LoadReport, CliError> {
         let console = Console::new(Verbosity::Normal);
         let message = format!("Reading the {}", weights.component());
@@ -80,7 +80,7 @@ impl OnBackend for Reading<'_> {
     }
 }
 
-/// As `1933 tensors, 19.03 GiB in 8.3 s, 2.46 GB/s past the page cache, …`.
+/// Formats a report: `1933 tensors, 19.03 GiB in 8.3 s, 2.46 GB/s past the page cache, …`.
 pub(super) fn text(report: &LoadReport) -> String {
     let mut text = format!(
         "{} tensors, {} in {:.1} s, {:.2} GB/s {}",

@@ -1,4 +1,4 @@
-//! What a manual page has beside the flags: exit codes, variables, examples.
+//! The sections of a manual page after the flags: exit codes, variables, examples.
 
 use std::fmt::Write as _;
 

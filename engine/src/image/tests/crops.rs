@@ -23,11 +23,11 @@ struct Crop {
     to: [u32; 2],
     /// Left, top, right and bottom.
     region: [u32; 4],
-    /// Of the image's part at that size.
+    /// The digest of the image's part at that size.
     filled: String,
-    /// Of the mask's.
+    /// The digest of the mask's part at that size.
     mask: String,
-    /// Of the image with its own mirror image put back.
+    /// The digest of the image with its own mirror image put back.
     overlaid: String,
 }
 

@@ -15,7 +15,7 @@ struct Resize {
     seed: u32,
     from: [u32; 2],
     to: [u32; 2],
-    /// Of the resized samples.
+    /// The digest of the resized samples.
     sha256: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is advised where something does not fit.
+//! The advice where something does not fit.
 
 use super::*;
 

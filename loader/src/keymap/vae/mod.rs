@@ -159,7 +159,7 @@ fn is_time_conv(name: &str) -> bool {
     })
 }
 
-/// Whether a diffusers name is of a parameter that decoding needs.
+/// Tells whether a diffusers name is of a parameter that decoding needs.
 fn is_parameter(name: &str) -> bool {
     let convolution = |rest: &str| matches!(rest, "weight" | "bias");
     let Some(name) = name.strip_prefix("decoder.") else {
@@ -176,7 +176,7 @@ fn is_parameter(name: &str) -> bool {
     }
 }
 
-/// Whether a diffusers name is of a parameter that encoding needs.
+/// Tells whether a diffusers name is of a parameter that encoding needs.
 fn is_encoder_parameter(name: &str) -> bool {
     let Some(name) = name.strip_prefix("encoder.") else {
         let rest = name.strip_prefix("quant_conv.");
@@ -191,7 +191,7 @@ fn is_encoder_parameter(name: &str) -> bool {
     }
 }
 
-/// Whether `head.rest` is one of the layers that encoder and decoder have in common.
+/// Tells whether `head.rest` is one of the layers that encoder and decoder have in common.
 fn is_end_or_middle(head: &str, rest: &str) -> bool {
     match head {
         "conv_in" | "conv_out" => matches!(rest, "weight" | "bias"),
@@ -203,7 +203,7 @@ fn is_end_or_middle(head: &str, rest: &str) -> bool {
     }
 }
 
-/// Whether `key` is `list.N.` and then something that `item` accepts.
+/// Tells whether `key` is `list.N.` and then something that `item` accepts.
 fn in_list(key: &str, list: &str, item: fn(&str) -> bool) -> bool {
     let rest = key
         .strip_prefix(list)

@@ -14,7 +14,7 @@ pub(super) struct Decoded {
 /// Decodes UTF-8, and UTF-16 that begins with its byte order mark, as Windows writes it.
 ///
 /// # Errors
-/// What the file is instead, to follow `is`.
+/// Says what the file is instead, in words that follow `is`.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     if let Some(kind) = binary_kind(bytes) {
         return Err(format!("is {kind}"));
@@ -82,7 +82,7 @@ fn with_one_line_end(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// Whether every other byte is zero, as in Latin letters of UTF-16.
+/// Tells whether every other byte is zero, as in Latin letters of UTF-16.
 fn is_bare_utf16(bytes: &[u8]) -> bool {
     let (pairs, odd) = bytes.as_chunks::<2>();
     let zero = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();

@@ -60,7 +60,7 @@ impl Form {
     }
 }
 
-/// Whether a text begins as JSON does: with an object, a list, or a brace alone on its line.
+/// Tells whether a text begins as JSON does: with an object, a list, or a brace alone on its line.
 fn is_json(text: &str) -> bool {
     let text = text.trim_start();
     let first = text.lines().next().unwrap_or_default().trim_end();
@@ -76,7 +76,8 @@ fn is_json(text: &str) -> bool {
     }
 }
 
-/// What a text of prompts is in truth, and the line that shows it; `None` for prompts.
+/// Recognises a text that holds no prompts: the line that shows it, and what the text is. `None`
+/// for prompts.
 pub(super) fn other_form(text: &str) -> Option<(usize, String)> {
     let lines = || {
         let numbered = text.lines().enumerate();
@@ -118,7 +119,7 @@ pub(super) fn other_form(text: &str) -> Option<(usize, String)> {
     None
 }
 
-/// Whether a line, in small letters, names the columns of a table.
+/// Tells whether a line, in small letters, names the columns of a table.
 fn is_table_head(line: &str, more: bool) -> bool {
     let names: Vec<&str> = line
         .split([',', '\t', ';', '|'])
@@ -129,7 +130,7 @@ fn is_table_head(line: &str, more: bool) -> bool {
     more && names.iter().any(is_prompt) && names.iter().all(is_name)
 }
 
-/// What a line holds that nobody means to be drawn.
+/// Recognises a line that nobody means to be drawn, and says what it holds.
 fn other_line(line: &str) -> Option<String> {
     let lower = line.to_lowercase();
     if is_json(line) {

@@ -44,7 +44,7 @@ fn first(text: &str) -> &str {
     text.trim_start().lines().next().unwrap_or_default().trim()
 }
 
-/// Whether a text is one value of JSON.
+/// Tells whether a text is one value of JSON.
 fn is_value(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

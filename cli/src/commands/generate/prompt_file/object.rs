@@ -21,7 +21,7 @@ const FIELDS: [&str; 8] = [
     "cfg_scale",
     "output",
 ];
-/// What other programs call them.
+/// The names of fields in other programs, and the fields here.
 const ELSEWHERE: [(&str, &str); 21] = [
     ("text", "prompt"),
     ("caption", "prompt"),
@@ -113,7 +113,7 @@ fn set(
     Ok(())
 }
 
-/// What to say of a field that there is not.
+/// The message about a field that does not exist.
 fn unknown(field: &str) -> String {
     let name = field.trim().to_lowercase().replace(['-', ' '], "_");
     let squeezed = |name: &str| name.replace('_', "");

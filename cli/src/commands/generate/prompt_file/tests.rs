@@ -1,6 +1,6 @@
 use super::{BadLines, Line, Sampling, read};
 
-/// What `read` makes of a file of this name: its lines, the faults, and the notices.
+/// Reads a file of this name: its lines, the faults, and the notices.
 fn reading(name: &str, bytes: &[u8]) -> (Result<Vec<Line>, String>, Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);

@@ -12,7 +12,7 @@ fn texts(list: &[(&str, &str)]) -> Texts {
     texts
 }
 
-/// What every recipe below says.
+/// Checks the settings that every recipe below has.
 #[track_caller]
 fn check(found: &Foreign, program: &str, left: Option<&str>) {
     assert_eq!(found.program, program);
