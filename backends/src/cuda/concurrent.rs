@@ -98,7 +98,7 @@ pub(super) fn launch(
 }
 
 /// Launches what was noted down so far.
-fn launch_noted() {
+pub(super) fn launch_noted() {
     let noted = OPEN.with_borrow_mut(|open| {
         let noted = open.as_mut()?;
         let (engine, client) = noted.engine.take()?;

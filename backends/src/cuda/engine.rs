@@ -1,10 +1,10 @@
 //! Streams of our own beside Burn's.
 //!
 //! All work goes through [`Engine::run`]. It runs on CubeCL's device thread, where everything that
-//! Burn was asked for before has been submitted; it makes our streams wait for what is submitted on
-//! the device, and what is submitted later wait for our streams. Both are waits of the device. So
-//! the order of calls is the order of effects, and memory that Burn frees after a call is not
-//! reused before our work with it has ended.
+//! Burn was asked for before has been submitted; it makes our streams wait for what Burn has
+//! submitted, and what Burn submits later wait for our streams ([`Order`]). Both are waits of the
+//! device. So the order of calls is the order of effects, and memory that Burn frees after a call
+//! is not reused before our work with it has ended.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cubecl::cubecl::prelude::ComputeClient;
 use burn_cuda::CudaDevice;
-use cudarc::driver::{CudaContext, DriverError, sys};
+use cudarc::driver::{DriverError, sys};
 
 use super::blas::{Blas, Product};
 use super::compile::{self, CompileError};
 use super::driver_message::driver_message;
 use super::lanes::Lanes;
 use super::launch::Functions;
+use super::order::Order;
 use super::scope::Scope;
 
 /// The reasons why there is no engine for a device.
@@ -93,18 +94,19 @@ impl Engine {
     }
 
     fn new(device: &CudaDevice) -> Result<Self, EngineError> {
-        let context = CudaContext::new(device.index)?;
-        let functions = Functions::new(compile::module(&context)?);
-        let blas = Blas::new(&context);
+        let order = Order::of(device)?;
+        let context = order.context();
+        let functions = Functions::new(compile::module(context)?);
+        let blas = Blas::new(context);
         let shared_memory = context.attribute(
             sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
         )?;
         Ok(Self {
-            lanes: Lanes::new(&context)?,
-            functions,
-            blas,
             shared_memory: usize::try_from(shared_memory).unwrap_or(0),
             capability: context.compute_capability()?,
+            functions,
+            blas,
+            lanes: Lanes::new(order)?,
         })
     }
 

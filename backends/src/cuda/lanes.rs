@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError};
+use burn_cubecl::cubecl::stream_id::StreamId;
+use cudarc::driver::{CudaStream, DriverError};
 
 use super::order::Order;
 use super::scratch::{Scratch, Use};
@@ -19,25 +20,23 @@ pub(super) struct Lane<'a> {
 
 /// The main stream and the side stream.
 pub(super) struct Lanes {
-    context: Arc<CudaContext>,
     main: Arc<CudaStream>,
     side: SideStream,
-    order: Order,
+    order: Arc<Order>,
     scratch: [Mutex<Scratch>; 2],
 }
 
 impl Lanes {
-    /// Makes the streams of a device.
+    /// Makes the streams of the device of an order.
     ///
     /// # Errors
     /// The driver's.
-    pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
+    pub(super) fn new(order: Arc<Order>) -> Result<Self, DriverError> {
         Ok(Self {
-            main: context.new_stream()?,
-            side: SideStream::new(context)?,
-            order: Order::new(context)?,
+            main: order.context().new_stream()?,
+            side: SideStream::new(order.context())?,
             scratch: Default::default(),
-            context: context.clone(),
+            order,
         })
     }
 
@@ -46,25 +45,31 @@ impl Lanes {
     /// # Errors
     /// The driver's.
     pub(super) fn bind_to_thread(&self) -> Result<(), DriverError> {
-        self.context.bind_to_thread()
+        self.order.context().bind_to_thread()
     }
 
-    /// Makes the main stream wait for all work that is submitted to the device.
+    /// Makes the main stream wait for all work that Burn has submitted to the device.
     ///
     /// # Errors
     /// The driver's.
     pub(super) fn enter(&self) -> Result<(), DriverError> {
-        self.order.enter(&self.context, &self.main)
+        self.order.enter(&self.main)
     }
 
-    /// Makes all work that is submitted to the device later wait for our streams, of which the
+    /// Takes note of a stream of Burn's whose work ours comes after; `true` if
+    /// [`enter`](Self::enter) may not have known it.
+    pub(super) fn meet(&self, stream: StreamId) -> bool {
+        self.order.meet(stream)
+    }
+
+    /// Makes all work that Burn submits to the device later wait for our streams, of which the
     /// side stream may have had no work.
     ///
     /// # Errors
     /// The driver's.
     pub(super) fn leave(&self, with_side: bool) -> Result<(), DriverError> {
         let side = with_side.then_some(&*self.side.stream);
-        self.order.leave(&self.context, &self.main, side)
+        self.order.leave(&self.main, side)
     }
 
     /// Makes the side stream wait for what the main stream has been given so far.

@@ -27,6 +27,7 @@ mod scratch;
 mod side_stream;
 mod sink;
 mod slots;
+mod streams;
 mod tensor;
 
 use burn_cuda::Cuda;
@@ -41,7 +42,7 @@ impl DeviceStorage for Cuda {
 
     const KERNELS: KernelSet = KernelSet::Cuda;
 
-    const COPIES_BESIDE: bool = false;
+    const COPIES_BESIDE: bool = true;
 
     type Sink = sink::CudaSink;
 

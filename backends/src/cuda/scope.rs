@@ -20,6 +20,8 @@ pub(super) struct Scope<'a> {
     client: &'a ComputeClient<CudaRuntime>,
     /// True once our streams wait for Burn's work.
     entered: Cell<bool>,
+    /// True if they must wait for it once more, before the next work.
+    reenter: Cell<bool>,
     /// True while work goes to the side stream.
     on_side: Cell<bool>,
     /// True once anything went to the side stream.
@@ -40,6 +42,7 @@ impl<'a> Scope<'a> {
             blas,
             client,
             entered: Cell::new(false),
+            reenter: Cell::new(false),
             on_side: Cell::new(false),
             side_used: Cell::new(false),
         }
@@ -58,6 +61,10 @@ impl<'a> Scope<'a> {
 
     /// The address of Burn's memory, which the caller's handle keeps.
     pub(super) fn pointer(&self, handle: &Handle) -> u64 {
+        if self.lanes.meet(handle.stream) && self.entered.get() {
+            // Another thread's memory, whose stream our streams have not waited for yet.
+            self.reenter.set(true);
+        }
         match self.client.get_resource(handle.clone()) {
             Ok(resource) => resource.resource().ptr,
             // An operation of a backend returns a tensor and nothing else.
@@ -81,6 +88,11 @@ impl<'a> Scope<'a> {
     pub(super) fn lane(&self) -> Result<Lane<'a>, DriverError> {
         if !self.entered.replace(true) {
             self.lanes.enter()?;
+        } else if self.reenter.take() {
+            self.lanes.enter()?;
+            if self.on_side.get() {
+                self.lanes.start_side_stream()?;
+            }
         }
         Ok(self.lanes.lane(self.on_side.get()))
     }

@@ -1,18 +1,20 @@
-//! NVIDIA GPUs: pinned host buffers, asynchronous copies on a stream of their own, events as
-//! fences.
+//! Uploads to NVIDIA GPUs: pinned host buffers, asynchronous copies on a stream of their own, events
+//! as fences.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::c_void;
 use std::sync::Arc;
 
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
+use burn_cubecl::cubecl::stream_id::StreamId;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::driver_message::driver_message;
+use super::order::Order;
 use super::probe;
 use crate::cube::memory::{self, CubeMemory};
 use crate::upload::{
@@ -28,11 +30,11 @@ pub struct CudaSink {
     allowance: Allowance,
     /// The address of each memory on the device.
     pointers: Vec<sys::CUdeviceptr>,
-    context: Arc<CudaContext>,
+    pub(super) order: Arc<Order>,
     pub(super) stream: Arc<CudaStream>,
     in_flight: VecDeque<(HostBuffer, CudaEvent)>,
-    /// True if CubeCL's stream has allocations that ours must not touch yet.
-    unordered: bool,
+    /// CubeCL's streams that have allocations which ours must not touch yet.
+    unordered: HashSet<StreamId>,
 }
 
 impl CudaSink {
@@ -41,26 +43,24 @@ impl CudaSink {
     /// # Errors
     /// [`UploadError::Device`] if the driver refuses a stream.
     pub fn new(device: &CudaDevice) -> Result<Self, UploadError> {
-        let context = CudaContext::new(device.index).map_err(failed)?;
-        let stream = context.new_stream().map_err(failed)?;
+        let order = Order::of(device).map_err(failed)?;
+        let stream = order.context().new_stream().map_err(failed)?;
         Ok(Self {
             memory: CubeMemory::new(device),
             allowance: Allowance::default(),
             pointers: Vec::new(),
-            context,
+            order,
             stream,
             in_flight: VecDeque::new(),
-            unordered: false,
+            unordered: HashSet::new(),
         })
     }
 
-    /// Waits for CubeCL's stream, on which memory is allocated: before that, a new allocation
-    /// may still be in use by what came before it there.
+    /// Waits for CubeCL's streams on which memory is allocated, whichever thread writes: before
+    /// that, a new allocation may still be in use by what came before it there.
     fn order_after_allocations(&mut self) -> Result<(), UploadError> {
-        if std::mem::take(&mut self.unordered) {
-            self.memory.wait()?;
-        }
-        Ok(())
+        let mut streams = self.unordered.drain();
+        streams.try_for_each(|stream| stream.executes(|| self.memory.wait()))
     }
 }
 
@@ -72,10 +72,11 @@ impl DeviceSink for CudaSink {
         self.allowance.take(bytes as u64, free)?;
         let id = self.memory.allocate(bytes)?;
         let (handle, _) = self.memory.get(id).ok_or_else(|| not_of_size(id, bytes))?;
+        let stream = handle.stream;
         let resource = self.memory.client.get_resource(handle.clone());
         self.pointers
             .push(resource.map_err(memory::failed)?.resource().ptr);
-        self.unordered = true;
+        self.unordered.insert(stream);
         Ok(id)
     }
 
@@ -87,7 +88,7 @@ impl DeviceSink for CudaSink {
         }
         // Where the system refuses to pin (a low limit of locked memory), copies are slower and
         // as right.
-        match Pin::new(&self.context, &mut buffer) {
+        match Pin::new(self.order.context(), &mut buffer) {
             Ok(pin) => Ok(buffer.pinned_by(Box::new(pin) as Box<dyn Any + Send>)),
             Err(_) => Ok(buffer),
         }
@@ -95,7 +96,7 @@ impl DeviceSink for CudaSink {
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
         self.order_after_allocations()?;
-        self.context.bind_to_thread().map_err(failed)?;
+        self.order.context().bind_to_thread().map_err(failed)?;
         let event = (|| {
             for piece in pieces {
                 let size = self.memory.get(piece.memory).map(|(_, size)| size);

@@ -99,6 +99,12 @@ pub trait Slots<B: Backend>: Send + 'static {
     /// # Errors
     /// A failing device.
     fn used(&self) -> Result<Self::Used, UploadError>;
+
+    /// The number of the device's queues of work that the marks tell apart from copies. 0 where
+    /// they do not, so that nothing is copied while the device computes.
+    fn queues(&self) -> usize {
+        0
+    }
 }
 
 /// Checks that a tensor of `bytes` bytes at `offset` lies in memory of `size` bytes (`None` if
