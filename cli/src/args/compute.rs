@@ -69,6 +69,7 @@ pub(super) fn resolve(
             LoadMethod::InPlace
         },
         one_model: environment.get(ONE_MODEL_VARIABLE).is_some(),
+        ..ComputeConfig::default()
     })
 }
 

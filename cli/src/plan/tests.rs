@@ -3,9 +3,9 @@
 use backends::{Arithmetic, BackendKind, DeviceMemory, KernelSet};
 use burn::tensor::FloatDType;
 use engine::plan::{
-    AdapterSizes, Budget, Described, ModelBytes, Place, Plan, Setting, Subject, Work,
+    AdapterSizes, Blocks, Budget, Described, ModelBytes, Place, Plan, Setting, Subject, Work,
 };
-use engine::request::VaeTiling;
+use engine::request::{StreamChoice, VaeTiling};
 use loader::Footprint;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
@@ -33,14 +33,20 @@ fn subject() -> Subject {
         text_encoder: Described {
             config: TextEncoderConfig::published(),
             bytes: fp8(8 * GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         transformer: Described {
             config: TransformerConfig::published(),
             bytes: fp8(19 * GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         vae: Described {
             config: VaeConfig::published(),
             bytes: fp8(GIB / 4),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         vae_encoder: None,
         adapters: AdapterSizes::default(),
@@ -77,6 +83,11 @@ fn setting(total: u64, limit: Option<u64>) -> Setting {
         kernels: KernelSet::Portable,
         arithmetic: Arithmetic::Exact,
         one_model: false,
+        stream: StreamChoice::Off,
+        ram_cache: 0,
+        host_limit: None,
+        read_rate: None,
+        flops_per_second: None,
     }
 }
 
@@ -101,10 +112,14 @@ fn the_table_tells_of_loras_and_of_tiles() {
         text_encoder: Described {
             config: TextEncoderConfig::published(),
             bytes: fp8(GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         transformer: Described {
             config: TransformerConfig::published(),
             bytes: fp8(GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         adapters: AdapterSizes {
             tensors: 1440,

@@ -1,10 +1,13 @@
 //! The memory plan: what each phase needs, from the files' headers alone, and whether it fits.
 
 mod advice;
+mod blocks;
 mod budget;
+mod flops;
 mod phase;
 mod remedy;
 mod setting;
+mod streaming;
 mod subject;
 mod tiling;
 mod work;
@@ -18,10 +21,13 @@ use serde::Serialize;
 use crate::error::Error;
 
 pub use advice::Advice;
+pub use blocks::{Blocks, block_of};
 pub use budget::{Budget, RUNTIME_ALLOWANCE};
+pub use flops::pass_flops;
 pub use phase::{PhaseName, PhasePlan, Verdict};
 pub use remedy::{Remedy, Shape, remedies_in_words};
 pub use setting::{Chosen, Facts, Place, Setting, dtype_str, facts};
+pub use streaming::{Streaming, is_streamed};
 pub use subject::{AdapterSizes, Described, ModelBytes, Subject};
 pub use work::Work;
 

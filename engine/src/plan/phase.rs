@@ -7,7 +7,10 @@ use model::memory;
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 
+use super::blocks::Blocks;
+use super::flops::pass_flops;
 use super::setting::{Place, Setting};
+use super::streaming::{Candidate, Streaming};
 use super::subject::{ModelBytes, Subject};
 use super::tiling::tiling;
 use super::work::Work;
@@ -75,9 +78,9 @@ pub struct PhasePlan {
     pub tensors: usize,
     /// Their bytes in the file.
     pub file_bytes: u64,
-    /// Weights that are FP8 in memory, with their scales.
+    /// Weights that are FP8 in memory, with their scales, those that are streamed included.
     pub fp8_bytes: u64,
-    /// The other weights in memory.
+    /// The other weights in memory, those that are streamed included.
     pub other_bytes: u64,
     /// The LoRAs among the other weights.
     pub adapter_bytes: u64,
@@ -86,13 +89,16 @@ pub struct PhasePlan {
     pub mapped_bytes: u64,
     /// Activations and scratch at the peak, estimated.
     pub working_bytes: u64,
-    /// Weights that are not mapped, and working memory.
+    /// Weights that are not mapped, or what streaming holds of them, and working memory.
     pub peak_bytes: u64,
     /// The memory that may be taken, where that is known.
     pub available_bytes: Option<u64>,
     /// How the VAE goes through the image; whole in the other phases.
     #[serde(rename = "tile_side", serialize_with = "tile_side")]
     pub tiling: Tiling,
+    /// What is streamed, where not all fits: in as little memory as it takes, if even that does
+    /// not.
+    pub streaming: Option<Streaming>,
     /// The answer to whether it fits.
     pub verdict: Verdict,
 }
@@ -108,21 +114,34 @@ impl PhasePlan {
         self.peak_bytes - self.working_bytes
     }
 
-    fn new(
-        phase: PhaseName,
-        model: Component,
-        bytes: &ModelBytes,
-        setting: &Setting,
-        working: u64,
-    ) -> Self {
+    fn new(phase: PhaseName, model: Model<'_>, setting: &Setting, working: u64) -> Self {
+        let Model {
+            component,
+            bytes,
+            blocks,
+            compute_seconds,
+        } = model;
         let place = phase.place(setting);
         let weights = bytes.loaded;
         let mapped = mapped(bytes, place, setting);
-        let peak = weights.total() - mapped + working;
+        let whole = weights.total() - mapped;
         let available = setting.available(place);
+        let room = available.map(|available| available.saturating_sub(working));
+        let short = room.filter(|room| setting.streams(place) && whole > *room);
+        let streaming = short.and_then(|room| {
+            let candidate = Candidate {
+                blocks,
+                weights: whole,
+                place,
+                one_pass: phase == PhaseName::Encode,
+                compute_seconds,
+            };
+            candidate.streaming(room, setting)
+        });
+        let peak = streaming.map_or(whole, |streaming| streaming.held_bytes) + working;
         Self {
             phase,
-            model,
+            model: component,
             place,
             tensors: bytes.tensors,
             file_bytes: bytes.file,
@@ -134,6 +153,7 @@ impl PhasePlan {
             peak_bytes: peak,
             available_bytes: available,
             tiling: Tiling::Whole,
+            streaming,
             verdict: match (available, place) {
                 (None, _) => Verdict::Unknown,
                 (Some(available), _) if peak <= available => Verdict::Fits,
@@ -142,6 +162,16 @@ impl PhasePlan {
             },
         }
     }
+}
+
+/// A model as a phase uses it.
+#[derive(Clone, Copy)]
+struct Model<'a> {
+    component: Component,
+    bytes: &'a ModelBytes,
+    blocks: &'a Blocks,
+    /// Seconds that a pass through its blocks computes, where they are known.
+    compute_seconds: Option<f64>,
 }
 
 /// Image pixels along the side of the VAE's tiles; none where it works on the whole.
@@ -182,9 +212,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
     );
     let adapter_bytes = subject.adapters.bytes(numerics);
     let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);
-    let phase = |name, model, bytes: &ModelBytes, working| {
-        PhasePlan::new(name, model, bytes, setting, working)
-    };
+    let phase = |name, model: Model<'_>, working| PhasePlan::new(name, model, setting, working);
     let vae = &subject.vae;
     let vae_phase = |name, bytes: &ModelBytes, memory: VaeMemory, beside: Option<u64>| {
         let needs = |tiling| {
@@ -207,29 +235,42 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
             PhaseName::Decode => work.decoder_tiling.unwrap_or(tiling),
             _ => tiling,
         };
+        let model = Model {
+            component: Component::Vae,
+            bytes,
+            blocks: &vae.blocks,
+            compute_seconds: None,
+        };
         PhasePlan {
             tiling,
-            ..phase(name, Component::Vae, bytes, needs(tiling))
+            ..phase(name, model, needs(tiling))
         }
     };
-    let encode = phase(
-        PhaseName::Encode,
-        Component::TextEncoder,
-        &encoder.bytes,
-        encoding,
-    );
+    let text_encoder = Model {
+        component: Component::TextEncoder,
+        bytes: &encoder.bytes,
+        blocks: &encoder.blocks,
+        compute_seconds: None,
+    };
+    let encode = phase(PhaseName::Encode, text_encoder, encoding);
     let encode_image = subject
         .vae_encoder
         .as_ref()
         .map(|bytes| vae_phase(PhaseName::EncodeImage, bytes, memory::vae_encoder, None));
+    let flops = pass_flops(
+        &transformer.config,
+        work.image_tokens(),
+        &work.text_lengths(),
+    );
+    let model = Model {
+        component: Component::Transformer,
+        bytes: &adapted,
+        blocks: &transformer.blocks,
+        compute_seconds: setting.flops_per_second.map(|rate| flops / rate),
+    };
     let denoise = PhasePlan {
         adapter_bytes,
-        ..phase(
-            PhaseName::Denoise,
-            Component::Transformer,
-            &adapted,
-            denoising,
-        )
+        ..phase(PhaseName::Denoise, model, denoising)
     };
     let wanted = work.images > 1 && setting.place == Place::Device && !setting.one_model;
     let beside = wanted.then_some(denoise.peak_bytes);

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::budget::{Budget, RUNTIME_ALLOWANCE, Room};
 use crate::error::Error;
-use crate::request::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
+use crate::request::{BackendName, ComputeConfig, DtypeChoice, StreamChoice, VaeTiling};
 
 /// The facts that a backend tells of its device.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +119,18 @@ pub struct Setting {
     /// True if the decoder is never beside the transformer.
     #[serde(skip)]
     pub one_model: bool,
+    /// Whether blocks that do not fit are streamed.
+    #[serde(skip)]
+    pub stream: StreamChoice,
+    /// The most bytes of streamed blocks that stay in host memory.
+    pub ram_cache: u64,
+    /// The most host memory to count on, whatever there is.
+    #[serde(skip)]
+    pub host_limit: Option<u64>,
+    /// Bytes a second that are read from the transformer's files, where that is known.
+    pub read_rate: Option<f64>,
+    /// Operations a second of the transformer on this device, where an earlier run has shown it.
+    pub flops_per_second: Option<f64>,
 }
 
 /// [`DeviceChoice`] for JSON.
@@ -194,13 +206,18 @@ impl Setting {
             chosen: None,
             budget,
             limit_name: compute.limit_name,
-            host_available: host_available(),
+            host_available: host_memory(compute.host_limit),
             dtype: facts.dtype,
             vae_tiling: compute.vae_tiling,
             weights: compute.weights,
             kernels: facts.kernels,
             arithmetic: compute.arithmetic,
             one_model: compute.one_model,
+            stream: compute.stream,
+            ram_cache: compute.ram_cache,
+            host_limit: compute.host_limit,
+            read_rate: None,
+            flops_per_second: None,
         }
     }
 
@@ -213,7 +230,7 @@ impl Setting {
             } else {
                 B::memory(device).map(DeviceFigures::from)
             },
-            host_available: host_available(),
+            host_available: host_memory(self.host_limit),
             ..*self
         }
     }
@@ -263,6 +280,18 @@ impl Setting {
         }
     }
 
+    /// Returns whether what does not fit in a place is streamed. A mapping needs no stream: the
+    /// system drops its pages and reads them again.
+    pub fn streams(&self, place: Place) -> bool {
+        let is_read = place == Place::Device || self.weights == LoadMethod::Read;
+        self.stream == StreamChoice::Auto && is_read
+    }
+
+    /// Returns whether bytes get to a place while it computes.
+    pub fn copies_beside(&self, place: Place) -> bool {
+        place == Place::Device && self.kernels == KernelSet::Cuda
+    }
+
     /// Returns the numerics of a phase in a place: the processor's numbers are f32 beside a GPU's.
     pub fn numerics(&self, place: Place) -> Numerics {
         let dtype = if place == self.place {
@@ -279,6 +308,14 @@ impl Setting {
             kernels: RunningKernels::of(kernels),
             arithmetic: Arithmetic::Exact,
         }
+    }
+}
+
+/// The host memory that can be had without swapping, and not more than `limit`.
+fn host_memory(limit: Option<u64>) -> Option<u64> {
+    match (host_available(), limit) {
+        (Some(available), Some(limit)) => Some(available.min(limit)),
+        (available, limit) => available.or(limit),
     }
 }
 

@@ -5,6 +5,7 @@ use burn::tensor::DType;
 use loader::{Component, Footprint, Summary, Weights};
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
+use super::blocks::Blocks;
 use crate::models::Models;
 
 /// The sizes of the three models, known from their headers.
@@ -42,6 +43,10 @@ pub struct Described<C> {
     pub config: C,
     /// The bytes of its weights.
     pub bytes: ModelBytes,
+    /// The part of them that can be streamed.
+    pub blocks: Blocks,
+    /// The same part, were its matrices FP8.
+    pub blocks_as_fp8: Blocks,
 }
 
 /// How much of a model there is.
@@ -64,14 +69,20 @@ impl Subject {
             text_encoder: Described {
                 config: models.text_encoder.config.clone(),
                 bytes: ModelBytes::of(&models.text_encoder.weights),
+                blocks: Blocks::of(&models.text_encoder.weights),
+                blocks_as_fp8: Blocks::as_fp8(&models.text_encoder.weights),
             },
             transformer: Described {
                 config: models.transformer.config.clone(),
                 bytes: ModelBytes::of(&models.transformer.weights),
+                blocks: Blocks::of(&models.transformer.weights),
+                blocks_as_fp8: Blocks::as_fp8(&models.transformer.weights),
             },
             vae: Described {
                 config: models.vae.config.clone(),
                 bytes: ModelBytes::of(&models.vae.weights),
+                blocks: Blocks::of(&models.vae.weights),
+                blocks_as_fp8: Blocks::as_fp8(&models.vae.weights),
             },
             vae_encoder: models.vae_encoder.as_ref().map(ModelBytes::of),
             adapters: AdapterSizes {
@@ -86,13 +97,19 @@ impl Subject {
     /// Replaces a model by one from an FP8 file.
     pub(super) fn with_fp8(&self, component: Component) -> Self {
         let mut subject = self.clone();
-        let bytes = match component {
-            Component::TextEncoder => &mut subject.text_encoder.bytes,
-            Component::Transformer => &mut subject.transformer.bytes,
-            Component::Vae => &mut subject.vae.bytes,
-        };
-        bytes.loaded = bytes.as_fp8;
+        match component {
+            Component::TextEncoder => subject.text_encoder.become_fp8(),
+            Component::Transformer => subject.transformer.become_fp8(),
+            Component::Vae => subject.vae.become_fp8(),
+        }
         subject
+    }
+}
+
+impl<C> Described<C> {
+    fn become_fp8(&mut self) {
+        self.bytes.loaded = self.bytes.as_fp8;
+        self.blocks = self.blocks_as_fp8.clone();
     }
 }
 

@@ -6,6 +6,7 @@ use loader::Footprint;
 use model::vae::Tiling;
 use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 
+use super::blocks::Blocks;
 use super::budget::Budget;
 use super::phase::{PhaseName, PhasePlan, Verdict};
 use super::remedy::Remedy;
@@ -13,9 +14,10 @@ use super::setting::{Place, Setting};
 use super::subject::{AdapterSizes, Described, ModelBytes, Subject};
 use super::work::Work;
 use super::{Advice, Plan, Written};
-use crate::request::VaeTiling;
+use crate::request::{StreamChoice, VaeTiling};
 
 mod advice;
+mod streaming;
 
 const GIB: u64 = 1 << 30;
 
@@ -47,14 +49,20 @@ fn subject() -> Subject {
         text_encoder: Described {
             config: text_encoder,
             bytes: fp8(8 * GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         transformer: Described {
             config: transformer,
             bytes: fp8(19 * GIB),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         vae: Described {
             config: vae,
             bytes: fp8(GIB / 4),
+            blocks: Blocks::default(),
+            blocks_as_fp8: Blocks::default(),
         },
         vae_encoder: None,
         adapters: AdapterSizes::default(),
@@ -106,6 +114,11 @@ fn setting(total: u64) -> Setting {
         kernels: backends::KernelSet::Portable,
         arithmetic: Arithmetic::Exact,
         one_model: false,
+        stream: StreamChoice::Off,
+        ram_cache: 0,
+        host_limit: None,
+        read_rate: None,
+        flops_per_second: None,
     }
 }
 

@@ -50,6 +50,16 @@ pub enum VaeTiling {
     Off,
 }
 
+/// Whether blocks that do not fit in memory are read anew in each step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StreamChoice {
+    /// Those that do not fit.
+    Auto,
+    /// None: what does not fit is refused.
+    #[default]
+    Off,
+}
+
 /// The device, and how to compute on it.
 #[derive(Debug, Clone, Copy)]
 pub struct ComputeConfig {
@@ -73,6 +83,12 @@ pub struct ComputeConfig {
     pub weights: LoadMethod,
     /// True if the decoder is never beside the transformer, whatever is free.
     pub one_model: bool,
+    /// Whether blocks that do not fit are streamed.
+    pub stream: StreamChoice,
+    /// The most bytes of streamed blocks that stay in host memory.
+    pub ram_cache: u64,
+    /// The most host memory to count on; all that there is where there is no limit.
+    pub host_limit: Option<u64>,
 }
 
 impl Default for ComputeConfig {
@@ -88,6 +104,9 @@ impl Default for ComputeConfig {
             vae_tiling: VaeTiling::default(),
             weights: LoadMethod::InPlace,
             one_model: false,
+            stream: StreamChoice::default(),
+            ram_cache: 0,
+            host_limit: None,
         }
     }
 }

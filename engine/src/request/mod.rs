@@ -11,7 +11,7 @@ mod sampling;
 mod seed;
 mod sources;
 
-pub use compute::{BackendName, ComputeConfig, DtypeChoice, VaeTiling};
+pub use compute::{BackendName, ComputeConfig, DtypeChoice, StreamChoice, VaeTiling};
 pub use image_input::ImageInput;
 pub use image_request::Request;
 pub use image_size::{ImageSize, MAX_SIDE, SIDE_MULTIPLE};

@@ -294,6 +294,7 @@ mod tests {
             peak_bytes: weights + working,
             available_bytes: available,
             tiling: Tiling::Whole,
+            streaming: None,
             verdict: Verdict::Fits,
         }
     }

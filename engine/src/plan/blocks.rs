@@ -1,0 +1,98 @@
+//! The blocks of a model, whose weights can be streamed.
+
+use std::collections::BTreeMap;
+
+use loader::{Component, Weights, group_bytes};
+
+/// Weights of a transformer's block that depend on the noise level alone, and not on the image.
+const MODULATIONS: [&str; 2] = ["img_mod.1.weight", "txt_mod.1.weight"];
+/// The text encoder's table of embeddings, of which a prompt needs a few rows.
+const TABLE: &str = "model.embed_tokens.weight";
+
+/// The bytes of a model's blocks that can be streamed: matrices that go to the device as they lie
+/// in their file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Blocks {
+    /// The bytes of each block, in the order in which a pass goes through them.
+    pub bytes: Vec<u64>,
+    /// The bytes of a slot that holds any of them.
+    pub slot: u64,
+    /// Bytes of a table that is read by rows where blocks are streamed.
+    pub table: u64,
+}
+
+impl Blocks {
+    /// Finds the blocks of a model in its header.
+    pub(super) fn of(weights: &Weights) -> Self {
+        let component = weights.component();
+        let groups = group_bytes(weights, &|name| block_of(component, name));
+        let count = groups.keys().last().map_or(0, |last| last + 1);
+        let of = |block| groups.get(&block).copied().unwrap_or_default();
+        let table = match component {
+            Component::TextEncoder => group_bytes(weights, &|name| (name == TABLE).then_some(0)),
+            Component::Transformer | Component::Vae => BTreeMap::new(),
+        };
+        Self {
+            bytes: (0..count).map(|block| of(block).bytes).collect(),
+            slot: groups.values().map(|group| group.slot).max().unwrap_or(0),
+            table: table.get(&0).map_or(0, |table| table.bytes),
+        }
+    }
+
+    /// Finds what the blocks of the same model would be in FP8.
+    pub(super) fn as_fp8(weights: &Weights) -> Self {
+        let component = weights.component();
+        let mut blocks = Self::of(weights);
+        blocks.bytes.fill(0);
+        for name in weights.names() {
+            let block = block_of(component, name);
+            if let Some(bytes) = block.and_then(|block| blocks.bytes.get_mut(block)) {
+                let shape = weights.shape(name).unwrap_or_default();
+                *bytes += shape.iter().product::<usize>() as u64;
+            }
+        }
+        blocks.slot = blocks.bytes.iter().copied().max().unwrap_or(0);
+        blocks
+    }
+}
+
+/// Returns the block, counted from 0, that streams the parameter with a canonical name, if it is a
+/// matrix that can be streamed; `None` for all that stays in memory.
+pub fn block_of(component: Component, name: &str) -> Option<usize> {
+    let prefix = match component {
+        Component::Transformer => "transformer_blocks.",
+        Component::TextEncoder => "model.layers.",
+        Component::Vae => return None,
+    };
+    let (number, rest) = name.strip_prefix(prefix)?.split_once('.')?;
+    let matrix = rest.ends_with(".weight") && !MODULATIONS.contains(&rest);
+    number.parse().ok().filter(|_| matrix)
+}
+
+#[cfg(test)]
+mod tests {
+    use loader::Component;
+
+    use super::block_of;
+
+    #[test]
+    fn the_matrices_of_blocks_are_streamed_and_modulations_are_not() {
+        let transformer = |name| block_of(Component::Transformer, name);
+        assert_eq!(
+            transformer("transformer_blocks.17.attn.to_q.weight"),
+            Some(17)
+        );
+        assert_eq!(
+            transformer("transformer_blocks.0.img_mlp.net.2.weight"),
+            Some(0)
+        );
+        assert_eq!(transformer("transformer_blocks.0.attn.to_q.bias"), None);
+        assert_eq!(transformer("transformer_blocks.3.img_mod.1.weight"), None);
+        assert_eq!(transformer("transformer_blocks.3.txt_mod.1.weight"), None);
+        assert_eq!(transformer("img_in.weight"), None);
+        let encoder = |name| block_of(Component::TextEncoder, name);
+        assert_eq!(encoder("model.layers.27.mlp.up_proj.weight"), Some(27));
+        assert_eq!(encoder("model.embed_tokens.weight"), None);
+        assert_eq!(block_of(Component::Vae, "decoder.mid.0.weight"), None);
+    }
+}
