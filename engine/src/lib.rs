@@ -40,6 +40,7 @@
 //! | [`events`] | what a session tells, cancelling, the guard of the process |
 //! | [`image`], [`record`], [`files`] | pixels, recipes and metadata, files that are whole or not there |
 //! | [`prompt_cache`], [`kept_latents`] | what later runs need not compute again |
+//! | [`rates`] | how fast disks read and devices compute |
 
 pub mod bytes;
 mod error;
@@ -50,6 +51,7 @@ pub mod kept_latents;
 pub mod models;
 pub mod plan;
 pub mod prompt_cache;
+pub mod rates;
 pub mod record;
 pub mod request;
 mod session;

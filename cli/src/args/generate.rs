@@ -86,6 +86,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) prompt_cache: Option<PathBuf>,
     /// The folder of latents that wait for the decoder, if they may be kept.
     pub(crate) latents: Option<PathBuf>,
+    /// The folder of the rates of disks and devices.
+    pub(crate) rates: Option<PathBuf>,
     /// The model files.
     pub(crate) sources: ModelSources,
     /// The device and the numerics.
@@ -314,6 +316,7 @@ impl GenerateConfig {
             prompt_cache: cache_folder(environment, "prompts")
                 .filter(|_| !of_all_phases && !args.images.no_prompt_cache),
             latents: cache_folder(environment, "latents").filter(|_| !of_all_phases),
+            rates: cache_folder(environment, "rates"),
             compute,
             sources: sources::resolve(args.sources, loras, environment, &mut notices)?,
             dry_run: args.dry_run,

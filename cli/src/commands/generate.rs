@@ -140,6 +140,7 @@ fn settle<'a>(
         session.keep_in(KeptFolders {
             embeddings: config.prompt_cache.clone(),
             latents: config.latents.clone(),
+            rates: config.rates.clone(),
         });
     }
     let from = config.from.as_ref();

@@ -15,6 +15,7 @@ use super::step_observer::StepObserver;
 use super::to_host::to_host;
 use crate::error::Error;
 use crate::events::{Activity, Event};
+use crate::plan::pass_flops;
 
 /// Denoises an image counted from 0, guided by its texts. The latents are in host memory.
 ///
@@ -70,11 +71,12 @@ pub(super) fn image<B: ModelBackend>(
         mark: run.mark,
         colours: run.colours.as_ref(),
         failed: None,
+        ends: Vec::new(),
     };
     let latents = B::with_exact_allocations(device, || {
         pipeline::denoise(&transformer.module, work, &mut observer)
     });
-    let failed = observer.failed;
+    let (failed, ends) = (observer.failed, observer.ends);
     run.observer.event(Event::End);
     if let Some(error) = failed {
         return Err(error);
@@ -93,6 +95,12 @@ pub(super) fn image<B: ModelBackend>(
         return Err(not_finite(run, settled.steps()));
     }
     run.trace("latents.final", &shape, &values);
+    let texts = std::iter::once(image.prompt).chain(image.negative);
+    let lengths: Vec<usize> = texts.map(|text| job.texts[text].kept).collect();
+    let config = &run.session.models.transformer.config;
+    let flops = pass_flops(config, settled.grid().tokens(), &lengths);
+    let passes = settled.model_calls() as f64 / settled.steps().max(1) as f64;
+    run.session.keep_pace(flops, passes.round(), &ends);
     run.computed(computing, &transformer.planned);
     Ok(TensorData::new(values, shape))
 }

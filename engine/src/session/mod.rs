@@ -14,6 +14,7 @@ mod leak;
 mod lightning;
 mod noise_file;
 mod prepare;
+mod rates;
 mod residency;
 mod run;
 mod settle;
@@ -30,7 +31,7 @@ mod tests;
 use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backends::{BackendKind, DeviceChoice};
 
@@ -69,15 +70,19 @@ pub struct Session {
     kept: KeptFolders,
     guard: Arc<dyn Guard>,
     places: Places,
+    /// Bytes a second of the transformer's files, once they were measured.
+    read_rate: OnceLock<Option<f64>>,
 }
 
-/// Folders of what can be computed again.
+/// Folders of what can be computed or measured again.
 #[derive(Debug, Clone, Default)]
 pub struct KeptFolders {
     /// The folder of prompts' embeddings, if they are kept from job to job.
     pub embeddings: Option<PathBuf>,
     /// The folder of latents that wait for the decoder, if they are kept from run to run.
     pub latents: Option<PathBuf>,
+    /// The folder of the rates of disks and devices, if they are kept from run to run.
+    pub rates: Option<PathBuf>,
 }
 
 /// The models that have stayed in memory, on whatever backends.
@@ -172,6 +177,7 @@ impl Session {
             kept: KeptFolders::default(),
             guard: Arc::new(NoGuard),
             places: Places::default(),
+            read_rate: OnceLock::new(),
         })
     }
 
@@ -205,9 +211,16 @@ impl Session {
         Ok(self.plan_of(job.work()))
     }
 
-    /// Plans the memory of some work.
+    /// Plans the memory of some work. Where something is streamed, the plan says how long that
+    /// takes; a disk whose rate no earlier run has found is measured, which takes a third of a
+    /// second.
     pub fn plan_of(&self, work: Work) -> Plan {
-        Plan::new(&Subject::of(&self.models), work, self.setting)
+        let subject = Subject::of(&self.models);
+        let plan = Plan::new(&subject, work, self.setting);
+        if plan.phases.iter().all(|phase| phase.streaming.is_none()) {
+            return plan;
+        }
+        Plan::new(&subject, work, self.with_rates(self.setting))
     }
 
     /// Draws what is asked for. Each image is handed to the observer as soon as it is done.

@@ -1,5 +1,7 @@
 //! An observer of the steps of one image.
 
+use std::time::Instant;
+
 use backends::ModelBackend;
 use burn::tensor::Tensor;
 use model::latents::{PATCH, TokenGrid};
@@ -30,6 +32,8 @@ pub(super) struct StepObserver<'a> {
     pub(super) colours: Option<&'a LatentRgb>,
     /// The first tensor that could not be read back.
     pub(super) failed: Option<Error>,
+    /// When each step ended.
+    pub(super) ends: Vec<Instant>,
 }
 
 impl StepObserver<'_> {
@@ -83,6 +87,7 @@ impl<B: ModelBackend> pipeline::Observer<B> for StepObserver<'_> {
         if let Err(error) = wait::<B>(check, &latents.device()) {
             self.failed.get_or_insert(error);
         }
+        self.ends.push(Instant::now());
         self.trace(&format!("latents.step{step}"), latents);
         let (index, done) = (self.index, step + 1);
         self.observer.event(Event::Step { index, done });

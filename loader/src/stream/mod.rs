@@ -24,11 +24,11 @@ use crate::source::{ReadAt, Source, fill, read_error};
 use crate::weights::Weights;
 
 /// Bytes of a ring's buffer: two huge pages. Larger ones are no faster (`benches/loading`).
-const BUFFER_BYTES: usize = 4 << 20;
+pub(crate) const BUFFER_BYTES: usize = 4 << 20;
 /// Buffers of the ring.
 const BUFFERS: usize = 16;
 /// Threads that read.
-const READERS: usize = 8;
+pub(crate) const READERS: usize = 8;
 
 /// Why a stream ended early.
 #[derive(Debug)]

@@ -282,6 +282,22 @@ fn two_at_once() {
 }
 
 #[test]
+fn the_rate_of_a_disk_is_found_in_a_limited_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = Weights::open(&large(&dir, "large.safetensors"), Component::Transformer).unwrap();
+    let second = std::time::Duration::from_secs(1);
+    assert!(loader::read_rate(&weights, second).unwrap() > 0.0);
+    // One read is always made.
+    let began = std::time::Instant::now();
+    assert!(loader::read_rate(&weights, std::time::Duration::ZERO).unwrap() > 0.0);
+    assert!(began.elapsed() < second);
+    let path = weights.source().to_path_buf();
+    std::fs::write(&path, b"short").unwrap();
+    let error = loader::read_rate(&weights, second).unwrap_err();
+    assert!(matches!(error, LoadError::Changed { .. }), "{error}");
+}
+
+#[test]
 fn a_null_device_receives_every_byte() {
     let dir = tempdir().unwrap();
     let path = large(&dir, "x.safetensors");
