@@ -5,7 +5,7 @@ use benches::{random, randomize};
 use criterion::Criterion;
 use model::latents::TokenGrid;
 use model::transformer::{
-    JointLayout, JointRotary, Residual, RopeCentring, Streams, TransformerBlock,
+    BlockModulation, JointLayout, JointRotary, Residual, RopeCentring, Streams, TransformerBlock,
 };
 use model::{Builder, TransformerConfig};
 
@@ -23,8 +23,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ..TransformerConfig::published()
     };
     let formats = |_: &str| WeightFormat::Packed(PackedFormat::Fp8(Fp8Format::E4M3));
-    let block = TransformerBlock::<Flex>::uninitialized(&config, &Builder::new(&device, &formats));
-    let block = randomize::<Flex, _>(block);
+    let root = Builder::new(&device, &formats);
+    let block = randomize::<Flex, _>(TransformerBlock::uninitialized(&config, &root));
+    let layers = randomize::<Flex, _>(BlockModulation::uninitialized(&config, &root));
     let channels = config.inner_dim();
     let temb = random::<Flex, 3>([1, 1, channels], &device);
 
@@ -48,7 +49,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let rotary = JointRotary::new(grid, &layout, axes, RopeCentring::Diffusers, &device);
             group.bench_function(format!("{}{name}", grid.tokens()), |bencher| {
                 bencher.iter(|| {
-                    let modulation = block.modulation(temb.clone());
+                    let modulation = layers.forward(temb.clone());
                     let streams = block.forward(streams.clone(), modulation, &layout, &rotary);
                     [streams.image, streams.text].map(Residual::into_tensor)
                 });

@@ -304,6 +304,11 @@ impl From<PipelineError> for Error {
     fn from(error: PipelineError) -> Self {
         match error {
             PipelineError::Cancelled => Self::Interrupted,
+            PipelineError::TimestepMissing(_) => Self::Internal(error.to_string()),
+            PipelineError::Blocks(error) => match error.downcast::<LoadError>() {
+                Ok(error) => Self::from(*error),
+                Err(error) => Self::Internal(error.to_string()),
+            },
             error => Self::Pipeline(error),
         }
     }

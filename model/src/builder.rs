@@ -150,7 +150,7 @@ mod tests {
             Transformer::<Flex>::uninitialized(&config, root)
         });
         let block = &module.transformer_blocks[1];
-        let Weight::Packed(modulation) = &block.img_mod.weight else {
+        let Weight::Packed(modulation) = &module.block_modulations[1].img_mod.weight else {
             panic!("not FP8")
         };
         let name = "transformer_blocks.1.img_mod.1.weight";

@@ -31,7 +31,7 @@
 //! use model::scheduler::Schedule;
 //! use model::tokenizer::PromptTokens;
 //! use model::vae::Tiling;
-//! use model::{TextEncoder, Transformer, VaeDecoder};
+//! use model::{Resident, TextEncoder, Transformer, VaeDecoder};
 //!
 //! /// Draws a prompt guided by a negative one: pixels f32 `[1, 3, height, width]` in `[-1, 1]`.
 //! fn draw<B: ModelBackend>(
@@ -50,7 +50,12 @@
 //!         scale: QWEN_IMAGE.cfg_scale,
 //!         rule: GuidanceRule::Renormalised,
 //!     });
-//!     let latents = pipeline::denoise(transformer, work, &mut ())?;
+//!     let timesteps = schedule.timesteps(0);
+//!     let mut layers = Resident(&transformer.block_modulations);
+//!     let modulations =
+//!         pipeline::modulations(transformer, &mut layers, &timesteps, dtype, device, &())?;
+//!     let mut blocks = Resident(&transformer.transformer_blocks);
+//!     let latents = pipeline::denoise(transformer, &mut blocks, &modulations, work, &mut ())?;
 //!     pipeline::decode(vae, latents, grid, Tiling::Whole, &())
 //! }
 //!
@@ -62,6 +67,7 @@
 //! # Ok::<(), model::scheduler::ScheduleError>(())
 //! ```
 
+mod block_source;
 pub mod builder;
 pub mod config;
 pub mod family;
@@ -82,6 +88,7 @@ pub mod tokenizer;
 pub mod transformer;
 pub mod vae;
 
+pub use block_source::{BlockSource, Resident};
 pub use builder::Builder;
 pub use config::{
     ConfigError, FolderScheduler, SchedulerConfig, TextEncoderConfig, TimeShift, TransformerConfig,

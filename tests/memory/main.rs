@@ -10,16 +10,16 @@ use burn::tensor::{FloatDType, Tensor};
 use counting::Counting;
 use model::guidance::{Guidance, GuidanceRule};
 use model::latents::{TokenGrid, pack};
-use model::memory;
+use model::memory::{self, DenoisingSizes};
 use model::pipeline::{
-    Denoising, Observer, PipelineError, decode, denoise, encode_image, encode_prompt,
+    Denoising, Observer, PipelineError, decode, denoise, encode_image, encode_prompt, modulations,
 };
 use model::scheduler::Schedule;
 use model::tokenizer::PromptTokens;
 use model::vae::Tiling;
 use model::{
-    Builder, SchedulerConfig, TextEncoder, TextEncoderConfig, Transformer, TransformerConfig,
-    VaeConfig, VaeDecoder, VaeEncoder,
+    Builder, Resident, SchedulerConfig, TextEncoder, TextEncoderConfig, Transformer,
+    TransformerConfig, VaeConfig, VaeDecoder, VaeEncoder,
 };
 
 type Flex = burn_flex::Flex;
@@ -210,10 +210,23 @@ fn the_transformer() -> bool {
                 dtype,
                 ..Denoising::new(embeds(text_lengths[0]), noise, grid, &schedule)
             };
-            denoise(&transformer, work, &mut OneStep { done: false })
+            let timesteps = schedule.timesteps(0);
+            let mut layers = Resident(&transformer.block_modulations);
+            let modulations =
+                modulations(&transformer, &mut layers, &timesteps, dtype, &device, &());
+            let modulations = modulations.expect("modulations");
+            let mut blocks = Resident(&transformer.transformer_blocks);
+            let mut one_step = OneStep { done: false };
+            denoise(&transformer, &mut blocks, &modulations, work, &mut one_step)
         });
-        assert_eq!(latents.err(), Some(PipelineError::Cancelled));
-        let formula = memory::transformer(&config, grid.tokens(), &text_lengths, numerics(dtype));
+        assert!(matches!(latents, Err(PipelineError::Cancelled)));
+        let sizes = DenoisingSizes {
+            image_tokens: grid.tokens(),
+            text_lengths: &text_lengths,
+            timesteps: schedule.steps(),
+            rank: 0,
+        };
+        let formula = memory::transformer(&config, sizes, numerics(dtype));
         let what = format!(
             "transformer, {} image and {text_lengths:?} text tokens, {dtype:?}",
             grid.tokens()
@@ -249,7 +262,7 @@ fn the_text_encoder() -> bool {
             let embeds = encode_prompt(&encoder, &prompt, dtype, &device, &());
             (embeds.expect("embeddings"), other)
         });
-        let formula = memory::text_encoder(&config, tokens, numerics(dtype));
+        let formula = memory::text_encoder(&config, 1, tokens, numerics(dtype));
         hold &= holds(
             &format!("text encoder, {tokens} tokens, {dtype:?}"),
             measured,

@@ -5,9 +5,7 @@ use model::Tokenizer;
 use model::guidance::{Guidance, GuidanceRule};
 use model::init_image::{InitImage, LatentMask};
 use model::latents::{TokenGrid, unpack};
-use model::pipeline::{
-    Denoising, Observer, decode, denoise, encode_image, encode_prompt, noise_of_seed,
-};
+use model::pipeline::{Denoising, Observer, decode, encode_image, encode_prompt, noise_of_seed};
 use model::sampler::SamplerKind;
 use model::scheduler::{Schedule, ScheduleKind};
 use model::tokenizer::PromptStyle;
@@ -16,6 +14,7 @@ use model::{SchedulerConfig, vae::Tiling};
 use serde::Deserialize;
 use tests::{FINAL_TOLERANCE, Models, TOLERANCE, Trace, cases, fixture};
 
+use crate::resident::denoise;
 use crate::tokenizer::real_tokenizer;
 use crate::{Flex, compare, recorded};
 

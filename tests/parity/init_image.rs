@@ -5,11 +5,12 @@ use model::SchedulerConfig;
 use model::guidance::{Guidance, GuidanceRule};
 use model::init_image::{InitImage, LatentMask, first_step};
 use model::latents::{TokenGrid, pack, unpack};
-use model::pipeline::{Branch, Denoising, Observer, decode, denoise, encode_image};
+use model::pipeline::{Branch, Denoising, Observer, decode, encode_image};
 use model::scheduler::Schedule;
 use model::vae::Tiling;
 use tests::{Case, FINAL_TOLERANCE, ImageCase, Models, TOLERANCE, Trace, image_cases};
 
+use crate::resident::denoise;
 use crate::{Flex, compare, recorded};
 
 /// Compares what it sees with what was recorded.

@@ -11,7 +11,8 @@ use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use tests::{Case, Models, TOLERANCE, Trace, cases, fixture};
 
-use crate::{Flex, compare, predictions, recorded};
+use crate::resident::predictions;
+use crate::{Flex, compare, recorded};
 
 /// A tensor of a LoRA file.
 #[derive(Clone)]

@@ -4,10 +4,12 @@ mod comfyui;
 mod full_size;
 mod init_image;
 mod lora;
+mod modulations;
 mod numbers;
 mod pipeline;
 mod preview;
 mod quantized;
+mod resident;
 mod samplers;
 mod text_encoder;
 mod tiling;
@@ -16,10 +18,8 @@ mod transformer;
 mod vae;
 mod vae_encoder;
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Tensor};
-use model::Transformer;
-use model::transformer::Prompts;
 use tests::{Case, Trace, cases, check};
 
 /// The backend under test.
@@ -47,21 +47,6 @@ fn recorded<B: Backend, const D: usize>(
 ) -> Tensor<B, D> {
     let (shape, values) = trace.f32(name);
     Tensor::from_data(burn::tensor::TensorData::new(values, shape), device)
-}
-
-/// A transformer's f32 predictions at a noise level, f32 `[prompts, image tokens, features]`.
-fn predictions(
-    transformer: &Transformer<Flex>,
-    latents: Tensor<Flex, 3>,
-    prompts: &Prompts<Flex>,
-    timestep: f32,
-) -> Tensor<Flex, 3> {
-    let (dtype, never) = (FloatDType::F32, || false);
-    let levels = transformer.levels(&[timestep], dtype, &latents.device(), &never);
-    let levels = levels.expect("not cancelled");
-    let level = levels.find(timestep).expect("the level that was asked for");
-    let predictions = transformer.forward(latents, prompts, level, dtype, &never);
-    predictions.expect("not cancelled")
 }
 
 /// Compares a tensor with the one recorded under `name`.

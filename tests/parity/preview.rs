@@ -2,13 +2,14 @@
 
 use burn::tensor::{FloatDType, Tensor};
 use model::latents::TokenGrid;
-use model::pipeline::{Denoising, Observer, denoise, encode_prompt, noise_of_seed};
+use model::pipeline::{Denoising, Observer, encode_prompt, noise_of_seed};
 use model::preview::LatentRgb;
 use model::scheduler::Schedule;
 use model::{SchedulerConfig, VaeConfig};
 use tests::{Models, cases, shapes};
 
 use crate::Flex;
+use crate::resident::denoise;
 
 /// Image pixels along the side of a latent pixel.
 const SCALE: usize = 8;

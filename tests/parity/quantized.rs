@@ -6,7 +6,8 @@ use model::latents::{TokenGrid, pack};
 use model::transformer::RopeCentring;
 use tests::{Models, Trace, cases};
 
-use crate::{Flex, predictions, recorded};
+use crate::resident::predictions;
+use crate::{Flex, recorded};
 
 /// The least cosine between a prediction and the reference's.
 const LEAST_COSINE: f64 = 0.999;

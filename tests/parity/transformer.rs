@@ -1,14 +1,15 @@
 //! The transformer, block by block.
 
 use burn::tensor::{FloatDType, Tensor, TensorData, activation};
+use model::BlockSource;
 use model::latents::{TokenGrid, pack};
 use model::transformer::{
-    BlockSource, Residual, RopeCentring, Streams, TransformerBlock, image_angles, sinusoid,
-    text_angles,
+    Residual, RopeCentring, Streams, TransformerBlock, image_angles, sinusoid, text_angles,
 };
 use tests::{Models, TOLERANCE, Trace, check};
 
-use crate::{Flex, compare, deep, predictions, recorded};
+use crate::resident::{modulations, predictions};
+use crate::{Flex, compare, deep, recorded};
 
 /// The sinusoid's arguments reach 1000, where one unit in the last place of an f32 is 6e-5.
 const SINUSOID_TOLERANCE: f32 = 1e-4;
@@ -53,7 +54,7 @@ fn the_first_pass_is_that_of_the_reference() {
             text: Residual::new(text),
         };
         for (i, block) in transformer.transformer_blocks.iter().enumerate() {
-            let modulation = block.modulation(temb.clone());
+            let modulation = transformer.block_modulations[i].forward(temb.clone());
             streams = block.forward(streams, modulation, &prompts.layout, &prompts.rotary);
             let Streams { image, text } = streams.clone();
             let recorded = |stream| format!("transformer.block{i}.{stream}");
@@ -134,7 +135,7 @@ struct OneSlot<'a> {
     fails_at: Option<usize>,
 }
 
-impl BlockSource<Flex> for OneSlot<'_> {
+impl BlockSource<TransformerBlock<Flex>> for OneSlot<'_> {
     type Error = usize;
 
     fn count(&self) -> usize {
@@ -174,12 +175,11 @@ fn lent_blocks_give_what_resident_ones_give() {
             fails_at: None,
         };
         let (dtype, never) = (FloatDType::F32, || false);
-        let levels = transformer.levels(&[0.7], dtype, &device, &never);
-        let levels = levels.expect("not cancelled");
-        let level = levels.find(0.7).expect("the level that was asked for");
+        let table = modulations(&transformer, &[0.7], dtype);
+        let timestep = table.find(0.7).expect("the timestep that was computed");
         let pass = |source: &mut OneSlot| {
             let latents = pack(noise.clone());
-            transformer.forward_through(source, latents, &prompts, level, dtype, &never)
+            transformer.forward_through(source, latents, &prompts, timestep, dtype, &never)
         };
         let lent = pass(&mut source).expect("blocks").expect("not cancelled");
         assert_eq!(lent.into_data(), resident.into_data(), "{name}");
@@ -191,34 +191,6 @@ fn lent_blocks_give_what_resident_ones_give() {
         (source.asked, source.fails_at) = (Vec::new(), Some(last));
         assert_eq!(pass(&mut source).err(), Some(last), "{name}");
         assert_eq!(source.asked, all, "{name}");
-    }
-}
-
-#[test]
-fn levels_found_together_are_those_found_alone() {
-    for (case, _) in deep("transformer") {
-        let device = Default::default();
-        let transformer = Models::<Flex>::new(&case, device).transformer();
-        let modulation = |timesteps: &[f32]| {
-            let temb = transformer.time_text_embed.forward(timesteps, &device);
-            let blocks = transformer.transformer_blocks.iter();
-            let blocks = blocks.map(|block| block.modulation(temb.clone()));
-            let both = blocks.flat_map(|Streams { image, text }| [image, text]);
-            Tensor::cat(both.collect(), 2)
-        };
-        let timesteps = [1.0, 0.9, 0.5, 0.02];
-        let together = modulation(&timesteps);
-        let largest = together.clone().abs().max().into_scalar();
-        for (i, timestep) in timesteps.into_iter().enumerate() {
-            let alone = modulation(&[timestep]);
-            let distance = |row| {
-                let difference = together.clone().narrow(1, row, 1) - alone.clone();
-                difference.abs().max().into_scalar() / largest
-            };
-            assert!(distance(i) < 1e-6, "{}: {timestep}", case.name);
-            // Another level's would be noticed.
-            assert!(distance(3 - i) > 1e-4, "{}: {timestep}", case.name);
-        }
     }
 }
 

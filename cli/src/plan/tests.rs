@@ -61,6 +61,7 @@ fn work(width: u32, height: u32, images: usize) -> Work {
         text_tokens: 512,
         guided: true,
         images,
+        timesteps: 8,
         decoder_tiling: None,
     }
 }

@@ -3,7 +3,7 @@
 use backends::Numerics;
 use loader::{Component, LoadMethod};
 use model::VaeConfig;
-use model::memory;
+use model::memory::{self, DenoisingSizes};
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 
@@ -195,6 +195,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
     let encoder = &subject.text_encoder;
     let encoding = memory::text_encoder(
         &encoder.config,
+        1,
         work.encoder_tokens,
         setting.numerics(setting.encoder_place),
     );
@@ -203,13 +204,15 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         arithmetic: setting.arithmetic,
         ..setting.numerics(setting.place)
     };
-    let denoising = memory::adapted_transformer(
-        &transformer.config,
-        work.image_tokens(),
-        &work.text_lengths(),
-        subject.adapters.rank,
-        numerics,
-    );
+    let rank = subject.adapters.rank;
+    let sizes = DenoisingSizes {
+        image_tokens: work.image_tokens(),
+        text_lengths: &work.text_lengths(),
+        timesteps: work.timesteps,
+        rank,
+    };
+    let modulating = memory::modulations(&transformer.config, work.timesteps, rank, numerics);
+    let denoising = memory::transformer(&transformer.config, sizes, numerics).max(modulating);
     let adapter_bytes = subject.adapters.bytes(numerics);
     let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);
     let phase = |name, model: Model<'_>, working| PhasePlan::new(name, model, setting, working);

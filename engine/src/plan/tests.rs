@@ -92,6 +92,7 @@ fn work(width: u32, height: u32) -> Work {
         text_tokens: 512,
         guided: true,
         images: 1,
+        timesteps: 8,
         decoder_tiling: None,
     }
 }

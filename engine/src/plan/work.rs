@@ -23,6 +23,9 @@ pub struct Work {
     pub guided: bool,
     /// Images, made one after the other.
     pub images: usize,
+    /// Most timesteps whose modulations are in memory together.
+    #[serde(skip)]
+    pub timesteps: usize,
     /// The decoder's tiles, where they are settled already.
     #[serde(skip)]
     pub decoder_tiling: Option<Tiling>,

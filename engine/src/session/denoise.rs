@@ -2,17 +2,17 @@
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
-use model::Transformer;
 use model::guidance::Guidance;
 use model::init_image::StartStyle;
 use model::pipeline::{self, AfterStep, Denoising, PipelineError};
+use model::{Resident, Transformer};
 
 use super::damage::blame;
 use super::draw::Encoded;
 use super::run::{Loaded, Run};
 use super::start::Start;
 use super::step_observer::StepObserver;
-use super::to_host::to_host;
+use super::to_host::{Interruptible, to_host};
 use crate::error::Error;
 use crate::events::{Activity, Event};
 use crate::plan::pass_flops;
@@ -73,8 +73,18 @@ pub(super) fn image<B: ModelBackend>(
         failed: None,
         ends: Vec::new(),
     };
+    let module = &transformer.module;
     let latents = B::with_exact_allocations(device, || {
-        pipeline::denoise(&transformer.module, work, &mut observer)
+        let modulations = pipeline::modulations(
+            module,
+            &mut Resident(&module.block_modulations),
+            &settled.schedule.timesteps(settled.first),
+            work.dtype,
+            device,
+            &Interruptible(run.cancel),
+        )?;
+        let mut blocks = Resident(&module.transformer_blocks);
+        pipeline::denoise(module, &mut blocks, &modulations, work, &mut observer)
     });
     let (failed, ends) = (observer.failed, observer.ends);
     run.observer.event(Event::End);

@@ -152,6 +152,7 @@ impl Job {
             text_tokens: 0,
             guided: settled().any(Settled::guided),
             images: self.images.len(),
+            timesteps: settled().map(Settled::steps).max().unwrap_or_default(),
             decoder_tiling: None,
         };
         work.with_texts(&self.texts)

@@ -26,6 +26,22 @@ const PORTABLE: Numerics = Numerics {
     arithmetic: Arithmetic::Exact,
 };
 
+/// The memory of denoising with one group of timesteps and no adapters.
+fn denoising(
+    dit: &TransformerConfig,
+    image_tokens: usize,
+    text_lengths: &[usize],
+    numerics: Numerics,
+) -> u64 {
+    let sizes = DenoisingSizes {
+        image_tokens,
+        text_lengths,
+        timesteps: 8,
+        rank: 0,
+    };
+    transformer(dit, sizes, numerics)
+}
+
 /// The published sizes.
 fn published() -> (TextEncoderConfig, TransformerConfig, VaeConfig) {
     let text_encoder = TextEncoderConfig::published();
@@ -45,7 +61,7 @@ fn quantized_activations_take_memory_too() {
                 arithmetic,
                 ..numerics
             };
-            transformer(&dit, image_tokens, &[64, 20], numerics)
+            denoising(&dit, image_tokens, &[64, 20], numerics)
         };
         let (exact, quantized) = (of(Arithmetic::Exact), of(Arithmetic::Fp8));
         // On a GPU, exact layers of the text hold a decoded weight on the side stream. On the
@@ -68,9 +84,9 @@ fn larger_work_never_needs_less() {
             let [few, many] = [pair[0], pair[1]];
             let of = |tokens| {
                 [
-                    text_encoder(&encoder, tokens, numerics),
-                    transformer(&dit, tokens, &[64, 20], numerics),
-                    transformer(&dit, 4096, &[tokens], numerics),
+                    text_encoder(&encoder, 1, tokens, numerics),
+                    denoising(&dit, tokens, &[64, 20], numerics),
+                    denoising(&dit, 4096, &[tokens], numerics),
                 ]
             };
             // At 128 rows the processor's product takes larger tiles.
@@ -88,12 +104,12 @@ fn larger_work_never_needs_less() {
 fn guidance_holds_both_streams_and_one_attention() {
     let (_, dit, _) = published();
     for tokens in [4096, 16_384] {
-        let of = |lengths| transformer(&dit, tokens, lengths, PROCESSOR);
+        let of = |lengths| denoising(&dit, tokens, lengths, PROCESSOR);
         let (one, two) = (of(&[64]), of(&[64, 20]));
         assert!((one + one / 2..2 * one).contains(&two), "{one} to {two}");
     }
     // The scores, if they are held, are those of one branch at a time.
-    let of = |lengths| transformer(&dit, 83 * 83, lengths, PORTABLE);
+    let of = |lengths| denoising(&dit, 83 * 83, lengths, PORTABLE);
     let (one, two) = (of(&[64]), of(&[64, 20]));
     assert!((one + 1..one + one / 2).contains(&two), "{one} to {two}");
 }
@@ -102,14 +118,67 @@ fn guidance_holds_both_streams_and_one_attention() {
 fn adapters_take_more_the_larger_their_rank() {
     let (_, dit, _) = published();
     for numerics in [PROCESSOR, CUDA, PORTABLE] {
-        let of = |rank| adapted_transformer(&dit, 4096, &[64, 20], rank, numerics);
-        assert_eq!(of(0), transformer(&dit, 4096, &[64, 20], numerics));
+        let of = |rank| {
+            let sizes = DenoisingSizes {
+                image_tokens: 4096,
+                text_lengths: &[64, 20],
+                timesteps: 8,
+                rank,
+            };
+            transformer(&dit, sizes, numerics)
+        };
+        assert_eq!(of(0), denoising(&dit, 4096, &[64, 20], numerics));
         let ranks = [0, 8, 64, 256, 1024].map(of);
         assert!(ranks.is_sorted(), "{ranks:?}");
         // With usual ranks: the sum's second term, and the input of GELU.
         let activation = numerics.bytes(2 * 4096 * 4 * 3072);
         let most = numerics.pooled(2 * activation, 215);
         assert!(ranks[3] - ranks[0] < most, "{ranks:?}");
+    }
+}
+
+#[test]
+fn the_table_of_modulations_takes_what_its_groups_take() {
+    let (_, dit, _) = published();
+    // Shift, scale and gate for both halves of both streams of 60 blocks, and the output's two.
+    let row = (60 * 12 + 2) * 3072;
+    for numerics in [PROCESSOR, CUDA, PORTABLE] {
+        let group = 8 * numerics.bytes(row);
+        let of = |timesteps| {
+            let sizes = DenoisingSizes {
+                image_tokens: 4096,
+                text_lengths: &[64, 20],
+                timesteps,
+                rank: 0,
+            };
+            [
+                transformer(&dit, sizes, numerics),
+                modulations(&dit, timesteps, 0, numerics),
+            ]
+        };
+        let eight = of(8);
+        assert_eq!(of(1), eight);
+        assert_eq!(of(9)[0], eight[0] + group);
+        assert_eq!(of(64)[0], eight[0] + 7 * group);
+        // The table of one group is a part of what computing it takes.
+        assert!(eight[1] > group);
+        let grown = of(64)[1] - eight[1];
+        assert!((7 * group..8 * group).contains(&grown), "{grown}");
+        // Adapters never make it less.
+        let ranks = [0, 64, 1024].map(|rank| modulations(&dit, 8, rank, numerics));
+        assert!(ranks.is_sorted() && ranks[0] < ranks[2], "{ranks:?}");
+    }
+}
+
+#[test]
+fn prompts_that_are_encoded_together_wait_for_each_other() {
+    let (encoder, _, _) = published();
+    for numerics in [PROCESSOR, CUDA, PORTABLE] {
+        let of = |prompts| text_encoder(&encoder, prompts, 100, numerics);
+        let waiting = 100 * 4 * 3584;
+        assert!(of(2) - of(1) >= waiting, "{}", of(2) - of(1));
+        assert!(of(11) - of(1) >= 10 * waiting);
+        assert!(of(2) - of(1) < 2 * waiting);
     }
 }
 
@@ -185,9 +254,9 @@ fn the_bounds_hold_on_an_nvidia_gpu() {
     for (side, measured) in MEASURED {
         let tokens = (side as usize / 16).pow(2);
         let bounds = [
-            text_encoder(&encoder, 100, CUDA),
-            transformer(&dit, tokens, &[64, 6], CUDA),
-            transformer(&dit, tokens, &[64, 6], quantizing),
+            text_encoder(&encoder, 1, 100, CUDA),
+            denoising(&dit, tokens, &[64, 6], CUDA),
+            denoising(&dit, tokens, &[64, 6], quantizing),
             vae_decoder(&vae, side, side, Tiling::Whole, CUDA),
         ];
         for (measured, bound) in measured.into_iter().zip(bounds) {
@@ -206,7 +275,7 @@ fn the_portable_bodies_hold_the_scores() {
     let (_, dit, vae) = published();
     let tokens = 83 * 83 + 64;
     let scores = 2 * 24 * tokens * tokens;
-    let bytes = transformer(&dit, 83 * 83, &[64], PORTABLE);
+    let bytes = denoising(&dit, 83 * 83, &[64], PORTABLE);
     assert!((scores..2 * scores).contains(&bytes), "{bytes}");
     // The VAE has one head, and computes in f32.
     let scores = 4 * (166u64 * 166).pow(2);

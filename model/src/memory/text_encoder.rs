@@ -8,11 +8,17 @@ use crate::config::TextEncoderConfig;
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 130;
 
-/// Bytes that [`encode_prompt`](crate::pipeline::encode_prompt) needs at its peak beside the text
-/// encoder's weights, for a prompt of `tokens` tokens, template included, while the embeddings of
-/// another prompt are alive.
-pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numerics) -> u64 {
+/// Bytes that [`encode_prompts`](crate::pipeline::encode_prompts) needs at its peak beside the text
+/// encoder's weights, for so many `prompts` in one pass, of up to `tokens` tokens each, template
+/// included, while the embeddings of one more prompt are alive.
+pub fn text_encoder(
+    config: &TextEncoderConfig,
+    prompts: usize,
+    tokens: usize,
+    numerics: Numerics,
+) -> u64 {
     let tokens = tokens as u64;
+    let waiting = (prompts as u64).saturating_sub(1);
     let hidden = config.hidden_size as u64;
     let inner = config.intermediate_size as u64;
     let dim = config.head_dim as u64;
@@ -23,6 +29,9 @@ pub fn text_encoder(config: &TextEncoderConfig, tokens: usize, numerics: Numeric
     ledger.hold(numerics.kept_between_layers(tokens));
     // The other prompt's embeddings.
     ledger.hold(F32 * tokens * hidden);
+    // The hidden states of the prompts whose turn it is not, which become embeddings in f32, and
+    // their cosines and sines.
+    ledger.hold(waiting * F32 * tokens * (hidden + dim));
     // Cosines and sines.
     ledger.hold(F32 * tokens * dim);
     // The codes, as bytes and as integers, and their values before and after the scale.

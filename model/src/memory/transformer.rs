@@ -4,32 +4,67 @@ use backends::working_memory::{AttentionShape, F32, Numerics};
 
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
-use crate::transformer::LEVELS_AT_ONCE;
+use crate::transformer::TIMESTEPS_AT_ONCE;
 
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 170;
 
-/// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
-/// weights, for an image of `image_tokens` and a prompt of each of `text_lengths` tokens (one, or
-/// two with guidance): latents, prompts, rotary tables, and a block's activations. All prompts go
-/// through a block together.
-pub fn transformer(
-    config: &TransformerConfig,
-    image_tokens: usize,
-    text_lengths: &[usize],
-    numerics: Numerics,
-) -> u64 {
-    adapted_transformer(config, image_tokens, text_lengths, 0, numerics)
+/// The sizes that decide how much memory denoising takes.
+#[derive(Clone, Copy, Debug)]
+pub struct DenoisingSizes<'a> {
+    /// Tokens of the image.
+    pub image_tokens: usize,
+    /// Tokens of each prompt: of one, or of two with guidance.
+    pub text_lengths: &'a [usize],
+    /// Timesteps in the table of modulations.
+    pub timesteps: usize,
+    /// The largest rank of LoRA adapters beside a linear layer; 0 without any.
+    pub rank: usize,
 }
 
-/// The same as [`transformer`], with LoRA adapters of at most `rank` beside its linear layers.
-pub fn adapted_transformer(
+/// Bytes that [`modulations`](crate::pipeline::modulations) needs at its peak beside the weights
+/// that are lent, for a table of `timesteps` and LoRA adapters of at most `rank`. The table itself is
+/// among them.
+pub fn modulations(
     config: &TransformerConfig,
-    image_tokens: usize,
-    text_lengths: &[usize],
+    timesteps: usize,
     rank: usize,
     numerics: Numerics,
 ) -> u64 {
+    let inner = config.inner_dim() as u64;
+    let rows = TIMESTEPS_AT_ONCE as u64;
+    let mut ledger = Ledger::default();
+    ledger.hold(numerics.kept_between_layers(rows));
+    // The vectors of all timesteps, of which those in f32 are alive group by group.
+    let groups = timesteps.div_ceil(TIMESTEPS_AT_ONCE) as u64;
+    ledger.hold(numerics.bytes(groups * rows * inner));
+    ledger.spike(numerics.in_f32().linear(rows, inner, inner));
+    ledger.spike(numerics.adapted_linear(rows, inner, 6 * inner, rank as u64));
+    numerics.pooled(ledger.peak(), POOLED_PERCENT) + table(config, timesteps, numerics)
+}
+
+/// Bytes of a table of modulations: those of every block and of the output, whose groups of
+/// timesteps are filled up.
+fn table(config: &TransformerConfig, timesteps: usize, numerics: Numerics) -> u64 {
+    let vectors = 2 * 6 * config.num_layers as u64 + 2;
+    let rows = timesteps.next_multiple_of(TIMESTEPS_AT_ONCE) as u64;
+    numerics.bytes(rows * vectors * config.inner_dim() as u64)
+}
+
+/// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
+/// weights: the table of modulations, latents, prompts, rotary tables, and a block's activations.
+/// All prompts go through a block together.
+pub fn transformer(
+    config: &TransformerConfig,
+    sizes: DenoisingSizes<'_>,
+    numerics: Numerics,
+) -> u64 {
+    let DenoisingSizes {
+        image_tokens,
+        text_lengths,
+        timesteps,
+        rank,
+    } = sizes;
     let lengths: Vec<u64> = text_lengths.iter().map(|&length| length as u64).collect();
     let branches = lengths.len() as u64;
     let (branch_image, text) = (image_tokens as u64, lengths.iter().sum::<u64>());
@@ -56,8 +91,6 @@ pub fn adapted_transformer(
     ledger.spike(numerics.adapted_linear(text, config.joint_attention_dim as u64, inner, rank));
     ledger.release(numerics.bytes(embeds));
     ledger.hold(numerics.bytes(text * inner));
-    let levels = LEVELS_AT_ONCE as u64;
-    ledger.spike(numerics.adapted_linear(levels, inner, 6 * inner, rank));
     Block {
         config,
         image,
@@ -68,12 +101,10 @@ pub fn adapted_transformer(
         numerics,
     }
     .go_through(&mut ledger);
-    // The modulations of every block and of the output, and the memory of a text layer that is
-    // computed on the side stream: once each, whatever the pools do.
-    let vectors = 2 * 6 * config.num_layers as u64 + 2;
-    let modulations = numerics.bytes(levels * vectors * inner);
+    // The table, and the memory of a text layer that is computed on the side stream: once each,
+    // whatever the pools do.
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
-        + modulations
+        + table(config, timesteps, numerics)
         + numerics.side_stream(4 * inner * inner)
 }
 

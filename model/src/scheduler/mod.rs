@@ -175,6 +175,13 @@ impl Schedule {
         self.sigmas.len() - 1
     }
 
+    /// The timesteps that the transformer is told of in the steps from `start` on. Every sampler
+    /// asks for a velocity at each of them, and at no other.
+    pub fn timesteps(&self, start: usize) -> Vec<f32> {
+        let steps = self.sigmas.get(start..self.steps()).unwrap_or_default();
+        steps.iter().copied().map(timestep).collect()
+    }
+
     /// The noise levels at the ends of a step.
     pub fn interval(&self, step: usize) -> Interval {
         Interval {

@@ -12,6 +12,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 
+use crate::block_source::BlockSource;
 use crate::builder::Builder;
 use crate::config::TextEncoderConfig;
 use crate::linear::Embedding;
@@ -48,26 +49,34 @@ impl<B: Backend> TextEncoder<B> {
 }
 
 impl<B: ModelBackend> TextEncoder<B> {
-    /// The hidden states of a sequence of token ids, after the final norm: `dtype`
-    /// `[1, tokens, hidden_size]`.
+    /// Computes the hidden states of several sequences after the final norm, each by itself, through
+    /// layers that a source lends: from the sequences' [embeddings](Self::embed), float
+    /// `[1, tokens, hidden_size]`, to the same shape and dtype.
     ///
     /// `cancelled` is asked before each layer; once it says so, there is no result.
-    pub fn forward(
+    ///
+    /// # Errors
+    /// The source could not lend a layer.
+    pub fn forward_through<S: BlockSource<DecoderLayer<B>>>(
         &self,
-        ids: &[u32],
-        dtype: FloatDType,
-        device: &B::Device,
+        layers: &mut S,
+        sequences: Vec<Tensor<B, 3>>,
         cancelled: &dyn Fn() -> bool,
-    ) -> Option<Tensor<B, 3>> {
-        let rotary = self.rotary(ids.len(), device);
-        let mut x = self.embed(ids, dtype, device);
-        for layer in &self.layers {
+    ) -> Result<Option<Vec<Tensor<B, 3>>>, S::Error> {
+        let rotary = |x: &Tensor<B, 3>| self.rotary(x.dims()[1], &x.device());
+        let rotary: Vec<_> = sequences.iter().map(rotary).collect();
+        let mut sequences = sequences;
+        for index in 0..layers.count() {
             if cancelled() {
-                return None;
+                return Ok(None);
             }
-            x = layer.forward(x, &rotary);
+            sequences = layers.with_block(index, |layer| {
+                let each = sequences.into_iter().zip(&rotary);
+                each.map(|(x, rotary)| layer.forward(x, rotary)).collect()
+            })?;
         }
-        Some(self.norm.forward(x))
+        let normed = sequences.into_iter().map(|x| self.norm.forward(x));
+        Ok(Some(normed.collect()))
     }
 
     /// The embeddings of token ids: `dtype` `[1, tokens, hidden_size]`.

@@ -18,9 +18,9 @@ impl<B: ModelBackend> TransformerBlock<B> {
     /// Sets how the block's FP8 weights are multiplied and in what attention is computed. The
     /// parameters must be loaded, since biases are converted.
     ///
-    /// Some layers stay exact in either case, because they are small or because their input has
-    /// outliers, on which quantizing to E4M3 errs most: the modulations, and the second half of the
-    /// image's feed-forward. Outside the blocks, the embeddings and the output stay exact too.
+    /// The second half of the image's feed-forward stays exact in either case: its input has
+    /// outliers, on which quantizing to E4M3 errs most. Outside the blocks, the modulations, the
+    /// embeddings and the output stay exact too.
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         let attn = &mut self.attn;
         attn.arithmetic = arithmetic;

@@ -15,13 +15,10 @@ use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::linear::Linear;
 
-/// A transformer block over the image and text streams of all branches.
+/// A transformer block over the image and text streams of all branches, without the layers that
+/// modulate it.
 #[derive(Module, Debug)]
 pub struct TransformerBlock<B: Backend> {
-    /// Modulation of the image stream (`img_mod.1` in checkpoints).
-    pub img_mod: Linear<B>,
-    /// Modulation of the text stream (`txt_mod.1` in checkpoints).
-    pub txt_mod: Linear<B>,
     /// Joint attention.
     pub attn: JointAttention<B>,
     /// Feed-forward of the image stream.
@@ -35,8 +32,6 @@ impl<B: Backend> TransformerBlock<B> {
     pub fn uninitialized(config: &TransformerConfig, at: &Builder<B>) -> Self {
         let inner = config.inner_dim();
         Self {
-            img_mod: at.linear("img_mod.1", inner, 6 * inner, true),
-            txt_mod: at.linear("txt_mod.1", inner, 6 * inner, true),
             attn: JointAttention::uninitialized(config, &at.at("attn")),
             img_mlp: FeedForward::uninitialized(inner, &at.at("img_mlp")),
             txt_mlp: FeedForward::uninitialized(inner, &at.at("txt_mlp")),
@@ -45,18 +40,10 @@ impl<B: Backend> TransformerBlock<B> {
 }
 
 impl<B: ModelBackend> TransformerBlock<B> {
-    /// How noise levels modulate the streams: `temb`, float `[1, levels, channels]` after SiLU, to
-    /// float `[1, levels, 6 * channels]`.
-    pub fn modulation(&self, temb: Tensor<B, 3>) -> Streams<Tensor<B, 3>> {
-        Streams {
-            image: self.img_mod.forward(temb.clone()),
-            text: self.txt_mod.forward(temb),
-        }
-    }
-
     /// * `streams`: in the dtype to compute in; so is the result.
-    /// * `modulation`: of one level, see [`modulation`](Self::modulation). All branches are at the
-    ///   same level, so that one modulation serves them all.
+    /// * `modulation`: that of one timestep, float `[1, 1, 6 * channels]`; see
+    ///   [`BlockModulation`](super::BlockModulation). All branches are at the same timestep, so that
+    ///   one modulation serves them all.
     pub fn forward(
         &self,
         streams: Streams<Residual<B>>,

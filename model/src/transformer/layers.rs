@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 
-use super::{FeedForward, JointAttention, Transformer, TransformerBlock};
+use super::{BlockModulation, FeedForward, JointAttention, Transformer, TransformerBlock};
 use crate::linear::Linear;
 
 impl<B: Backend> Transformer<B> {
@@ -11,10 +11,12 @@ impl<B: Backend> Transformer<B> {
     pub fn layer_mut(&mut self, name: &str) -> Option<&mut Linear<B>> {
         if let Some(name) = name.strip_prefix("transformer_blocks.") {
             let (index, name) = name.split_once('.')?;
-            let block = self
-                .transformer_blocks
-                .get_mut(index.parse::<usize>().ok()?)?;
-            return block.layer_mut(name);
+            let index = index.parse::<usize>().ok()?;
+            let modulation = self.block_modulations.get_mut(index);
+            if let Some(layer) = modulation.and_then(|layers| layers.layer_mut(name)) {
+                return Some(layer);
+            }
+            return self.transformer_blocks.get_mut(index)?.layer_mut(name);
         }
         let time = &mut self.time_text_embed.timestep_embedder;
         Some(match name {
@@ -29,14 +31,20 @@ impl<B: Backend> Transformer<B> {
     }
 }
 
+impl<B: Backend> BlockModulation<B> {
+    /// The linear layer of a name within the block, such as `img_mod.1`.
+    pub fn layer_mut(&mut self, name: &str) -> Option<&mut Linear<B>> {
+        Some(match name {
+            "img_mod.1" => &mut self.img_mod,
+            "txt_mod.1" => &mut self.txt_mod,
+            _ => return None,
+        })
+    }
+}
+
 impl<B: Backend> TransformerBlock<B> {
     /// The linear layer of a name within the block, such as `attn.to_q`.
     pub fn layer_mut(&mut self, name: &str) -> Option<&mut Linear<B>> {
-        match name {
-            "img_mod.1" => return Some(&mut self.img_mod),
-            "txt_mod.1" => return Some(&mut self.txt_mod),
-            _ => {}
-        }
         let (part, name) = name.split_once('.')?;
         match part {
             "attn" => self.attn.layer_mut(name),

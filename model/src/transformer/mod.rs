@@ -5,10 +5,10 @@
 mod arithmetic;
 mod attention;
 mod block;
-mod blocks;
+mod block_modulation;
 mod layers;
-mod levels;
 mod modulation;
+mod modulations;
 mod prompts;
 mod residual;
 mod rope;
@@ -17,9 +17,9 @@ mod timestep;
 
 pub use attention::JointAttention;
 pub use block::{FeedForward, TransformerBlock};
-pub use blocks::{BlockSource, Resident};
-pub use levels::{LEVELS_AT_ONCE, Level, Levels};
+pub use block_modulation::BlockModulation;
 pub use modulation::Modulation;
+pub use modulations::{Modulations, TIMESTEPS_AT_ONCE, TimestepModulation};
 pub use prompts::Prompts;
 pub use residual::Residual;
 pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};
@@ -35,6 +35,7 @@ use burn::tensor::{FloatDType, Tensor};
 
 use self::modulation::{EPSILON, split};
 use self::streams::of_one_branch;
+use crate::block_source::{BlockSource, Resident};
 use crate::builder::Builder;
 use crate::config::TransformerConfig;
 use crate::latents::TokenGrid;
@@ -50,10 +51,12 @@ pub struct Transformer<B: Backend> {
     pub txt_norm: RmsNorm<B>,
     /// From the prompt's embeddings to the residual stream.
     pub txt_in: Linear<B>,
-    /// From the noise level to the vector that modulates every block.
+    /// From the timestep to the vector that modulates every block.
     pub time_text_embed: TimestepEmbedding<B>,
     /// The blocks.
     pub transformer_blocks: Vec<TransformerBlock<B>>,
+    /// The layers that modulate each block. A pass does without them.
+    pub block_modulations: Vec<BlockModulation<B>>,
     /// The norm of the output, modulated by the noise level.
     pub norm_out: OutputNorm<B>,
     /// From the residual stream to the features of an image token.
@@ -72,6 +75,9 @@ impl<B: Backend> Transformer<B> {
             time_text_embed: TimestepEmbedding::uninitialized(inner, &root.at("time_text_embed")),
             transformer_blocks: root.list("transformer_blocks", config.num_layers, |block, _| {
                 TransformerBlock::uninitialized(config, block)
+            }),
+            block_modulations: root.list("transformer_blocks", config.num_layers, |block, _| {
+                BlockModulation::uninitialized(config, block)
             }),
             norm_out: OutputNorm {
                 linear: root.at("norm_out").linear("linear", inner, 2 * inner, true),
@@ -100,7 +106,8 @@ impl<B: ModelBackend> Transformer<B> {
     ///
     /// * `latents`: f32 `[1, image tokens, in_channels]`.
     /// * `prompts`: see [`prompts`](Self::prompts).
-    /// * `level`: the noise level; see [`levels`](Self::levels).
+    /// * `timestep`: the modulations of the latents' timestep; see
+    ///   [`modulations`](Self::modulations).
     /// * `dtype`: the dtype in which the blocks compute.
     ///
     /// Returns f32 `[prompts, image tokens, in_channels]`. `cancelled` is asked before each
@@ -109,13 +116,13 @@ impl<B: ModelBackend> Transformer<B> {
         &self,
         latents: Tensor<B, 3>,
         prompts: &Prompts<B>,
-        level: Level<'_, B>,
+        timestep: TimestepModulation<'_, B>,
         dtype: FloatDType,
         cancelled: &dyn Fn() -> bool,
     ) -> Option<Tensor<B, 3>> {
         let mut blocks = Resident(&self.transformer_blocks);
         let Ok(velocities) =
-            self.forward_through(&mut blocks, latents, prompts, level, dtype, cancelled);
+            self.forward_through(&mut blocks, latents, prompts, timestep, dtype, cancelled);
         velocities
     }
 
@@ -123,12 +130,12 @@ impl<B: ModelBackend> Transformer<B> {
     ///
     /// # Errors
     /// The source could not lend a block.
-    pub fn forward_through<S: BlockSource<B>>(
+    pub fn forward_through<S: BlockSource<TransformerBlock<B>>>(
         &self,
         blocks: &mut S,
         latents: Tensor<B, 3>,
         prompts: &Prompts<B>,
-        level: Level<'_, B>,
+        timestep: TimestepModulation<'_, B>,
         dtype: FloatDType,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<Tensor<B, 3>>, S::Error> {
@@ -142,13 +149,13 @@ impl<B: ModelBackend> Transformer<B> {
             if cancelled() {
                 return Ok(None);
             }
-            let modulation = level.block(index);
+            let modulation = timestep.block(index);
             streams = blocks.with_block(index, |block| {
                 block.forward(streams, modulation, &prompts.layout, &prompts.rotary)
             })?;
         }
         let image = streams.image.into_tensor();
-        let normed = self.norm_out.forward(image, level.output());
+        let normed = self.norm_out.forward(image, timestep.output());
         Ok(Some(self.proj_out.forward(normed).cast(FloatDType::F32)))
     }
 

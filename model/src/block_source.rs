@@ -1,18 +1,16 @@
-//! The place that a pass gets its blocks from: the seam behind which blocks can be anywhere.
+//! The place that a pass gets a model's blocks from: the seam behind which blocks can be anywhere.
 
 use std::convert::Infallible;
 
-use burn::tensor::backend::Backend;
-
-use super::TransformerBlock;
-
-/// Lends a transformer's blocks, one at a time.
+/// Lends the blocks of a model, modules `M`, one at a time: a transformer's blocks
+/// ([`TransformerBlock`](crate::transformer::TransformerBlock)), the layers that modulate them
+/// ([`BlockModulation`](crate::transformer::BlockModulation)), or a text encoder's layers
+/// ([`DecoderLayer`](crate::text_encoder::DecoderLayer)).
 ///
 /// A pass borrows every block once, in the order `0, 1, … count() - 1`, and the next pass begins at
 /// 0 again. So a source knows which block comes next, and can fetch it while the device computes
-/// with this one. A pass applies the modulations of its [`Level`](super::Level) and never asks a
-/// block for its own, so a lent block needs no `img_mod` and no `txt_mod`: a third of its weights.
-pub trait BlockSource<B: Backend> {
+/// with this one.
+pub trait BlockSource<M> {
     /// Why a block could not be had.
     type Error;
 
@@ -27,29 +25,22 @@ pub trait BlockSource<B: Backend> {
     ///
     /// # Errors
     /// The block could not be had; `work` was not called. The pass ends.
-    fn with_block<T>(
-        &mut self,
-        index: usize,
-        work: impl FnOnce(&TransformerBlock<B>) -> T,
-    ) -> Result<T, Self::Error>;
+    fn with_block<T>(&mut self, index: usize, work: impl FnOnce(&M) -> T)
+    -> Result<T, Self::Error>;
 }
 
 /// Blocks that are all in the device's memory.
 #[derive(Debug)]
-pub struct Resident<'a, B: Backend>(pub &'a [TransformerBlock<B>]);
+pub struct Resident<'a, M>(pub &'a [M]);
 
-impl<B: Backend> BlockSource<B> for Resident<'_, B> {
+impl<M> BlockSource<M> for Resident<'_, M> {
     type Error = Infallible;
 
     fn count(&self) -> usize {
         self.0.len()
     }
 
-    fn with_block<T>(
-        &mut self,
-        index: usize,
-        work: impl FnOnce(&TransformerBlock<B>) -> T,
-    ) -> Result<T, Infallible> {
+    fn with_block<T>(&mut self, index: usize, work: impl FnOnce(&M) -> T) -> Result<T, Infallible> {
         Ok(work(&self.0[index]))
     }
 }
