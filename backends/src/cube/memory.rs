@@ -2,7 +2,6 @@
 
 use burn::tensor::DType;
 use burn_cubecl::CubeRuntime;
-use burn_cubecl::cubecl::future::block_on;
 use burn_cubecl::cubecl::prelude::ComputeClient;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::tensor::CubeTensor;
@@ -103,14 +102,6 @@ impl<R: CubeRuntime> CubeMemory<R> {
             part.offset_end(behind),
             dtype,
         ))
-    }
-
-    /// Waits until CubeCL's work has ended.
-    ///
-    /// # Errors
-    /// [`UploadError::Device`].
-    pub(crate) fn wait(&self) -> Result<(), UploadError> {
-        block_on(self.client.sync()).map_err(failed)
     }
 }
 

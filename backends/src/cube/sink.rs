@@ -7,12 +7,13 @@
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::future::block_on;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeRuntime, FloatElement, IntElement};
 
-use super::memory::CubeMemory;
+use super::memory::{self, CubeMemory};
 use crate::upload::{
     DeviceSink, HostBuffer, MemoryId, Piece, SlotSink, Slots, TensorSink, UploadError,
 };
@@ -47,7 +48,7 @@ impl<R: CubeRuntime> CubeSink<R> {
 
     fn wait(&mut self) -> Result<(), UploadError> {
         self.queued = 0;
-        self.memory.wait()
+        block_on(self.memory.client.sync()).map_err(memory::failed)
     }
 }
 

@@ -2,19 +2,18 @@
 //! as fences.
 
 use std::any::Any;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::sync::Arc;
 
 use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn_cubecl::cubecl::cuda::CudaRuntime;
-use burn_cubecl::cubecl::stream_id::StreamId;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::driver_message::driver_message;
-use super::order::Order;
+use super::order::{Mark, Order};
 use super::probe;
 use crate::cube::memory::{self, CubeMemory};
 use crate::upload::{
@@ -33,8 +32,8 @@ pub struct CudaSink {
     pub(super) order: Arc<Order>,
     pub(super) stream: Arc<CudaStream>,
     in_flight: VecDeque<(HostBuffer, CudaEvent)>,
-    /// CubeCL's streams that have allocations which ours must not touch yet.
-    unordered: HashSet<StreamId>,
+    /// The work that new allocations may still be in use by, if there are any.
+    unordered: Option<Mark>,
 }
 
 impl CudaSink {
@@ -52,15 +51,15 @@ impl CudaSink {
             order,
             stream,
             in_flight: VecDeque::new(),
-            unordered: HashSet::new(),
+            unordered: None,
         })
     }
 
-    /// Waits for CubeCL's streams on which memory is allocated, whichever thread writes: before
-    /// that, a new allocation may still be in use by what came before it there.
-    fn order_after_allocations(&mut self) -> Result<(), UploadError> {
-        let mut streams = self.unordered.drain();
-        streams.try_for_each(|stream| stream.executes(|| self.memory.wait()))
+    /// Makes copies wait, on the device, for the work in front of a mark.
+    pub(super) fn wait_for(&self, mark: &Mark) -> Result<(), UploadError> {
+        let mut events = mark.0.iter();
+        let waits = events.try_for_each(|event| self.stream.wait(event));
+        waits.map_err(failed)
     }
 }
 
@@ -72,11 +71,16 @@ impl DeviceSink for CudaSink {
         self.allowance.take(bytes as u64, free)?;
         let id = self.memory.allocate(bytes)?;
         let (handle, _) = self.memory.get(id).ok_or_else(|| not_of_size(id, bytes))?;
-        let stream = handle.stream;
-        let resource = self.memory.client.get_resource(handle.clone());
-        self.pointers
-            .push(resource.map_err(memory::failed)?.resource().ptr);
-        self.unordered.insert(stream);
+        let (client, order) = (&self.memory.client, &self.order);
+        let placed = client.exclusive(|| {
+            let resource = client.get_resource(handle.clone());
+            let pointer = resource.map_err(memory::failed)?.resource().ptr;
+            // What was freed before, and is now taken again, may still be in use.
+            Ok((pointer, order.used().map_err(failed)?))
+        });
+        let (pointer, mark) = placed.map_err(memory::failed)??;
+        self.pointers.push(pointer);
+        self.unordered = Some(mark);
         Ok(id)
     }
 
@@ -95,7 +99,11 @@ impl DeviceSink for CudaSink {
     }
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
-        self.order_after_allocations()?;
+        // By the device: a thread that only writes must not ask anything of CubeCL's own, which
+        // may be the one that waits for these bytes.
+        if let Some(mark) = self.unordered.take() {
+            self.wait_for(&mark)?;
+        }
         self.order.context().bind_to_thread().map_err(failed)?;
         let event = (|| {
             for piece in pieces {
@@ -138,7 +146,6 @@ impl DeviceSink for CudaSink {
     }
 
     fn finish(&mut self) -> Result<(), UploadError> {
-        self.order_after_allocations()?;
         self.stream.synchronize().map_err(failed)
     }
 }

@@ -32,9 +32,7 @@ impl SlotSink<Cuda> for CudaSink {
     }
 
     fn write_after(&mut self, used: &Mark) -> Result<(), UploadError> {
-        let mut events = used.0.iter();
-        let waits = events.try_for_each(|event| self.stream.wait(event));
-        waits.map_err(failed)
+        self.wait_for(used)
     }
 }
 

@@ -26,6 +26,10 @@ use super::{MemoryId, TensorSink, UploadError};
 pub const SLOT_ALIGNMENT: usize = 256;
 
 /// A sink whose memory can be slots: the writing side.
+///
+/// Where [`COPIES_BESIDE`](crate::DeviceStorage::COPIES_BESIDE) is true, a sink that has its memory
+/// and its [`slots`](Self::slots) may go to a thread that only writes. Memory is allocated by the
+/// thread that computes: device and computing thread may be one, and would wait for each other.
 pub trait SlotSink<B: Backend>: TensorSink<B> {
     /// A point behind all bytes that the sink was given before.
     type Written: Send + 'static;
