@@ -39,13 +39,16 @@ pub fn read_through<S: DeviceSink>(
     stream(&source.raws(), &needs, sink, &mut progress)
         .map_err(|error| error.of(weights, &source))?;
     source.check_versions()?;
+    let (method, memory_bytes) = source.method();
     let mut report = LoadReport {
         tensors: needs.len(),
         unused: weights.unused().len(),
         in_files: weights.checkpoint().tensors_in_files(),
         part: weights.part().name(),
         bytes: progress.total(),
-        method: source.method(),
+        method,
+        // What lies between tensors was read along with them.
+        memory_bytes: memory_bytes.min(progress.total()),
         ring_bytes: ring_bytes(&needs),
         ..LoadReport::default()
     };

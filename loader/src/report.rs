@@ -21,6 +21,8 @@ pub struct LoadReport {
     pub mapped_bytes: u64,
     /// How the files were read.
     pub method: ReadMethod,
+    /// Bytes of them that the system had in memory, and that were read from there.
+    pub memory_bytes: u64,
     /// Host memory of the ring that bytes went through.
     pub ring_bytes: u64,
     /// Duration in seconds.
@@ -35,23 +37,34 @@ pub struct LoadReport {
     pub device_used_after: Option<u64>,
 }
 
-/// How files were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How files were read, the best way first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadMethod {
     /// They were mapped: weights are read where they are used.
     Mapped,
-    /// Past the page cache.
+    /// All of it was in memory.
+    Memory,
+    /// Past the page cache, but for what was in memory.
     Direct,
-    /// Through the page cache, and out of it again: the file system grants no direct reads.
+    /// What was not in memory through the page cache, and out of it again: the file system grants
+    /// no direct reads.
     #[default]
     Buffered,
+}
+
+impl ReadMethod {
+    /// The method of files that were read in several ways: the one that least can be said for.
+    pub(crate) fn of_all(methods: impl Iterator<Item = Self>) -> Self {
+        methods.max().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for ReadMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Mapped => "in place",
+            Self::Memory => "from memory",
             Self::Direct => "past the page cache",
             Self::Buffered => "through the page cache",
         })
@@ -62,6 +75,22 @@ impl LoadReport {
     /// Bytes of the file per second.
     pub fn bytes_per_second(&self) -> f64 {
         self.bytes as f64 / self.seconds.max(1e-9)
+    }
+
+    /// How the files were read, in words: `past the page cache, 41 % from memory`.
+    pub fn way(&self) -> String {
+        let percent = 100.0 * self.memory_bytes as f64 / self.bytes.max(1) as f64;
+        match self.method {
+            ReadMethod::Direct | ReadMethod::Buffered if self.memory_bytes > 0 => {
+                // Not all and not nothing, however little is lacking.
+                format!(
+                    "{}, {:.0} % from memory",
+                    self.method,
+                    percent.clamp(1.0, 99.0)
+                )
+            }
+            method => method.to_string(),
+        }
     }
 }
 
@@ -129,6 +158,25 @@ mod tests {
             report.to_string(),
             "Loaded 104 of 194 tensors: the decoder (3.00 MiB) in 0.1 s"
         );
+    }
+
+    #[test]
+    fn the_share_that_came_from_memory_is_told() {
+        let way = |method, memory_bytes| {
+            let report = LoadReport {
+                bytes: 1000,
+                method,
+                memory_bytes,
+                ..LoadReport::default()
+            };
+            report.way()
+        };
+        assert_eq!(way(ReadMethod::Memory, 1000), "from memory");
+        assert_eq!(way(ReadMethod::Direct, 0), "past the page cache");
+        let partly = "past the page cache, 41 % from memory";
+        assert_eq!(way(ReadMethod::Direct, 412), partly);
+        let almost = "through the page cache, 99 % from memory";
+        assert_eq!(way(ReadMethod::Buffered, 999), almost);
     }
 
     #[test]

@@ -87,6 +87,8 @@ struct LoadFigures {
     bytes: u64,
     /// How the files were read.
     method: ReadMethod,
+    /// Bytes that the system had in memory, and that were read from there.
+    memory_bytes: u64,
     /// Host memory that the bytes went through.
     ring_bytes: u64,
     /// The part of them that is used where it lies in the file.
@@ -171,6 +173,7 @@ impl Phase {
                 unused: report.unused,
                 bytes: report.bytes,
                 method: report.method,
+                memory_bytes: report.memory_bytes,
                 ring_bytes: report.ring_bytes,
                 mapped_bytes: report.mapped_bytes,
                 gb_per_s: report.bytes_per_second() / 1e9,

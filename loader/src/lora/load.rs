@@ -56,14 +56,13 @@ pub fn load_adapters<B: ModelBackend>(
     }
     let mut progress = Progress::new(adapters.file_bytes(), observer);
     let loaded = loading.run(&mut progress)?;
-    let mut methods = loading.sources.iter().map(Source::method);
+    let methods: Vec<_> = loading.sources.iter().map(Source::method).collect();
+    let memory_bytes = methods.iter().map(|(_, bytes)| bytes).sum::<u64>();
     let mut report = LoadReport {
         tensors: adapters.tensors(),
         bytes: progress.total(),
-        method: match methods.all(|method| method == ReadMethod::Direct) {
-            true => ReadMethod::Direct,
-            false => ReadMethod::Buffered,
-        },
+        method: ReadMethod::of_all(methods.into_iter().map(|(method, _)| method)),
+        memory_bytes: memory_bytes.min(progress.total()),
         ring_bytes: (loading.buffers * loading.largest()) as u64,
         device_used_before,
         device_used_after: device_used(),

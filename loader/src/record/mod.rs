@@ -143,6 +143,7 @@ pub fn load_deferring<B: ModelBackend, M: Module<B>>(
         loaded: ids.zip(loaded).collect(),
     });
 
+    let (method, memory_bytes) = source.method();
     let mut report = LoadReport {
         tensors: weights.used().count() - deferred.weights().len(),
         unused: weights.unused().len(),
@@ -152,8 +153,9 @@ pub fn load_deferring<B: ModelBackend, M: Module<B>>(
         mapped_bytes: bytes_of(weights, &mapped),
         method: match mapped.is_empty() {
             false => ReadMethod::Mapped,
-            true => source.method(),
+            true => method,
         },
+        memory_bytes: memory_bytes.min(bytes_of(weights, &read)),
         ring_bytes,
         device_used_before,
         device_used_after: device_used(),

@@ -114,12 +114,17 @@ impl Source {
         files.map(|file| (file.path.as_path(), file.raw.file(), file.version.len))
     }
 
-    /// How the files have been read.
-    pub(crate) fn method(&self) -> ReadMethod {
-        match self.files.iter().all(|file| file.raw.is_direct()) {
+    /// How the files have been read so far, and how many bytes came from memory.
+    pub(crate) fn method(&self) -> (ReadMethod, u64) {
+        let counts = self.files.iter().map(|file| file.raw.bytes_read());
+        let [from_memory, from_disk] =
+            counts.fold([0; 2], |sum, file| [sum[0] + file[0], sum[1] + file[1]]);
+        let method = match self.files.iter().all(|file| file.raw.is_direct()) {
+            _ if from_memory > 0 && from_disk == 0 => ReadMethod::Memory,
             true => ReadMethod::Direct,
             false => ReadMethod::Buffered,
-        }
+        };
+        (method, from_memory)
     }
 
     /// Fails if a file was written to since its header was read.

@@ -54,7 +54,11 @@ pub(super) fn memory(label: &str, budget: Budget, memory: DeviceMemory) -> Strin
 pub(super) fn figures(report: &LoadReport) -> String {
     // Of a mapping the bytes come later, as they are used.
     let mut line = match report.mapped_bytes {
-        0 => format!("{:.2} GB/s", report.bytes_per_second() / 1e9),
+        0 => format!(
+            "{:.2} GB/s {}",
+            report.bytes_per_second() / 1e9,
+            report.way()
+        ),
         mapped => format!("{} used in place in the file", format_bytes(mapped)),
     };
     let known = [

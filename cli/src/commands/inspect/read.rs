@@ -88,7 +88,7 @@ pub(super) fn text(report: &LoadReport) -> String {
         format_bytes(report.bytes),
         report.seconds,
         report.bytes_per_second() / 1e9,
-        report.method,
+        report.way(),
     );
     if let Some(bytes) = report.peak_anonymous_bytes {
         text.push_str(&format!(", peak host memory {}", format_bytes(bytes)));
