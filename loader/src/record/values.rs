@@ -1,5 +1,7 @@
 //! The values of parameters that become f32 on the way.
 
+use std::borrow::Cow;
+
 use crate::checkpoint::Entry;
 use crate::convert::to_f32;
 use crate::error::LoadError;
@@ -20,16 +22,19 @@ pub(super) fn converted(
     scales: &[f32],
 ) -> Result<Vec<f32>, LoadError> {
     let tensor = &entry.tensor;
-    let values = to_f32(tensor.dtype, bytes);
+    let mut kept = Cow::Borrowed(bytes);
+    if slices > 1 {
+        // Before they are converted: the other slices are most of a video model's weights.
+        let plane: usize = tensor.shape.iter().rev().take(2).product();
+        let size = bytes.len() / tensor.elements().max(1);
+        kept = last_time_slice(bytes, slices, plane * size).into();
+    }
+    let values = to_f32(tensor.dtype, &kept);
     let mut values = values.ok_or_else(|| LoadError::UnsupportedDtype {
         file: weights.source().into(),
         key: Excerpt::new(&tensor.key),
         dtype: tensor.dtype,
     })?;
-    if slices > 1 {
-        let plane = tensor.shape.iter().rev().take(2).product();
-        values = last_time_slice(&values, slices, plane);
-    }
     let row = values.len() / scales.len().max(1);
     for (row, &scale) in values.chunks_mut(row.max(1)).zip(scales) {
         if scale != 1.0 {

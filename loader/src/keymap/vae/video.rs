@@ -33,12 +33,12 @@ pub(crate) fn loaded_elements(shape: &[usize]) -> usize {
 
 /// The last of `slices` slices over time: of `[O, I, T, h, w]` the part `[:, :, T - 1]`, where
 /// `plane` is `h * w`.
-pub(crate) fn last_time_slice(values: &[f32], slices: usize, plane: usize) -> Vec<f32> {
-    let filters = values.chunks_exact((slices * plane).max(1));
-    filters
-        .flat_map(|filter| &filter[(slices - 1) * plane..])
-        .copied()
-        .collect()
+pub(crate) fn last_time_slice<T: Copy>(values: &[T], slices: usize, plane: usize) -> Vec<T> {
+    let mut last = Vec::with_capacity(values.len() / slices.max(1));
+    for filter in values.chunks_exact((slices * plane).max(1)) {
+        last.extend_from_slice(&filter[(slices - 1) * plane..]);
+    }
+    last
 }
 
 #[cfg(test)]
