@@ -11,31 +11,31 @@ const GAP_BYTES: u64 = 256 << 10;
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Which file.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// The offset at which the read begins, a multiple of [`BLOCK`].
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Up to where there are parts, from the start on.
-    pub(super) needed: usize,
+    pub(crate) needed: usize,
     /// The parts in it.
-    pub(super) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// A part of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// The need that it is for, as an index.
-    pub(super) need: usize,
+    pub(crate) need: usize,
     /// Its offset in the needed bytes.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// Its bytes in the chunk.
-    pub(super) source: Range<usize>,
+    pub(crate) source: Range<usize>,
 }
 
 /// The reads for all needs, file by file and in order, each of at most `size` bytes, which is a
 /// multiple of [`BLOCK`].
-pub(super) fn chunks(needs: &[Need], size: usize) -> Vec<Chunk> {
+pub(crate) fn chunks(needs: &[Need], size: usize) -> Vec<Chunk> {
     let mut order: Vec<usize> = (0..needs.len()).collect();
     order.sort_by_key(|&index| (needs[index].file, needs[index].range.start));
     let mut chunks: Vec<Chunk> = Vec::new();

@@ -6,21 +6,22 @@
 
 mod chunks;
 mod need;
+mod reading;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 
 use backends::upload::{DeviceSink, HostBuffer, Piece, UploadError};
-use chunks::{Chunk, chunks};
+pub(crate) use chunks::{Chunk, chunks};
 pub(crate) use need::{Destination, Need};
+pub(crate) use reading::{Filled, Order, Reading};
 
 use crate::error::LoadError;
-use crate::source::{ReadAt, Source, fill, read_error};
+use crate::source::{ReadAt, Source, read_error};
 use crate::weights::Weights;
 
 /// Bytes of a ring's buffer: two huge pages. Larger ones are no faster (`benches/loading`).
@@ -81,8 +82,8 @@ pub(crate) fn ring_bytes(needs: &[Need]) -> u64 {
     (buffers * size) as u64
 }
 
-/// Number and size of the buffers.
-fn ring(chunks: &[Chunk]) -> (usize, usize) {
+/// Number and size of the buffers that these chunks are read into.
+pub(crate) fn ring(chunks: &[Chunk]) -> (usize, usize) {
     let largest = chunks.iter().map(|chunk| chunk.needed).max().unwrap_or(0);
     let size = largest.next_multiple_of(crate::source::BLOCK);
     (chunks.len().min(BUFFERS), size)
@@ -110,11 +111,7 @@ fn stream_by<F: ReadAt, S: DeviceSink>(
 ) -> Result<(), StreamError> {
     let chunks = chunks(needs, buffer_bytes);
     let (buffers, size) = ring(&chunks);
-    let reading = Reading {
-        files,
-        chunks: &chunks,
-        next: AtomicUsize::new(0),
-    };
+    let reading = Reading::new(files.iter().collect(), chunks.as_slice());
     let (free, to_fill) = channel();
     let to_fill = Mutex::new(to_fill);
     std::thread::scope(|scope| {
@@ -146,47 +143,6 @@ fn stream_by<F: ReadAt, S: DeviceSink>(
         writing.run(&to_write, sink, follow)
     })?;
     Ok(sink.finish()?)
-}
-
-/// A buffer that was read into, and the chunk that it holds.
-struct Filled {
-    chunk: usize,
-    buffer: HostBuffer,
-    result: io::Result<()>,
-}
-
-/// The readers' side.
-struct Reading<'a, F> {
-    files: &'a [F],
-    chunks: &'a [Chunk],
-    next: AtomicUsize,
-}
-
-impl<F: ReadAt> Reading<'_, F> {
-    /// Reads chunk after chunk until there are none, or the other side has gone.
-    fn run(&self, to_fill: &Mutex<Receiver<HostBuffer>>, filled: &Sender<Filled>) {
-        loop {
-            let free = to_fill
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
-            let Ok(mut buffer) = free else { return };
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(chunk) = self.chunks.get(index) else {
-                return;
-            };
-            let file = &self.files[chunk.file];
-            let result = fill(file, &mut buffer, chunk.start, chunk.needed);
-            let filled = filled.send(Filled {
-                chunk: index,
-                buffer,
-                result,
-            });
-            if filled.is_err() {
-                return;
-            }
-        }
-    }
 }
 
 /// The device's side.
@@ -227,7 +183,7 @@ impl Writing<'_> {
         sink: &mut S,
         follow: &mut dyn Follow,
     ) -> Result<(), StreamError> {
-        let chunk = &self.chunks[filled.chunk];
+        let chunk = &self.chunks[filled.number];
         filled.result.map_err(|error| StreamError::Read {
             file: chunk.file,
             error,
