@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use backends::upload::HostBuffer;
 
 use crate::error::LoadError;
-use crate::source::{RawFile, Source, fill, read_error};
-use crate::stream::{BUFFER_BYTES, READERS};
+use crate::source::{FromDisk, Source, fill, read_error};
+use crate::stream::Ring;
 use crate::weights::Weights;
 
-/// Measures how many bytes a second of a checkpoint's largest file come in, by as many threads and
-/// in reads as large as those of a load. It begins in the middle of the file and starts no read
+/// Measures how many bytes a second of a checkpoint's largest file the disk gives, by as many threads
+/// and in reads as large as those of a load, whatever the system has in memory. It begins in the middle of the file and starts no read
 /// after `limit`.
 ///
 /// # Errors
@@ -22,18 +22,21 @@ pub fn read_rate(weights: &Weights, limit: Duration) -> Result<f64, LoadError> {
     let files = weights.checkpoint().files();
     let source = Source::open(files)?;
     let sizes = files.iter().map(|file| file.version().len).enumerate();
+    let ring = Ring::default();
+    let stretch = ring.buffer_bytes as u64;
     let (file, bytes) = sizes.max_by_key(|(_, bytes)| *bytes).unwrap_or_default();
     let sample = Sample {
-        file: source.raw(file),
+        file: FromDisk(source.raw(file)),
+        stretch,
         // The end of the file is read as well where that is all there is.
-        begin: (bytes / 2).saturating_sub(1) / BUFFER_BYTES as u64 * BUFFER_BYTES as u64,
+        begin: (bytes / 2).saturating_sub(1) / stretch * stretch,
         end: bytes,
         next: AtomicU64::new(0),
         read: AtomicU64::new(0),
         failed: Mutex::new(None),
     };
-    let buffers: Result<Vec<HostBuffer>, _> = (0..READERS)
-        .map(|_| HostBuffer::new(BUFFER_BYTES))
+    let buffers: Result<Vec<HostBuffer>, _> = (0..ring.readers)
+        .map(|_| HostBuffer::new(ring.buffer_bytes))
         .collect();
     let buffers = buffers.map_err(|error| LoadError::upload(weights.source(), error))?;
     let began = Instant::now();
@@ -55,7 +58,9 @@ pub fn read_rate(weights: &Weights, limit: Duration) -> Result<f64, LoadError> {
 
 /// A part of a file that is read.
 struct Sample<'a> {
-    file: &'a RawFile,
+    file: FromDisk<'a>,
+    /// Bytes of a read.
+    stretch: u64,
     begin: u64,
     end: u64,
     /// The number of the next read.
@@ -70,13 +75,13 @@ impl Sample<'_> {
     fn run(&self, buffer: &mut [u8], deadline: Instant) {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let offset = self.begin + index * BUFFER_BYTES as u64;
+            let offset = self.begin + index * self.stretch;
             // The first read is made whatever the time.
             if offset >= self.end || (index > 0 && Instant::now() >= deadline) {
                 return;
             }
-            let length = (self.end - offset).min(BUFFER_BYTES as u64);
-            if let Err(error) = fill(self.file, buffer, offset, length as usize) {
+            let length = (self.end - offset).min(self.stretch);
+            if let Err(error) = fill(&self.file, buffer, offset, length as usize) {
                 if let Ok(mut failed) = self.failed.lock() {
                     failed.get_or_insert(error);
                 }

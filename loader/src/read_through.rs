@@ -7,7 +7,7 @@ use crate::measurement::Measurement;
 use crate::progress::{LoadObserver, Progress};
 use crate::report::LoadReport;
 use crate::source::Source;
-use crate::stream::{Destination, Need, ring_bytes, stream};
+use crate::stream::{Destination, Need, Ring, stream_by};
 use crate::weights::Weights;
 
 /// Reads every tensor that the component uses into a sink, as a load onto a GPU does, with all of
@@ -17,6 +17,19 @@ use crate::weights::Weights;
 /// A file that cannot be read, or changes meanwhile; [`LoadError::OutOfMemory`];
 /// [`LoadError::Cancelled`].
 pub fn read_through<S: DeviceSink>(
+    weights: &Weights,
+    sink: &mut S,
+    observer: &mut dyn LoadObserver,
+) -> Result<LoadReport, LoadError> {
+    read_through_by(&Ring::default(), weights, sink, observer)
+}
+
+/// [`read_through`] with a ring of another shape than loads have.
+///
+/// # Errors
+/// The same.
+pub fn read_through_by<S: DeviceSink>(
+    ring: &Ring,
     weights: &Weights,
     sink: &mut S,
     observer: &mut dyn LoadObserver,
@@ -36,7 +49,7 @@ pub fn read_through<S: DeviceSink>(
     }
     let total = needs.iter().map(|need| need.range.end - need.range.start);
     let mut progress = Progress::new(total.sum(), observer);
-    stream(&source.raws(), &needs, sink, &mut progress)
+    stream_by(ring, &source.raws(), &needs, sink, &mut progress)
         .map_err(|error| error.of(weights, &source))?;
     source.check_versions()?;
     let (method, memory_bytes) = source.method();
@@ -49,7 +62,7 @@ pub fn read_through<S: DeviceSink>(
         method,
         // What lies between tensors was read along with them.
         memory_bytes: memory_bytes.min(progress.total()),
-        ring_bytes: ring_bytes(&needs),
+        ring_bytes: ring.bytes(&needs),
         ..LoadReport::default()
     };
     measurement.finish(&mut report);

@@ -12,7 +12,7 @@ use backends::upload::HostBuffer;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-pub(crate) use raw_file::{BLOCK, RawFile, ReadAt, fill};
+pub(crate) use raw_file::{BLOCK, FromDisk, RawFile, ReadAt, fill};
 
 use crate::checkpoint::{CheckpointFile, Entry};
 use crate::container::{FileVersion, file_metadata};

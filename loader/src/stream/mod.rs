@@ -7,29 +7,24 @@
 mod chunks;
 mod need;
 mod reading;
+mod ring;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use backends::upload::{DeviceSink, HostBuffer, Piece, UploadError};
 pub(crate) use chunks::{Chunk, chunks};
 pub(crate) use need::{Destination, Need};
-pub(crate) use reading::{Filled, Order, Reading};
+pub(crate) use reading::{Filled, Reading};
+pub use ring::Ring;
 
 use crate::error::LoadError;
 use crate::source::{ReadAt, Source, read_error};
 use crate::weights::Weights;
-
-/// Bytes of a ring's buffer: two huge pages. Larger ones are no faster (`benches/loading`).
-pub(crate) const BUFFER_BYTES: usize = 4 << 20;
-/// Buffers of the ring.
-const BUFFERS: usize = 16;
-/// Threads that read.
-pub(crate) const READERS: usize = 8;
 
 /// Why a stream ended early.
 #[derive(Debug)]
@@ -75,18 +70,9 @@ pub(crate) trait Follow {
     fn advance(&mut self, bytes: u64) -> Result<(), LoadError>;
 }
 
-/// Bytes of host memory that a stream of these needs takes.
+/// Bytes of host memory that a stream of these needs takes at most.
 pub(crate) fn ring_bytes(needs: &[Need]) -> u64 {
-    let chunks = chunks(needs, BUFFER_BYTES);
-    let (buffers, size) = ring(&chunks);
-    (buffers * size) as u64
-}
-
-/// Number and size of the buffers that these chunks are read into.
-pub(crate) fn ring(chunks: &[Chunk]) -> (usize, usize) {
-    let largest = chunks.iter().map(|chunk| chunk.needed).max().unwrap_or(0);
-    let size = largest.next_multiple_of(crate::source::BLOCK);
-    (chunks.len().min(BUFFERS), size)
+    Ring::default().bytes(needs)
 }
 
 /// Brings all bytes that are needed to their destinations.
@@ -98,19 +84,19 @@ pub(crate) fn stream<F: ReadAt, S: DeviceSink>(
     sink: &mut S,
     follow: &mut dyn Follow,
 ) -> Result<(), StreamError> {
-    stream_by(BUFFER_BYTES, files, needs, sink, follow)
+    stream_by(&Ring::default(), files, needs, sink, follow)
 }
 
-/// [`stream`] with buffers of a given size.
-fn stream_by<F: ReadAt, S: DeviceSink>(
-    buffer_bytes: usize,
+/// [`stream`] through a ring of a given shape.
+pub(crate) fn stream_by<F: ReadAt, S: DeviceSink>(
+    ring: &Ring,
     files: &[F],
     needs: &[Need],
     sink: &mut S,
     follow: &mut dyn Follow,
 ) -> Result<(), StreamError> {
-    let chunks = chunks(needs, buffer_bytes);
-    let (buffers, size) = ring(&chunks);
+    let chunks = chunks(needs, ring.buffer_bytes);
+    let (buffers, size) = ring.fit(&chunks);
     let reading = Reading::new(files.iter().collect(), chunks.as_slice());
     let (free, to_fill) = channel();
     let to_fill = Mutex::new(to_fill);
@@ -119,7 +105,7 @@ fn stream_by<F: ReadAt, S: DeviceSink>(
         let free = free;
         let (filled, to_write) = channel();
         let mut readers = 0;
-        for _ in 0..READERS.min(buffers) {
+        for _ in 0..ring.readers.min(buffers) {
             let (reading, to_fill, filled) = (&reading, &to_fill, filled.clone());
             let reader = std::thread::Builder::new().name("reader".into());
             let reader = reader.spawn_scoped(scope, move || reading.run(to_fill, &filled));
@@ -131,14 +117,13 @@ fn stream_by<F: ReadAt, S: DeviceSink>(
             }
         }
         drop(filled);
-        for _ in 0..buffers {
-            let _ = free.send(sink.host_buffer(size)?);
-        }
         let writing = Writing {
             needs,
             chunks: &chunks,
             free,
-            with_readers: buffers,
+            with_readers: 0,
+            not_made: buffers,
+            buffer_bytes: size,
         };
         writing.run(&to_write, sink, follow)
     })?;
@@ -152,6 +137,9 @@ struct Writing<'a> {
     free: Sender<HostBuffer>,
     /// Buffers that the readers have; the sink has the others.
     with_readers: usize,
+    /// Buffers that are made if the readers cannot keep up without them.
+    not_made: usize,
+    buffer_bytes: usize,
 }
 
 impl Writing<'_> {
@@ -163,18 +151,45 @@ impl Writing<'_> {
     ) -> Result<(), StreamError> {
         for _ in 0..self.chunks.len() {
             // With no buffer left to read into, only the device can give one.
-            while let Some(buffer) = sink.reclaim(self.with_readers == 0)? {
-                let _ = self.free.send(buffer);
-                self.with_readers += 1;
+            while let Some(buffer) = sink.reclaim(self.with_readers == 0 && self.not_made == 0)? {
+                self.give(buffer);
             }
-            let Ok(filled) = to_write.recv() else {
-                let error = io::Error::other("the readers have ended early");
-                return Err(StreamError::Read { file: 0, error });
-            };
+            let filled = self.next(to_write, sink)?;
             self.with_readers -= 1;
             self.write(filled, sink, follow)?;
         }
         Ok(())
+    }
+
+    /// The next full buffer. Drivers take long to pin one, so that new ones are made while the
+    /// first ones fill, and only while there is nothing else to do.
+    fn next<S: DeviceSink>(
+        &mut self,
+        to_write: &Receiver<Filled>,
+        sink: &mut S,
+    ) -> Result<Filled, StreamError> {
+        while self.not_made > 0 {
+            match to_write.try_recv() {
+                Ok(filled) => return Ok(filled),
+                Err(TryRecvError::Empty) => {
+                    let buffer = sink.host_buffer(self.buffer_bytes)?;
+                    self.not_made -= 1;
+                    self.give(buffer);
+                }
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        to_write.recv().map_err(|_| StreamError::Read {
+            file: 0,
+            error: io::Error::other("the readers have ended early"),
+        })
+    }
+
+    /// Lets the readers fill a buffer.
+    fn give(&mut self, buffer: HostBuffer) {
+        // Readers that have ended need no buffer.
+        let _ = self.free.send(buffer);
+        self.with_readers += 1;
     }
 
     fn write<S: DeviceSink>(

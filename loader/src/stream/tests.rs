@@ -9,8 +9,17 @@ use std::time::Duration;
 use backends::upload::MemoryId;
 use proptest::prelude::*;
 
+use super::ring::{BUFFER_BYTES, BUFFERS};
 use super::*;
 use crate::source::BLOCK;
+
+/// A ring with small buffers.
+fn of_blocks(blocks: usize) -> Ring {
+    Ring {
+        buffer_bytes: blocks * BLOCK,
+        ..Ring::of_cores(2)
+    }
+}
 
 /// A file whose bytes tell their offset.
 #[derive(Default)]
@@ -59,6 +68,7 @@ struct Hoard {
     memories: Vec<Vec<u8>>,
     held: VecDeque<HostBuffer>,
     most_held: usize,
+    made: usize,
     /// It fails after so many buffers.
     lasts: Option<usize>,
 }
@@ -67,6 +77,11 @@ impl DeviceSink for Hoard {
     fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         self.memories.push(vec![0; bytes]);
         Ok(MemoryId::new(self.memories.len() - 1))
+    }
+
+    fn host_buffer(&mut self, bytes: usize) -> Result<HostBuffer, UploadError> {
+        self.made += 1;
+        HostBuffer::new(bytes)
     }
 
     fn write(&mut self, buffer: HostBuffer, pieces: &[Piece]) -> Result<(), UploadError> {
@@ -140,9 +155,17 @@ fn a_tensor_larger_than_the_ring_arrives_whole() {
     // Larger than eight buffers of one block each.
     let range = 17..39 * BLOCK as u64 + 5;
     let needs = needs(&mut sink, std::slice::from_ref(&range));
-    stream_by(BLOCK, &[file], &needs, &mut sink, &mut Host::default()).unwrap();
+    stream_by(
+        &of_blocks(1),
+        &[file],
+        &needs,
+        &mut sink,
+        &mut Host::default(),
+    )
+    .unwrap();
     assert_eq!(sink.memories[0], expected(&range));
     assert!(sink.most_held <= BUFFERS, "{} buffers", sink.most_held);
+    assert!(sink.made <= BUFFERS, "{} buffers", sink.made);
 }
 
 #[test]
@@ -163,7 +186,14 @@ fn a_disk_slower_than_the_ring_is_waited_for() {
     let mut sink = Hoard::default();
     let range = 0..file.length;
     let needs = needs(&mut sink, std::slice::from_ref(&range));
-    stream_by(BLOCK, &[file], &needs, &mut sink, &mut Host::default()).unwrap();
+    stream_by(
+        &of_blocks(1),
+        &[file],
+        &needs,
+        &mut sink,
+        &mut Host::default(),
+    )
+    .unwrap();
     assert_eq!(sink.memories[0], expected(&range));
 }
 
@@ -175,7 +205,14 @@ fn a_read_error_midway_names_its_file_and_ends_everything() {
     let mut needs = needs(&mut sink, &[0..bad.length, 0..bad.length]);
     needs[1].file = 1;
     let files = [disk(bad.length), bad];
-    let error = stream_by(BLOCK, &files, &needs, &mut sink, &mut Host::default()).unwrap_err();
+    let error = stream_by(
+        &of_blocks(1),
+        &files,
+        &needs,
+        &mut sink,
+        &mut Host::default(),
+    )
+    .unwrap_err();
     match error {
         StreamError::Read { file, error } => {
             assert_eq!((file, error.raw_os_error()), (1, Some(5)));
@@ -189,7 +226,14 @@ fn a_file_that_ends_early_is_noticed() {
     let file = disk(3 * BLOCK as u64 + 99);
     let mut sink = Hoard::default();
     let needs = needs(&mut sink, &[0..100, 200..3 * BLOCK as u64 + 100]);
-    let error = stream_by(BLOCK, &[file], &needs, &mut sink, &mut Host::default()).unwrap_err();
+    let error = stream_by(
+        &of_blocks(1),
+        &[file],
+        &needs,
+        &mut sink,
+        &mut Host::default(),
+    )
+    .unwrap_err();
     let StreamError::Read { file: 0, error } = error else {
         panic!("{error:?}")
     };
@@ -204,7 +248,13 @@ fn a_device_that_fails_midway_ends_everything() {
         ..Hoard::default()
     };
     let needs = needs(&mut sink, std::slice::from_ref(&(0..64 * BLOCK as u64)));
-    let error = stream_by(BLOCK, &[&file], &needs, &mut sink, &mut Host::default());
+    let error = stream_by(
+        &of_blocks(1),
+        &[&file],
+        &needs,
+        &mut sink,
+        &mut Host::default(),
+    );
     assert!(matches!(
         error,
         Err(StreamError::Upload(UploadError::Device(_)))
@@ -222,7 +272,7 @@ fn the_caller_may_stop_it() {
         stops_at: Some(5 * BLOCK as u64),
         ..Host::default()
     };
-    let error = stream_by(BLOCK, &[&file], &needs, &mut sink, &mut host);
+    let error = stream_by(&of_blocks(1), &[&file], &needs, &mut sink, &mut host);
     assert!(matches!(
         error,
         Err(StreamError::Caller(LoadError::Cancelled))
@@ -283,7 +333,7 @@ proptest! {
         }
         let files = [disk(1 << 20), disk(1 << 20)];
         let mut host = Host::default();
-        stream_by(blocks * BLOCK, &files, &needs, &mut sink, &mut host).unwrap();
+        stream_by(&of_blocks(blocks), &files, &needs, &mut sink, &mut host).unwrap();
         prop_assert_eq!(host.advanced, total);
         for need in &needs {
             let bytes = match need.destination {

@@ -207,6 +207,15 @@ impl ReadAt for RawFile {
     }
 }
 
+/// A file whose bytes come from the disk, even those that the system has in memory.
+pub(crate) struct FromDisk<'a>(pub(crate) &'a RawFile);
+
+impl ReadAt for FromDisk<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_from_disk(buffer, offset)
+    }
+}
+
 #[cfg(unix)]
 fn read_some_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)

@@ -62,7 +62,7 @@ impl PageCache {
         )
     }
 
-    /// Whether there is a disk behind it.
+    /// Tells whether there is a disk behind it.
     #[cfg(test)]
     pub(super) fn has_disk(&self) -> bool {
         !matches!(self.way, Way::AllThere)
@@ -102,7 +102,7 @@ impl Way {
     }
 }
 
-/// Whether a file system has no disk: tmpfs or ramfs.
+/// Tells whether a file system has no disk: tmpfs or ramfs.
 fn is_in_memory(file: &File) -> bool {
     const TMPFS: u32 = 0x0102_1994;
     const RAMFS: u32 = 0x8584_58f6;
