@@ -45,7 +45,7 @@ pub trait DeviceStorage: Backend {
     const COPIES_BESIDE: bool;
 
     /// The sink that takes bytes into its memory.
-    type Sink: SlotSink<Self> + Send;
+    type Sink: SlotSink<Self> + Send + 'static;
 
     /// Makes a sink for a device.
     ///

@@ -54,6 +54,11 @@ pub trait SlotSink<B: Backend>: TensorSink<B> {
     /// # Errors
     /// A failing device.
     fn write_after(&mut self, used: &Self::Used) -> Result<(), UploadError>;
+
+    /// Gives up the bytes of a slot, of which some may be missing: others are written next.
+    fn discard(&mut self, memory: MemoryId) {
+        let _ = memory;
+    }
 }
 
 /// The computing side of a sink's slots.
@@ -103,6 +108,13 @@ pub trait Slots<B: Backend>: Send + 'static {
     /// # Errors
     /// A failing device.
     fn used(&self) -> Result<Self::Used, UploadError>;
+
+    /// Tells, without waiting, whether the device has done all work in front of a mark. Also true
+    /// where it cannot be told.
+    fn has_passed(&self, used: &Self::Used) -> bool {
+        let _ = used;
+        true
+    }
 
     /// The number of the device's queues of work that the marks tell apart from copies. 0 where
     /// they do not, so that nothing is copied while the device computes.

@@ -63,6 +63,10 @@ impl<B: Backend> SlotSink<B> for NullSink {
         self.state().write_after(used.0);
         Ok(())
     }
+
+    fn discard(&mut self, memory: MemoryId) {
+        self.state().discard(memory);
+    }
 }
 
 impl<B: Backend> Slots<B> for NullSlots {
@@ -265,6 +269,19 @@ mod tests {
             matches!(again, Err(UploadError::Uneven { .. })),
             "{again:?}"
         );
+    }
+
+    #[test]
+    fn bytes_that_nothing_uses_may_be_given_up() {
+        let mut sides = Sides::new();
+        sides.write(0).expect("in order");
+        SlotSink::<Flex>::discard(&mut sides.sink, sides.memory);
+        let used = sides.use_once();
+        SlotSink::<Flex>::discard(&mut sides.sink, sides.memory);
+        assert_eq!(sides.write(0), WRITTEN_IN_USE, "it is used still");
+        sides.write_after(&used);
+        SlotSink::<Flex>::discard(&mut sides.sink, sides.memory);
+        assert_eq!(sides.write(0), Ok(()));
     }
 
     #[test]

@@ -136,6 +136,17 @@ impl State {
         self.used = self.used.max(used);
     }
 
+    /// Forgets the bytes of a memory that nothing uses any more.
+    pub(super) fn discard(&mut self, memory: MemoryId) {
+        let memory = self.memories.get_mut(memory.index());
+        if let Some(memory) = memory
+            && memory.lent.is_none_or(|lent| lent <= self.used)
+        {
+            memory.lent = None;
+            memory.ranges.clear();
+        }
+    }
+
     pub(super) fn read_after(&mut self, written: u64) {
         self.ready = self.ready.max(written);
     }
