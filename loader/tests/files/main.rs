@@ -26,3 +26,5 @@ mod modules;
 mod other_components;
 #[cfg(feature = "flex")]
 mod reading;
+#[cfg(feature = "flex")]
+mod rows;
