@@ -67,6 +67,7 @@ pub mod report;
 pub mod summary;
 pub mod text;
 pub mod watched;
+pub mod weight_stream;
 pub mod weights;
 
 mod convert;
@@ -101,6 +102,7 @@ pub use rows::read_rows;
 pub use stream::Ring;
 pub use summary::Summary;
 pub use watched::WatchedFiles;
+pub use weight_stream::{StreamFigures, StreamOptions, WeightStream};
 pub use weights::Weights;
 
 // The format is little-endian and tensors are used as they lie in the file.

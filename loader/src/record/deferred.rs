@@ -11,7 +11,7 @@ use crate::weights::Weights;
 /// The weights that a load left out: the module has no memory for them.
 #[derive(Clone, Debug, Default)]
 pub struct Deferred {
-    weights: Vec<DeferredWeight>,
+    pub(crate) weights: Vec<DeferredWeight>,
 }
 
 /// A rank-2 weight that a load left out.

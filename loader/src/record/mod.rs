@@ -173,14 +173,14 @@ fn bytes_of(weights: &Weights, items: &[schedule::Item]) -> u64 {
 }
 
 /// A parameter's value on the device.
-enum Loaded<B: ModelBackend> {
+pub(crate) enum Loaded<B: ModelBackend> {
     Float(FloatTensor<B>),
     Int(IntTensor<B>),
 }
 
 /// Puts the loaded tensors into a module, by the parameters' ids.
-struct Filler<B: ModelBackend> {
-    loaded: HashMap<ParamId, Loaded<B>>,
+pub(crate) struct Filler<B: ModelBackend> {
+    pub(crate) loaded: HashMap<ParamId, Loaded<B>>,
 }
 
 impl<B: ModelBackend> ModuleMapper<B> for Filler<B> {

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use backends::upload::{DeviceSink, HostBuffer, Piece, UploadError};
 pub(crate) use chunks::{Chunk, chunks};
 pub(crate) use need::{Destination, Need};
-pub(crate) use reading::{Filled, Reading};
+pub(crate) use reading::{Filled, Order, Reading};
 pub use ring::Ring;
 
 use crate::error::LoadError;

@@ -28,3 +28,5 @@ mod other_components;
 mod reading;
 #[cfg(feature = "flex")]
 mod rows;
+#[cfg(feature = "flex")]
+mod streaming;
