@@ -11,6 +11,10 @@ use crate::upload::{MemoryId, UploadError, end_of, not_of_size};
 /// Bytes of a word.
 const WORD: u64 = 4;
 
+/// A multiple of every device's alignment. CubeCL gives a handle the aligned size and its memory
+/// the size that was asked for, and counts the end of a part from either: they have to be the same.
+const ALIGNMENT: usize = 512;
+
 /// The memory that a sink has taken of one device.
 #[derive(Clone)]
 pub(crate) struct CubeMemory<R: CubeRuntime> {
@@ -30,14 +34,14 @@ impl<R: CubeRuntime> CubeMemory<R> {
         }
     }
 
-    /// Takes memory of just this size in whole words of 32 bits, which stays apart from what comes
+    /// Takes memory of this size, rounded up to the alignment, which stays apart from what comes
     /// and goes.
     ///
     /// # Errors
     /// [`UploadError::Device`].
     pub(crate) fn allocate(&mut self, bytes: usize) -> Result<MemoryId, UploadError> {
         // A device has no memory of no size.
-        let size = bytes.max(1).next_multiple_of(WORD as usize);
+        let size = bytes.max(1).next_multiple_of(ALIGNMENT);
         let client = self.client.clone();
         let handle = self
             .client
