@@ -3,6 +3,7 @@
 
 mod json;
 mod remedy;
+mod streaming;
 mod table;
 
 #[cfg(test)]
@@ -11,4 +12,5 @@ mod tests;
 
 pub(crate) use json::json;
 pub(crate) use remedy::remedies;
+pub(crate) use streaming::streaming;
 pub(crate) use table::table;

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use engine::bytes::parse_bytes;
 use engine::request::{MAX_SIDE, Preset, SIDE_MULTIPLE, STEPS};
 use model::scheduler::ScheduleKind;
 
@@ -52,6 +53,14 @@ pub(super) fn parse_interval(text: &str) -> Result<i64, String> {
 /// A quality for clap.
 pub(super) fn parse_quality(text: &str) -> Result<i64, String> {
     parsed(text, &whole_in(&QUALITIES))
+}
+
+/// The size of a cache, of which 0 is none.
+pub(super) fn parse_cache(text: &str) -> Result<u64, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        text => parse_bytes(text),
+    }
 }
 
 /// A seed for clap.

@@ -3,7 +3,9 @@
 use backends::BackendKind;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use engine::request::{BackendName, DtypeChoice, LightningSteps, Preset, SamplerName, VaeTiling};
+use engine::request::{
+    BackendName, DtypeChoice, LightningSteps, Preset, SamplerName, StreamChoice, VaeTiling,
+};
 
 /// A value of the engine that a flag takes by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,17 @@ impl Named for VaeTiling {
             Self::Auto => ("auto", "In tiles where the whole image would not fit"),
             Self::On => ("on", "In tiles"),
             Self::Off => ("off", "The whole image at once"),
+        }
+    }
+}
+
+impl Named for StreamChoice {
+    const ALL: &'static [Choice<Self>] = &[Choice(Self::Auto), Choice(Self::Off)];
+
+    fn named(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Auto => ("auto", "Blocks that do not fit are read anew in each step"),
+            Self::Off => ("off", "What does not fit is refused"),
         }
     }
 }

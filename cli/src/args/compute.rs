@@ -2,9 +2,10 @@
 
 use backends::{Arithmetic, BackendKind, Selection};
 use engine::bytes::{format_bytes, parse_bytes};
-use engine::request::{BackendName, ComputeConfig, ModelSources};
+use engine::request::{BackendName, ComputeConfig, ModelSources, StreamChoice};
 use loader::LoadMethod;
 
+use super::checks::parse_cache;
 use super::environment::Environment;
 use super::groups::ComputeArgs;
 use crate::console::Console;
@@ -13,6 +14,10 @@ use crate::running_on;
 
 /// The variable that stands for `--vram-limit`.
 const LIMIT_VARIABLE: &str = "QWEN_IMAGE_VRAM_LIMIT";
+/// The variable that stands for `--ram-cache`.
+const CACHE_VARIABLE: &str = "QWEN_IMAGE_RAM_CACHE";
+/// For tests without a GPU: the host memory that there is.
+const HOST_VARIABLE: &str = "QWEN_IMAGE_TEST_HOST_MEMORY";
 /// For tests on the processor, where the decoder always has room beside the transformer.
 const ONE_MODEL_VARIABLE: &str = "QWEN_IMAGE_TEST_ONE_MODEL";
 /// That flag.
@@ -34,17 +39,23 @@ pub(super) fn resolve(
                 .to_owned(),
         ));
     }
-    let from_variable =
-        || {
-            let value = environment.get(LIMIT_VARIABLE)?;
-            let text = value.to_string_lossy();
-            Some(parse_bytes(&text).map_err(|reason| {
-                CliError::Usage(format!("{LIMIT_VARIABLE} is '{text}': {reason}"))
-            }))
+    let size = |variable: &str, parse: fn(&str) -> Result<u64, String>| {
+        let Some(value) = environment.get(variable) else {
+            return Ok(None);
         };
+        let text = value.to_string_lossy();
+        let bytes = parse(&text);
+        bytes
+            .map(Some)
+            .map_err(|reason| CliError::Usage(format!("{variable} is '{text}': {reason}")))
+    };
     let vram_limit = match args.vram_limit {
         Some(limit) => Some(limit),
-        None => from_variable().transpose()?,
+        None => size(LIMIT_VARIABLE, parse_bytes)?,
+    };
+    let ram_cache = match args.ram_cache {
+        Some(size) => Some(size),
+        None => size(CACHE_VARIABLE, parse_cache)?,
     };
     Ok(ComputeConfig {
         backend: args.backend.0,
@@ -69,7 +80,9 @@ pub(super) fn resolve(
             LoadMethod::InPlace
         },
         one_model: environment.get(ONE_MODEL_VARIABLE).is_some(),
-        ..ComputeConfig::default()
+        stream: args.stream.0,
+        ram_cache: ram_cache.unwrap_or(0),
+        host_limit: size(HOST_VARIABLE, parse_bytes)?,
     })
 }
 
@@ -89,6 +102,9 @@ pub(crate) fn advise(
     } else if compute.backend == BackendName::Auto {
         let words = running_on::words(selection, environment.gpu_signs());
         console.note(&format!("Running on {words}"));
+    }
+    if compute.ram_cache > 0 && compute.stream == StreamChoice::Off {
+        console.note("note: --ram-cache has no effect with --stream off");
     }
     if device.kind == BackendKind::Flex {
         if compute.limit_name == LIMIT_FLAG {

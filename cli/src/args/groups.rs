@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use engine::request::{BackendName, DtypeChoice, VaeTiling};
+use engine::request::{BackendName, DtypeChoice, StreamChoice, VaeTiling};
 
 use super::choice::Choice;
 
@@ -96,6 +96,16 @@ pub(crate) struct ComputeArgs {
     /// [default: QWEN_IMAGE_VRAM_LIMIT, or all that is free]
     #[arg(long, value_name = "SIZE", value_parser = engine::bytes::parse_bytes, allow_negative_numbers = true)]
     pub(crate) vram_limit: Option<u64>,
+
+    /// Blocks of a model that do not fit in memory: auto reads them anew in each step, off refuses
+    /// the model
+    #[arg(long, value_enum, ignore_case = true, value_name = "WHEN", default_value_t = Choice(StreamChoice::Auto))]
+    pub(crate) stream: Choice<StreamChoice>,
+
+    /// Keep at most this much of what is streamed in host memory, as 5GB, 5GiB or bytes
+    /// [default: QWEN_IMAGE_RAM_CACHE, or nothing]
+    #[arg(long, value_name = "SIZE", value_parser = super::checks::parse_cache, allow_negative_numbers = true)]
+    pub(crate) ram_cache: Option<u64>,
 
     /// Run the text encoder on the processor, from its file's mapping, and the rest on the GPU
     #[arg(long)]

@@ -17,15 +17,15 @@ use std::sync::Arc;
 
 use engine::image::InitImage;
 use engine::models::Models;
-use engine::plan::dtype_str;
+use engine::plan::{PhaseName, Plan, dtype_str};
 use engine::request::random_seed;
-use engine::{KeptFolders, Session};
+use engine::{Embeddings, KeptFolders, Session};
 
 use crate::args::{Environment, GenerateArgs, GenerateConfig, Verbosity, advise};
 use crate::console::{Console, stderr_line};
 use crate::error::CliError;
 use crate::guard::ProcessGuard;
-use crate::{hints, interrupt, known_models};
+use crate::{hints, interrupt, known_models, plan};
 use batch::Batch;
 use dry_run::Where;
 use request::Wanted;
@@ -76,10 +76,23 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         console.note(&hints::status(&status, batch.total));
     }
     session.check(&batch.job, &embeddings)?;
+    tell_streaming(&session.plan_of(batch.job.work()), &embeddings, console);
     if config.seed.is_none() && config.noise.is_none() {
         console.note(&format!("Seed: {seed}"));
     }
     batch.run(&mut session, &device, embeddings)
+}
+
+/// Says what will be streamed, and how long that takes.
+fn tell_streaming(plan: &Plan, embeddings: &Embeddings, console: Console) {
+    for phase in &plan.phases {
+        if phase.phase == PhaseName::Encode && embeddings.complete() {
+            continue;
+        }
+        for line in plan::streaming(plan, phase) {
+            console.note(&line);
+        }
+    }
 }
 
 /// Makes the requests, one for each image, and prints what the user should know of them.

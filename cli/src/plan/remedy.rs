@@ -7,6 +7,7 @@ use engine::plan::Remedy;
 /// Writes what to do, with the flag that does it.
 pub(crate) fn remedy(remedy: &Remedy) -> String {
     match remedy {
+        Remedy::Stream => "stream the blocks that do not fit with --stream auto".to_owned(),
         Remedy::TextEncoderOnCpu => {
             "run the text encoder on the processor with --text-encoder-on-cpu".to_owned()
         }

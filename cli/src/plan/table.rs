@@ -10,6 +10,7 @@ use loader::LoadMethod;
 use model::vae::Tiling;
 
 use super::remedy::{other_device, remedy};
+use super::streaming::streaming;
 
 /// Columns, and whether their values are figures, which stand to the right.
 const COLUMNS: [(&str, bool); 9] = [
@@ -44,6 +45,8 @@ pub(crate) fn table(plan: &Plan) -> String {
         &too_large
     } else if any(Verdict::OverHostMemory) {
         "The processor's part takes more memory than there is now."
+    } else if plan.phases.iter().any(|phase| phase.streaming.is_some()) {
+        "It fits: what does not stay in memory is read as it is needed."
     } else if any(Verdict::Unknown) {
         "Nothing tells how much memory the device has."
     } else if all(Verdict::Fits) && plan.setting.place == Place::Processor {
@@ -193,6 +196,7 @@ fn verdict(phase: &PhasePlan) -> String {
         .available_bytes
         .map_or(0, |available| phase.peak_bytes.saturating_sub(available));
     match (phase.verdict, phase.place) {
+        (Verdict::Fits, _) if phase.streaming.is_some() => "fits, streamed".to_owned(),
         (Verdict::Fits, Place::Processor) => "fits on the processor".to_owned(),
         (Verdict::Fits, Place::Device) => "fits".to_owned(),
         (Verdict::TooLarge, _) => format!("does not fit: {} too much", format_bytes(over)),
@@ -225,6 +229,9 @@ fn notes(text: &mut String, plan: &Plan) {
                 format_bytes(adapters)
             ),
         );
+    }
+    for told in plan.phases.iter().flat_map(|phase| streaming(plan, phase)) {
+        line(text, &told);
     }
     for (name, done) in [
         (PhaseName::EncodeImage, "init image is encoded"),

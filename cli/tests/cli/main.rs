@@ -54,6 +54,7 @@ mod resume;
 mod row_scales;
 mod safetensors_file;
 mod sampling;
+mod streaming;
 mod support;
 #[cfg(unix)]
 mod terminal;

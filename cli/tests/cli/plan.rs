@@ -456,8 +456,33 @@ fn the_published_models_are_planned_from_their_headers() {
     assert!(transformer.contains(" 1933 "), "{table}");
     assert!(transformer.contains("19.03 GiB"), "{table}");
 
-    // Twelve gigabytes hold the text encoder and the VAE, and no image of this transformer.
-    let run = plan(&["--vram-total=12GB"]).expect(4);
+    // Twelve gigabytes hold the text encoder and the VAE, and a part of the transformer.
+    let json = plan(&["--vram-total=12GB", "--json"]).expect(0).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let [encode, denoise, decode] = [0, 1, 2].map(|phase| &json["phases"][phase]);
+    assert!(encode["streaming"].is_null() && decode["streaming"].is_null());
+    let streaming = &denoise["streaming"];
+    let blocks = |name: &str| bytes(&streaming[name]);
+    assert_eq!(blocks("resident_blocks") + blocks("streamed_blocks"), 60);
+    assert!(blocks("resident_blocks") > 0, "{streaming}");
+    assert!(streaming["read_seconds"].as_f64().unwrap() > 0.0);
+    assert!(bytes(&denoise["peak_bytes"]) <= bytes(&denoise["available_bytes"]));
+    let table = plan(&["--vram-total=12GB"]).expect(0).stdout;
+    assert!(
+        row(&table, "denoise").ends_with("fits, streamed"),
+        "{table}"
+    );
+    assert!(table.contains("Of the transformer's 60 blocks"), "{table}");
+    // Eight stream the text encoder as well.
+    let table = plan(&["--vram-total=8GB"]).stdout;
+    assert!(
+        table.contains("The text encoder's 28 layers are read"),
+        "{table}"
+    );
+
+    // Without a stream they hold no image of this transformer.
+    let run = plan(&["--vram-total=12GB", "--stream=off"]).expect(4);
+    assert!(run.stderr.contains("with --stream auto"), "{}", run.stderr);
     assert!(
         run.stderr.contains("the transformer needs "),
         "{}",

@@ -83,6 +83,13 @@ pub enum Note {
     },
     /// FP8 arithmetic is asked for, and the device has none.
     NoFp8Products,
+    /// Steps wait for a disk that is slower than the plan thought.
+    SlowDisk {
+        /// The bytes a second that the plan has counted on.
+        planned: f64,
+        /// Those that the disk gives.
+        found: f64,
+    },
 }
 
 impl fmt::Display for Note {
@@ -157,6 +164,12 @@ impl fmt::Display for Note {
                 "latents cannot be kept in {} ({error}): what is not decoded is lost if the \
                  process is killed",
                 folder.display()
+            ),
+            Self::SlowDisk { planned, found } => write!(
+                f,
+                "the disk gives {:.2} GB/s where {:.2} were expected, and each step waits for it",
+                found / 1e9,
+                planned / 1e9
             ),
             Self::NoFp8Products => f.write_str(
                 "no FP8 products with this device and number format: FP8 arithmetic rounds as they \

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::image::RgbImage;
 use crate::plan::Budget;
 use crate::record::Recipe;
+use crate::record::report::Streamed;
 
 /// Work that takes a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,15 @@ pub enum Event<'a> {
     },
     /// The last LoRA was loaded.
     LoadedLoras(&'a LoadReport),
+    /// A phase has computed with blocks that were streamed.
+    Streamed {
+        /// The model whose blocks they are.
+        component: Component,
+        /// Figures.
+        streamed: &'a Streamed,
+        /// Seconds that the phase took.
+        seconds: f64,
+    },
     /// How much device memory is in use.
     Memory {
         /// When it was measured.

@@ -10,7 +10,7 @@ use super::setting::{Place, Setting};
 use super::subject::Subject;
 use super::work::Work;
 use crate::bytes::limit_for;
-use crate::request::{MAX_SIDE, SIDE_MULTIPLE, VaeTiling};
+use crate::request::{MAX_SIDE, SIDE_MULTIPLE, StreamChoice, VaeTiling};
 
 /// One thing that would help.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +41,7 @@ pub(super) fn advice(
         failing,
     };
     let mut found = Vec::new();
+    found.extend(search.stream());
     found.extend(search.text_encoder_on_cpu());
     found.extend(now.iter().flat_map(|phase| search.fp8(phase)));
     found.extend(search.vae_tiling());
@@ -75,6 +76,14 @@ impl Search<'_> {
     fn propose(&self, phases: &[PhasePlan], remedy: Remedy) -> Option<Advice> {
         let phases = self.mended(phases);
         (!phases.is_empty()).then_some(Advice { phases, remedy })
+    }
+
+    fn stream(&self) -> Option<Advice> {
+        let setting = Setting {
+            stream: StreamChoice::Auto,
+            ..*self.setting
+        };
+        self.propose(&phases(self.subject, self.work, &setting), Remedy::Stream)
     }
 
     fn text_encoder_on_cpu(&self) -> Option<Advice> {

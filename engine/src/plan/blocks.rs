@@ -1,13 +1,11 @@
 //! The blocks of a model, whose weights can be streamed.
 
-use std::collections::BTreeMap;
-
 use loader::{Component, Weights, group_bytes};
 
 /// Weights of a transformer's block that depend on the noise level alone, and not on the image.
 const MODULATIONS: [&str; 2] = ["img_mod.1.weight", "txt_mod.1.weight"];
 /// The text encoder's table of embeddings, of which a prompt needs a few rows.
-const TABLE: &str = "model.embed_tokens.weight";
+pub const TABLE: &str = "model.embed_tokens.weight";
 
 /// The bytes of a model's blocks that can be streamed: matrices that go to the device as they lie
 /// in their file.
@@ -28,10 +26,7 @@ impl Blocks {
         let groups = group_bytes(weights, &|name| block_of(component, name));
         let count = groups.keys().last().map_or(0, |last| last + 1);
         let of = |block| groups.get(&block).copied().unwrap_or_default();
-        let table = match component {
-            Component::TextEncoder => group_bytes(weights, &|name| (name == TABLE).then_some(0)),
-            Component::Transformer | Component::Vae => BTreeMap::new(),
-        };
+        let table = group_bytes(weights, &|name| is_table(component, name).then_some(0));
         Self {
             bytes: (0..count).map(|block| of(block).bytes).collect(),
             slot: groups.values().map(|group| group.slot).max().unwrap_or(0),
@@ -56,9 +51,14 @@ impl Blocks {
     }
 }
 
+/// Tells whether a parameter is the table that is read by rows where blocks are streamed.
+pub fn is_table(component: Component, name: &str) -> bool {
+    component == Component::TextEncoder && name == TABLE
+}
+
 /// Returns the block, counted from 0, that streams the parameter with a canonical name, if it is a
 /// matrix that can be streamed; `None` for all that stays in memory.
-pub fn block_of(component: Component, name: &str) -> Option<usize> {
+pub(super) fn block_of(component: Component, name: &str) -> Option<usize> {
     let prefix = match component {
         Component::Transformer => "transformer_blocks.",
         Component::TextEncoder => "model.layers.",

@@ -99,6 +99,10 @@ pub struct PhasePlan {
     /// What is streamed, where not all fits: in as little memory as it takes, if even that does
     /// not.
     pub streaming: Option<Streaming>,
+    /// Prompts that go through the text encoder together: all there are where its layers are
+    /// streamed, as far as they fit, and else one.
+    #[serde(skip)]
+    pub prompts_at_once: usize,
     /// The answer to whether it fits.
     pub verdict: Verdict,
 }
@@ -154,6 +158,7 @@ impl PhasePlan {
             available_bytes: available,
             tiling: Tiling::Whole,
             streaming,
+            prompts_at_once: 1,
             verdict: match (available, place) {
                 (None, _) => Verdict::Unknown,
                 (Some(available), _) if peak <= available => Verdict::Fits,
@@ -193,12 +198,10 @@ fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
 /// Plans the phases, in their order.
 pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<PhasePlan> {
     let encoder = &subject.text_encoder;
-    let encoding = memory::text_encoder(
-        &encoder.config,
-        1,
-        work.encoder_tokens,
-        setting.numerics(setting.encoder_place),
-    );
+    let encoding = |prompts| {
+        let numerics = setting.numerics(setting.encoder_place);
+        memory::text_encoder(&encoder.config, prompts, work.encoder_tokens, numerics)
+    };
     let transformer = &subject.transformer;
     let numerics = Numerics {
         arithmetic: setting.arithmetic,
@@ -255,7 +258,16 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         blocks: &encoder.blocks,
         compute_seconds: None,
     };
-    let encode = phase(PhaseName::Encode, text_encoder, encoding);
+    let mut encode = phase(PhaseName::Encode, text_encoder, encoding(1));
+    if encode.streaming.is_some() {
+        // A pass over the layers costs as much for one prompt as for all.
+        let several = (2..=work.texts).rev().map(|prompts| PhasePlan {
+            prompts_at_once: prompts,
+            ..phase(PhaseName::Encode, text_encoder, encoding(prompts))
+        });
+        let mut fitting = several.filter(|several| several.verdict == Verdict::Fits);
+        encode = fitting.next().unwrap_or(encode);
+    }
     let encode_image = subject
         .vae_encoder
         .as_ref()

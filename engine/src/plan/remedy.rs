@@ -11,6 +11,8 @@ use crate::bytes::{format_bytes, limit_for};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "remedy", rename_all = "snake_case")]
 pub enum Remedy {
+    /// Blocks that do not fit are read anew in each step.
+    Stream,
     /// The text encoder on the processor.
     TextEncoderOnCpu,
     /// A checkpoint in FP8, which takes so many bytes.
@@ -88,6 +90,7 @@ impl fmt::Display for Shape {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stream => f.write_str("stream the blocks that do not fit"),
             Self::TextEncoderOnCpu => f.write_str("run the text encoder on the processor"),
             Self::Fp8Checkpoint {
                 weight_bytes,

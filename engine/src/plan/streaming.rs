@@ -1,8 +1,9 @@
 //! What of a model that does not fit stays in memory, and what is read anew with every pass.
 
+use loader::Component;
 use serde::Serialize;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, block_of};
 use super::setting::{Place, Setting};
 
 /// Places in memory for a streamed block. While one computes in the first, the bytes of the next
@@ -12,7 +13,7 @@ use super::setting::{Place, Setting};
 const SLOTS: usize = 2;
 
 /// How blocks of a model come in anew with each pass. Figures are bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Streaming {
     /// Blocks that stay in memory.
     pub resident_blocks: usize,
@@ -56,8 +57,15 @@ pub(super) struct Candidate<'a> {
 }
 
 /// Returns whether a block is among the `streamed` ones of `all`, which are spread evenly.
-pub fn is_streamed(block: usize, streamed: usize, all: usize) -> bool {
+pub(super) fn is_streamed(block: usize, streamed: usize, all: usize) -> bool {
     all > 0 && (block + 1) * streamed / all > block * streamed / all
+}
+
+/// Returns the block, counted from 0, whose turn brings a model's parameter; `None` for one that
+/// stays in memory.
+pub fn streamed_block(component: Component, name: &str, streaming: &Streaming) -> Option<usize> {
+    let all = streaming.resident_blocks + streaming.streamed_blocks;
+    block_of(component, name).filter(|block| is_streamed(*block, streaming.streamed_blocks, all))
 }
 
 impl Candidate<'_> {

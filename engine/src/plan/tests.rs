@@ -89,6 +89,7 @@ fn work(width: u32, height: u32) -> Work {
         width,
         height,
         encoder_tokens: 546,
+        texts: 2,
         text_tokens: 512,
         guided: true,
         images: 1,

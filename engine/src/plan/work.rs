@@ -17,6 +17,8 @@ pub struct Work {
     pub height: u32,
     /// Tokens of the longest text that is encoded, with the template.
     pub encoder_tokens: usize,
+    /// Texts that are encoded.
+    pub texts: usize,
     /// Most text tokens beside the image's in the transformer.
     pub text_tokens: usize,
     /// True if any step has a second prediction.
@@ -46,6 +48,7 @@ impl Work {
     pub fn with_texts<'a>(self, texts: impl IntoIterator<Item = &'a PromptTokens>) -> Self {
         texts.into_iter().fold(self, |work, text| Self {
             encoder_tokens: work.encoder_tokens.max(text.ids.len()),
+            texts: work.texts + 1,
             text_tokens: work.text_tokens.max(text.kept),
             ..work
         })

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use loader::{LoadReport, ReadMethod};
+use loader::{LoadReport, ReadMethod, StreamFigures};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::files::atomic;
 use crate::files::json_path::lossy;
-use crate::plan::PhaseName;
+use crate::plan::{PhaseName, Streaming};
 use crate::request::Sampling;
 
 /// One run of a program that draws.
@@ -113,27 +113,87 @@ pub struct Unload {
     pub device_freed: Option<u64>,
 }
 
-/// The memory that a plan expected of a computation.
+/// The estimate for a computation, and what came in meanwhile.
 #[derive(Debug, Serialize)]
 struct ComputeFigures {
     /// Memory beside the weights.
     working_estimate: u64,
+    /// What was streamed; none where all weights stay in memory.
+    streamed: Option<Streamed>,
+}
+
+/// What was streamed while a phase computed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Streamed {
+    /// Blocks that stay in memory.
+    pub resident_blocks: usize,
+    /// Blocks that come in anew with each pass.
+    pub streamed_blocks: usize,
+    /// Passes over all blocks.
+    pub passes: u64,
+    /// Bytes of blocks that were read from the files, those read ahead included.
+    pub bytes_read: u64,
+    /// Bytes of blocks that came from the RAM cache.
+    pub bytes_from_cache: u64,
+    /// Seconds in which the computation waited for bytes.
+    pub stall_seconds: f64,
+    /// The seconds of each pass that the plan expected it to wait.
+    pub planned_stall_seconds: Option<f64>,
+    /// Device memory of the slots.
+    pub slot_bytes: u64,
+    /// Host memory that bytes go through.
+    pub stream_ring_bytes: u64,
+    /// Host memory of the RAM cache.
+    pub ram_cache_bytes: u64,
+}
+
+impl Streamed {
+    /// Makes the figures of a stream that was planned like this.
+    pub fn new(streaming: &Streaming, figures: StreamFigures) -> Self {
+        Self {
+            resident_blocks: streaming.resident_blocks,
+            streamed_blocks: streaming.streamed_blocks,
+            passes: figures.groups / (streaming.streamed_blocks as u64).max(1),
+            bytes_read: figures.bytes_read,
+            bytes_from_cache: figures.bytes_from_cache,
+            stall_seconds: figures.seconds_waited,
+            planned_stall_seconds: streaming.wait_seconds,
+            slot_bytes: figures.slot_bytes,
+            stream_ring_bytes: figures.ring_bytes,
+            ram_cache_bytes: figures.cache_bytes,
+        }
+    }
+
+    /// Adds those of another turn.
+    fn add(&mut self, turn: &Self) {
+        *self = Self {
+            passes: self.passes + turn.passes,
+            bytes_read: self.bytes_read + turn.bytes_read,
+            bytes_from_cache: self.bytes_from_cache + turn.bytes_from_cache,
+            stall_seconds: self.stall_seconds + turn.stall_seconds,
+            ..*turn
+        };
+    }
 }
 
 impl Phase {
     /// A phase that computes.
-    pub const fn compute(
+    pub fn compute(
         phase: PhaseName,
         seconds: f64,
         working_estimate: u64,
         device_peak: Option<u64>,
+        streamed: Option<Streamed>,
     ) -> Self {
         Self {
             name: phase.as_str(),
             seconds,
             device_peak,
             load: None,
-            compute: Some(ComputeFigures { working_estimate }),
+            compute: Some(ComputeFigures {
+                working_estimate,
+                streamed,
+            }),
         }
     }
 
@@ -189,9 +249,15 @@ impl Phase {
     }
 
     /// Adds another turn of the same computation.
-    pub fn add_turn(&mut self, seconds: f64, device_peak: Option<u64>) {
+    pub fn add_turn(&mut self, seconds: f64, device_peak: Option<u64>, streamed: Option<Streamed>) {
         self.seconds += seconds;
         self.device_peak = self.device_peak.max(device_peak);
+        if let Some(compute) = &mut self.compute {
+            match (&mut compute.streamed, streamed) {
+                (Some(before), Some(turn)) => before.add(&turn),
+                (before, turn) => *before = before.or(turn),
+            }
+        }
     }
 
     /// Adds what dropping the model did to its load.

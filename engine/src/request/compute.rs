@@ -54,9 +54,9 @@ pub enum VaeTiling {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StreamChoice {
     /// Those that do not fit.
+    #[default]
     Auto,
     /// None: what does not fit is refused.
-    #[default]
     Off,
 }
 

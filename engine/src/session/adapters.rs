@@ -4,7 +4,8 @@ use backends::ModelBackend;
 use loader::load_adapters;
 use model::Transformer;
 
-use super::run::{Loading, Run};
+use super::load::Loading;
+use super::run::Run;
 use crate::error::Error;
 use crate::events::{Activity, Event, MemoryWhen};
 use crate::models::adapters::attach;

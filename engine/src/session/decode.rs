@@ -6,7 +6,8 @@ use model::{VaeDecoder, pipeline};
 
 use super::damage::blame;
 use super::job::ImageJob;
-use super::run::{Loaded, Run};
+use super::load::Loaded;
+use super::run::Run;
 use super::to_host::{Interruptible, to_host};
 use crate::error::Error;
 use crate::events::{Activity, Drawn, Event};
@@ -40,7 +41,7 @@ fn overlaid(image: &ImageJob, drawn: RgbImage) -> Result<RgbImage, Error> {
 /// The errors of decoding; [`Error::Interrupted`]; the error of the observer that takes the image.
 pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
-    vae: &Loaded<VaeDecoder<B>>,
+    vae: &Loaded<B, VaeDecoder<B>>,
     latents: TensorData,
     index: usize,
     device: &B::Device,
@@ -79,6 +80,6 @@ pub(super) fn image<B: ModelBackend>(
         recipe: settled.recipe.clone(),
     })?;
     run.waiting.written(index);
-    run.computed(computing, &vae.planned);
+    run.computed(computing, &vae.planned, None);
     Ok(())
 }

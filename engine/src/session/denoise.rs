@@ -7,9 +7,11 @@ use model::init_image::StartStyle;
 use model::pipeline::{self, AfterStep, Denoising, PipelineError};
 use model::{Resident, Transformer};
 
+use super::blocks::{Pace, streamed_since};
 use super::damage::blame;
 use super::draw::Encoded;
-use super::run::{Loaded, Run};
+use super::load::Loaded;
+use super::run::Run;
 use super::start::Start;
 use super::step_observer::StepObserver;
 use super::to_host::{Interruptible, to_host};
@@ -23,7 +25,7 @@ use crate::plan::pass_flops;
 /// The errors of denoising; [`Error::Interrupted`].
 pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
-    transformer: &Loaded<Transformer<B>>,
+    transformer: &Loaded<B, Transformer<B>>,
     encoded: &Encoded,
     index: usize,
     device: &B::Device,
@@ -62,6 +64,10 @@ pub(super) fn image<B: ModelBackend>(
             .and_then(|init| init.steering()),
         ..Denoising::new(prompt, start.latents, settled.grid(), &settled.schedule)
     };
+    let before = transformer.streamed();
+    let streaming = transformer.planned.streaming.as_ref();
+    let rated = run.session.with_rates_of(streaming, run.setting);
+    let pace = streaming.and_then(|streaming| Pace::of(streaming, &rated));
     let mut observer = StepObserver {
         index,
         grid: settled.grid(),
@@ -72,6 +78,7 @@ pub(super) fn image<B: ModelBackend>(
         colours: run.colours.as_ref(),
         failed: None,
         ends: Vec::new(),
+        pace: pace.as_ref(),
     };
     let module = &transformer.module;
     let latents = B::with_exact_allocations(device, || {
@@ -83,7 +90,8 @@ pub(super) fn image<B: ModelBackend>(
             device,
             &Interruptible(run.cancel),
         )?;
-        let mut blocks = Resident(&module.transformer_blocks);
+        let modules = &module.transformer_blocks;
+        let mut blocks = transformer.blocks(modules, run.cancel, pace.as_ref());
         pipeline::denoise(module, &mut blocks, &modulations, work, &mut observer)
     });
     let (failed, ends) = (observer.failed, observer.ends);
@@ -110,8 +118,13 @@ pub(super) fn image<B: ModelBackend>(
     let config = &run.session.models.transformer.config;
     let flops = pass_flops(config, settled.grid().tokens(), &lengths);
     let passes = settled.model_calls() as f64 / settled.steps().max(1) as f64;
-    run.session.keep_pace(flops, passes.round(), &ends);
-    run.computed(computing, &transformer.planned);
+    let streamed = streamed_since(before, transformer.streamed());
+    let waited = streamed.map_or(0.0, |streamed| streamed.seconds_waited);
+    run.session.keep_pace(flops, passes.round(), &ends, waited);
+    if let Some((_, rate)) = pace.and_then(|pace| pace.slower()) {
+        run.session.keep_disk_rate(rate);
+    }
+    run.computed(computing, &transformer.planned, streamed);
     Ok(TensorData::new(values, shape))
 }
 

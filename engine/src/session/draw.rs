@@ -3,8 +3,9 @@
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::TensorData;
 
+use super::load::Loaded;
 use super::residency::{Decoding, Denoise, Residents, acquire, release};
-use super::run::{Loaded, Run};
+use super::run::Run;
 use super::{Places, decode, denoise};
 use crate::error::Error;
 use crate::events::{Event, MemoryWhen, Status};
@@ -82,7 +83,7 @@ fn one_by_one<B: ModelBackend>(
         };
         // What denoising worked in is the decoder's now, and the other way round.
         B::release_unused(device);
-        let vae: &Loaded<_> = match &mut vae {
+        let vae: &Loaded<B, _> = match &mut vae {
             Some(vae) => vae,
             none => none.insert(acquire::<B, Decoding>(run, residents, device)?),
         };

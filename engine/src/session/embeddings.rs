@@ -54,22 +54,24 @@ impl Embeddings {
         self.known.iter().all(Option::is_some)
     }
 
-    /// Computes with `encode` what is not known, and keeps it.
+    /// Computes with `encode` what is not known, so many texts at once, and keeps it.
     ///
     /// # Errors
     /// Those of `encode`.
     pub(super) fn fill(
         &mut self,
         job: &Job,
-        mut encode: impl FnMut(usize) -> Result<TensorData, Error>,
+        at_once: usize,
+        mut encode: impl FnMut(&[usize]) -> Result<Vec<TensorData>, Error>,
     ) -> Result<(), Error> {
-        for (text, known) in self.known.iter_mut().enumerate() {
-            if known.is_none() {
-                let embeds = encode(text)?;
+        let is_missing = |text: &usize| self.known[*text].is_none();
+        let missing: Vec<usize> = (0..self.known.len()).filter(is_missing).collect();
+        for texts in missing.chunks(at_once.max(1)) {
+            for (text, embeds) in texts.iter().zip(encode(texts)?) {
                 if let Some(cache) = &self.cache {
-                    cache.put(&job.texts[text], &embeds);
+                    cache.put(&job.texts[*text], &embeds);
                 }
-                *known = Some(embeds);
+                self.known[*text] = Some(embeds);
             }
         }
         Ok(())

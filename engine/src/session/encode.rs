@@ -1,17 +1,22 @@
 //! The first phase: prompts become embeddings.
 
 use backends::{ModelBackend, OnBackend};
-use burn::tensor::TensorData;
-use model::pipeline;
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use loader::{Weights, read_rows};
+use model::pipeline::{self, PipelineError};
+use model::tokenizer::PromptTokens;
 
 use super::Places;
+use super::blocks::streamed_since;
 use super::damage::blame;
 use super::embeddings::Embeddings;
+use super::load::Loaded;
 use super::residency::{Encoding, Residents, acquire, release};
-use super::run::{Loaded, Run};
+use super::run::Run;
 use super::to_host::{Interruptible, to_host};
 use crate::error::Error;
 use crate::events::{Activity, Event};
+use crate::plan::TABLE;
 
 /// Encodes each text of the job whose embeddings are not known. The embeddings are in host memory,
 /// so that the text encoder can be on another device than the transformer.
@@ -51,7 +56,7 @@ impl OnBackend for Encode<'_, '_> {
 
 fn encode<B: ModelBackend>(
     run: &mut Run<'_>,
-    loaded: &Loaded<model::TextEncoder<B>>,
+    loaded: &Loaded<B, model::TextEncoder<B>>,
     mut embeds: Embeddings,
     device: &B::Device,
 ) -> Result<Vec<TensorData>, Error> {
@@ -59,26 +64,57 @@ fn encode<B: ModelBackend>(
     let weights = &run.session.models.text_encoder.weights;
     let dtype = run.setting.numerics(run.setting.encoder_place).dtype;
     let computing = run.compute::<B>(device);
+    let before = loaded.streamed();
     run.observer.event(Event::Begin(Activity::EncodePrompts));
-    embeds.fill(job, |text| {
-        let tokens = &job.texts[text];
+    embeds.fill(job, loaded.planned.prompts_at_once, |texts| {
+        let tokens: Vec<&PromptTokens> = texts.iter().map(|text| &job.texts[*text]).collect();
+        let encoder = &loaded.module;
         let embeds = B::with_exact_allocations(device, || {
+            let mut embed = |ids: &[u32]| match loaded.planned.streaming {
+                Some(_) => rows::<B>(weights, ids, dtype, device),
+                None => Ok(encoder.embed(ids, dtype, device)),
+            };
+            let mut layers = loaded.blocks(&encoder.layers, run.cancel, None);
             let cancel = Interruptible(run.cancel);
-            pipeline::encode_prompt(&loaded.module, tokens, dtype, device, &cancel)
+            pipeline::encode_prompts(encoder, &mut layers, &tokens, &mut embed, &cancel)
         })?;
-        let shape = embeds.dims();
-        let values = to_host(run, embeds)?;
         loaded.check_files()?;
-        if !values.iter().all(|value| value.is_finite()) {
-            let otherwise = Error::NotFiniteEmbeds(weights.source().into());
-            return Err(blame(run, weights, otherwise));
+        let mut encoded = Vec::with_capacity(embeds.len());
+        for embeds in embeds {
+            let shape = embeds.dims();
+            let values = to_host(run, embeds)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                let otherwise = Error::NotFiniteEmbeds(weights.source().into());
+                return Err(blame(run, weights, otherwise));
+            }
+            encoded.push(TensorData::new(values, shape));
         }
-        Ok(TensorData::new(values, shape))
+        Ok(encoded)
     })?;
+    let streamed = streamed_since(before, loaded.streamed());
     let embeds = embeds.into_all()?;
     run.observer.event(Event::End);
-    run.computed(computing, &loaded.planned);
+    run.computed(computing, &loaded.planned, streamed);
     Ok(embeds)
+}
+
+/// Reads the embeddings of token ids from the file of a text encoder that holds no table of them:
+/// `[1, tokens, hidden_size]` in `dtype`.
+///
+/// # Errors
+/// A file that cannot be read.
+fn rows<B: ModelBackend>(
+    weights: &Weights,
+    ids: &[u32],
+    dtype: FloatDType,
+    device: &B::Device,
+) -> Result<Tensor<B, 3>, PipelineError> {
+    let values = read_rows(weights, TABLE, ids);
+    let values = values.map_err(|error| PipelineError::Blocks(Box::new(error)))?;
+    let channels = values.len() / ids.len().max(1);
+    let values = TensorData::new(values, [1, ids.len(), channels]);
+    let vectors: Tensor<B, 3> = Tensor::from_data(values, (device, DType::F32));
+    Ok(vectors.cast(dtype))
 }
 
 /// Tells the tokens and embeddings of a job of one image.

@@ -6,8 +6,9 @@ use model::{VaeEncoder, pipeline};
 
 use super::Places;
 use super::damage::blame;
+use super::load::Loaded;
 use super::residency::{ImageEncoding, Residents, acquire, release};
-use super::run::{Loaded, Run};
+use super::run::Run;
 use super::to_host::{Interruptible, to_host};
 use crate::error::Error;
 use crate::events::{Activity, Event};
@@ -42,7 +43,7 @@ impl OnBackend for EncodeImage<'_, '_> {
 
 fn encode<B: ModelBackend>(
     run: &mut Run<'_>,
-    loaded: &Loaded<VaeEncoder<B>>,
+    loaded: &Loaded<B, VaeEncoder<B>>,
     device: &B::Device,
 ) -> Result<Vec<TensorData>, Error> {
     let job = run.job;
@@ -72,7 +73,7 @@ fn encode<B: ModelBackend>(
         {
             return Err(blame(run, weights, Error::NotFiniteLatents));
         }
-        run.computed(computing, &loaded.planned);
+        run.computed(computing, &loaded.planned, None);
         run.trace("moments", &moments_shape, &moments);
         all.push(TensorData::new(moments, moments_shape));
     }

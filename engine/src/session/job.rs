@@ -149,6 +149,7 @@ impl Job {
             width: largest.map_or(0, |image| image.width),
             height: largest.map_or(0, |image| image.height),
             encoder_tokens: 0,
+            texts: 0,
             text_tokens: 0,
             guided: settled().any(Settled::guided),
             images: self.images.len(),

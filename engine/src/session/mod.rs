@@ -1,6 +1,7 @@
 //! A session: models that are open, a device, and jobs one after the other.
 
 mod adapters;
+mod blocks;
 mod damage;
 mod decode;
 mod denoise;
@@ -12,6 +13,7 @@ mod encode_image;
 mod job;
 mod leak;
 mod lightning;
+mod load;
 mod noise_file;
 mod prepare;
 mod rates;
@@ -215,12 +217,16 @@ impl Session {
     /// takes; a disk whose rate no earlier run has found is measured, which takes a third of a
     /// second.
     pub fn plan_of(&self, work: Work) -> Plan {
-        let subject = Subject::of(&self.models);
-        let plan = Plan::new(&subject, work, self.setting);
+        self.plan_in(&Subject::of(&self.models), work, self.setting)
+    }
+
+    /// Plans the memory of some work in a setting, with rates where something is streamed.
+    fn plan_in(&self, subject: &Subject, work: Work, setting: Setting) -> Plan {
+        let plan = Plan::new(subject, work, setting);
         if plan.phases.iter().all(|phase| phase.streaming.is_none()) {
             return plan;
         }
-        Plan::new(&subject, work, self.with_rates(self.setting))
+        Plan::new(subject, work, self.with_rates(setting))
     }
 
     /// Draws what is asked for. Each image is handed to the observer as soon as it is done.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use loader::read_rate;
 
 use super::Session;
-use crate::plan::Setting;
+use crate::plan::{Setting, Streaming};
 use crate::rates::{Computes, Rates};
 
 /// How long a disk is read whose rate is not known.
@@ -13,6 +13,8 @@ const READING: Duration = Duration::from_millis(300);
 /// The fewest operations of a pass that show how fast a device is. Smaller ones, as those of tiny
 /// models, show how long it takes to begin.
 const LEAST: f64 = 1e12;
+/// The largest part of the time that steps may have waited.
+const MOST_WAITED: f64 = 0.05;
 /// Steps before the first one that is measured: those in which kernels are compiled.
 const WARMING: usize = 1;
 
@@ -29,13 +31,29 @@ impl Session {
         }
     }
 
+    /// Adds the rates where something is streamed.
+    pub(super) fn with_rates_of(&self, streaming: Option<&Streaming>, setting: Setting) -> Setting {
+        match streaming {
+            Some(_) => self.with_rates(setting),
+            None => setting,
+        }
+    }
+
+    /// Keeps the bytes a second that the disk was found to give.
+    pub(super) fn keep_disk_rate(&self, rate: f64) {
+        if let Some(rates) = self.rates() {
+            rates.keep_of_disk(&self.models.transformer.weights, rate);
+        }
+    }
+
     /// Keeps how fast a pass of so many operations was, by the times at which the steps that had
-    /// `passes` of it each ended.
-    pub(super) fn keep_pace(&self, flops: f64, passes: f64, ends: &[Instant]) {
+    /// `passes` of it each ended. Steps that have `waited` for a disk tell nothing of the device.
+    pub(super) fn keep_pace(&self, flops: f64, passes: f64, ends: &[Instant], waited: f64) {
         let rates = self.rates().zip(self.computes());
         if let Some((rates, computes)) = rates
             && flops >= LEAST
             && let Some(seconds) = step_seconds(ends)
+            && waited < MOST_WAITED * seconds * ends.len() as f64
         {
             rates.keep_of_device(computes, flops * passes / seconds);
         }

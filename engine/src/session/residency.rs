@@ -7,7 +7,8 @@ use burn::module::Module;
 use model::{TextEncoder, Transformer, VaeDecoder, VaeEncoder};
 
 use super::adapters;
-use super::run::{Loaded, Run};
+use super::load::Loaded;
+use super::run::Run;
 use crate::error::Error;
 use crate::models::survey;
 use crate::plan::{PhaseName, PhasePlan, Place};
@@ -26,10 +27,10 @@ pub enum Keep {
 
 /// The models that are in memory on one backend.
 pub(super) struct Residents<B: ModelBackend> {
-    text_encoder: Option<Loaded<TextEncoder<B>>>,
-    vae_encoder: Option<Loaded<VaeEncoder<B>>>,
-    transformer: Option<Loaded<Transformer<B>>>,
-    vae: Option<Loaded<VaeDecoder<B>>>,
+    text_encoder: Option<Loaded<B, TextEncoder<B>>>,
+    vae_encoder: Option<Loaded<B, VaeEncoder<B>>>,
+    transformer: Option<Loaded<B, Transformer<B>>>,
+    vae: Option<Loaded<B, VaeDecoder<B>>>,
 }
 
 impl<B: ModelBackend> Default for Residents<B> {
@@ -105,13 +106,13 @@ pub(super) trait Phase<B: ModelBackend> {
     type Model: Module<B>;
 
     /// The slot in which the model stays.
-    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>>;
+    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<B, Self::Model>>;
 
     /// Loads the model.
     ///
     /// # Errors
     /// The same as [`Run::load`].
-    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error>;
+    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<B, Self::Model>, Error>;
 }
 
 /// Prompts become embeddings.
@@ -127,13 +128,13 @@ impl<B: ModelBackend> Phase<B> for Encoding {
     const NAME: PhaseName = PhaseName::Encode;
     type Model = TextEncoder<B>;
 
-    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>> {
+    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<B, Self::Model>> {
         &mut residents.text_encoder
     }
 
-    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error> {
+    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<B, Self::Model>, Error> {
         let part = &run.session.models.text_encoder;
-        let encoder = survey::text_encoder::<B>(part, device);
+        let encoder = || survey::text_encoder::<B>(part, device);
         run.load(<Self as Phase<B>>::NAME, encoder, &part.weights, device)
     }
 }
@@ -142,16 +143,16 @@ impl<B: ModelBackend> Phase<B> for ImageEncoding {
     const NAME: PhaseName = PhaseName::EncodeImage;
     type Model = VaeEncoder<B>;
 
-    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>> {
+    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<B, Self::Model>> {
         &mut residents.vae_encoder
     }
 
-    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error> {
+    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<B, Self::Model>, Error> {
         let models = &run.session.models;
         let weights = models.vae_encoder.as_ref();
         let weights =
             weights.ok_or_else(|| Error::Internal("the VAE's encoder is not open".to_owned()))?;
-        let encoder = survey::vae_encoder::<B>(&models.vae.config, weights, device);
+        let encoder = || survey::vae_encoder::<B>(&models.vae.config, weights, device);
         run.load(<Self as Phase<B>>::NAME, encoder, weights, device)
     }
 }
@@ -160,13 +161,13 @@ impl<B: ModelBackend> Phase<B> for Denoise {
     const NAME: PhaseName = PhaseName::Denoise;
     type Model = Transformer<B>;
 
-    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>> {
+    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<B, Self::Model>> {
         &mut residents.transformer
     }
 
-    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error> {
+    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<B, Self::Model>, Error> {
         let part = &run.session.models.transformer;
-        let transformer = survey::transformer::<B>(part, device);
+        let transformer = || survey::transformer::<B>(part, device);
         let mut loaded = run.load(<Self as Phase<B>>::NAME, transformer, &part.weights, device)?;
         let arithmetic: Arithmetic = run.session.compute.arithmetic;
         loaded.module.set_arithmetic(arithmetic);
@@ -179,13 +180,13 @@ impl<B: ModelBackend> Phase<B> for Decoding {
     const NAME: PhaseName = PhaseName::Decode;
     type Model = VaeDecoder<B>;
 
-    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<Self::Model>> {
+    fn slot(residents: &mut Residents<B>) -> &mut Option<Loaded<B, Self::Model>> {
         &mut residents.vae
     }
 
-    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<Self::Model>, Error> {
+    fn load(run: &mut Run<'_>, device: &B::Device) -> Result<Loaded<B, Self::Model>, Error> {
         let part = &run.session.models.vae;
-        let vae = survey::vae_decoder::<B>(part, device);
+        let vae = || survey::vae_decoder::<B>(part, device);
         run.load(<Self as Phase<B>>::NAME, vae, &part.weights, device)
     }
 }
@@ -198,7 +199,7 @@ pub(super) fn acquire<B: ModelBackend, P: Phase<B>>(
     run: &mut Run<'_>,
     residents: &mut Residents<B>,
     device: &B::Device,
-) -> Result<Loaded<P::Model>, Error> {
+) -> Result<Loaded<B, P::Model>, Error> {
     loop {
         let held = residents.planned();
         if held.is_empty() {
@@ -212,7 +213,13 @@ pub(super) fn acquire<B: ModelBackend, P: Phase<B>>(
                 run.settle_tiling(decode.tiling);
             }
             return match P::slot(residents).take() {
-                Some(loaded) => run.reuse(loaded, &plan),
+                Some(loaded) if can_stay(&loaded.planned, plan.phase(P::NAME)) => {
+                    run.reuse(loaded, &plan)
+                }
+                Some(loaded) => {
+                    run.unload::<B, _>(loaded, device)?;
+                    P::load(run, device)
+                }
                 None => P::load(run, device),
             };
         }
@@ -232,7 +239,7 @@ pub(super) fn acquire<B: ModelBackend, P: Phase<B>>(
 pub(super) fn release<B: ModelBackend, P: Phase<B>>(
     run: &mut Run<'_>,
     residents: &mut Residents<B>,
-    loaded: Loaded<P::Model>,
+    loaded: Loaded<B, P::Model>,
     device: &B::Device,
 ) -> Result<(), Error> {
     match run.keep {
@@ -242,6 +249,21 @@ pub(super) fn release<B: ModelBackend, P: Phase<B>>(
             B::release_unused(device);
             Ok(())
         }
+    }
+}
+
+/// Tells whether a model that is in memory does for its phase. It is loaded anew if the part of it
+/// that stays is too large beside the work, or if all of it could stay by now.
+fn can_stay(loaded: &PhasePlan, phase: Option<&PhasePlan>) -> bool {
+    let Some(phase) = phase else {
+        return true;
+    };
+    match (loaded.streaming, phase.streaming, phase.available_bytes) {
+        (None, None, _) => true,
+        (Some(_), Some(_), Some(available)) => {
+            loaded.weight_bytes() + phase.working_bytes <= available
+        }
+        _ => false,
     }
 }
 
@@ -268,8 +290,8 @@ mod tests {
     use loader::Component;
     use model::vae::Tiling;
 
-    use super::fits_beside;
-    use crate::plan::{PhaseName, PhasePlan, Place, Verdict};
+    use super::{can_stay, fits_beside};
+    use crate::plan::{PhaseName, PhasePlan, Place, Streaming, Verdict};
 
     const GIB: u64 = 1 << 30;
 
@@ -295,8 +317,34 @@ mod tests {
             available_bytes: available,
             tiling: Tiling::Whole,
             streaming: None,
+            prompts_at_once: 1,
             verdict: Verdict::Fits,
         }
+    }
+
+    #[test]
+    fn a_streamed_model_is_loaded_anew_if_its_part_is_too_large_or_all_could_stay() {
+        let on = |weights, working| {
+            phase(
+                PhaseName::Denoise,
+                Place::Device,
+                weights,
+                working,
+                Some(9 * GIB),
+            )
+        };
+        let streamed = |weights, working| PhasePlan {
+            streaming: Some(Streaming::default()),
+            ..on(weights, working)
+        };
+        let whole = on(8 * GIB, GIB);
+        assert!(can_stay(&whole, Some(&whole)));
+        let part = streamed(8 * GIB, GIB);
+        assert!(can_stay(&part, Some(&streamed(7 * GIB, GIB))));
+        // The work is larger than when it was loaded.
+        assert!(!can_stay(&part, Some(&streamed(7 * GIB, GIB + 1))));
+        assert!(!can_stay(&part, Some(&on(8 * GIB, GIB))));
+        assert!(!can_stay(&whole, Some(&streamed(7 * GIB, GIB))));
     }
 
     #[test]

@@ -2,23 +2,20 @@
 
 use std::time::Instant;
 
-use backends::{DeviceMemory, ModelBackend, UnfilledModule};
-use burn::module::Module;
-use loader::{LoadObserver, LoadReport, WatchedFiles, Weights};
+use backends::{DeviceMemory, ModelBackend};
+use loader::{LoadReport, StreamFigures};
 use model::preview::LatentRgb;
 use model::vae::Tiling;
 
 use super::Session;
 use super::device_peak::DevicePeak;
 use super::job::Job;
-use super::leak::leaked;
 use super::residency::Keep;
 use super::waiting::Waiting;
 use crate::error::Error;
-use crate::events::{Activity, CancelToken, Event, MemoryWhen, Note, Observer, Status, Values};
-use crate::models;
-use crate::plan::{PhaseName, PhasePlan, Plan, Setting, Subject, Work};
-use crate::record::report::{Phase, Unload};
+use crate::events::{CancelToken, Event, MemoryWhen, Note, Observer, Status, Values};
+use crate::plan::{PhasePlan, Plan, Setting, Subject, Work};
+use crate::record::report::{Phase, Streamed};
 
 /// A job under way, with the figures that it has gathered.
 pub(super) struct Run<'a> {
@@ -46,60 +43,10 @@ pub(super) struct Run<'a> {
     work: Work,
 }
 
-/// A model in memory.
-pub(super) struct Loaded<M> {
-    /// The model.
-    pub(super) module: M,
-    /// The plan of its phase, as checked before it was loaded.
-    pub(super) planned: PhasePlan,
-    /// The index of its load in [`Run::phases`], in the job that has loaded it.
-    record: Option<usize>,
-    device_used_before: Option<u64>,
-    /// The files of the model, where it is used from their mappings.
-    mapped: Option<Mapped>,
-}
-
-/// Files that a model is used from. Fields are dropped in this order: a file is closed once it is
-/// no longer looked at.
-struct Mapped {
-    _watched: Box<dyn Send + Sync>,
-    files: WatchedFiles,
-}
-
-impl<M> Loaded<M> {
-    /// Fails if a file that the model is used from has been written to: what was computed with it
-    /// is then worth nothing.
-    ///
-    /// # Errors
-    /// [`LoadError::ChangedInUse`](loader::LoadError::ChangedInUse).
-    pub(super) fn check_files(&self) -> Result<(), Error> {
-        Ok(self
-            .mapped
-            .as_ref()
-            .map_or(Ok(()), |mapped| mapped.files.check())?)
-    }
-}
-
 /// A phase that computes.
 pub(super) struct Computing {
     started: Instant,
     peak: DevicePeak,
-}
-
-/// Tells the observer how far a load is.
-pub(super) struct Loading<'a> {
-    pub(super) observer: &'a mut dyn Observer,
-    pub(super) cancel: &'a CancelToken,
-}
-
-impl LoadObserver for Loading<'_> {
-    fn progress(&mut self, done: u64, total: u64) {
-        self.observer.event(Event::Bytes { done, total });
-    }
-
-    fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
-    }
 }
 
 impl<'a> Run<'a> {
@@ -189,7 +136,7 @@ impl<'a> Run<'a> {
     /// Makes the plan with the memory that there is now.
     pub(super) fn plan_now<B: ModelBackend>(&self, device: &B::Device) -> Plan {
         let setting = self.setting.now::<B>(device);
-        Plan::new(&self.subject, self.work, setting)
+        self.session.plan_in(&self.subject, self.work, setting)
     }
 
     /// Makes the plan with the memory that there is now and what models hold that stay, as if
@@ -203,7 +150,7 @@ impl<'a> Run<'a> {
         for planned in held {
             setting.give_back(planned.place, planned.weight_bytes());
         }
-        Plan::new(&self.subject, self.work, setting)
+        self.session.plan_in(&self.subject, self.work, setting)
     }
 
     /// Decodes in these tiles from now on, whatever is free later: beside the transformer there is
@@ -212,130 +159,11 @@ impl<'a> Run<'a> {
         self.work.decoder_tiling = Some(tiling);
     }
 
-    /// Loads the model of a phase, once it is sure to fit, and tells of it.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] before anything is read; whatever is wrong with the file;
-    /// [`Error::Interrupted`].
-    pub(super) fn load<B: ModelBackend, M: Module<B>>(
-        &mut self,
-        phase: PhaseName,
-        module: UnfilledModule<M>,
-        weights: &Weights,
-        device: &B::Device,
-    ) -> Result<Loaded<M>, Error> {
-        let plan = self.plan_now::<B>(device);
-        plan.check_phase(phase)?;
-        let planned = plan.phase(phase);
-        let planned =
-            planned.ok_or_else(|| Error::Internal(format!("{} is not planned", phase.as_str())))?;
-
-        let component = weights.component();
-        self.observer.event(Event::Begin(Activity::Load {
-            component,
-            host_memory: B::HOST_MEMORY,
-        }));
-        let peak = follow::<B>(device);
-        let files = WatchedFiles::open(weights)?;
-        let mut loading = Loading {
-            observer: self.observer,
-            cancel: self.cancel,
-        };
-        let loaded = loader::load_by(self.setting.weights, module, weights, device, &mut loading);
-        let (module, report) = loaded?;
-        self.check_device()?;
-        let device_peak = peak.finish();
-        self.observer.event(Event::End);
-        self.observer.event(Event::Loaded {
-            component,
-            name: &models::name(weights),
-            report: &report,
-        });
-        self.tell_memory::<B>(MemoryWhen::Loaded, device);
-
-        let limit = self.setting.budget.limit;
-        let record = self.phases.len();
-        self.phases
-            .push(Phase::load(phase, &report, limit, device_peak));
-        Ok(Loaded {
-            module,
-            planned: *planned,
-            record: Some(record),
-            device_used_before: report.device_used_before,
-            mapped: (report.mapped_bytes > 0).then(|| Mapped {
-                _watched: self.session.guard.watch(&files),
-                files,
-            }),
-        })
-    }
-
-    /// Takes a model that an earlier job has left in memory.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] if its phase does not fit, whatever else is dropped.
-    pub(super) fn reuse<M>(&self, mut loaded: Loaded<M>, plan: &Plan) -> Result<Loaded<M>, Error> {
-        let phase = loaded.planned.phase;
-        plan.check_phase(phase)?;
-        let planned = plan.phase(phase);
-        loaded.planned = *planned
-            .ok_or_else(|| Error::Internal(format!("{} is not planned", phase.as_str())))?;
-        loaded.record = None;
-        loaded.check_files()?;
-        Ok(loaded)
-    }
-
     /// Notes what loading LoRAs took.
     pub(super) fn loaded_adapters(&mut self, report: &LoadReport) {
         self.observer.event(Event::LoadedLoras(report));
         let limit = self.setting.budget.limit;
         self.phases.push(Phase::load_adapters(report, limit));
-    }
-
-    /// Drops a model and sees that its memory is free again.
-    ///
-    /// # Errors
-    /// In debug builds, [`Error::Leak`] if it is not; in others that is a warning.
-    pub(super) fn unload<B: ModelBackend, M>(
-        &mut self,
-        loaded: Loaded<M>,
-        device: &B::Device,
-    ) -> Result<(), Error> {
-        let Loaded {
-            module,
-            planned,
-            record,
-            device_used_before,
-            mapped: _,
-        } = loaded;
-        let used = || B::memory(device).as_ref().map(DeviceMemory::used);
-        let held = used();
-        drop(module);
-        B::release_unused(device);
-        let left = used();
-        if let Some(phase) = record.and_then(|record| self.phases.get_mut(record)) {
-            phase.unloaded(Unload {
-                device_used_after_drop: left,
-                device_freed: held.zip(left).map(|(held, left)| held.saturating_sub(left)),
-            });
-        }
-        // Beside models that stay, nothing tells whose memory it is.
-        let before = device_used_before.filter(|_| self.keep == Keep::OneAtATime);
-        let (Some(before), Some(left)) = (before, left) else {
-            return Ok(());
-        };
-        let weights = planned.fp8_bytes + planned.other_bytes;
-        let Some(bytes) = leaked(before, left, weights) else {
-            return Ok(());
-        };
-        let leak = Error::Leak {
-            what: planned.model.to_string(),
-            bytes,
-        };
-        if cfg!(debug_assertions) {
-            return Err(leak);
-        }
-        self.tell(Status::Leak(leak.to_string()));
-        Ok(())
     }
 
     /// Begins a phase that computes.
@@ -346,18 +174,34 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes the figures of a phase that has computed, or of another turn of it.
-    pub(super) fn computed(&mut self, computing: Computing, planned: &PhasePlan) {
+    /// Notes the figures of a phase that has computed, or of another turn of it, and what was
+    /// streamed meanwhile.
+    pub(super) fn computed(
+        &mut self,
+        computing: Computing,
+        planned: &PhasePlan,
+        streamed: Option<StreamFigures>,
+    ) {
         let seconds = computing.started.elapsed().as_secs_f64();
         let peak = computing.peak.finish();
+        let streamed = planned.streaming.zip(streamed);
+        let streamed = streamed.map(|(streaming, figures)| Streamed::new(&streaming, figures));
+        if let Some(streamed) = &streamed {
+            self.observer.event(Event::Streamed {
+                component: planned.model,
+                streamed,
+                seconds,
+            });
+        }
         let name = planned.phase.as_str();
         match self.phases.iter_mut().find(|phase| phase.name == name) {
-            Some(phase) => phase.add_turn(seconds, peak),
+            Some(phase) => phase.add_turn(seconds, peak, streamed),
             None => self.phases.push(Phase::compute(
                 planned.phase,
                 seconds,
                 planned.working_bytes,
                 peak,
+                streamed,
             )),
         }
     }
@@ -374,7 +218,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn follow<B: ModelBackend>(device: &B::Device) -> DevicePeak {
+pub(super) fn follow<B: ModelBackend>(device: &B::Device) -> DevicePeak {
     let device = device.clone();
     DevicePeak::follow(move || B::memory(&device).as_ref().map(DeviceMemory::used))
 }

@@ -9,9 +9,10 @@ use model::pipeline::{self, Branch};
 use model::preview::LatentRgb;
 
 use super::Session;
+use super::blocks::Pace;
 use super::to_host::{read, wait};
 use crate::error::Error;
-use crate::events::{CancelToken, Event, Observer, Values};
+use crate::events::{CancelToken, Event, Note, Observer, Values};
 use crate::image::{RgbImage, Rounding};
 
 /// Watches the steps of one image.
@@ -34,6 +35,8 @@ pub(super) struct StepObserver<'a> {
     pub(super) failed: Option<Error>,
     /// When each step ended.
     pub(super) ends: Vec<Instant>,
+    /// Watches whether the disk keeps up, where blocks are streamed.
+    pub(super) pace: Option<&'a Pace>,
 }
 
 impl StepObserver<'_> {
@@ -88,6 +91,10 @@ impl<B: ModelBackend> pipeline::Observer<B> for StepObserver<'_> {
             self.failed.get_or_insert(error);
         }
         self.ends.push(Instant::now());
+        if let Some((planned, found)) = self.pace.and_then(Pace::news) {
+            let note = Note::SlowDisk { planned, found };
+            self.observer.event(Event::Note(note));
+        }
         self.trace(&format!("latents.step{step}"), latents);
         let (index, done) = (self.index, step + 1);
         self.observer.event(Event::Step { index, done });

@@ -14,6 +14,8 @@ use crate::image::RgbImage;
 use crate::models::Models;
 use crate::request::{BackendName, ComputeConfig, ImageSize, ModelSources, Request};
 
+mod streaming;
+
 fn processor() -> ComputeConfig {
     ComputeConfig {
         backend: BackendName::Kind(BackendKind::Flex),

@@ -4,8 +4,8 @@ use super::Here::{self, Is, Made, Say};
 use super::{Table, forms};
 
 const ONE_AT_A_TIME: Here = Say(
-    "one model is in memory at a time anyway; '--vram-limit 12GB' limits it, and \
-     '--text-encoder-on-cpu' keeps the text encoder off the GPU",
+    "one model is in memory at a time anyway, and what does not fit of it is streamed; \
+     '--vram-limit 12GB' limits it, and '--text-encoder-on-cpu' keeps the text encoder off the GPU",
 );
 const OWN_KERNELS: Here =
     Say("attention and products are this program's own: there is nothing to switch on");

@@ -3,6 +3,7 @@
 use backends::DeviceMemory;
 use engine::bytes::format_bytes;
 use engine::plan::Budget;
+use engine::record::report::Streamed;
 use loader::{Component, LoadReport};
 
 use crate::console::printable;
@@ -48,6 +49,29 @@ pub(super) fn memory(label: &str, budget: Budget, memory: DeviceMemory) -> Strin
         format_bytes(budget.held(memory)),
         format_bytes(of)
     )
+}
+
+/// Writes what `--verbose` adds about blocks that were streamed.
+pub(super) fn streamed(component: Component, streamed: &Streamed, seconds: f64) -> String {
+    let passes = match streamed.passes {
+        1 => "1 pass".to_owned(),
+        passes => format!("{passes} passes"),
+    };
+    let mut line = format!(
+        "Streamed the {component}: {} in {passes}, {:.2} GB/s",
+        format_bytes(streamed.bytes_read),
+        streamed.bytes_read as f64 / 1e9 / seconds.max(1e-9)
+    );
+    if streamed.bytes_from_cache > 0 {
+        let cached = format_bytes(streamed.bytes_from_cache);
+        line.push_str(&format!(", {cached} from host memory"));
+    }
+    let each = streamed.stall_seconds / (streamed.passes as f64).max(1.0);
+    line.push_str(&format!(
+        ", waited {:.2} s ({each:.2} s a pass)",
+        streamed.stall_seconds
+    ));
+    line
 }
 
 /// The figures of a load, for `--verbose`.

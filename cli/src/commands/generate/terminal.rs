@@ -200,6 +200,11 @@ impl Observer for Terminal<'_> {
                 console.note(&format!("{report}: {component} {name}"));
                 console.detail(&lines::figures(report));
             }
+            Event::Streamed {
+                component,
+                streamed,
+                seconds,
+            } => console.detail(&lines::streamed(component, streamed, seconds)),
             Event::LoadedLora {
                 name,
                 targets,

@@ -19,10 +19,15 @@ const LIMIT: Entry = (
     "QWEN_IMAGE_VRAM_LIMIT",
     "The most device memory to use, as 12GB or 12GiB, where --vram-limit does not say it.",
 );
+const RAM_CACHE: Entry = (
+    "QWEN_IMAGE_RAM_CACHE",
+    "How much of what is streamed stays in host memory, as 5GB or 5GiB, where --ram-cache does not \
+     say it.",
+);
 const CACHE: Entry = (
     "QWEN_IMAGE_CACHE",
-    "The folder in which embeddings of prompts are kept, instead of qwen-image-burn in the user's \
-     cache folder.",
+    "The folder in which embeddings of prompts and measured rates are kept, instead of \
+     qwen-image-burn in the user's cache folder.",
 );
 const HUB: [Entry; 5] = [
     (
@@ -62,17 +67,17 @@ fn environment(command: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     match command {
         "generate" => {
-            entries.extend([MODELS, TOKENIZER, LIMIT, CACHE]);
+            entries.extend([MODELS, TOKENIZER, LIMIT, RAM_CACHE, CACHE]);
             entries.extend(TERMINAL);
         }
-        "plan" => entries.extend([MODELS, TOKENIZER, LIMIT]),
+        "plan" => entries.extend([MODELS, TOKENIZER, LIMIT, RAM_CACHE, CACHE]),
         "download" => {
             entries.push(MODELS);
             entries.extend(HUB);
         }
         // The program's own page has all of them.
         "qwen-image" => {
-            entries.extend([MODELS, TOKENIZER, LIMIT, CACHE]);
+            entries.extend([MODELS, TOKENIZER, LIMIT, RAM_CACHE, CACHE]);
             entries.extend(HUB);
             entries.extend(TERMINAL);
         }

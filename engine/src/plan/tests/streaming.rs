@@ -1,7 +1,8 @@
 //! Plans of models that do not fit, and are streamed.
 
 use super::*;
-use crate::plan::{Streaming, is_streamed};
+use crate::plan::Streaming;
+use crate::plan::streaming::is_streamed;
 
 /// FP8 models of the published sizes, with blocks of 226 MB and layers of 220 MB.
 fn blocks(count: usize, each: u64) -> Blocks {
@@ -183,6 +184,17 @@ fn what_no_stream_makes_fit_is_refused_with_what_it_takes() {
     // Not what the whole model would take.
     assert!(limits.len() == 1 && limits[0] < 8 * GIB, "{limits:?}");
     assert!(limited(limits[0]).fits);
+}
+
+#[test]
+fn to_stream_is_a_remedy_where_it_is_off() {
+    let refused = plan(setting(12 * GIB));
+    assert!(!refused.fits);
+    assert!(remedies(&refused).contains(&Remedy::Stream));
+    let streamed = plan(streaming(12 * GIB));
+    assert!(streamed.fits && streamed.advice.is_empty());
+    // Where even that is too much it is none.
+    assert!(!remedies(&plan(setting(GIB / 2))).contains(&Remedy::Stream));
 }
 
 #[test]
