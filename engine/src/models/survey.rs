@@ -31,13 +31,30 @@ impl OnBackend for Survey<'_> {
         Sizes::check::<B>(&models.text_encoder, &device)?;
         Sizes::check::<B>(&models.transformer, &device)?;
         Sizes::check::<B>(&models.vae, &device)?;
-        if let Some(weights) = &models.vae_encoder {
-            loader::check(
-                &vae_encoder::<B>(&models.vae.config, weights, &device),
-                weights,
-            )?;
-        }
+        check_vae_encoder::<B>(models, &device)?;
         Ok(facts)
+    }
+}
+
+/// Checks the VAE's encoder, if it is open, against its file's header: a session that is surveyed
+/// already opens it only for an image to start from.
+pub struct VaeEncoderSurvey<'a>(pub &'a Models);
+
+impl OnBackend for VaeEncoderSurvey<'_> {
+    type Output = Result<(), Error>;
+
+    fn run<B: ModelBackend>(self, device: B::Device) -> Self::Output {
+        check_vae_encoder::<B>(self.0, &device)
+    }
+}
+
+fn check_vae_encoder<B: ModelBackend>(models: &Models, device: &B::Device) -> Result<(), Error> {
+    match &models.vae_encoder {
+        Some(weights) => {
+            let encoder = vae_encoder::<B>(&models.vae.config, weights, device);
+            Ok(loader::check(&encoder, weights)?)
+        }
+        None => Ok(()),
     }
 }
 

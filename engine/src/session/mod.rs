@@ -41,7 +41,7 @@ use crate::error::Error;
 use crate::events::{CancelToken, Event, Guard, NoGuard, Observer, Status};
 use crate::files::digest::ModelDigests;
 use crate::models::Models;
-use crate::models::survey::{self, Survey};
+use crate::models::survey::{self, Survey, VaeEncoderSurvey};
 use crate::plan::{PhaseName, Plan, Setting, Subject, Work};
 use crate::record::report::Phase;
 use crate::request::{ComputeConfig, ModelSources, Request};
@@ -49,7 +49,7 @@ use draw::{Draw, Encoded};
 use encode::Encode;
 use encode_image::EncodeImage;
 use prepare::Prepare;
-use run::Run;
+use run::{Run, preview_colours};
 
 pub use embeddings::Embeddings;
 pub use job::{ImageJob, Job};
@@ -305,12 +305,13 @@ impl Session {
                 "a session for a device that is not there can only plan".to_owned(),
             ));
         };
+        let colours = preview_colours(self, observer)?;
         // What is taken out comes back only if all goes well.
         let mut places = std::mem::take(&mut self.places);
         if keep == Keep::OneAtATime {
             places = Places::default();
         }
-        let mut run = Run::new(self, job, keep, observer, cancel)?;
+        let mut run = Run::new(self, job, keep, colours, observer, cancel);
         let drawn = run.draw(&mut places, &device, embeddings);
         let phases = std::mem::take(&mut run.phases);
         let stay = run.leaves_models(&drawn);
@@ -332,12 +333,8 @@ impl Session {
             return Ok(());
         }
         self.models.open_vae_encoder()?;
-        if let Some(processor) = self.device.or_else(survey::processor) {
-            let survey = Survey {
-                models: &self.models,
-                dtype: self.compute.dtype,
-            };
-            backends::dispatch(&processor, survey)??;
+        if let Some(device) = self.device.or_else(survey::processor) {
+            backends::dispatch(&device, VaeEncoderSurvey(&self.models))??;
         }
         Ok(())
     }

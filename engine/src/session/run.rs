@@ -49,24 +49,33 @@ pub(super) struct Computing {
     peak: DevicePeak,
 }
 
+/// Finds the colours of latents, if the observer wants previews.
+///
+/// # Errors
+/// [`Error::Config`] for a VAE whose latents have no known colours.
+pub(super) fn preview_colours(
+    session: &Session,
+    observer: &dyn Observer,
+) -> Result<Option<LatentRgb>, Error> {
+    let vae = &session.models.vae;
+    let colours = observer.wants_previews().then(|| {
+        LatentRgb::resolve(vae.weights.config(), vae.config.z_dim)
+            .map_err(Error::config(vae.weights.source()))
+    });
+    colours.transpose()
+}
+
 impl<'a> Run<'a> {
-    /// Begins a job.
-    ///
-    /// # Errors
-    /// [`Error::Config`] where previews are wanted of a VAE whose latents have no known colours.
+    /// Begins a job, with the [colours](preview_colours) of its previews.
     pub(super) fn new(
         session: &'a Session,
         job: &'a Job,
         keep: Keep,
+        colours: Option<LatentRgb>,
         observer: &'a mut dyn Observer,
         cancel: &'a CancelToken,
-    ) -> Result<Self, Error> {
-        let vae = &session.models.vae;
-        let colours = observer.wants_previews().then(|| {
-            LatentRgb::resolve(vae.weights.config(), vae.config.z_dim)
-                .map_err(Error::config(vae.weights.source()))
-        });
-        Ok(Self {
+    ) -> Self {
+        Self {
             session,
             job,
             setting: session.setting,
@@ -75,11 +84,11 @@ impl<'a> Run<'a> {
             cancel,
             mark: session.guard.mark(),
             phases: Vec::new(),
-            colours: colours.transpose()?,
+            colours,
             subject: Subject::of(&session.models),
             work: job.work(),
             waiting: Waiting::default(),
-        })
+        }
     }
 
     /// Tells what the user should know.

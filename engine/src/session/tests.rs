@@ -119,6 +119,32 @@ fn models_stay_between_jobs_where_they_fit_and_draw_the_same() {
 }
 
 #[test]
+fn models_stay_where_a_job_is_refused_before_it_begins() {
+    let mut session = session();
+    draw(&mut session, 1, Keep::WhatFits);
+    // Previews are wanted of latents whose colours nobody knows.
+    session.models.vae.config.z_dim += 1;
+    let (requests, cancel) = (vec![request(1)], CancelToken::new());
+    let ended = session.generate(requests, Keep::WhatFits, &mut Heard::default(), &cancel);
+    assert!(matches!(ended, Err(Error::Config { .. })), "{ended:?}");
+    session.models.vae.config.z_dim -= 1;
+    assert_eq!(draw(&mut session, 1, Keep::WhatFits).1, 0);
+}
+
+#[test]
+fn opening_the_vae_encoder_checks_it_and_no_other_model() {
+    let mut session = session();
+    // A check of the transformer would fail.
+    session.models.transformer.config.num_layers += 1;
+    session.open_vae_encoder().unwrap();
+    assert!(session.models.vae_encoder.is_some());
+
+    let mut session = self::session();
+    session.models.vae.config.base_dim *= 2;
+    assert!(matches!(session.open_vae_encoder(), Err(Error::Load(_))));
+}
+
+#[test]
 fn a_job_of_several_images_hands_over_each() {
     let mut session = session();
     let mut images = Collected::default();
