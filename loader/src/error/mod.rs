@@ -1,11 +1,11 @@
 //! Everything that can go wrong between a path and a filled module.
 
+mod causes;
 mod describe;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use backends::upload::UploadError;
 use describe::{LISTED, describe_lightning, describe_loras, describe_unknown};
 
 use crate::checkpoint::IndexError;
@@ -372,31 +372,4 @@ pub enum LoadError {
     /// The observer asked to stop.
     #[error("cancelled")]
     Cancelled,
-}
-
-impl LoadError {
-    /// Tells whether loading was stopped by the user, not by a fault.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled)
-    }
-
-    /// The error of a checkpoint whose upload failed.
-    pub fn upload(source: &Path, error: UploadError) -> Self {
-        let file = source.to_path_buf();
-        match error {
-            UploadError::OutOfMemory { needed, free } => Self::OutOfMemory { file, needed, free },
-            UploadError::HostMemory { needed } => Self::HostMemory { file, needed },
-            other => Self::Device {
-                file,
-                message: Excerpt::new(&other.to_string()),
-            },
-        }
-    }
-
-    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
-        Self::Io {
-            path: path.to_path_buf(),
-            error,
-        }
-    }
 }
