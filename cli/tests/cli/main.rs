@@ -13,6 +13,8 @@ mod documentation;
 mod download;
 mod download_refused;
 mod drawn;
+mod dry_run;
+mod flag_values;
 mod flags;
 mod folder_scheduler;
 mod formats;
@@ -54,6 +56,7 @@ mod resume;
 mod row_scales;
 mod safetensors_file;
 mod sampling;
+mod schedules;
 mod streaming;
 mod support;
 #[cfg(unix)]
