@@ -1,7 +1,12 @@
 //! Whole files that are not the model asked for: exit 3, one line, nothing written.
 
 use std::fs;
+use std::path::Path;
 
+use engine::Error;
+use engine::models::Part;
+use engine::models::survey::{self, Sizes};
+use model::{TextEncoderConfig, TransformerConfig, VaeConfig};
 use serde_json::{Value, json};
 
 use crate::safetensors_file::{Entry, File, edit};
@@ -61,20 +66,38 @@ fn a_missing_tensor_in_each_model() {
     }
 }
 
+/// Opens and checks a model as `inspect` does, in this process.
+fn checked<C: Sizes>(open: fn(&Path) -> Result<Part<C>, Error>, path: &Path) -> Result<(), Error> {
+    survey::check(&open(path)?)
+}
+
 #[test]
 fn whichever_tensor_is_missing_is_told_by_name() {
     let place = Place::new();
-    for (path, canonical) in [
-        (place.transformer(), true),
-        (place.text_encoder(), true),
+    let damaged = place.path("damaged.safetensors");
+    type Check = fn(&Path) -> Result<(), Error>;
+    for (path, check, canonical) in [
+        (
+            place.transformer(),
+            (|path| checked(Part::<TransformerConfig>::open, path)) as Check,
+            true,
+        ),
+        (
+            place.text_encoder(),
+            |path| checked(Part::<TextEncoderConfig>::open, path),
+            true,
+        ),
         // Its names are those of Wan, and told in diffusers'.
-        (place.vae(), false),
+        (
+            place.vae(),
+            |path| checked(Part::<VaeConfig>::open, path),
+            false,
+        ),
     ] {
         let whole = File::read(&path);
+        check(&path).unwrap();
+        let mut told = 0;
         for key in whole.names() {
-            let weight = key
-                .strip_suffix("scale_weight")
-                .map(|layer| format!("{layer}weight"));
             let unused = ["encoder.", "conv1.", "visual.", "lm_head.", "scaled_fp8"];
             if unused.iter().any(|part| key.starts_with(part))
                 || key.ends_with("scale_input")
@@ -82,25 +105,53 @@ fn whichever_tensor_is_missing_is_told_by_name() {
             {
                 continue;
             }
-            let mut file = whole.clone();
-            let scale = key
-                .strip_suffix("weight")
-                .map(|layer| format!("{layer}scale_weight"));
-            file.tensors
-                .retain(|entry| entry.key != key && Some(&entry.key) != scale.as_ref());
-            let damaged = place.path("damaged.safetensors");
-            file.write(&damaged);
-            let mut inspect = program();
-            let run = Run::from(inspect.arg("inspect").arg(&damaged).output().unwrap()).expect(3);
-            let (name, lacking) = match &weight {
-                Some(weight) => (weight.as_str(), "has no scale"),
-                None => (key, "1 tensor missing ("),
-            };
-            assert!(run.stderr.contains(lacking), "{key}: {}", run.stderr);
-            if canonical {
-                assert!(run.stderr.contains(name), "{key}: {}", run.stderr);
-            }
+            without(&whole, key).write(&damaged);
+            let error = check(&damaged).unwrap_err().to_string();
+            let (name, lacking) = fault(key);
+            assert!(error.contains(lacking), "{key}: {error}");
+            assert!(!canonical || error.contains(&name), "{key}: {error}");
+            told += 1;
         }
+        assert!(told > 20, "{told} tensors of {}", path.display());
+    }
+}
+
+#[test]
+fn inspect_tells_of_a_missing_tensor_or_scale_by_name() {
+    let place = Place::new();
+    let damaged = place.path("damaged.safetensors");
+    for (path, key) in [
+        (place.transformer(), "transformer_blocks.1.attn.to_k.weight"),
+        (
+            place.text_encoder(),
+            "model.layers.1.mlp.up_proj.scale_weight",
+        ),
+    ] {
+        without(&File::read(&path), key).write(&damaged);
+        let mut inspect = program();
+        let run = Run::from(inspect.arg("inspect").arg(&damaged).output().unwrap());
+        let (name, lacking) = fault(key);
+        run.expect_error(3, &[&name, lacking]);
+    }
+}
+
+/// The file without a tensor, and without the scale of a weight.
+fn without(whole: &File, key: &str) -> File {
+    whole.get(key);
+    let mut file = whole.clone();
+    let scale = key
+        .strip_suffix("weight")
+        .map(|layer| format!("{layer}scale_weight"));
+    file.tensors
+        .retain(|entry| entry.key != key && Some(&entry.key) != scale.as_ref());
+    file
+}
+
+/// The name and the fault that are told where a tensor is missing.
+fn fault(key: &str) -> (String, &'static str) {
+    match key.strip_suffix("scale_weight") {
+        Some(layer) => (format!("{layer}weight"), "has no scale"),
+        None => (key.to_owned(), "1 tensor missing ("),
     }
 }
 
