@@ -15,6 +15,7 @@ use cudarc::driver::DriverError;
 
 use super::engine::Engine;
 use super::scope::Scope;
+use super::series::Series;
 
 /// An operation whose memory is all there, and which can be launched.
 pub(super) trait Launch: Send + Sync {
@@ -26,15 +27,10 @@ pub(super) trait Launch: Send + Sync {
 }
 
 /// The operations that the open [`concurrently`] of a thread has noted down.
-#[derive(Default)]
 struct Noted {
+    /// The engine of the operations; none before the first one.
     engine: Option<(Arc<Engine>, ComputeClient<CudaRuntime>)>,
-    short: Vec<Box<dyn Launch>>,
-    long: Vec<Box<dyn Launch>>,
-    /// Set while the second closure runs, that of the long series.
-    in_long: bool,
-    /// Set once the rest of both closures launches its operations at once.
-    ended: bool,
+    series: Series<Box<dyn Launch>>,
 }
 
 thread_local! {
@@ -47,13 +43,16 @@ pub(super) fn concurrently<S, L>(short: impl FnOnce() -> S, long: impl FnOnce() 
     if OPEN.with_borrow(Option::is_some) {
         return (short(), long());
     }
-    OPEN.set(Some(Noted::default()));
+    OPEN.set(Some(Noted {
+        engine: None,
+        series: Series::new(),
+    }));
     // A panic of a closure must not leave its operations to the thread's next work.
     let close = Close;
     let short = short();
     OPEN.with_borrow_mut(|open| {
         if let Some(noted) = open {
-            noted.in_long = true;
+            noted.series.begin_long();
         }
     });
     let long = long();
@@ -76,21 +75,19 @@ pub(super) fn launch(
     client: &ComputeClient<CudaRuntime>,
     operation: impl Launch + 'static,
 ) {
-    let at_once = OPEN.with_borrow_mut(|open| match open {
-        Some(noted) if !noted.ended => {
+    let operation: Box<dyn Launch> = Box::new(operation);
+    let at_once = OPEN.with_borrow_mut(|open| {
+        let Some(noted) = open else {
+            return Some(operation);
+        };
+        let at_once = noted.series.note(operation);
+        if at_once.is_none() {
             let (known, _) = noted
                 .engine
                 .get_or_insert_with(|| (engine.clone(), client.clone()));
             debug_assert!(Arc::ptr_eq(known, engine), "both series are of one device");
-            let series = if noted.in_long {
-                &mut noted.long
-            } else {
-                &mut noted.short
-            };
-            series.push(Box::new(operation));
-            None
         }
-        _ => Some(operation),
+        at_once
     });
     if let Some(operation) = at_once {
         engine.run(client, |scope| operation.launch(scope));
@@ -102,8 +99,7 @@ pub(super) fn launch_noted() {
     let noted = OPEN.with_borrow_mut(|open| {
         let noted = open.as_mut()?;
         let (engine, client) = noted.engine.take()?;
-        let short = std::mem::take(&mut noted.short);
-        let long = std::mem::take(&mut noted.long);
+        let (short, long) = noted.series.take();
         Some((engine, client, short, long))
     });
     let Some((engine, client, short, long)) = noted else {
@@ -143,7 +139,7 @@ pub(super) fn end() {
     launch_noted();
     OPEN.with_borrow_mut(|open| {
         if let Some(noted) = open {
-            noted.ended = true;
+            noted.series.end();
         }
     });
 }

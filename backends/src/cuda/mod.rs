@@ -24,6 +24,7 @@ mod order;
 pub(crate) mod probe;
 mod scope;
 mod scratch;
+mod series;
 mod side_stream;
 mod sink;
 mod slots;
