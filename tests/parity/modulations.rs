@@ -129,12 +129,13 @@ fn samplers_ask_for_the_timesteps_of_their_schedule_and_no_others() {
     let config = SchedulerConfig::default();
     let kinds = [
         "dynamic",
-        "beta",
-        "simple",
+        "dynamic-beta",
+        "dynamic-karras",
+        "dynamic-exponential",
         "shift=3.1",
-        "karras",
-        "exponential",
-        "1,0.9,0.4,0.05",
+        "simple",
+        "beta",
+        "sigmas=1,0.9,0.4,0.05",
     ];
     let mut schedules = Vec::new();
     for steps in [2, 4, 9, 50] {
