@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 
-use crate::prompt_cache::entry;
+use crate::cache::entry;
 
 /// The most bytes of all entries.
 const MAX_BYTES: u64 = 4 << 30;
@@ -62,9 +62,7 @@ impl KeptLatents {
         let mut bytes = Vec::new();
         let file = File::open(self.path(key)).ok()?;
         file.take(most + 1).read_to_end(&mut bytes).ok()?;
-        let values = entry::read(&bytes, key, &shape)?;
-        let finite = values.iter().all(|value| value.is_finite());
-        finite.then(|| TensorData::new(values, shape))
+        entry::read(&bytes, key, DType::F32, &shape)
     }
 
     /// Keeps the latents of a key. Those of other runs than the one with the keys `own` make room.
@@ -72,9 +70,8 @@ impl KeptLatents {
     /// # Errors
     /// The folder cannot be written to, or is full of this run's own.
     pub fn put(&self, key: &str, latents: &TensorData, own: &HashSet<String>) -> io::Result<()> {
-        let values = latents.as_slice::<f32>().ok();
-        let bytes = values.and_then(|values| entry::write(values, &latents.shape, key));
-        let bytes = bytes.ok_or_else(|| io::Error::other("they are no f32 values"))?;
+        let bytes = entry::write(latents, key);
+        let bytes = bytes.ok_or_else(|| io::Error::other("they are no floats"))?;
         fs::create_dir_all(&self.folder)?;
         self.make_room(MAX_BYTES, bytes.len() as u64, own)?;
         let mut builder = tempfile::Builder::new();

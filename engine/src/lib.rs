@@ -43,6 +43,7 @@
 //! | [`rates`] | how fast disks read and devices compute |
 
 pub mod bytes;
+mod cache;
 mod error;
 pub mod events;
 pub mod files;

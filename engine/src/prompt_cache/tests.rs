@@ -1,17 +1,16 @@
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use burn::tensor::TensorData;
 use model::tokenizer::PromptTokens;
-use sha2::{Digest, Sha256};
 
-use super::{PromptCache, entry, prune};
+use super::PromptCache;
+use crate::cache::{Entries, Identity, entry};
 
 fn cache(folder: &Path) -> PromptCache {
     PromptCache {
-        folder: folder.join("prompts"),
-        identity: Sha256::new(),
+        entries: Entries::new(&folder.join("prompts"), 1 << 20),
+        identity: Identity::empty(),
         channels: 3,
     }
 }
@@ -56,7 +55,7 @@ fn a_damaged_entry_is_none_and_is_replaced() {
     let cache = cache(folder.path());
     let text = tokens(&[1, 2, 3]);
     cache.put(&text, &embeds());
-    let path = cache.path(&cache.key(&text));
+    let path = cache.entries.path(&cache.key(&text));
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
@@ -72,7 +71,7 @@ fn a_damaged_entry_is_none_and_is_replaced() {
     cache.put(&text, &embeds());
     assert!(cache.get(&text).is_some());
     // Another text's entry under this name.
-    let foreign = entry::write(&[0.0; 6], &[1, 2, 3], "another key").unwrap();
+    let foreign = entry::write(&embeds(), "another key").unwrap();
     fs::write(&path, foreign).unwrap();
     assert!(cache.get(&text).is_none());
 }
@@ -97,35 +96,4 @@ fn a_folder_that_cannot_be_made_is_no_cache() {
     let cache = cache(&file);
     cache.put(&tokens(&[1, 2, 3]), &embeds());
     assert!(cache.get(&tokens(&[1, 2, 3])).is_none());
-}
-
-#[test]
-fn the_oldest_entries_are_dropped_and_what_killed_runs_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let now = SystemTime::now();
-    let file = |name: &str, hours: u64| {
-        let path = folder.path().join(name);
-        fs::write(&path, [0; 100]).unwrap();
-        let age = Duration::from_secs(3600 * hours);
-        let file = File::options().write(true).open(path).unwrap();
-        file.set_modified(now - age).unwrap();
-    };
-    file("a.safetensors", 3);
-    file("b.safetensors", 1);
-    file("c.safetensors", 2);
-    file(".new.part", 1);
-    file(".old.part", 48);
-    file("other", 99);
-    prune(folder.path(), 250).unwrap();
-    let mut names: Vec<String> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [".new.part", "b.safetensors", "c.safetensors", "other"]
-    );
-    prune(folder.path(), 0).unwrap();
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

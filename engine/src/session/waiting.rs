@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use super::Session;
 use super::job::{ImageJob, Job};
 use super::run::Run;
+use crate::cache;
 use crate::events::Note;
 use crate::kept_latents::KeptLatents;
-use crate::prompt_cache;
 
 /// The latents of a job on disk.
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ impl Run<'_> {
 fn key(job: &Job, image: &ImageJob, device: &DeviceChoice) -> Option<String> {
     let settled = &image.settled;
     let mut hash = Sha256::new();
-    prompt_cache::add_build(&mut hash).ok()?;
+    cache::add_build(&mut hash).ok()?;
     let mut add = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
