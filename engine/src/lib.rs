@@ -39,7 +39,7 @@
 //! | `session` | jobs, the phases, and which models stay |
 //! | [`events`] | what a session tells, cancelling, the guard of the process |
 //! | [`image`], [`record`], [`files`] | pixels, recipes and metadata, files that are whole or not there |
-//! | [`prompt_cache`], [`kept_latents`] | what later runs need not compute again |
+//! | [`prompt_cache`], [`modulation_cache`], [`kept_latents`] | what later runs need not compute again |
 //! | [`rates`] | how fast disks read and devices compute |
 
 pub mod bytes;
@@ -50,6 +50,7 @@ pub mod files;
 pub mod image;
 pub mod kept_latents;
 pub mod models;
+pub mod modulation_cache;
 pub mod plan;
 pub mod prompt_cache;
 pub mod rates;

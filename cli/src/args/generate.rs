@@ -84,6 +84,8 @@ pub(crate) struct GenerateConfig {
     pub(crate) from: Option<Recorded>,
     /// The folder of embeddings of earlier runs, if they may be used.
     pub(crate) prompt_cache: Option<PathBuf>,
+    /// The folder of timesteps' modulations of earlier runs, if they may be used.
+    pub(crate) modulations: Option<PathBuf>,
     /// The folder of latents that wait for the decoder, if they may be kept.
     pub(crate) latents: Option<PathBuf>,
     /// The folder of the rates of disks and devices.
@@ -314,6 +316,8 @@ impl GenerateConfig {
             overwrite: args.images.overwrite,
             from,
             prompt_cache: cache_folder(environment, "prompts")
+                .filter(|_| !of_all_phases && !args.images.no_prompt_cache),
+            modulations: cache_folder(environment, "modulations")
                 .filter(|_| !of_all_phases && !args.images.no_prompt_cache),
             latents: cache_folder(environment, "latents").filter(|_| !of_all_phases),
             rates: cache_folder(environment, "rates"),

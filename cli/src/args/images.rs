@@ -55,7 +55,8 @@ pub(crate) struct ImagesArgs {
     pub(crate) quality: Option<i64>,
 
     /// Encode every prompt, instead of taking embeddings from earlier runs with the same text
-    /// encoder out of the cache in QWEN_IMAGE_CACHE [default: the user's cache folder]
+    /// encoder out of the cache in QWEN_IMAGE_CACHE [default: the user's cache folder]; the same
+    /// for the modulations of timesteps
     #[arg(long)]
     pub(crate) no_prompt_cache: bool,
 }

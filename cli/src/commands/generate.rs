@@ -152,6 +152,7 @@ fn settle<'a>(
     if !config.sources.is_demo() {
         session.keep_in(KeptFolders {
             embeddings: config.prompt_cache.clone(),
+            modulations: config.modulations.clone(),
             latents: config.latents.clone(),
             rates: config.rates.clone(),
         });

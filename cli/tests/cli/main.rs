@@ -43,6 +43,7 @@ mod make_fixture;
 #[cfg(target_os = "linux")]
 mod mapped_file;
 mod mask_crop;
+mod modulation_cache;
 mod outputs;
 mod overwriting;
 mod plan;

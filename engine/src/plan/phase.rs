@@ -89,6 +89,9 @@ pub struct PhasePlan {
     pub mapped_bytes: u64,
     /// Activations and scratch at the peak, estimated.
     pub working_bytes: u64,
+    /// The modulations among them, which stay with the weights from job to job.
+    #[serde(skip)]
+    pub modulation_bytes: u64,
     /// Weights that are not mapped, or what streaming holds of them, and working memory.
     pub peak_bytes: u64,
     /// The memory that may be taken, where that is known.
@@ -116,6 +119,11 @@ impl PhasePlan {
     /// The bytes that its weights take in memory, less those that stay in their file's mapping.
     pub fn weight_bytes(&self) -> u64 {
         self.peak_bytes - self.working_bytes
+    }
+
+    /// The bytes that stay in memory with the model: its weights, and what was computed from them.
+    pub fn kept_bytes(&self) -> u64 {
+        self.weight_bytes() + self.modulation_bytes
     }
 
     fn new(phase: PhaseName, model: Model<'_>, setting: &Setting, working: u64) -> Self {
@@ -154,6 +162,7 @@ impl PhasePlan {
             adapter_bytes: 0,
             mapped_bytes: mapped,
             working_bytes: working,
+            modulation_bytes: 0,
             peak_bytes: peak,
             available_bytes: available,
             tiling: Tiling::Whole,
@@ -285,6 +294,7 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
     };
     let denoise = PhasePlan {
         adapter_bytes,
+        modulation_bytes: memory::modulation_table(&transformer.config, work.timesteps, numerics),
         ..phase(PhaseName::Denoise, model, denoising)
     };
     let wanted = work.images > 1 && setting.place == Place::Device && !setting.one_model;

@@ -2,24 +2,27 @@
 
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor, TensorData};
+use model::Transformer;
 use model::guidance::Guidance;
 use model::init_image::StartStyle;
 use model::pipeline::{self, AfterStep, Denoising, PipelineError};
-use model::{Resident, Transformer};
+use model::transformer::Modulations;
 
 use super::blocks::{Pace, streamed_since};
 use super::damage::blame;
 use super::draw::Encoded;
 use super::load::Loaded;
+use super::modulate;
 use super::run::Run;
 use super::start::Start;
 use super::step_observer::StepObserver;
-use super::to_host::{Interruptible, to_host};
+use super::to_host::to_host;
 use crate::error::Error;
 use crate::events::{Activity, Event};
 use crate::plan::pass_flops;
 
-/// Denoises an image counted from 0, guided by its texts. The latents are in host memory.
+/// Denoises an image counted from 0, guided by its texts. The latents are in host memory. What the
+/// `table` of modulations lacks is added to it first.
 ///
 /// # Errors
 /// The errors of denoising; [`Error::Interrupted`].
@@ -27,6 +30,7 @@ pub(super) fn image<B: ModelBackend>(
     run: &mut Run<'_>,
     transformer: &Loaded<B, Transformer<B>>,
     encoded: &Encoded,
+    table: &mut Modulations<B>,
     index: usize,
     device: &B::Device,
 ) -> Result<TensorData, Error> {
@@ -41,6 +45,10 @@ pub(super) fn image<B: ModelBackend>(
         index,
         steps: settled.steps(),
     }));
+    if let Err(error) = modulate::ensure(run, transformer, table, index, device) {
+        run.observer.event(Event::End);
+        return Err(error);
+    }
     let prompt = on_device(image.prompt);
     let init = start.image.as_ref();
     let preset = settled.sampling.preset;
@@ -82,17 +90,9 @@ pub(super) fn image<B: ModelBackend>(
     };
     let module = &transformer.module;
     let latents = B::with_exact_allocations(device, || {
-        let modulations = pipeline::modulations(
-            module,
-            &mut Resident(&module.block_modulations),
-            &settled.schedule.timesteps(settled.first),
-            work.dtype,
-            device,
-            &Interruptible(run.cancel),
-        )?;
         let modules = &module.transformer_blocks;
         let mut blocks = transformer.blocks(modules, run.cancel, pace.as_ref());
-        pipeline::denoise(module, &mut blocks, &modulations, work, &mut observer)
+        pipeline::denoise(module, &mut blocks, table, work, &mut observer)
     });
     let (failed, ends) = (observer.failed, observer.ends);
     run.observer.event(Event::End);

@@ -2,9 +2,11 @@
 
 use backends::{ModelBackend, OnBackend};
 use burn::tensor::TensorData;
+use model::Transformer;
+use model::transformer::Modulations;
 
 use super::load::Loaded;
-use super::residency::{Decoding, Denoise, Residents, acquire, release};
+use super::residency::{Decoding, Denoise, Keep, Residents, acquire, release};
 use super::run::Run;
 use super::{Places, decode, denoise};
 use crate::error::Error;
@@ -75,11 +77,12 @@ fn one_by_one<B: ModelBackend>(
     device: &B::Device,
 ) -> Result<(), Error> {
     let transformer = acquire::<B, Denoise>(run, residents, device)?;
+    let mut table = std::mem::take(&mut residents.modulations);
     let mut vae = None;
     let drawn = (0..run.job.images().len()).try_for_each(|index| {
         let latents = match run.waiting.take(index) {
             Some(latents) => latents,
-            None => denoise::image(run, &transformer, encoded, index, device)?,
+            None => denoise::image(run, &transformer, encoded, &mut table, index, device)?,
         };
         // What denoising worked in is the decoder's now, and the other way round.
         B::release_unused(device);
@@ -95,7 +98,7 @@ fn one_by_one<B: ModelBackend>(
         if let Some(vae) = vae {
             release::<B, Decoding>(run, residents, vae, device)?;
         }
-        release::<B, Denoise>(run, residents, transformer, device)?;
+        release_transformer(run, residents, transformer, table, device)?;
     }
     drawn
 }
@@ -118,6 +121,7 @@ fn model_by_model<B: ModelBackend>(
         waiting.extend(found);
     } else {
         let transformer = acquire::<B, Denoise>(run, residents, device)?;
+        let mut table = std::mem::take(&mut residents.modulations);
         for index in 0..count {
             if let Some(latents) = run.waiting.take(index) {
                 waiting.push((index, latents));
@@ -126,7 +130,7 @@ fn model_by_model<B: ModelBackend>(
             if ended.is_err() {
                 continue;
             }
-            match denoise::image(run, &transformer, encoded, index, device) {
+            match denoise::image(run, &transformer, encoded, &mut table, index, device) {
                 Ok(latents) => {
                     run.keep_latents(index, &latents);
                     run.observer.event(Event::Kept { index });
@@ -135,7 +139,7 @@ fn model_by_model<B: ModelBackend>(
                 Err(error) => ended = Err(error),
             }
         }
-        release::<B, Denoise>(run, residents, transformer, device)?;
+        release_transformer(run, residents, transformer, table, device)?;
     }
     if waiting.is_empty() {
         return ended;
@@ -149,6 +153,21 @@ fn model_by_model<B: ModelBackend>(
     }
     // What ended the work early is what the caller is told.
     ended.and(decode_all::<B>(run, residents, waiting, device))
+}
+
+/// Keeps the transformer with the modulations that were computed with it, or drops both.
+fn release_transformer<B: ModelBackend>(
+    run: &mut Run<'_>,
+    residents: &mut Residents<B>,
+    transformer: Loaded<B, Transformer<B>>,
+    table: Modulations<B>,
+    device: &B::Device,
+) -> Result<(), Error> {
+    match run.keep {
+        Keep::WhatFits => residents.modulations = table,
+        Keep::OneAtATime => drop(table),
+    }
+    release::<B, Denoise>(run, residents, transformer, device)
 }
 
 fn decode_all<B: ModelBackend>(

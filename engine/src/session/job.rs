@@ -1,5 +1,6 @@
 //! A job, settled down to the token: all that is left is to compute it. It is data alone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use backends::host_memory;
@@ -13,6 +14,10 @@ use crate::error::Error;
 use crate::events::Note;
 use crate::image::InitImage;
 use crate::plan::Work;
+
+/// The most timesteps whose modulations are in memory together, unless a single image has more:
+/// those of one take 4.4 MB in bf16.
+const TIMESTEPS_TOGETHER: usize = 64;
 
 /// Images that will be computed.
 #[derive(Debug)]
@@ -49,6 +54,27 @@ pub(super) struct StartImage {
     pub(super) size: (u32, u32),
     /// The part that is repainted.
     pub(super) mask: Option<LatentMask>,
+}
+
+/// Timesteps, each once, in the order in which they were found.
+#[derive(Debug, Default)]
+struct Timesteps {
+    list: Vec<f32>,
+    bits: HashSet<u32>,
+}
+
+impl Timesteps {
+    /// Counts those that are not there yet.
+    fn count_new(&self, timesteps: &[f32]) -> usize {
+        let known = |timestep: &&f32| self.bits.contains(&timestep.to_bits());
+        timesteps.len() - timesteps.iter().filter(known).count()
+    }
+
+    fn add(&mut self, timesteps: &[f32]) {
+        let new = timesteps.iter().copied();
+        self.list
+            .extend(new.filter(|timestep| self.bits.insert(timestep.to_bits())));
+    }
 }
 
 impl Session {
@@ -153,10 +179,37 @@ impl Job {
             text_tokens: 0,
             guided: settled().any(Settled::guided),
             images: self.images.len(),
-            timesteps: settled().map(Settled::steps).max().unwrap_or_default(),
+            timesteps: self.most_timesteps(),
             decoder_tiling: None,
         };
         work.with_texts(&self.texts)
+    }
+
+    /// The timesteps of an image counted from 0, and of as many of those after it as may be in
+    /// memory together; each once.
+    pub(super) fn timesteps_from(&self, first: usize) -> Vec<f32> {
+        let mut found = Timesteps::default();
+        let images = self.images.iter().skip(first);
+        for timesteps in images.map(|image| image.settled.timesteps()) {
+            let more = found.count_new(&timesteps);
+            if !found.list.is_empty() && found.list.len() + more > TIMESTEPS_TOGETHER {
+                break;
+            }
+            found.add(&timesteps);
+        }
+        found.list
+    }
+
+    /// The most timesteps that are in memory together.
+    pub(super) fn most_timesteps(&self) -> usize {
+        let mut all = Timesteps::default();
+        let mut largest = 0;
+        for image in &self.images {
+            let timesteps = image.settled.timesteps();
+            largest = largest.max(timesteps.len());
+            all.add(&timesteps);
+        }
+        all.list.len().min(largest.max(TIMESTEPS_TOGETHER))
     }
 
     /// The number of an image's start, which is added if it is new. The pixels are many times as

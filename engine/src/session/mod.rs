@@ -14,6 +14,7 @@ mod job;
 mod leak;
 mod lightning;
 mod load;
+mod modulate;
 mod noise_file;
 mod prepare;
 mod rates;
@@ -81,6 +82,8 @@ pub struct Session {
 pub struct KeptFolders {
     /// The folder of prompts' embeddings, if they are kept from job to job.
     pub embeddings: Option<PathBuf>,
+    /// The folder of timesteps' modulations, if they are kept from job to job.
+    pub modulations: Option<PathBuf>,
     /// The folder of latents that wait for the decoder, if they are kept from run to run.
     pub latents: Option<PathBuf>,
     /// The folder of the rates of disks and devices, if they are kept from run to run.

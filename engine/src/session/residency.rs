@@ -4,6 +4,7 @@ use std::any::Any;
 
 use backends::{Arithmetic, ModelBackend};
 use burn::module::Module;
+use model::transformer::Modulations;
 use model::{TextEncoder, Transformer, VaeDecoder, VaeEncoder};
 
 use super::adapters;
@@ -31,6 +32,8 @@ pub(super) struct Residents<B: ModelBackend> {
     vae_encoder: Option<Loaded<B, VaeEncoder<B>>>,
     transformer: Option<Loaded<B, Transformer<B>>>,
     vae: Option<Loaded<B, VaeDecoder<B>>>,
+    /// The modulations that were computed with the transformer, and go with it.
+    pub(super) modulations: Modulations<B>,
 }
 
 impl<B: ModelBackend> Default for Residents<B> {
@@ -40,6 +43,7 @@ impl<B: ModelBackend> Default for Residents<B> {
             vae_encoder: None,
             transformer: None,
             vae: None,
+            modulations: Modulations::default(),
         }
     }
 }
@@ -90,6 +94,7 @@ impl<B: ModelBackend> Residents<B> {
         } else if but != PhaseName::Denoise
             && let Some(loaded) = self.transformer.take()
         {
+            self.modulations = Modulations::default();
             run.unload::<B, _>(loaded, device)?;
         } else {
             return Ok(false);
@@ -278,7 +283,7 @@ fn fits_beside(held: &[PhasePlan], phase: Option<&PhasePlan>) -> bool {
         .filter(|held| held.phase != phase.phase && held.place == phase.place);
     match phase.available_bytes {
         Some(available) => {
-            let others: u64 = others.map(PhasePlan::weight_bytes).sum();
+            let others: u64 = others.map(PhasePlan::kept_bytes).sum();
             others.saturating_add(phase.peak_bytes) <= available
         }
         None => phase.place == Place::Processor || others.next().is_none(),
@@ -313,6 +318,7 @@ mod tests {
             adapter_bytes: 0,
             mapped_bytes: 0,
             working_bytes: working,
+            modulation_bytes: 0,
             peak_bytes: weights + working,
             available_bytes: available,
             tiling: Tiling::Whole,

@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
     ) -> Plan {
         let mut setting = self.setting.now::<B>(device);
         for planned in held {
-            setting.give_back(planned.place, planned.weight_bytes());
+            setting.give_back(planned.place, planned.kept_bytes());
         }
         self.session.plan_in(&self.subject, self.work, setting)
     }

@@ -164,6 +164,11 @@ impl Settled {
         kind.model_calls(self.steps())
     }
 
+    /// The timesteps of the steps that are run.
+    pub(super) fn timesteps(&self) -> Vec<f32> {
+        self.schedule.timesteps(self.first)
+    }
+
     /// The number of steps that are run.
     pub fn steps(&self) -> usize {
         self.schedule.steps() - self.first

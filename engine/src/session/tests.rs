@@ -7,6 +7,8 @@ use backends::device::probe;
 use backends::{BackendKind, DeviceChoice};
 use loader::WatchedFiles;
 
+mod modulations;
+
 use super::{Keep, Session};
 use crate::error::Error;
 use crate::events::{CancelToken, Collected, Drawn, Event, Guard, Observer};

@@ -2,7 +2,7 @@
 
 use backends::ModelBackend;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, TensorData};
 use model::pipeline::Observer;
 
 use super::run::Run;
@@ -42,6 +42,17 @@ pub(super) fn to_host<B: ModelBackend, const D: usize>(
     read(|| run.check_device(), tensor)
 }
 
+/// Returns a tensor's values in host memory, in their own dtype.
+///
+/// # Errors
+/// The same as of [`to_host`].
+pub(super) fn to_host_data<B: ModelBackend, const D: usize>(
+    run: &Run<'_>,
+    tensor: Tensor<B, D>,
+) -> Result<TensorData, Error> {
+    read_data(|| run.check_device(), tensor)
+}
+
 /// Reads a tensor; `check` tells of faults of the device.
 ///
 /// # Errors
@@ -50,15 +61,24 @@ pub(super) fn read<B: Backend, const D: usize>(
     check: impl Fn() -> Result<(), Error>,
     tensor: Tensor<B, D>,
 ) -> Result<Vec<f32>, Error> {
+    read_data(check, tensor)?
+        .convert_dtype(DType::F32)
+        .into_vec()
+        .map_err(|error| Error::Internal(format!("{error:?}")))
+}
+
+/// Reads a tensor in its own dtype; `check` tells of faults of the device.
+fn read_data<B: Backend, const D: usize>(
+    check: impl Fn() -> Result<(), Error>,
+    tensor: Tensor<B, D>,
+) -> Result<TensorData, Error> {
     // Reading alone does not tell: a portable GPU gives the memory of what it could not compute.
     wait::<B>(&check, &tensor.device())?;
     let data = tensor
         .try_into_data()
         .map_err(|error| Error::device_fails(&error.to_string()))?;
     check()?;
-    data.convert_dtype(DType::F32)
-        .into_vec()
-        .map_err(|error| Error::Internal(format!("{error:?}")))
+    Ok(data)
 }
 
 /// Tells a tensor as an intermediate result, if such are wanted.

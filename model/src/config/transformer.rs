@@ -86,6 +86,12 @@ impl TransformerConfig {
         self.num_attention_heads * self.attention_head_dim
     }
 
+    /// The number of elements that modulate the transformer at one timestep: shift, scale and gate
+    /// for both halves of both streams of each block, and the output's scale and shift.
+    pub fn modulation_elements(&self) -> usize {
+        (12 * self.num_layers + 2) * self.inner_dim()
+    }
+
     /// The number of blocks of the published model of this width.
     pub fn published_layers(&self) -> Option<usize> {
         published_blocks(self.inner_dim())

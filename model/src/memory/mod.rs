@@ -11,7 +11,7 @@ mod transformer;
 mod vae;
 
 pub use text_encoder::text_encoder;
-pub use transformer::{DenoisingSizes, modulations, transformer};
+pub use transformer::{DenoisingSizes, modulation_table, modulations, transformer};
 pub use vae::{vae_decoder, vae_encoder};
 
 #[cfg(test)]

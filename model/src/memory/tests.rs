@@ -26,7 +26,7 @@ const PORTABLE: Numerics = Numerics {
     arithmetic: Arithmetic::Exact,
 };
 
-/// The memory of denoising with one group of timesteps and no adapters.
+/// The memory of denoising at one timestep and without adapters.
 fn denoising(
     dit: &TransformerConfig,
     image_tokens: usize,
@@ -36,7 +36,7 @@ fn denoising(
     let sizes = DenoisingSizes {
         image_tokens,
         text_lengths,
-        timesteps: 8,
+        timesteps: 1,
         rank: 0,
     };
     transformer(dit, sizes, numerics)
@@ -143,7 +143,7 @@ fn the_table_of_modulations_takes_what_its_groups_take() {
     // Shift, scale and gate for both halves of both streams of 60 blocks, and the output's two.
     let row = (60 * 12 + 2) * 3072;
     for numerics in [PROCESSOR, CUDA, PORTABLE] {
-        let group = 8 * numerics.bytes(row);
+        let row = numerics.bytes(row);
         let of = |timesteps| {
             let sizes = DenoisingSizes {
                 image_tokens: 4096,
@@ -156,14 +156,15 @@ fn the_table_of_modulations_takes_what_its_groups_take() {
                 modulations(&dit, timesteps, 0, numerics),
             ]
         };
-        let eight = of(8);
-        assert_eq!(of(1), eight);
-        assert_eq!(of(9)[0], eight[0] + group);
-        assert_eq!(of(64)[0], eight[0] + 7 * group);
-        // The table of one group is a part of what computing it takes.
-        assert!(eight[1] > group);
-        let grown = of(64)[1] - eight[1];
-        assert!((7 * group..8 * group).contains(&grown), "{grown}");
+        // The group of one timestep is filled up.
+        let one = of(1);
+        assert_eq!(modulation_table(&dit, 1, numerics), 8 * row);
+        assert_eq!(of(2)[0], one[0] + row);
+        assert_eq!(of(64)[0], one[0] + 63 * row);
+        // The table is a part of what computing it takes.
+        assert!(one[1] > 8 * row);
+        let grown = of(64)[1] - one[1];
+        assert!((63 * row..64 * row).contains(&grown), "{grown}");
         // Adapters never make it less.
         let ranks = [0, 64, 1024].map(|rank| modulations(&dit, 8, rank, numerics));
         assert!(ranks.is_sorted() && ranks[0] < ranks[2], "{ranks:?}");

@@ -4,7 +4,7 @@ use backends::working_memory::{AttentionShape, F32, Numerics};
 
 use super::ledger::Ledger;
 use crate::config::TransformerConfig;
-use crate::transformer::TIMESTEPS_AT_ONCE;
+use crate::transformer::{TIMESTEPS_AT_ONCE, table_rows};
 
 /// See [`Numerics::pooled`].
 const POOLED_PERCENT: u64 = 170;
@@ -40,15 +40,13 @@ pub fn modulations(
     ledger.hold(numerics.bytes(groups * rows * inner));
     ledger.spike(numerics.in_f32().linear(rows, inner, inner));
     ledger.spike(numerics.adapted_linear(rows, inner, 6 * inner, rank as u64));
-    numerics.pooled(ledger.peak(), POOLED_PERCENT) + table(config, timesteps, numerics)
+    numerics.pooled(ledger.peak(), POOLED_PERCENT) + modulation_table(config, timesteps, numerics)
 }
 
-/// Bytes of a table of modulations: those of every block and of the output, whose groups of
-/// timesteps are filled up.
-fn table(config: &TransformerConfig, timesteps: usize, numerics: Numerics) -> u64 {
-    let vectors = 2 * 6 * config.num_layers as u64 + 2;
-    let rows = timesteps.next_multiple_of(TIMESTEPS_AT_ONCE) as u64;
-    numerics.bytes(rows * vectors * config.inner_dim() as u64)
+/// Bytes of a table of modulations of so many timesteps.
+pub fn modulation_table(config: &TransformerConfig, timesteps: usize, numerics: Numerics) -> u64 {
+    let rows = table_rows(timesteps) as u64;
+    numerics.bytes(rows * config.modulation_elements() as u64)
 }
 
 /// Bytes that [`denoise`](crate::pipeline::denoise) needs at its peak beside the transformer's
@@ -104,7 +102,7 @@ pub fn transformer(
     // The table, and the memory of a text layer that is computed on the side stream: once each,
     // whatever the pools do.
     numerics.pooled(ledger.peak(), POOLED_PERCENT)
-        + table(config, timesteps, numerics)
+        + modulation_table(config, timesteps, numerics)
         + numerics.side_stream(4 * inner * inner)
 }
 

@@ -19,7 +19,7 @@ pub use attention::JointAttention;
 pub use block::{FeedForward, TransformerBlock};
 pub use block_modulation::BlockModulation;
 pub use modulation::Modulation;
-pub use modulations::{Modulations, TIMESTEPS_AT_ONCE, TimestepModulation};
+pub use modulations::{Modulations, TIMESTEPS_AT_ONCE, TimestepModulation, table_rows};
 pub use prompts::Prompts;
 pub use residual::Residual;
 pub use rope::{JointRotary, RopeCentring, image_angles, text_angles};

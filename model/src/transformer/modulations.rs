@@ -14,6 +14,15 @@ use crate::block_source::BlockSource;
 /// layer in little more than the time of one.
 pub const TIMESTEPS_AT_ONCE: usize = FEW_ROWS;
 
+/// The most rows of a table of so many timesteps, some of which were computed and others not:
+/// timesteps, and what fills the last group up.
+pub fn table_rows(timesteps: usize) -> usize {
+    match timesteps {
+        0 => 0,
+        timesteps => timesteps + TIMESTEPS_AT_ONCE - 1,
+    }
+}
+
 /// A table of timesteps and how the blocks and the output are modulated at each. A third of all
 /// weights is read to compute it, for one timestep as for several.
 #[derive(Clone, Debug)]
