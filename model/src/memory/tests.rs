@@ -122,7 +122,7 @@ fn adapters_take_more_the_larger_their_rank() {
             let sizes = DenoisingSizes {
                 image_tokens: 4096,
                 text_lengths: &[64, 20],
-                timesteps: 8,
+                timesteps: 1,
                 rank,
             };
             transformer(&dit, sizes, numerics)
@@ -167,7 +167,9 @@ fn the_table_of_modulations_takes_what_its_groups_take() {
         assert!((63 * row..64 * row).contains(&grown), "{grown}");
         // Adapters never make it less.
         let ranks = [0, 64, 1024].map(|rank| modulations(&dit, 8, rank, numerics));
-        assert!(ranks.is_sorted() && ranks[0] < ranks[2], "{ranks:?}");
+        assert!(ranks.is_sorted(), "{ranks:?}");
+        // Elsewhere the peak is at another moment.
+        assert!(numerics != CUDA || ranks[0] < ranks[1], "{ranks:?}");
     }
 }
 
