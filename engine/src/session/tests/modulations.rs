@@ -134,18 +134,21 @@ fn later_runs_take_what_earlier_ones_have_left_and_draw_the_same() {
 
     // An entry that is damaged is computed anew, beside those that are whole.
     let first = &entries(&folder)[0];
+    let key = first.file_stem().unwrap().to_str().unwrap();
+    let elements = session().models.transformer.config.modulation_elements();
+    let values = |file: &[u8]| entry::read(file, key, DType::F32, &[elements]);
     let whole = fs::read(first).unwrap();
+    assert!(values(&whole).is_some());
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
     for bytes in [&damaged[..], &whole[..whole.len() / 2], &[]] {
         fs::write(first, bytes).unwrap();
+        assert!(values(bytes).is_none());
         assert_eq!(draw(), expected);
-        assert!(fs::read(first).unwrap() == whole);
+        assert!(values(&fs::read(first).unwrap()) == values(&whole));
     }
 
     // They are used: what another entry says is believed.
-    let key = first.file_stem().unwrap().to_str().unwrap();
-    let elements = session().models.transformer.config.modulation_elements();
     let zeros = TensorData::zeros::<f32, _>([elements]);
     assert_eq!(zeros.dtype, DType::F32);
     fs::write(first, entry::write(&zeros, key).unwrap()).unwrap();
