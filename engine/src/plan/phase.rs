@@ -7,10 +7,10 @@ use model::memory::{self, DenoisingSizes};
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, ModulationWeights};
 use super::flops::pass_flops;
 use super::setting::{Place, Setting};
-use super::streaming::{Candidate, Streaming};
+use super::streaming::{Candidate, Streaming, slots_in};
 use super::subject::{ModelBytes, Subject};
 use super::tiling::tiling;
 use super::work::Work;
@@ -136,7 +136,8 @@ impl PhasePlan {
         let place = phase.place(setting);
         let weights = bytes.loaded;
         let mapped = mapped(bytes, place, setting);
-        let whole = weights.total() - mapped;
+        let modulations = passing_modulations(blocks, place, setting);
+        let whole = weights.total() - mapped - modulations.total();
         let available = setting.available(place);
         let room = available.map(|available| available.saturating_sub(working));
         let short = room.filter(|room| setting.streams(place) && whole > *room);
@@ -157,8 +158,8 @@ impl PhasePlan {
             place,
             tensors: bytes.tensors,
             file_bytes: bytes.file,
-            fp8_bytes: weights.fp8,
-            other_bytes: weights.dense + weights.converted,
+            fp8_bytes: weights.fp8 - modulations.fp8,
+            other_bytes: weights.dense + weights.converted - modulations.dense,
             adapter_bytes: 0,
             mapped_bytes: mapped,
             working_bytes: working,
@@ -204,6 +205,15 @@ fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
     }
 }
 
+/// The weights that come in once for the modulations and never stay: all, unless they are used
+/// where they lie in the file's mapping.
+fn passing_modulations(blocks: &Blocks, place: Place, setting: &Setting) -> ModulationWeights {
+    match (place, setting.weights) {
+        (Place::Processor, LoadMethod::InPlace) => ModulationWeights::default(),
+        (Place::Processor, LoadMethod::Read) | (Place::Device, _) => blocks.modulations,
+    }
+}
+
 /// Plans the phases, in their order.
 pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<PhasePlan> {
     let encoder = &subject.text_encoder;
@@ -223,7 +233,9 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         timesteps: work.timesteps,
         rank,
     };
-    let modulating = memory::modulations(&transformer.config, work.timesteps, rank, numerics);
+    let modulating = memory::modulations(&transformer.config, work.timesteps, rank, numerics)
+        + slots_in(setting.place)
+            * passing_modulations(&transformer.blocks, setting.place, setting).slot;
     let denoising = memory::transformer(&transformer.config, sizes, numerics).max(modulating);
     let adapter_bytes = subject.adapters.bytes(numerics);
     let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);

@@ -10,7 +10,13 @@ use super::setting::{Place, Setting};
 /// come into the second: they are never held up by the computation unless they are ahead of it. A
 /// third would take the room of a block that stays, and the ring of host buffers evens out the
 /// hiccups of a disk already.
-const SLOTS: usize = 2;
+pub const SLOTS: usize = 2;
+
+/// Slots in a place, with the copies of what is in one that tensors are in host memory.
+pub(super) fn slots_in(place: Place) -> u64 {
+    let copies = usize::from(place == Place::Processor);
+    (SLOTS + copies) as u64
+}
 
 /// How blocks of a model come in anew with each pass. Figures are bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -93,9 +99,7 @@ impl Candidate<'_> {
 
     /// The weights in memory at any time.
     fn held(&self, streamed: usize) -> u64 {
-        // In host memory a slot's tensors are copies of what is in it.
-        let copies = usize::from(self.place == Place::Processor);
-        let slots = (SLOTS + copies) as u64 * self.blocks.slot;
+        let slots = slots_in(self.place) * self.blocks.slot;
         let away = self.streamed(streamed).sum::<u64>() + self.blocks.table;
         self.weights.saturating_sub(away) + slots
     }

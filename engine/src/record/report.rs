@@ -156,7 +156,7 @@ impl Streamed {
             passes: figures.groups / (streaming.streamed_blocks as u64).max(1),
             bytes_read: figures.bytes_read,
             bytes_from_cache: figures.bytes_from_cache,
-            stall_seconds: figures.seconds_waited,
+            stall_seconds: figures.seconds_stalled,
             planned_stall_seconds: streaming.wait_seconds,
             slot_bytes: figures.slot_bytes,
             stream_ring_bytes: figures.ring_bytes,

@@ -80,7 +80,7 @@ pub(super) fn streamed_since(
         groups: after.groups - before.groups,
         bytes_read: after.bytes_read - before.bytes_read,
         bytes_from_cache: after.bytes_from_cache - before.bytes_from_cache,
-        seconds_waited: after.seconds_waited - before.seconds_waited,
+        seconds_stalled: after.seconds_stalled - before.seconds_stalled,
         ..after
     })
 }
@@ -110,7 +110,7 @@ impl Pace {
 
     /// Takes the figures before and after a pass of so many seconds.
     fn passed(&self, before: &StreamFigures, after: &StreamFigures, seconds: f64) {
-        let waited = after.seconds_waited - before.seconds_waited;
+        let waited = after.seconds_stalled - before.seconds_stalled;
         let bytes = (after.bytes_read - before.bytes_read) as f64;
         let reading = if self.beside { seconds } else { waited };
         let rate = bytes / reading.max(1e-9);
@@ -137,10 +137,10 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn figures(bytes_read: u64, seconds_waited: f64) -> StreamFigures {
+    fn figures(bytes_read: u64, seconds_stalled: f64) -> StreamFigures {
         StreamFigures {
             bytes_read,
-            seconds_waited,
+            seconds_stalled,
             ..StreamFigures::default()
         }
     }

@@ -119,7 +119,7 @@ pub(super) fn image<B: ModelBackend>(
     let flops = pass_flops(config, settled.grid().tokens(), &lengths);
     let passes = settled.model_calls() as f64 / settled.steps().max(1) as f64;
     let streamed = streamed_since(before, transformer.streamed());
-    let waited = streamed.map_or(0.0, |streamed| streamed.seconds_waited);
+    let waited = streamed.map_or(0.0, |streamed| streamed.seconds_stalled);
     run.session.keep_pace(flops, passes.round(), &ends, waited);
     if let Some((_, rate)) = pace.and_then(|pace| pace.slower()) {
         run.session.keep_disk_rate(rate);

@@ -3,9 +3,10 @@
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor};
 use model::transformer::{Modulations, table_rows};
-use model::{Resident, Transformer, pipeline};
+use model::{Transformer, pipeline};
 
 use super::Session;
+use super::blocks::Blocks;
 use super::load::Loaded;
 use super::run::Run;
 use super::to_host::{Interruptible, to_host_data};
@@ -78,16 +79,19 @@ fn compute<B: ModelBackend>(
 ) -> Result<Modulations<B>, Error> {
     let module = &transformer.module;
     let (dtype, cancel) = (run.setting.dtype, run.cancel);
+    let weights = &run.session.models.transformer.weights;
+    let stream = transformer.modulation_stream(weights, device)?;
     let computed = B::with_exact_allocations(device, || {
-        pipeline::modulations(
-            module,
-            &mut Resident(&module.block_modulations),
-            timesteps,
-            dtype,
-            device,
-            &Interruptible(cancel),
-        )
+        let layers = &module.block_modulations;
+        let mut layers = Blocks::new(layers, stream.as_ref(), cancel, None);
+        let cancelled = Interruptible(cancel);
+        pipeline::modulations(module, &mut layers, timesteps, dtype, device, &cancelled)
     })?;
+    if let Some(stream) = stream {
+        drop(stream);
+        // The slots' memory is for what denoises.
+        B::release_unused(device);
+    }
     transformer.check_files()?;
     Ok(computed)
 }

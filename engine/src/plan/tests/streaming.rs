@@ -1,8 +1,8 @@
 //! Plans of models that do not fit, and are streamed.
 
 use super::*;
-use crate::plan::Streaming;
 use crate::plan::streaming::is_streamed;
+use crate::plan::{ModulationWeights, Streaming};
 
 /// FP8 models of the published sizes, with blocks of 226 MB and layers of 220 MB.
 fn blocks(count: usize, each: u64) -> Blocks {
@@ -10,6 +10,7 @@ fn blocks(count: usize, each: u64) -> Blocks {
         bytes: vec![each; count],
         slot: each,
         table: 0,
+        modulations: ModulationWeights::default(),
     }
 }
 
@@ -268,4 +269,30 @@ fn seconds_are_told_where_rates_are_known() {
     let all = of(Some(1e9), None, u64::MAX);
     assert_eq!(all.ram_cache_bytes, all.pass_bytes);
     assert_eq!(all.read_seconds, Some(0.0));
+}
+
+#[test]
+fn weights_of_modulations_never_stay_but_in_a_mapping() {
+    let mut subject = in_blocks();
+    let modulations = ModulationWeights {
+        fp8: 60 * (108 << 20),
+        dense: 0,
+        slot: 108 << 20,
+    };
+    let denoise = |subject: &Subject, setting: Setting| {
+        let plan = Plan::new(subject, work(1024, 1024), setting);
+        *plan.phase(PhaseName::Denoise).unwrap()
+    };
+    let all = denoise(&subject, setting(80 * GIB));
+    subject.transformer.blocks.modulations = modulations;
+    let without = denoise(&subject, setting(80 * GIB));
+    assert_eq!(all.fp8_bytes - without.fp8_bytes, modulations.fp8);
+    assert_eq!(all.peak_bytes - without.peak_bytes, modulations.total());
+    // A mapping takes no memory of its own.
+    let mapped = Setting {
+        place: Place::Processor,
+        weights: loader::LoadMethod::InPlace,
+        ..setting(80 * GIB)
+    };
+    assert_eq!(denoise(&subject, mapped).fp8_bytes, all.fp8_bytes);
 }
