@@ -220,6 +220,17 @@ fn notes(text: &mut String, plan: &Plan) {
         );
     }
     let denoise = plan.phase(PhaseName::Denoise);
+    let once = denoise.map_or(0, |phase| phase.read_once_bytes);
+    if once > 0 {
+        line(
+            text,
+            &format!(
+                "{} of the transformer's weights depend on the timestep alone: they are read once, \
+                 before the first step, and do not stay in memory.",
+                format_bytes(once)
+            ),
+        );
+    }
     let adapters = denoise.map_or(0, |phase| phase.adapter_bytes);
     if adapters > 0 {
         line(

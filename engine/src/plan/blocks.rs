@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backends::WeightFormat;
-use loader::{Component, Weights, group_bytes};
+use loader::{Component, GroupBytes, Weights, group_bytes};
 
 /// Weights of a transformer's block that depend on the noise level alone, and not on the image.
 const MODULATIONS: [&str; 2] = ["img_mod.1.weight", "txt_mod.1.weight"];
@@ -20,63 +20,64 @@ pub struct Blocks {
     pub slot: u64,
     /// Bytes of a table that is read by rows where blocks are streamed.
     pub table: u64,
-    /// The weights that only modulations are computed with.
-    pub modulations: ModulationWeights,
+    /// The weights that modulate the blocks.
+    pub modulations: ModulationBytes,
 }
 
-/// Bytes of the weights that only modulations are computed with. They come in once before the
-/// first step, block after block, and never stay.
+/// The bytes of weights that depend on the timestep alone. Where they are not mapped they are read
+/// once, before the first step, and do not stay in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ModulationWeights {
+pub struct ModulationBytes {
     /// Those in FP8.
     pub fp8: u64,
-    /// The others.
+    /// Those in wider floats.
     pub dense: u64,
-    /// A slot that holds those of any block.
+    /// The bytes of a slot that holds those of any block.
     pub slot: u64,
 }
 
-impl ModulationWeights {
-    /// Adds up all of them.
-    pub fn total(self) -> u64 {
+impl ModulationBytes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
         self.fp8 + self.dense
     }
 
     fn of(weights: &Weights) -> Self {
         let component = weights.component();
+        let is_dense = |name: &str| weights.format(name) == WeightFormat::Dense;
         let groups = group_bytes(weights, &|name| modulated_block(component, name));
-        let total: u64 = groups.values().map(|group| group.bytes).sum();
-        let fp8 = weights.names().filter(|name| {
-            let packed = weights.format(name) != WeightFormat::Dense;
-            packed && modulated_block(component, name).is_some()
+        let dense = group_bytes(weights, &|name| {
+            modulated_block(component, name).filter(|_| is_dense(name))
         });
-        let fp8 = fp8.map(|name| elements(weights, name)).sum();
+        let bytes = |groups: &BTreeMap<usize, GroupBytes>| -> u64 {
+            groups.values().map(|group| group.bytes).sum()
+        };
         Self {
-            fp8,
-            dense: total - fp8,
+            fp8: bytes(&groups) - bytes(&dense),
+            dense: bytes(&dense),
             slot: groups.values().map(|group| group.slot).max().unwrap_or(0),
         }
     }
 
-    fn as_fp8(weights: &Weights) -> Self {
+    fn as_fp8(self, weights: &Weights) -> Self {
         let component = weights.component();
-        let mut blocks = BTreeMap::new();
+        let mut blocks = BTreeMap::<usize, u64>::new();
         for name in weights.names() {
             if let Some(block) = modulated_block(component, name) {
-                *blocks.entry(block).or_insert(0) += elements(weights, name);
+                let shape = weights.shape(name).unwrap_or_default();
+                *blocks.entry(block).or_default() += shape.iter().product::<usize>() as u64;
             }
         }
-        Self {
-            fp8: blocks.values().sum(),
-            dense: 0,
-            slot: blocks.values().copied().max().unwrap_or(0),
+        // What is converted when it is loaded cannot be left out, in whatever format it would be.
+        match self.total() {
+            0 => self,
+            _ => Self {
+                fp8: blocks.values().sum(),
+                dense: 0,
+                slot: blocks.values().copied().max().unwrap_or(0),
+            },
         }
     }
-}
-
-fn elements(weights: &Weights, name: &str) -> u64 {
-    let shape = weights.shape(name).unwrap_or_default();
-    shape.iter().product::<usize>() as u64
 }
 
 impl Blocks {
@@ -91,7 +92,7 @@ impl Blocks {
             bytes: (0..count).map(|block| of(block).bytes).collect(),
             slot: groups.values().map(|group| group.slot).max().unwrap_or(0),
             table: table.get(&0).map_or(0, |table| table.bytes),
-            modulations: ModulationWeights::of(weights),
+            modulations: ModulationBytes::of(weights),
         }
     }
 
@@ -103,11 +104,12 @@ impl Blocks {
         for name in weights.names() {
             let block = block_of(component, name);
             if let Some(bytes) = block.and_then(|block| blocks.bytes.get_mut(block)) {
-                *bytes += elements(weights, name);
+                let shape = weights.shape(name).unwrap_or_default();
+                *bytes += shape.iter().product::<usize>() as u64;
             }
         }
         blocks.slot = blocks.bytes.iter().copied().max().unwrap_or(0);
-        blocks.modulations = ModulationWeights::as_fp8(weights);
+        blocks.modulations = blocks.modulations.as_fp8(weights);
         blocks
     }
 }
@@ -120,31 +122,25 @@ pub fn is_table(component: Component, name: &str) -> bool {
 /// Returns the block, counted from 0, that streams the parameter with a canonical name, if it is a
 /// matrix that can be streamed; `None` for all that stays in memory.
 pub(super) fn block_of(component: Component, name: &str) -> Option<usize> {
-    let (block, rest) = in_block(component, name)?;
-    let matrix = rest.ends_with(".weight") && !is_modulation(component, rest);
-    matrix.then_some(block)
-}
-
-/// Returns the block, counted from 0, whose modulations are computed with the parameter with a
-/// canonical name; `None` for any other parameter.
-pub fn modulated_block(component: Component, name: &str) -> Option<usize> {
-    let (block, rest) = in_block(component, name)?;
-    is_modulation(component, rest).then_some(block)
-}
-
-fn is_modulation(component: Component, name_in_block: &str) -> bool {
-    component == Component::Transformer && MODULATIONS.contains(&name_in_block)
-}
-
-/// The block of a parameter, and the parameter's name in it.
-fn in_block(component: Component, name: &str) -> Option<(usize, &str)> {
     let prefix = match component {
         Component::Transformer => "transformer_blocks.",
         Component::TextEncoder => "model.layers.",
         Component::Vae => return None,
     };
     let (number, rest) = name.strip_prefix(prefix)?.split_once('.')?;
-    Some((number.parse().ok()?, rest))
+    let matrix = rest.ends_with(".weight") && !MODULATIONS.contains(&rest);
+    number.parse().ok().filter(|_| matrix)
+}
+
+/// Returns the block, counted from 0, that the parameter with a canonical name modulates, if it is a
+/// weight that is read once and does not stay.
+pub fn modulated_block(component: Component, name: &str) -> Option<usize> {
+    let name = match component {
+        Component::Transformer => name.strip_prefix("transformer_blocks.")?,
+        Component::TextEncoder | Component::Vae => return None,
+    };
+    let (number, rest) = name.split_once('.')?;
+    number.parse().ok().filter(|_| MODULATIONS.contains(&rest))
 }
 
 #[cfg(test)]
@@ -169,10 +165,14 @@ mod tests {
         assert_eq!(transformer("transformer_blocks.3.txt_mod.1.weight"), None);
         assert_eq!(transformer("img_in.weight"), None);
         let modulated = |name| modulated_block(Component::Transformer, name);
-        let name = "transformer_blocks.3.txt_mod.1.weight";
-        assert_eq!(modulated(name), Some(3));
-        assert_eq!(modulated("transformer_blocks.3.txt_mod.1.bias"), None);
+        assert_eq!(modulated("transformer_blocks.3.img_mod.1.weight"), Some(3));
+        assert_eq!(
+            modulated("transformer_blocks.59.txt_mod.1.weight"),
+            Some(59)
+        );
+        assert_eq!(modulated("transformer_blocks.3.img_mod.1.bias"), None);
         assert_eq!(modulated("transformer_blocks.3.attn.to_q.weight"), None);
+        assert_eq!(modulated("norm_out.linear.weight"), None);
         let encoder = |name| block_of(Component::TextEncoder, name);
         assert_eq!(encoder("model.layers.27.mlp.up_proj.weight"), Some(27));
         assert_eq!(encoder("model.embed_tokens.weight"), None);

@@ -21,13 +21,13 @@ use serde::Serialize;
 use crate::error::Error;
 
 pub use advice::Advice;
-pub use blocks::{Blocks, ModulationWeights, TABLE, is_table, modulated_block};
+pub use blocks::{Blocks, ModulationBytes, TABLE, is_table, modulated_block};
 pub use budget::{Budget, RUNTIME_ALLOWANCE};
 pub use flops::pass_flops;
 pub use phase::{PhaseName, PhasePlan, Verdict};
 pub use remedy::{Remedy, Shape, remedies_in_words};
 pub use setting::{Chosen, Facts, Place, Setting, dtype_str, facts};
-pub use streaming::{SLOTS, Streaming, streamed_block};
+pub use streaming::{Streaming, streamed_block};
 pub use subject::{AdapterSizes, Described, ModelBytes, Subject};
 pub use work::Work;
 

@@ -7,10 +7,10 @@ use model::memory::{self, DenoisingSizes};
 use model::vae::Tiling;
 use serde::{Serialize, Serializer};
 
-use super::blocks::{Blocks, ModulationWeights};
+use super::blocks::{Blocks, ModulationBytes};
 use super::flops::pass_flops;
 use super::setting::{Place, Setting};
-use super::streaming::{Candidate, Streaming, slots_in};
+use super::streaming::{Candidate, Streaming, slots};
 use super::subject::{ModelBytes, Subject};
 use super::tiling::tiling;
 use super::work::Work;
@@ -78,6 +78,9 @@ pub struct PhasePlan {
     pub tensors: usize,
     /// Their bytes in the file.
     pub file_bytes: u64,
+    /// Weights that are read once, before the first step, and do not stay in memory: those that
+    /// modulate a transformer's blocks. The other figures of weights in memory are without them.
+    pub read_once_bytes: u64,
     /// Weights that are FP8 in memory, with their scales, those that are streamed included.
     pub fp8_bytes: u64,
     /// The other weights in memory, those that are streamed included.
@@ -136,8 +139,8 @@ impl PhasePlan {
         let place = phase.place(setting);
         let weights = bytes.loaded;
         let mapped = mapped(bytes, place, setting);
-        let modulations = passing_modulations(blocks, place, setting);
-        let whole = weights.total() - mapped - modulations.total();
+        let once = read_once(blocks, place, setting);
+        let whole = weights.total() - mapped - once.total();
         let available = setting.available(place);
         let room = available.map(|available| available.saturating_sub(working));
         let short = room.filter(|room| setting.streams(place) && whole > *room);
@@ -158,8 +161,9 @@ impl PhasePlan {
             place,
             tensors: bytes.tensors,
             file_bytes: bytes.file,
-            fp8_bytes: weights.fp8 - modulations.fp8,
-            other_bytes: weights.dense + weights.converted - modulations.dense,
+            read_once_bytes: once.total(),
+            fp8_bytes: weights.fp8 - once.fp8,
+            other_bytes: weights.dense + weights.converted - once.dense,
             adapter_bytes: 0,
             mapped_bytes: mapped,
             working_bytes: working,
@@ -205,11 +209,10 @@ fn mapped(bytes: &ModelBytes, place: Place, setting: &Setting) -> u64 {
     }
 }
 
-/// The weights that come in once for the modulations and never stay: all, unless they are used
-/// where they lie in the file's mapping.
-fn passing_modulations(blocks: &Blocks, place: Place, setting: &Setting) -> ModulationWeights {
+/// Weights that are read once: all that modulate, where they would take memory of their own.
+fn read_once(blocks: &Blocks, place: Place, setting: &Setting) -> ModulationBytes {
     match (place, setting.weights) {
-        (Place::Processor, LoadMethod::InPlace) => ModulationWeights::default(),
+        (Place::Processor, LoadMethod::InPlace) => ModulationBytes::default(),
         (Place::Processor, LoadMethod::Read) | (Place::Device, _) => blocks.modulations,
     }
 }
@@ -233,9 +236,9 @@ pub(super) fn phases(subject: &Subject, work: &Work, setting: &Setting) -> Vec<P
         timesteps: work.timesteps,
         rank,
     };
+    let once = read_once(&transformer.blocks, setting.place, setting);
     let modulating = memory::modulations(&transformer.config, work.timesteps, rank, numerics)
-        + slots_in(setting.place)
-            * passing_modulations(&transformer.blocks, setting.place, setting).slot;
+        + slots(setting.place) * once.slot;
     let denoising = memory::transformer(&transformer.config, sizes, numerics).max(modulating);
     let adapter_bytes = subject.adapters.bytes(numerics);
     let adapted = transformer.bytes.with(&subject.adapters, adapter_bytes);

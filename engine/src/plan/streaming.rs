@@ -10,13 +10,7 @@ use super::setting::{Place, Setting};
 /// come into the second: they are never held up by the computation unless they are ahead of it. A
 /// third would take the room of a block that stays, and the ring of host buffers evens out the
 /// hiccups of a disk already.
-pub const SLOTS: usize = 2;
-
-/// Slots in a place, with the copies of what is in one that tensors are in host memory.
-pub(super) fn slots_in(place: Place) -> u64 {
-    let copies = usize::from(place == Place::Processor);
-    (SLOTS + copies) as u64
-}
+const SLOTS: usize = 2;
 
 /// How blocks of a model come in anew with each pass. Figures are bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -62,6 +56,13 @@ pub(super) struct Candidate<'a> {
     pub(super) compute_seconds: Option<f64>,
 }
 
+/// The number of slots in a place, with what takes as much memory as one.
+pub(super) fn slots(place: Place) -> u64 {
+    // In host memory a slot's tensors are copies of what is in it.
+    let copies = usize::from(place == Place::Processor);
+    (SLOTS + copies) as u64
+}
+
 /// Returns whether a block is among the `streamed` ones of `all`, which are spread evenly.
 pub(super) fn is_streamed(block: usize, streamed: usize, all: usize) -> bool {
     all > 0 && (block + 1) * streamed / all > block * streamed / all
@@ -99,7 +100,7 @@ impl Candidate<'_> {
 
     /// The weights in memory at any time.
     fn held(&self, streamed: usize) -> u64 {
-        let slots = slots_in(self.place) * self.blocks.slot;
+        let slots = slots(self.place) * self.blocks.slot;
         let away = self.streamed(streamed).sum::<u64>() + self.blocks.table;
         self.weights.saturating_sub(away) + slots
     }

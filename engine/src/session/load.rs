@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use backends::{DeviceMemory, ModelBackend, UnfilledModule};
 use burn::module::Module;
 use loader::{
-    Deferred, LoadError, LoadMethod, LoadObserver, StreamFigures, StreamOptions, WatchedFiles,
-    WeightStream, Weights,
+    Deferred, LoadError, LoadObserver, StreamFigures, StreamOptions, WatchedFiles, WeightStream,
+    Weights,
 };
 
 use super::blocks::{Blocks, Pace};
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::events::{Activity, CancelToken, Event, MemoryWhen, Observer, Status};
 use crate::models;
 use crate::plan::{
-    PhaseName, PhasePlan, Plan, SLOTS, Streaming, is_table, modulated_block, streamed_block,
+    PhaseName, PhasePlan, Plan, Streaming, is_table, modulated_block, streamed_block,
 };
 use crate::record::report::{Phase, Unload};
 
@@ -30,9 +30,9 @@ pub(super) struct Loaded<B: ModelBackend, M> {
     /// The index of its load in [`Run::phases`], in the job that has loaded it.
     record: Option<usize>,
     device_used_before: Option<u64>,
-    /// The weights that do not stay in memory.
-    deferred: Deferred,
-    /// The stream of those that come in anew with each pass, if there are any.
+    /// The weights that the load left out.
+    pub(super) deferred: Deferred,
+    /// The stream of the weights that do not stay in memory, if there are any.
     stream: Option<Mutex<WeightStream<B>>>,
     /// The files of the model, where it is used from their mappings.
     mapped: Option<Mapped>,
@@ -54,31 +54,6 @@ impl<B: ModelBackend, M> Loaded<B, M> {
         pace: Option<&'a Pace>,
     ) -> Blocks<'a, B, N> {
         Blocks::new(modules, self.stream.as_ref(), cancel, pace)
-    }
-
-    /// Opens the stream of the weights that modulations are computed with, which ends with the
-    /// last block; `None` where they are in memory.
-    ///
-    /// # Errors
-    /// A device without room for the slots; a file that has changed.
-    pub(super) fn modulation_stream(
-        &self,
-        weights: &Weights,
-        device: &B::Device,
-    ) -> Result<Option<Mutex<WeightStream<B>>>, Error> {
-        let component = weights.component();
-        let group_of = |name: &str| modulated_block(component, name);
-        let mut deferred = self.deferred.weights().iter();
-        if !deferred.any(|weight| group_of(&weight.name).is_some()) {
-            return Ok(None);
-        }
-        let options = StreamOptions {
-            slots: SLOTS,
-            ram_cache: 0,
-            endless: false,
-        };
-        let stream = WeightStream::open(weights, &self.deferred, &group_of, options, device)?;
-        Ok(Some(Mutex::new(stream)))
     }
 
     /// The figures of its stream, if it has one.
@@ -166,11 +141,13 @@ impl Run<'_> {
         };
         let streaming = planned.streaming;
         let group_of = |name: &str| streamed_block(component, name, streaming.as_ref()?);
-        let in_place = B::HOST_MEMORY && self.setting.weights == LoadMethod::InPlace;
+        let read_once = planned.read_once_bytes > 0;
         let defer = |name: &str| {
+            if modulated_block(component, name).is_some() {
+                return read_once;
+            }
             let is_read_by_rows = streaming.is_some() && is_table(component, name);
-            let passes = !in_place && modulated_block(component, name).is_some();
-            is_read_by_rows || passes || group_of(name).is_some()
+            is_read_by_rows || group_of(name).is_some()
         };
         let (module, deferred, report) = loader::load_deferring(
             self.setting.weights,

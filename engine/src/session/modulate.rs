@@ -1,9 +1,12 @@
 //! Timesteps become modulations, for as many images at once as may be in memory together.
 
+use std::sync::Mutex;
+
 use backends::ModelBackend;
 use burn::tensor::{DType, Tensor};
+use loader::{Component, StreamOptions, WeightStream};
 use model::transformer::{Modulations, table_rows};
-use model::{Transformer, pipeline};
+use model::{Resident, Transformer, pipeline};
 
 use super::Session;
 use super::blocks::Blocks;
@@ -12,6 +15,7 @@ use super::run::Run;
 use super::to_host::{Interruptible, to_host_data};
 use crate::error::Error;
 use crate::modulation_cache::{Modulated, ModulationCache};
+use crate::plan::modulated_block;
 
 /// Sees that a table has the timesteps of an image counted from 0. What it lacks comes from earlier
 /// runs, or else is computed, together with what the images after it need.
@@ -78,20 +82,33 @@ fn compute<B: ModelBackend>(
     device: &B::Device,
 ) -> Result<Modulations<B>, Error> {
     let module = &transformer.module;
+    let layers = module.block_modulations.as_slice();
     let (dtype, cancel) = (run.setting.dtype, run.cancel);
-    let weights = &run.session.models.transformer.weights;
-    let stream = transformer.modulation_stream(weights, device)?;
-    let computed = B::with_exact_allocations(device, || {
-        let layers = &module.block_modulations;
-        let mut layers = Blocks::new(layers, stream.as_ref(), cancel, None);
-        let cancelled = Interruptible(cancel);
-        pipeline::modulations(module, &mut layers, timesteps, dtype, device, &cancelled)
-    })?;
-    if let Some(stream) = stream {
+    let seen = Interruptible(cancel);
+    let computed = if transformer.planned.read_once_bytes == 0 {
+        B::with_exact_allocations(device, || {
+            let mut layers = Resident(layers);
+            pipeline::modulations(module, &mut layers, timesteps, dtype, device, &seen)
+        })?
+    } else {
+        let weights = &run.session.models.transformer.weights;
+        let group_of = |name: &str| modulated_block(Component::Transformer, name);
+        let options = StreamOptions {
+            endless: false,
+            ..StreamOptions::default()
+        };
+        let stream =
+            WeightStream::open(weights, &transformer.deferred, &group_of, options, device)?;
+        let stream = Mutex::new(stream);
+        let computed = B::with_exact_allocations(device, || {
+            let mut layers = Blocks::new(layers, Some(&stream), cancel, None);
+            pipeline::modulations(module, &mut layers, timesteps, dtype, device, &seen)
+        });
         drop(stream);
-        // The slots' memory is for what denoises.
+        // The slots' memory is what the denoising works in.
         B::release_unused(device);
-    }
+        computed?
+    };
     transformer.check_files()?;
     Ok(computed)
 }

@@ -313,6 +313,7 @@ mod tests {
             place,
             tensors: 1,
             file_bytes: weights,
+            read_once_bytes: 0,
             fp8_bytes: weights,
             other_bytes: 0,
             adapter_bytes: 0,

@@ -2,15 +2,14 @@
 
 use super::*;
 use crate::plan::streaming::is_streamed;
-use crate::plan::{ModulationWeights, Streaming};
+use crate::plan::{ModulationBytes, Streaming};
 
 /// FP8 models of the published sizes, with blocks of 226 MB and layers of 220 MB.
 fn blocks(count: usize, each: u64) -> Blocks {
     Blocks {
         bytes: vec![each; count],
         slot: each,
-        table: 0,
-        modulations: ModulationWeights::default(),
+        ..Blocks::default()
     }
 }
 
@@ -274,7 +273,7 @@ fn seconds_are_told_where_rates_are_known() {
 #[test]
 fn weights_of_modulations_never_stay_but_in_a_mapping() {
     let mut subject = in_blocks();
-    let modulations = ModulationWeights {
+    let modulations = ModulationBytes {
         fp8: 60 * (108 << 20),
         dense: 0,
         slot: 108 << 20,

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
+use loader::LoadMethod;
 use model::sampler::SamplerKind;
 
 use super::*;
 use crate::cache::entry;
+use crate::plan::PhaseName;
 use crate::session::{KeptFolders, Settled};
 
 fn of_steps(seed: u64, steps: usize, width: u32) -> Request {
@@ -199,4 +201,71 @@ fn a_job_that_is_cancelled_while_it_computes_them_ends_and_leaves_the_models() {
     assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
     assert_eq!(early.1, 0);
     assert_eq!(super::draw(&mut session, 1, Keep::WhatFits).1, 1);
+}
+
+/// A session whose weights are read and not mapped, as on a GPU.
+fn reading(sources: &ModelSources) -> Session {
+    let compute = ComputeConfig {
+        weights: LoadMethod::Read,
+        ..processor()
+    };
+    Session::open(sources, compute).unwrap()
+}
+
+#[test]
+fn weights_that_modulate_are_read_once_and_do_not_stay() {
+    let denoise = |session: &Session| {
+        let plan = session.plan(&[request(1)]).unwrap();
+        *plan.phase(PhaseName::Denoise).unwrap()
+    };
+    let (mapped, read) = (
+        denoise(&session()),
+        denoise(&reading(&ModelSources::demo())),
+    );
+    assert_eq!(mapped.read_once_bytes, 0);
+    let config = &session().models.transformer.config;
+    let elements = config.num_layers * 2 * 6 * config.inner_dim() * config.inner_dim();
+    // Those of the demo model are FP8.
+    assert_eq!(read.read_once_bytes, elements as u64);
+    assert_eq!(read.fp8_bytes + read.read_once_bytes, mapped.fp8_bytes);
+    assert_eq!(read.other_bytes, mapped.other_bytes);
+    assert_eq!(read.weight_bytes(), read.fp8_bytes + read.other_bytes);
+
+    let expected = drawn(&mut session(), job(), Keep::OneAtATime);
+    for keep in [Keep::OneAtATime, Keep::WhatFits] {
+        let mut session = reading(&ModelSources::demo());
+        assert_eq!(drawn(&mut session, job(), keep), expected, "{keep:?}");
+        // The next job reads them for the timesteps that it does not have yet.
+        assert_eq!(drawn(&mut session, job(), keep), expected, "{keep:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_short_before_they_are_read_again_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    let copy = |part: &str| {
+        let to = folder.path().join(part);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(demo.join(part), &to).unwrap();
+        to
+    };
+    let transformer = copy("diffusion_models/qwen_image_demo_fp8_e4m3fn.safetensors");
+    let sources = ModelSources {
+        transformer: Some(transformer.clone()),
+        ..ModelSources::folder(&demo)
+    };
+    let mut session = reading(&sources);
+    let first = drawn(&mut session, vec![of_steps(1, 3, 32)], Keep::WhatFits);
+    let file = fs::File::options().write(true).open(transformer).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    // What is in memory is enough for the same timesteps, and not for others.
+    let again = drawn(&mut session, vec![of_steps(1, 3, 32)], Keep::WhatFits);
+    assert_eq!(again, first);
+    let mut images = Collected::default();
+    let cancel = CancelToken::new();
+    let requests = vec![of_steps(1, 5, 32)];
+    let ended = session.generate(requests, Keep::WhatFits, &mut images, &cancel);
+    assert!(matches!(ended, Err(Error::Load(_))), "{ended:?}");
+    assert!(images.0.is_empty());
 }
