@@ -8,7 +8,8 @@ within it, the image byte for byte that of the resident model, seconds of a step
 of the resident step and the missing bytes at the rate of pinned copies in this run. --disk names a
 folder of a disk, to which the transformer is copied: its step is compared with the rate of
 `inspect --read` in this run. Host memory and the page cache are watched throughout. --base names
-another binary, whose resident step is timed too. Needs torch with CUDA for the rate of copies.
+another binary, whose resident step is timed too. Needs torch with CUDA for the rate of copies, and
+nvidia-ml-py.
 """
 
 import argparse
@@ -21,8 +22,10 @@ import time
 from pathlib import Path
 
 import pipeline
+import pynvml
 
 GB = 10**9
+pynvml.nvmlInit()
 
 
 def main():
@@ -86,12 +89,18 @@ def arguments() -> argparse.Namespace:
 
 def run(args, extra: list[str], binary: Path | None = None) -> dict:
     """One image, with what it took."""
-    given = argparse.Namespace(binary=binary or args.binary, folder=args.folder, extra=extra)
+    # Nothing comes from an earlier run: prompts are encoded and modulations computed each time.
+    flags = ["--no-prompt-cache", *extra]
+    given = argparse.Namespace(binary=binary or args.binary, folder=args.folder, extra=flags)
     command = pipeline.generate(given, args.size, 2 + args.steps)
-    cached = page_cache()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     watched = Watched(process.pid)
-    said = [(time.perf_counter(), text.strip()) for text in process.stderr]
+    said = []
+    for text in process.stderr:
+        said.append((time.perf_counter(), text.strip()))
+        if text.startswith("Loading transformer"):
+            # Before that the driver's libraries come into the page cache.
+            watched.page_cache_begins()
     if process.wait() != 0:
         return {"failed": said[-1][1] if said else f"exit {process.returncode}"}
     watched.join()
@@ -108,7 +117,8 @@ def run(args, extra: list[str], binary: Path | None = None) -> dict:
         "stalled": streamed.get("stall_seconds", 0) / passes,
         "expected": streamed.get("planned_stall_seconds"),
         "anonymous": watched.anonymous,
-        "cached": max(0, watched.cached - cached),
+        "cached": max(0, watched.cached - watched.cached_before),
+        "driver": watched.device,
     }
 
 
@@ -116,7 +126,7 @@ def line(run: dict) -> str:
     if "failed" in run:
         return f"FAILED: {run['failed']}"
     return (
-        f"{run['step']:.4f} s a step, peak {run['peak'] / 2**30:.2f} GiB, "
+        f"{run['step']:.4f} s a step, peak {run['driver'] / GB:.2f} GB of the process, "
         f"host {run['anonymous'] / 2**20:.0f} MiB, page cache +{run['cached'] / 2**20:.0f} MiB"
     )
 
@@ -134,13 +144,17 @@ def compared(streamed: dict, resident: dict, rate: float) -> str:
 
 
 class Watched(threading.Thread):
-    """The most anonymous memory of a process, and the most that is in the page cache meanwhile."""
+    """The most anonymous memory of a process, in the page cache and on the device meanwhile."""
 
     def __init__(self, process: int):
         super().__init__(daemon=True)
         self.status = Path(f"/proc/{process}/status")
-        self.anonymous = self.cached = 0
+        self.anonymous = self.cached = self.device = 0
+        self.page_cache_begins()
         self.start()
+
+    def page_cache_begins(self):
+        self.cached = self.cached_before = page_cache()
 
     def run(self):
         while True:
@@ -150,12 +164,21 @@ class Watched(threading.Thread):
             except (OSError, IndexError):
                 return
             self.cached = max(self.cached, page_cache())
+            self.device = max(self.device, device_memory() - IDLE)
             time.sleep(0.02)
+
+
+def device_memory() -> int:
+    """Bytes in use on the first GPU, as the driver tells: by no other program, it is assumed."""
+    return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used
 
 
 def page_cache() -> int:
     fields = Path("/proc/meminfo").read_text()
     return 1024 * int(fields.split("\nCached:")[1].split()[0])
+
+
+IDLE = device_memory()
 
 
 def drop_from_page_cache(folder: Path):

@@ -130,9 +130,10 @@ fn without_mapping_the_image_is_the_same() {
     let report = std::fs::read_to_string(place.path("out/r.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     let load = &report["phases"][2];
+    // Of the 77 tensors four are read later: those that only modulations are computed with.
     assert_eq!(
         (&load["mapped_bytes"], &load["tensors"]),
-        (&0.into(), &77.into())
+        (&0.into(), &73.into())
     );
     assert_ne!(load["method"], "mapped");
 }

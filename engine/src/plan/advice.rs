@@ -3,7 +3,6 @@
 use backends::{BackendKind, DeviceMemory};
 use serde::Serialize;
 
-use super::budget::RUNTIME_ALLOWANCE;
 use super::phase::{PhaseName, PhasePlan, phases};
 use super::remedy::{Remedy, Shape};
 use super::setting::{Place, Setting};
@@ -242,14 +241,12 @@ impl Search<'_> {
     /// An empty device, if that alone makes everything fit.
     fn free_device(&self) -> Option<Advice> {
         let DeviceMemory { free, total } = self.setting.device?.into();
-        // To ask the driver takes a context, so part of what was in use is this process's own.
-        let before = self.setting.budget.used_before;
-        let others = before.saturating_sub(RUNTIME_ALLOWANCE);
+        let others = self.setting.budget.used_before;
         if others == 0 {
             return None;
         }
         let mut setting = *self.setting;
-        setting.budget.used_before = before - others;
+        setting.budget.used_before = 0;
         setting.device = Some(
             DeviceMemory {
                 free: (free + others).min(total),

@@ -12,7 +12,7 @@ pub const RUNTIME_ALLOWANCE: u64 = 640 << 20;
 pub struct Budget {
     /// The most that may be used.
     pub limit: Option<u64>,
-    /// Bytes that were in use when this process began.
+    /// Bytes that others used when this process began.
     pub used_before: u64,
 }
 
@@ -27,14 +27,19 @@ pub struct Room {
 
 impl Budget {
     /// The budget of a process that begins now.
+    ///
+    /// To ask the driver takes a context, which is this process's own: so much of what is in use
+    /// counts as its own as a context may take.
     pub fn new(limit: Option<u64>, now: Option<DeviceMemory>) -> Self {
+        let used = now.map_or(0, |memory| memory.used());
         Self {
             limit,
-            used_before: now.map_or(0, |memory| memory.used()),
+            used_before: used.saturating_sub(RUNTIME_ALLOWANCE),
         }
     }
 
-    /// Returns the bytes that this process holds: those in use beyond what was before.
+    /// Returns the bytes that this process holds, its context included: those in use beyond what
+    /// others used before.
     pub fn held(self, memory: DeviceMemory) -> u64 {
         memory.used().saturating_sub(self.used_before)
     }
@@ -61,7 +66,7 @@ impl Budget {
 mod tests {
     use backends::DeviceMemory;
 
-    use super::{Budget, Room};
+    use super::{Budget, RUNTIME_ALLOWANCE, Room};
 
     const GB: u64 = 1_000_000_000;
 
@@ -74,6 +79,20 @@ mod tests {
             free,
             total: 24 * GB,
         })
+    }
+
+    #[test]
+    fn the_context_counts_as_this_process_own() {
+        let memory = |used| DeviceMemory {
+            free: 24 * GB - used,
+            total: 24 * GB,
+        };
+        let budget = |used| Budget::new(Some(8 * GB), Some(memory(used)));
+        // A context of 600 MB alone, and beside 3 GB of other programs.
+        let alone = budget(GB * 6 / 10);
+        assert_eq!(alone.held(memory(GB * 6 / 10)), GB * 6 / 10);
+        let beside = budget(GB * 36 / 10);
+        assert_eq!(beside.held(memory(GB * 36 / 10)), RUNTIME_ALLOWANCE);
     }
 
     fn of(available: u64, limited: bool) -> Room {
