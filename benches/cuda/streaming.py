@@ -63,7 +63,7 @@ def on_disk(args):
     drop_from_page_cache(folder)
     transformer = next((folder / "diffusion_models").glob("*.safetensors"))
     read = subprocess.run([args.binary, "inspect", "--read", "--json", transformer], capture_output=True, text=True, check=True)
-    read = json.loads(read.stdout)["read"]
+    read = json.loads(read.stdout)["checkpoints"][0]["read"]
     rate = read["bytes"] / read["seconds"]
     args.folder = folder
     streamed = run(args, ["--vram-limit", args.limits[-1]])
