@@ -25,6 +25,9 @@ pub(super) struct Blocks<'a, B: ModelBackend, M> {
     pace: Option<&'a Pace>,
     /// The figures of the stream and the time when the pass began that is under way.
     began: Option<(StreamFigures, Instant)>,
+    /// True once a pass has ended. The first one tells nothing of the disk: kernels are compiled
+    /// in it.
+    warm: bool,
 }
 
 impl<'a, B: ModelBackend, M> Blocks<'a, B, M> {
@@ -43,6 +46,7 @@ impl<'a, B: ModelBackend, M> Blocks<'a, B, M> {
             cancel,
             pace,
             began: None,
+            warm: false,
         }
     }
 }
@@ -61,7 +65,9 @@ impl<B: ModelBackend, M: Module<B>> BlockSource<M> for Blocks<'_, B, M> {
         };
         if let Some(pace) = self.pace.filter(|_| index == 0) {
             let now = (stream.figures(), Instant::now());
-            if let Some((before, began)) = self.began.replace(now) {
+            if let Some((before, began)) = self.began.replace(now)
+                && std::mem::replace(&mut self.warm, true)
+            {
                 pace.passed(&before, &now.0, (now.1 - began).as_secs_f64());
             }
         }
