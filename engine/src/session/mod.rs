@@ -16,6 +16,7 @@ mod lightning;
 mod load;
 mod modulate;
 mod noise_file;
+mod phases;
 mod prepare;
 mod rates;
 mod residency;
@@ -39,17 +40,13 @@ use std::sync::{Arc, OnceLock};
 use backends::{BackendKind, DeviceChoice};
 
 use crate::error::Error;
-use crate::events::{CancelToken, Event, Guard, NoGuard, Observer, Status};
+use crate::events::{CancelToken, Event, Guard, NoGuard, Observer};
 use crate::files::digest::ModelDigests;
 use crate::models::Models;
 use crate::models::survey::{self, Survey, VaeEncoderSurvey};
 use crate::plan::{PhaseName, Plan, Setting, Subject, Work};
 use crate::record::report::Phase;
 use crate::request::{ComputeConfig, ModelSources, Request};
-use draw::{Draw, Encoded};
-use encode::Encode;
-use encode_image::EncodeImage;
-use prepare::Prepare;
 use run::{Run, preview_colours};
 
 pub use embeddings::Embeddings;
@@ -360,56 +357,5 @@ impl Session {
             Some(message) => Err(Error::device_fails(&message)),
             None => Ok(()),
         }
-    }
-}
-
-impl Run<'_> {
-    /// Draws all images.
-    fn draw(
-        &mut self,
-        places: &mut Places,
-        device: &DeviceChoice,
-        embeds: Embeddings,
-    ) -> Result<(), Error> {
-        let session = self.session;
-        let prepare = Prepare {
-            arithmetic: session.compute.arithmetic,
-            dtype: self.setting.dtype,
-        };
-        for note in backends::dispatch(device, prepare)? {
-            self.note(note);
-        }
-        self.waiting = waiting::Waiting::of(session, self.job, device);
-        let found = self.waiting.found();
-        if !found.is_empty() {
-            self.tell(Status::LatentsKept {
-                images: found.len(),
-            });
-        }
-        self.observer.event(Event::Denoised(found));
-        let (embeds, moments) = if self.waiting.complete() {
-            (Vec::new(), Vec::new())
-        } else {
-            let embeds = if embeds.complete() {
-                embeds.into_all()?
-            } else {
-                let encoder = session.encoder_device(device);
-                let encode = Encode {
-                    run: self,
-                    places,
-                    elsewhere: encoder != *device,
-                    embeds,
-                };
-                backends::dispatch(&encoder, encode)??
-            };
-            let encode = EncodeImage { run: self, places };
-            (embeds, backends::dispatch(device, encode)??)
-        };
-        let draw = Draw {
-            run: self,
-            places,
-            encoded: Encoded { embeds, moments },
-        };
-        backends::dispatch(device, draw)?
     }
 }
