@@ -97,6 +97,9 @@ pub(crate) fn stream_by<F: ReadAt, S: DeviceSink>(
 ) -> Result<(), StreamError> {
     let chunks = chunks(needs, ring.buffer_bytes);
     let (buffers, size) = ring.fit(&chunks);
+    // Buffers are made one by one while the readers work. That there is room for all of them is
+    // known before that: a reader that finds no memory left ends the process.
+    drop(HostBuffer::new(buffers * size)?);
     let reading = Reading::new(files.iter().collect(), chunks.as_slice());
     let (free, to_fill) = channel();
     let to_fill = Mutex::new(to_fill);
